@@ -1,0 +1,4 @@
+//! Placeholder until the library exists.
+fn main() {
+    println!("quickstart");
+}

@@ -1,0 +1,2 @@
+//! Linux load balancing in the kernel.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! `cargo xtask`: how this project is checked, tested and tried.
+fn main() {}
