@@ -1,0 +1,173 @@
+//! A socket that waits.
+
+use std::io::{self, ErrorKind};
+use std::time::{Duration, Instant};
+
+use netlink_sys::{Socket, SocketAddr};
+use nix::libc::{ENOBUFS, MSG_DONTWAIT, MSG_TRUNC};
+use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::time::TimeVal;
+
+use super::Options;
+use crate::error::{Cause, Refusal};
+use crate::exchange::{Exchange, Limits, Step};
+use crate::wire::Writer;
+
+/// One netlink socket for the life of a client, and the exchange it carries.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    socket: Socket,
+    exchange: Exchange,
+    timeout: Duration,
+}
+
+/// What came of a request.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// A message: its body is [`Connection::message`].
+    Message,
+    /// The kernel refused the request with this number, counted from 0.
+    Refused(usize, Refusal),
+    /// Every request is answered.
+    Finished,
+}
+
+impl Connection {
+    /// Opens a socket of this netlink protocol in the calling thread's network namespace.
+    pub(crate) fn open(protocol: isize, options: &Options) -> Result<Self, Cause> {
+        let mut socket = Socket::new(protocol).map_err(Cause::Io)?;
+        socket.bind_auto().map_err(Cause::Io)?;
+        // A connected socket takes nothing from other processes in the first place.
+        socket.connect(&SocketAddr::new(0, 0)).map_err(Cause::Io)?;
+        socket.set_ext_ack(true).map_err(Cause::Io)?;
+        socket.set_cap_ack(true).map_err(Cause::Io)?;
+        let forced = setsockopt(&socket, sockopt::RcvBufForce, &options.receive_buffer);
+        forced.or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &options.receive_buffer)).map_err(errno)?;
+        let received = socket.get_rx_buf_sz().map_err(Cause::Io)?;
+        setsockopt(&socket, sockopt::ReceiveTimeout, &time_value(options.timeout)?).map_err(errno)?;
+        let exchange = Exchange::new(Limits::for_receive_buffer(received));
+        Ok(Self { socket, exchange, timeout: options.timeout })
+    }
+
+    /// Asks for dumps of what their request names, not of everything (`NETLINK_GET_STRICT_CHK`).
+    pub(crate) fn check_strictly(&self) -> Result<(), Cause> {
+        self.socket.set_netlink_get_strict_chk(true).map_err(Cause::Io)
+    }
+
+    /// As [`Exchange::queue`].
+    pub(crate) fn queue(&mut self, kind: u16, flags: u16, body: impl FnOnce(&mut Writer<'_>)) -> Result<(), Cause> {
+        self.exchange.queue_with(kind, flags, body)
+    }
+
+    /// As [`Exchange::queue_dump`].
+    pub(crate) fn queue_dump(&mut self, kind: u16, body: impl FnOnce(&mut Writer<'_>)) -> Result<(), Cause> {
+        self.exchange.queue_dump_with(kind, body)
+    }
+
+    /// As [`Exchange::is_full`].
+    pub(crate) fn is_full(&self) -> bool {
+        self.exchange.is_full()
+    }
+
+    /// As [`Exchange::message`].
+    pub(crate) fn message(&self) -> &[u8] {
+        self.exchange.message()
+    }
+
+    /// The next reply to what is queued. After an error the queued requests are given up, and the next ones are not
+    /// affected.
+    pub(crate) fn reply(&mut self) -> Result<Reply, Cause> {
+        loop {
+            let done = match self.exchange.step()? {
+                Step::Send => self.send(),
+                Step::Receive => self.receive(),
+                Step::Message { .. } => return Ok(Reply::Message),
+                Step::Refused { request, refusal } => return Ok(Reply::Refused(request, refusal)),
+                Step::Finished => return Ok(Reply::Finished),
+            };
+            if let Err(cause) = done {
+                match cause {
+                    // The kernel answers while it takes the request: what is not there by then never comes.
+                    Cause::TimedOut | Cause::Overrun => self.exchange.reset(),
+                    _ => self.exchange.abandon(),
+                }
+                return Err(cause);
+            }
+        }
+    }
+
+    /// Gives up what is queued or on its way: see [`Exchange::abandon`].
+    pub(crate) fn abandon(&mut self) {
+        self.exchange.abandon();
+    }
+
+    fn send(&mut self) -> Result<(), Cause> {
+        let datagram = self.exchange.outgoing();
+        loop {
+            match self.socket.send(datagram, 0) {
+                Ok(sent) if sent == datagram.len() => return Ok(()),
+                Ok(_) => return Err(Cause::Io(ErrorKind::WriteZero.into())),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(Cause::Io(error)),
+            }
+        }
+    }
+
+    fn receive(&mut self) -> Result<(), Cause> {
+        let mut started = None;
+        loop {
+            match receive_from(&self.socket, self.exchange.inbox(), 0) {
+                Ok((length, sender)) => {
+                    self.exchange.received(length, sender);
+                    return Ok(());
+                }
+                // Signals start the system call, and with it its own time limit, anew.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {
+                    let started = started.get_or_insert_with(Instant::now);
+                    if self.timeout > Duration::ZERO && started.elapsed() >= self.timeout {
+                        return Err(Cause::TimedOut);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(Cause::TimedOut),
+                Err(error) if error.raw_os_error() == Some(ENOBUFS) => {
+                    self.empty();
+                    return Err(Cause::Overrun);
+                }
+                Err(error) => return Err(Cause::Io(error)),
+            }
+        }
+    }
+
+    /// Throws away what has come: after an overrun the kernel drops every further reply until the buffer is empty.
+    fn empty(&mut self) {
+        loop {
+            match receive_from(&self.socket, self.exchange.inbox(), MSG_DONTWAIT) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.raw_os_error() == Some(ENOBUFS) => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// Receives a datagram; gives its whole length, even if it did not fit, and who sent it.
+fn receive_from(socket: &Socket, mut inbox: &mut [u8], flags: i32) -> io::Result<(usize, u32)> {
+    let (length, sender) = socket.recv_from(&mut inbox, flags | MSG_TRUNC)?;
+    Ok((length, sender.port_number()))
+}
+
+fn time_value(duration: Duration) -> Result<TimeVal, Cause> {
+    let seconds = duration.as_secs().try_into();
+    let seconds = seconds.map_err(|_| Cause::InvalidInput("the timeout is too long for the kernel".into()))?;
+    // Zero means for ever: less than a microsecond must not become that.
+    let micros = match duration.subsec_micros() {
+        0 if duration.subsec_nanos() > 0 => 1,
+        micros => micros,
+    };
+    Ok(TimeVal::new(seconds, micros.into()))
+}
+
+fn errno(errno: nix::errno::Errno) -> Cause {
+    Cause::Io(errno.into())
+}
