@@ -285,7 +285,7 @@ impl fmt::Display for Refusal {
 }
 
 /// Bytes that are not what the kernel's format says they should be.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// A length points outside of what there is.
@@ -326,4 +326,7 @@ pub enum DecodeError {
         /// The kernel's name of the attribute.
         attribute: &'static str,
     },
+    /// A message about interfaces or addresses that could not be read.
+    #[error("{0}")]
+    Route(String),
 }

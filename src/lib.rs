@@ -7,6 +7,7 @@ mod interop;
 pub mod ipvs;
 pub mod netns;
 mod transport;
+pub mod vip;
 mod wire;
 
 pub use error::{Cause, DecodeError, Error, Reason, Refusal, Refused, Result};

@@ -338,7 +338,7 @@ impl Ipvs {
             let failed = |cause| Error::new(query, cause);
             match self.connection.reply().map_err(failed)? {
                 Reply::Finished => return Ok(None),
-                Reply::Message => match Message::read(self.connection.message()) {
+                Reply::Message(_) => match Message::read(self.connection.message()) {
                     Ok(Message::Answer(answer)) => return Ok(Some(answer)),
                     // A command that is no answer to anything.
                     Ok(_) => {}
@@ -453,7 +453,7 @@ impl Batch<'_> {
         loop {
             match self.ipvs.connection.reply().map_err(|cause| self.interrupted(cause))? {
                 Reply::Finished => return Ok(()),
-                Reply::Message => {}
+                Reply::Message(_) => {}
                 Reply::Refused(position, refusal) => {
                     refused.extend(self.on_their_way.get(position).map(|&(index, change)| (index, change, refusal)));
                 }
@@ -494,7 +494,7 @@ fn find_family(connection: &mut Connection) -> Result<u16, Cause> {
     loop {
         match connection.reply()? {
             Reply::Finished => return family.ok_or(Cause::NoAnswer),
-            Reply::Message => match genl::family_reply(connection.message()) {
+            Reply::Message(_) => match genl::family_reply(connection.message()) {
                 Ok(number) => family = Some(number),
                 Err(error) => {
                     connection.abandon();

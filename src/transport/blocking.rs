@@ -24,8 +24,8 @@ pub(crate) struct Connection {
 /// What came of a request.
 #[derive(Debug)]
 pub(crate) enum Reply {
-    /// A message: its body is [`Connection::message`].
-    Message,
+    /// A message of this type: its body is [`Connection::message`].
+    Message(u16),
     /// The kernel refused the request with this number, counted from 0.
     Refused(usize, Refusal),
     /// Every request is answered.
@@ -81,7 +81,7 @@ impl Connection {
             let done = match self.exchange.step()? {
                 Step::Send => self.send(),
                 Step::Receive => self.receive(),
-                Step::Message { .. } => return Ok(Reply::Message),
+                Step::Message { kind, .. } => return Ok(Reply::Message(kind)),
                 Step::Refused { request, refusal } => return Ok(Reply::Refused(request, refusal)),
                 Step::Finished => return Ok(Reply::Finished),
             };
