@@ -466,8 +466,14 @@ impl Batch<'_> {
         let Some((.., refusal)) = refused.iter().find(|(.., refusal)| refusal.errno == ENOENT) else {
             return Ok(());
         };
-        if !self.ipvs.module_was_reloaded(refusal).map_err(|cause| self.interrupted(cause))? {
-            return Ok(());
+        match self.ipvs.module_was_reloaded(refusal) {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(cause) => {
+                // They were not refused: there is nobody left to refuse them.
+                refused.retain(|(.., refusal)| refusal.errno != ENOENT);
+                return Err(self.interrupted(cause));
+            }
         }
         self.on_their_way.clear();
         let all = std::mem::take(refused).into_iter();
