@@ -1,6 +1,8 @@
 //! `cargo xtask`: how this project is checked, tested and tried.
 mod cargo;
+mod check;
 mod host;
+mod test;
 mod vm;
 
 use clap::{Args, Parser, Subcommand};
@@ -29,6 +31,21 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Checks format, lints and documentation.
+    Check,
+    /// Runs all tests: on this machine, then those of `tests/kernel` on each supported kernel.
+    Test {
+        /// The kernel lines to test on: 6.1, 6.12, 7.x or a certain 7.N; all if not given.
+        #[arg(long, value_name = "LINE", value_parser = Wanted::parse, conflicts_with = "kernel_image")]
+        kernel: Vec<Wanted>,
+        #[command(flatten)]
+        own: OwnKernel,
+        /// Seconds that one kernel's tests may take.
+        #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+        timeout: u64,
+        /// Only tests whose names contain this.
+        filter: Option<String>,
+    },
     /// Runs the example `quickstart` in a virtual machine.
     Demo {
         #[command(flatten)]
@@ -115,6 +132,24 @@ pub(crate) fn step(what: impl Display) {
 
 fn main() -> ExitCode {
     let status = match Arguments::parse().task {
+        Task::Check => check::run(),
+        Task::Test {
+            kernel,
+            own,
+            timeout,
+            filter,
+        } => {
+            let lines = if kernel.is_empty() {
+                Wanted::all().collect()
+            } else {
+                kernel
+            };
+            let choices = own.choice().map_or_else(
+                || lines.into_iter().map(Choice::Debian).collect(),
+                |own| vec![own],
+            );
+            test::run(&choices, Duration::from_secs(timeout), filter.as_deref())
+        }
         Task::Demo { machine } => vm::demo(&machine.options()),
         Task::Vm {
             machine,

@@ -6,6 +6,7 @@ pub(crate) mod initramfs;
 pub(crate) mod kernel;
 mod modules;
 pub(crate) mod qemu;
+pub(crate) mod report;
 mod terminal;
 
 use crate::cargo::{self, Programs};
