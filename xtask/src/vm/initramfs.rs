@@ -9,8 +9,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Programs of this machine that the guest has when they are here.
-const TOOLS: [&str; 12] = [
+/// Programs of this machine that the guest has when they are here. A real `sh`, because that of busybox prefers its
+/// own `ip` and `setpriv` to those on the PATH.
+const TOOLS: [&str; 13] = [
     "bash",
     "conntrack",
     "ip",
@@ -19,6 +20,7 @@ const TOOLS: [&str; 12] = [
     "nft",
     "nsenter",
     "setpriv",
+    "sh",
     "ss",
     "strace",
     "tcpdump",
@@ -178,7 +180,8 @@ fn add_modules(archive: &mut Archive, kernel: &Kernel) {
 fn add_tools(archive: &mut Archive) -> Result<()> {
     for tool in TOOLS {
         if let Some(file) = which(tool) {
-            add_program(archive, &file, &format!("usr/sbin/{tool}"))?;
+            add_program(archive, &file, &format!("usr/bin/{tool}"))?;
+            archive.link(&format!("usr/sbin/{tool}"), &format!("../bin/{tool}"));
         }
     }
     for (multi, names) in XTABLES {
@@ -199,11 +202,18 @@ fn add_tools(archive: &mut Archive) -> Result<()> {
             copy(archive, Path::new(&path), &path)?;
         }
     }
+    add_busybox(archive)
+}
+
+/// The static busybox of this machine, by all the names that no real program has.
+fn add_busybox(archive: &mut Archive) -> Result<()> {
     let busybox = program("busybox")?;
     add_program(archive, &busybox, "usr/bin/busybox")?;
     for applet in output_of(Command::new(&busybox).arg("--list"))?.split_whitespace() {
-        // What is there already is the real one; a link in the other folder would hide it.
-        if !archive.contains(&format!("usr/sbin/{applet}")) {
+        let taken = ["bin", "sbin"]
+            .iter()
+            .any(|folder| archive.contains(&format!("usr/{folder}/{applet}")));
+        if !taken {
             archive.link(&format!("usr/bin/{applet}"), "busybox");
         }
     }

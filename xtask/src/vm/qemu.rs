@@ -391,10 +391,12 @@ fn verdict(control: &[u8]) -> Option<Ending> {
     }
 }
 
-/// Gives the guest what this process reads; ends with the process.
+/// Gives the guest what this process reads; ends with the machine.
 fn forward_input(mut channel: UnixStream) {
     let _ = io::copy(&mut io::stdin().lock(), &mut channel);
     let _ = channel.shutdown(Shutdown::Write);
+    // Closing it now would lose what QEMU has not read yet.
+    let _ = io::copy(&mut channel, &mut io::sink());
 }
 
 #[cfg(test)]
