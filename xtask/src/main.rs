@@ -1,2 +1,168 @@
 //! `cargo xtask`: how this project is checked, tested and tried.
-fn main() {}
+mod cargo;
+mod check;
+mod host;
+mod test;
+mod vm;
+
+use clap::{Args, Parser, Subcommand};
+use std::fmt::Display;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+use vm::debian::Wanted;
+use vm::{Choice, Options};
+
+/// How this project is checked, tested and tried.
+///
+/// Kernels are stock Debian ones, booted in QEMU with a small system made of this machine's own programs. They are downloaded
+/// through the machine's apt once and kept in $LVS_CACHE, $XDG_CACHE_HOME/lvs or ~/.cache/lvs.
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    arg_required_else_help = true
+)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Checks format, lints and documentation.
+    Check,
+    /// Runs all tests: on this machine, then those of `tests/kernel` on each supported kernel.
+    Test {
+        /// The kernel lines to test on: 6.1, 6.12, 7.x or a certain 7.N; all if not given.
+        #[arg(long, value_name = "LINE", value_parser = Wanted::parse, conflicts_with = "kernel_image")]
+        kernel: Vec<Wanted>,
+        #[command(flatten)]
+        own: OwnKernel,
+        /// Seconds that one kernel's tests may take.
+        #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+        timeout: u64,
+        /// Only tests whose names contain this.
+        filter: Option<String>,
+    },
+    /// Runs the example `quickstart` in a virtual machine.
+    Demo {
+        #[command(flatten)]
+        machine: OneMachine,
+    },
+    /// Runs a command, or a shell, in a virtual machine.
+    ///
+    /// The command runs as root, with its output, errors and exit status passed on, and input unless that is a terminal.
+    /// On its PATH are ipvsadm, ipset, ip, iptables, busybox and, behind them, the examples of this crate (in /examples).
+    Vm {
+        #[command(flatten)]
+        machine: OneMachine,
+        /// A file or folder to take along (to /root if no DST is given).
+        #[arg(long, value_name = "SRC[:DST]")]
+        file: Vec<String>,
+        /// What to run; one word with spaces in it is run by `sh -c`. Without it: a shell.
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
+}
+
+#[derive(Args)]
+struct OneMachine {
+    /// The kernel line to boot: 6.1, 6.12, 7.x or a certain 7.N; the newest if not given.
+    #[arg(long, value_name = "LINE", value_parser = Wanted::parse, conflicts_with = "kernel_image")]
+    kernel: Option<Wanted>,
+    #[command(flatten)]
+    own: OwnKernel,
+    /// Seconds after which the machine is stopped; an interactive shell has no limit, others 300.
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u64>,
+}
+
+#[derive(Args)]
+struct OwnKernel {
+    /// A kernel of your own: a bzImage or a vmlinux.
+    #[arg(long, value_name = "PATH", requires = "modules")]
+    kernel_image: Option<PathBuf>,
+    /// The modules of your own kernel: its folder in /lib/modules.
+    #[arg(long, value_name = "DIR", requires = "kernel_image")]
+    modules: Option<PathBuf>,
+}
+
+impl OwnKernel {
+    fn choice(self) -> Option<Choice> {
+        Some(Choice::Own {
+            image: self.kernel_image?,
+            modules: self.modules?,
+        })
+    }
+}
+
+impl OneMachine {
+    fn options(self) -> Options {
+        let newest = || {
+            self.kernel
+                .or_else(|| Wanted::all().next_back())
+                .map(Choice::Debian)
+        };
+        Options {
+            choice: self.own.choice().or_else(newest),
+            timeout: self.timeout.map(Duration::from_secs),
+        }
+    }
+}
+
+/// An error in how the program was called, or in what was asked of it.
+#[derive(Debug)]
+pub(crate) struct Usage(pub(crate) String);
+
+impl Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// Says which slow step begins.
+pub(crate) fn step(what: impl Display) {
+    // Nobody may be listening; the work goes on.
+    let _ = writeln!(std::io::stderr(), "xtask: {what}");
+}
+
+fn main() -> ExitCode {
+    let status = match Arguments::parse().task {
+        Task::Check => check::run(),
+        Task::Test {
+            kernel,
+            own,
+            timeout,
+            filter,
+        } => {
+            let lines = if kernel.is_empty() {
+                Wanted::all().collect()
+            } else {
+                kernel
+            };
+            let choices = own.choice().map_or_else(
+                || lines.into_iter().map(Choice::Debian).collect(),
+                |own| vec![own],
+            );
+            test::run(&choices, Duration::from_secs(timeout), filter.as_deref())
+        }
+        Task::Demo { machine } => vm::demo(&machine.options()),
+        Task::Vm {
+            machine,
+            file,
+            command,
+        } => vm::command(&machine.options(), &file, command),
+    };
+    status.unwrap_or_else(|error| {
+        let _ = writeln!(std::io::stderr(), "error: {error:#}");
+        if error.is::<Usage>() {
+            ExitCode::from(2)
+        } else {
+            ExitCode::FAILURE
+        }
+    })
+}

@@ -1,0 +1,142 @@
+//! Builds the programs that go into the virtual machine.
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The only target: programs for it are linked statically, so that they run in the guest as they are.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// A program that was built.
+pub(crate) struct Program {
+    pub(crate) name: String,
+    pub(crate) file: PathBuf,
+}
+
+/// What to build.
+#[derive(Clone, Copy)]
+pub(crate) enum Programs<'a> {
+    /// The guest's own program.
+    Guest,
+    /// The tests that need a kernel.
+    KernelTests,
+    Example(&'a str),
+    AllExamples,
+}
+
+/// The cargo that started this program, in the folder of the workspace.
+pub(crate) fn command() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    command.current_dir(here.parent().unwrap_or(here));
+    command
+}
+
+/// Builds programs for the guest and says where they are.
+pub(crate) fn build(programs: Programs<'_>) -> Result<Vec<Program>> {
+    let arguments: &[&str] = match programs {
+        // Without the features, and so the dependencies, of the host's side.
+        Programs::Guest => &[
+            "build",
+            "--package=xtask",
+            "--bin=guest",
+            "--no-default-features",
+        ],
+        Programs::KernelTests => &[
+            "test",
+            "--package=lvs",
+            "--all-features",
+            "--test=kernel",
+            "--no-run",
+        ],
+        Programs::Example(name) => &[
+            "build",
+            "--package=lvs",
+            "--all-features",
+            "--example",
+            name,
+        ],
+        Programs::AllExamples => &["build", "--package=lvs", "--all-features", "--examples"],
+    };
+    let output = command()
+        .args(arguments)
+        .args([
+            "--quiet",
+            "--message-format=json-render-diagnostics",
+            "--target",
+            TARGET,
+        ])
+        // A folder of its own: other flags would make the normal build start over each time.
+        .arg("--target-dir")
+        .arg(target_folder()?.join("guest"))
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        // A tenth of the size, and the guest has all of it in memory.
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
+        .stderr(Stdio::inherit())
+        .output()
+        .context("running cargo")?;
+    if !output.status.success() {
+        bail!("cargo could not build what is to run in the virtual machine");
+    }
+    Ok(executables(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// Builds what makes one program.
+pub(crate) fn build_one(programs: Programs<'_>) -> Result<PathBuf> {
+    let built = build(programs)?;
+    built
+        .into_iter()
+        .next()
+        .map(|program| program.file)
+        .context("cargo built no program")
+}
+
+/// The workspace's target folder: the one this very program was built into.
+fn target_folder() -> Result<PathBuf> {
+    let output = command()
+        .args(["metadata", "--format-version=1", "--no-deps"])
+        .stderr(Stdio::inherit())
+        .output();
+    let metadata: Value = serde_json::from_slice(&output.context("running cargo")?.stdout)
+        .context("what cargo says of the workspace")?;
+    let folder = metadata.get("target_directory").and_then(Value::as_str);
+    folder
+        .map(PathBuf::from)
+        .context("cargo does not say where it builds")
+}
+
+/// The programs that cargo's messages tell of.
+fn executables(messages: &str) -> Vec<Program> {
+    let messages = messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    messages
+        .filter_map(|message| {
+            let file = PathBuf::from(message.get("executable")?.as_str()?);
+            let name = message.get("target")?.get("name")?.as_str()?.to_owned();
+            Some(Program { name, file })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_found_among_the_messages() {
+        let messages = r#"{"reason":"compiler-artifact","target":{"name":"lib"},"executable":null}
+not json
+{"reason":"compiler-artifact","target":{"name":"quickstart","kind":["example"]},"executable":"/t/quickstart"}
+{"reason":"build-finished","success":true}"#;
+        let found: Vec<_> = executables(messages)
+            .into_iter()
+            .map(|program| (program.name, program.file))
+            .collect();
+        assert_eq!(
+            found,
+            [("quickstart".to_owned(), PathBuf::from("/t/quickstart"))]
+        );
+    }
+}

@@ -1,0 +1,317 @@
+//! Puts together what the guest finds when it starts: programs, libraries, modules, and what to run.
+use super::cpio::Archive;
+use super::kernel::Kernel;
+use super::modules;
+use crate::host::{output_of, program, which};
+use anyhow::{Context, Result};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Programs of this machine that the guest has when they are here. A real `sh`, because that of busybox prefers its
+/// own `ip` and `setpriv` to those on the PATH.
+const TOOLS: [&str; 13] = [
+    "bash",
+    "conntrack",
+    "ip",
+    "ipset",
+    "ipvsadm",
+    "nft",
+    "nsenter",
+    "setpriv",
+    "sh",
+    "ss",
+    "strace",
+    "tcpdump",
+    "unshare",
+];
+
+/// Programs of many names; the first is the plain one where this machine has both.
+const XTABLES: [(&str, &[&str]); 2] = [
+    (
+        "xtables-nft-multi",
+        &[
+            "iptables",
+            "iptables-save",
+            "iptables-restore",
+            "ip6tables",
+            "ip6tables-save",
+            "ip6tables-restore",
+            "iptables-nft",
+            "ip6tables-nft",
+        ],
+    ),
+    (
+        "xtables-legacy-multi",
+        &[
+            "iptables-legacy",
+            "iptables-legacy-save",
+            "iptables-legacy-restore",
+            "ip6tables-legacy",
+            "ip6tables-legacy-save",
+            "ip6tables-legacy-restore",
+        ],
+    ),
+];
+
+/// Where iptables looks for its extensions.
+const PLUGINS: [&str; 3] = [
+    "/usr/lib/x86_64-linux-gnu/xtables",
+    "/usr/lib64/xtables",
+    "/usr/lib/xtables",
+];
+
+const FOLDERS: [&str; 10] = [
+    "dev",
+    "mnt",
+    "proc",
+    "root",
+    "run",
+    "sys",
+    "usr/local/bin",
+    "usr/lib64",
+    "usr/sbin",
+    "var/lib",
+];
+
+/// Where the examples of this crate are. The real `ipvsadm` and `ipset` come first on the PATH.
+const EXAMPLES: &str = "/examples";
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/examples";
+
+/// Texts of /etc. Name services other than files would need libraries that crash static programs.
+const ETC: [(&str, &str); 4] = [
+    (
+        "passwd",
+        "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/tmp:/bin/sh\n",
+    ),
+    ("group", "root:x:0:\nuser:x:1000:\nnogroup:x:65534:\n"),
+    ("hosts", "127.0.0.1 localhost vm\n::1 localhost\n"),
+    (
+        "nsswitch.conf",
+        "passwd: files\ngroup: files\nhosts: files\nprotocols: files\nservices: files\n",
+    ),
+];
+
+/// What the guest's command has for input and output.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(crate) enum Session {
+    /// Output and errors apart, no input.
+    Plain,
+    /// Likewise, with the standard input of this process.
+    Input,
+    /// Likewise without input, and a third stream of test results.
+    Results,
+    /// A terminal.
+    Terminal,
+}
+
+/// What is to be run, and what is brought along for it.
+pub(crate) struct Job {
+    pub(crate) command: Vec<String>,
+    pub(crate) session: Session,
+    /// Statically linked programs and their path in the guest.
+    pub(crate) programs: Vec<(PathBuf, String)>,
+    /// Files and folders of the user and their path in the guest.
+    pub(crate) files: Vec<(PathBuf, String)>,
+}
+
+/// Where an example goes.
+pub(crate) fn example_path(name: &str) -> String {
+    format!("{EXAMPLES}/{name}")
+}
+
+/// Writes the archive.
+pub(crate) fn build(kernel: &Kernel, guest: &Path, job: &Job) -> Result<Vec<u8>> {
+    let mut archive = Archive::default();
+    base(&mut archive);
+    copy(&mut archive, guest, "init")?;
+    archive.link("usr/sbin/modprobe", "/init");
+    add_modules(&mut archive, kernel);
+    add_tools(&mut archive)?;
+    for (source, path) in job.programs.iter().chain(&job.files) {
+        copy(&mut archive, source, path)?;
+    }
+    archive.file("vm/command", 0o644, &zero_ended(&job.command));
+    archive.file("vm/environment", 0o644, &zero_ended(&environment()));
+    let session = match job.session {
+        Session::Plain => "plain",
+        Session::Input => "input",
+        Session::Results => "results",
+        Session::Terminal => "terminal",
+    };
+    archive.file("vm/session", 0o644, session.as_bytes());
+    Ok(archive.finish())
+}
+
+fn base(archive: &mut Archive) {
+    for folder in FOLDERS {
+        archive.folder(folder);
+    }
+    archive.folder_with_mode("tmp", 0o1777);
+    for folder in ["bin", "sbin", "lib", "lib64"] {
+        archive.link(folder, &format!("usr/{folder}"));
+    }
+    archive.link("var/run", "/run");
+    archive.device("dev/console", 0o600, 5, 1);
+    archive.device("dev/null", 0o666, 1, 3);
+    for (name, text) in ETC {
+        archive.file(&format!("etc/{name}"), 0o644, text.as_bytes());
+    }
+}
+
+fn add_modules(archive: &mut Archive, kernel: &Kernel) {
+    let folder = format!("usr/lib/modules/{}", kernel.release);
+    for module in kernel.modules.values() {
+        archive.file(&format!("{folder}/{}", module.path), 0o644, &module.data);
+    }
+    archive.file(
+        &format!("{folder}/modules.dep"),
+        0o644,
+        modules::dependency_list(&kernel.modules).as_bytes(),
+    );
+    archive.file(
+        &format!("{folder}/modules.alias"),
+        0o644,
+        modules::alias_list(&kernel.modules).as_bytes(),
+    );
+}
+
+fn add_tools(archive: &mut Archive) -> Result<()> {
+    for tool in TOOLS {
+        if let Some(file) = which(tool) {
+            add_program(archive, &file, &format!("usr/bin/{tool}"))?;
+            archive.link(&format!("usr/sbin/{tool}"), &format!("../bin/{tool}"));
+        }
+    }
+    for (multi, names) in XTABLES {
+        let Some(file) = which(multi) else { continue };
+        add_program(archive, &file, &format!("usr/sbin/{multi}"))?;
+        for name in names {
+            archive.link(&format!("usr/sbin/{name}"), multi);
+        }
+    }
+    for folder in PLUGINS {
+        if Path::new(folder).is_dir() {
+            copy(archive, Path::new(folder), folder)?;
+        }
+    }
+    for name in ["protocols", "services", "ethertypes", "iproute2"] {
+        let path = format!("/etc/{name}");
+        if Path::new(&path).exists() {
+            copy(archive, Path::new(&path), &path)?;
+        }
+    }
+    add_busybox(archive)
+}
+
+/// The static busybox of this machine, by all the names that no real program has.
+fn add_busybox(archive: &mut Archive) -> Result<()> {
+    let busybox = program("busybox")?;
+    add_program(archive, &busybox, "usr/bin/busybox")?;
+    for applet in output_of(Command::new(&busybox).arg("--list"))?.split_whitespace() {
+        let taken = ["bin", "sbin"]
+            .iter()
+            .any(|folder| archive.contains(&format!("usr/{folder}/{applet}")));
+        if !taken {
+            archive.link(&format!("usr/bin/{applet}"), "busybox");
+        }
+    }
+    Ok(())
+}
+
+/// A program of this machine with its shared libraries.
+fn add_program(archive: &mut Archive, file: &Path, path: &str) -> Result<()> {
+    copy(archive, file, path)?;
+    // It fails for a static program, which has none.
+    let libraries = output_of(Command::new("ldd").arg(file)).unwrap_or_default();
+    for library in parse_ldd(&libraries) {
+        copy(archive, Path::new(library), &merged(library))?;
+    }
+    Ok(())
+}
+
+/// The libraries in what `ldd` writes, with the loader.
+fn parse_ldd(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(|line| {
+        let (path, _address) = line.trim().split_once(" (0x")?;
+        let path = path.rsplit(' ').next()?;
+        path.starts_with('/').then_some(path)
+    })
+}
+
+/// The path in a system where `/lib` is a link to `/usr/lib`.
+fn merged(path: &str) -> String {
+    if path.starts_with("/lib") {
+        format!("/usr{path}")
+    } else {
+        path.to_owned()
+    }
+}
+
+/// Copies a file or a folder. Links are followed, dead ones left out.
+fn copy(archive: &mut Archive, source: &Path, path: &str) -> Result<()> {
+    let reading = || format!("reading {}", source.display());
+    let data = source.metadata().with_context(reading)?;
+    if data.is_dir() {
+        archive.folder(path);
+        for entry in fs::read_dir(source).with_context(reading)? {
+            let entry = entry.with_context(reading)?;
+            if entry.path().exists() {
+                copy(
+                    archive,
+                    &entry.path(),
+                    &format!("{path}/{}", entry.file_name().to_string_lossy()),
+                )?;
+            }
+        }
+    } else if data.is_file() {
+        archive.file(
+            path,
+            data.permissions().mode() & 0o777,
+            &fs::read(source).with_context(reading)?,
+        );
+    }
+    Ok(())
+}
+
+fn environment() -> Vec<String> {
+    let terminal = std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned());
+    let fixed = [
+        ("PATH", PATH),
+        ("HOME", "/root"),
+        ("LC_ALL", "C"),
+        ("LVS_EXAMPLES", EXAMPLES),
+        ("TERM", &terminal),
+    ];
+    fixed.map(|(name, value)| format!("{name}={value}")).into()
+}
+
+fn zero_ended(words: &[String]) -> Vec<u8> {
+    words
+        .iter()
+        .flat_map(|word| word.bytes().chain([0]))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_and_the_loader_are_found() {
+        let text = "\tlinux-vdso.so.1 (0x00007ff)\n\tlibmnl.so.0 => /lib/x/libmnl.so.0 (0x00007ff)\n\
+                    \t/lib64/ld-linux-x86-64.so.2 (0x00007ff)\n\tstatically linked\n";
+        assert_eq!(
+            parse_ldd(text).collect::<Vec<_>>(),
+            ["/lib/x/libmnl.so.0", "/lib64/ld-linux-x86-64.so.2"]
+        );
+        assert_eq!(merged("/lib64/ld.so"), "/usr/lib64/ld.so");
+        assert_eq!(merged("/usr/lib/x.so"), "/usr/lib/x.so");
+    }
+
+    #[test]
+    fn words_may_hold_anything_but_zero() {
+        assert_eq!(zero_ended(&["a b".to_owned(), String::new()]), b"a b\0\0");
+    }
+}
