@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use lvs::ipvs::{Destination, DestinationInfo, Ipvs, Scheduler, Service, ServiceInfo};
 use lvs::netns::Namespace;
-use lvs::vip::Vips;
+use lvs::vip::{Outcome, Vips};
 
 const VIRTUAL_IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 96, 0, 10));
 const WEIGHTS: [u32; 3] = [3, 1, 1];
@@ -48,8 +48,9 @@ fn demo() -> Result<()> {
     // The director: a virtual IP, a virtual service, a destination for each server.
     let mut vips = director.run(Vips::connect)??;
     let dummy = vips.ensure_dummy("vip0")?;
-    let bound = vips.bind(&dummy, VIRTUAL_IP)?;
-    println!("virtual IP {VIRTUAL_IP} on {}: {bound:?}", dummy.name());
+    if vips.bind(&dummy, VIRTUAL_IP)? == Outcome::Changed {
+        println!("the virtual IP {VIRTUAL_IP} on the dummy interface {}", dummy.name());
+    }
 
     let mut ipvs = director.run(Ipvs::connect)??;
     let web = Service::tcp(SocketAddr::new(VIRTUAL_IP, 80), Scheduler::WRR);
@@ -74,10 +75,14 @@ fn demo() -> Result<()> {
     }
 
     ipvs.delete_service(web.key)?;
-    let unbound = vips.unbind(&dummy, VIRTUAL_IP)?;
-    let deleted = vips.delete_dummy(&dummy)?;
-    println!("\nCleaned up: service {}, address {VIRTUAL_IP} ({unbound:?}), {} ({deleted:?});", web.key, dummy.name());
-    println!("the namespaces end with this process, and with them whatever else is in them.");
+    println!("\nCleaned up: the service {},", web.key);
+    if vips.unbind(&dummy, VIRTUAL_IP)? == Outcome::Changed {
+        println!("  the virtual IP {VIRTUAL_IP},");
+    }
+    if vips.delete_dummy(&dummy)? == Outcome::Changed {
+        println!("  the dummy interface {};", dummy.name());
+    }
+    println!("  the namespaces, with whatever else is in them, end with this process.");
 
     let total: u32 = WEIGHTS.iter().sum();
     for (i, weight) in WEIGHTS.into_iter().enumerate() {
@@ -183,6 +188,8 @@ fn print_table(table: &[(ServiceInfo, Vec<DestinationInfo>)]) {
     for (service, destinations) in table {
         let lvs::ipvs::ServiceKey::Address { protocol, address } = service.key() else { continue };
         println!("{:<4} {address:<28}{}", protocol.to_string().to_uppercase(), counters(&service.stats));
+        let mut destinations = destinations.clone();
+        destinations.sort_by_key(DestinationInfo::address);
         for destination in destinations {
             println!("  -> {:<28}{}", destination.address(), counters(&destination.stats));
         }

@@ -1,6 +1,7 @@
 //! The client: operations on the kernel's table.
 
 use std::collections::HashSet;
+use std::hash::Hash;
 use std::net::SocketAddr;
 
 use netlink_sys::protocols::NETLINK_GENERIC;
@@ -13,6 +14,9 @@ use crate::error::{Cause, Error, Reason, Refusal, Refused, Result};
 use crate::transport::Options;
 use crate::transport::blocking::{Connection, Reply};
 use crate::wire::genl;
+
+/// How often a list is read before giving up, when the table changes each time.
+const LISTINGS: usize = 10;
 
 /// The IPVS table of a network namespace: that of the thread that connects, for as long as the client lives.
 ///
@@ -60,24 +64,26 @@ impl Ipvs {
         }
     }
 
-    /// All virtual services (`IPVS_CMD_GET_SERVICE`), in the kernel's order, none twice.
+    /// All virtual services (`IPVS_CMD_GET_SERVICE`), in the kernel's order.
     ///
-    /// When others change the table meanwhile, some may be missing: see the [module](super). To go through a large
-    /// table without holding it in memory, use [`Ipvs::stream_services`].
+    /// A list in which a service comes twice lacks as many, and is read again. When others delete services meanwhile,
+    /// some may be missing all the same: see the [module](super). To go through a large table without holding it in
+    /// memory, use [`Ipvs::stream_services`].
     ///
     /// # Errors
-    /// See [`Ipvs`].
+    /// [`is_interrupted`](Error::is_interrupted) when the table changed each time while it was read.
     pub fn services(&mut self) -> Result<Vec<ServiceInfo>> {
-        let mut services = self.stream_services()?.collect::<Result<Vec<_>>>()?;
-        let mut seen = HashSet::with_capacity(services.len());
-        services.retain(|info| seen.insert(info.key()));
-        Ok(services)
+        let service = |answer| match answer {
+            Answer::Service(info) => Some((info.key(), info)),
+            _ => None,
+        };
+        self.list(Query::Services, service)
     }
 
     /// All virtual services (`IPVS_CMD_GET_SERVICE`), one after the other as they come from the kernel.
     ///
-    /// Memory stays the same whatever the size of the table. When others change the table meanwhile, some may be
-    /// missing or come twice: see the [module](super). Ending early is fine.
+    /// Memory stays the same whatever the size of the table. When the table changes meanwhile, some may be missing or
+    /// come twice: see the [module](super). Ending early is fine.
     ///
     /// # Errors
     /// See [`Ipvs`]; later ones come as items.
@@ -98,31 +104,28 @@ impl Ipvs {
         }
     }
 
-    /// The destinations of a service (`IPVS_CMD_GET_DEST`), the newest first, none twice.
+    /// The destinations of a service (`IPVS_CMD_GET_DEST`), the newest first.
     ///
     /// # Errors
-    /// [`is_not_found`](Error::is_not_found) when there is no such service.
+    /// [`is_not_found`](Error::is_not_found) when there is no such service; [`is_interrupted`](Error::is_interrupted)
+    /// when the list changed each time while it was read.
     pub fn destinations(&mut self, service: ServiceKey) -> Result<Vec<DestinationInfo>> {
         let query = Query::Destinations(service);
-        let mut destinations = Vec::new();
-        self.exchange(query, |answer| {
-            if let Answer::Destination(info) = answer {
-                destinations.push(info);
-            }
+        let destinations = self.list(query, |answer| match answer {
+            Answer::Destination(info) => Some((info.address(), info)),
+            _ => None,
         })?;
         if destinations.is_empty() {
             // The kernel lists nothing for a service that is not there, too.
             self.service(service).map_err(|error| error.during(query))?;
         }
-        let mut seen = HashSet::with_capacity(destinations.len());
-        destinations.retain(|info| seen.insert(info.address()));
         Ok(destinations)
     }
 
     /// All virtual services, each with its destinations. A service that is deleted meanwhile is left out.
     ///
     /// # Errors
-    /// See [`Ipvs`].
+    /// As [`Ipvs::services`].
     pub fn table(&mut self) -> Result<Vec<(ServiceInfo, Vec<DestinationInfo>)>> {
         let services = self.services()?;
         let mut table = Vec::with_capacity(services.len());
@@ -320,6 +323,26 @@ impl Ipvs {
         let mut found = None;
         self.exchange(query, |answer| found = Some(answer))?;
         found.ok_or_else(|| Error::new(query, Cause::NoAnswer))
+    }
+
+    /// Lists what `pick` takes out of the answers, with what identifies it.
+    ///
+    /// The kernel goes on by position after each datagram. If the order changed meanwhile, what moved back comes
+    /// again, and as much that moved forward is missing.
+    fn list<K: Eq + Hash, T>(&mut self, query: Query, pick: impl Fn(Answer) -> Option<(K, T)>) -> Result<Vec<T>> {
+        for _ in 0..LISTINGS {
+            let (mut seen, mut all) = (HashSet::new(), Vec::new());
+            self.exchange(query, |answer| {
+                if let Some((key, item)) = pick(answer) {
+                    seen.insert(key);
+                    all.push(item);
+                }
+            })?;
+            if seen.len() == all.len() {
+                return Ok(all);
+            }
+        }
+        Err(Error::new(query, Cause::Interrupted))
     }
 
     /// Asks, and gives every answer to `each`.

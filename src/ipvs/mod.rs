@@ -23,8 +23,12 @@
 //! # What the kernel does not promise
 //!
 //! - A list of more than some hundred entries is read in parts, and each part starts where the one before ended *by
-//!   count*. When another process adds or removes entries meanwhile, one may be missing or come twice; the kernel does
-//!   not say so. [`Ipvs::services`] and [`Ipvs::destinations`] remove what comes twice.
+//!   count*; the kernel does not say that the table changed meanwhile. When another process adds entries, or Linux 7.x
+//!   resizes its table some time after many were added, entries come twice and as many are missing.
+//!   [`Ipvs::services`], [`Ipvs::destinations`] and [`Ipvs::table`] see that and read again; those who use
+//!   [`Ipvs::stream_services`] must. When another process *deletes* entries, some may be missing without a sign, on
+//!   Linux 6.1 and 6.12 even if they are deleted in another network namespace. Who needs certainty lists twice, or is
+//!   the only one who writes.
 //! - Counters and rates are copies that the kernel renews every 2 seconds ([`Stats`]).
 //! - There are no notifications: what others change is seen by reading.
 

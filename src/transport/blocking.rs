@@ -171,3 +171,78 @@ fn time_value(duration: Duration) -> Result<TimeVal, Cause> {
 fn errno(errno: nix::errno::Errno) -> Cause {
     Cause::Io(errno.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use netlink_sys::protocols::NETLINK_ROUTE;
+
+    use super::*;
+
+    /// A request of this type is passed over by the kernel: without an acknowledgement nothing comes back.
+    const NOOP: u16 = 1;
+    /// A request of this type is refused.
+    const UNKNOWN: u16 = 0xffff;
+
+    fn connection(timeout: Duration) -> Connection {
+        Connection::open(NETLINK_ROUTE, &Options { timeout, ..Options::default() }).unwrap()
+    }
+
+    fn works(connection: &mut Connection) {
+        connection.queue(NOOP, 0, |_| {}).unwrap();
+        assert!(matches!(connection.reply(), Ok(Reply::Finished)));
+    }
+
+    #[test]
+    fn a_kernel_that_does_not_answer_is_not_waited_for_for_ever() {
+        let mut connection = connection(Duration::from_millis(20));
+        for _ in 0..2 {
+            connection.queue_dump(NOOP, |_| {}).unwrap();
+            assert!(matches!(connection.reply(), Err(Cause::TimedOut)));
+            works(&mut connection);
+        }
+    }
+
+    #[test]
+    fn an_overrun_is_reported_and_the_next_request_works() {
+        let mut connection = connection(Duration::from_secs(10));
+        setsockopt(&connection.socket, sockopt::RcvBuf, &0).unwrap();
+        connection.exchange = Exchange::new(Limits { requests: usize::MAX, ..Limits::default() });
+        for _ in 0..1000 {
+            connection.queue(UNKNOWN, 0, |_| {}).unwrap();
+        }
+        let cause = loop {
+            match connection.reply() {
+                Ok(Reply::Refused(..)) => {}
+                other => break other,
+            }
+        };
+        assert!(matches!(cause, Err(Cause::Overrun)), "{cause:?}");
+        works(&mut connection);
+    }
+
+    #[test]
+    fn as_many_refusals_as_the_limits_allow_fit_the_receive_buffer() {
+        for receive_buffer in [0, 4096, 100_000, 1 << 20] {
+            let options = Options { receive_buffer, ..Options::default() };
+            let mut connection = Connection::open(NETLINK_ROUTE, &options).unwrap();
+            let mut queued = 0;
+            while !connection.is_full() {
+                connection.queue(UNKNOWN, 0, |_| {}).unwrap();
+                queued += 1;
+            }
+            for position in 0..queued {
+                let reply = connection.reply().unwrap();
+                assert!(matches!(reply, Reply::Refused(at, _) if at == position), "{position}: {reply:?}");
+            }
+            assert!(matches!(connection.reply(), Ok(Reply::Finished)));
+        }
+    }
+
+    #[test]
+    fn a_time_limit_is_never_taken_for_none() {
+        assert_eq!(time_value(Duration::ZERO).unwrap(), TimeVal::new(0, 0));
+        assert_eq!(time_value(Duration::from_nanos(1)).unwrap(), TimeVal::new(0, 1));
+        assert_eq!(time_value(Duration::from_micros(2_500_000)).unwrap(), TimeVal::new(2, 500_000));
+        assert!(time_value(Duration::MAX).is_err());
+    }
+}

@@ -377,13 +377,17 @@ fn a_thousand_services_are_listed_with_their_destinations(lab: &Lab) {
 
 fn twenty_thousand_services_are_listed_completely(lab: &Lab) {
     let mut ipvs = lab.ipvs();
+    let all: HashSet<_> = many(20_000).collect();
     ipvs.batch(many(20_000).map(Change::AddService)).unwrap();
+    // Linux 7.x may still be resizing its table: no service may be missing from this list all the same.
+    let listed = ipvs.services().unwrap();
+    assert_eq!(listed.len(), 20_000);
+    assert_eq!(listed.into_iter().map(|info| info.service).collect::<HashSet<_>>(), all);
     let mut seen = HashSet::new();
     for info in ipvs.stream_services().unwrap() {
         assert!(seen.insert(info.unwrap().service));
     }
-    assert_eq!(seen, many(20_000).collect());
-    assert_eq!(ipvs.services().unwrap().len(), 20_000);
+    assert_eq!(seen, all);
 }
 
 fn a_list_that_is_given_up_does_not_spoil_the_next(lab: &Lab) {

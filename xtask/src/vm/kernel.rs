@@ -22,21 +22,12 @@ impl Kernel {
     pub(crate) fn from_files(image: &Path, modules: &Path) -> Result<Self> {
         ensure!(image.is_file(), "{}: no such file", image.display());
         ensure!(modules.is_dir(), "{}: no such folder", modules.display());
-        let modules = modules
-            .canonicalize()
-            .with_context(|| modules.display().to_string())?;
+        let modules = modules.canonicalize().with_context(|| modules.display().to_string())?;
         let picked = modules::pick(&modules, Signatures::Keep)?;
-        let named = modules
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default();
+        let named = modules.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let data = fs::read(image).with_context(|| image.display().to_string())?;
         let release = release_of(&data).unwrap_or(named);
-        Ok(Self {
-            release,
-            image: image.to_owned(),
-            modules: picked,
-        })
+        Ok(Self { release, image: image.to_owned(), modules: picked })
     }
 }
 
@@ -65,11 +56,8 @@ pub(crate) fn unpack(image: &[u8]) -> Option<Vec<u8>> {
 fn payload(image: &[u8]) -> Option<&[u8]> {
     image.get(MAGIC..)?.strip_prefix(b"HdrS")?;
     let sectors = usize::from(*image.get(SETUP_SECTORS)?);
-    let code = (if sectors == 0 { 4 } else { sectors })
-        .checked_add(1)?
-        .checked_mul(SECTOR)?;
-    let number =
-        |at: usize| usize::try_from(u32::from_le_bytes(*image.get(at..)?.first_chunk()?)).ok();
+    let code = (if sectors == 0 { 4 } else { sectors }).checked_add(1)?.checked_mul(SECTOR)?;
+    let number = |at: usize| usize::try_from(u32::from_le_bytes(*image.get(at..)?.first_chunk()?)).ok();
     let start = code.checked_add(number(PAYLOAD)?)?;
     image.get(start..start.checked_add(number(PAYLOAD + 4)?)?)
 }
@@ -81,13 +69,8 @@ fn decompress(payload: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     match payload {
         // The x86 filter of xz is not supported: such a kernel is booted compressed.
-        [0x1f, 0x8b, ..] => flate2::read::GzDecoder::new(payload)
-            .read_to_end(&mut out)
-            .ok()?,
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => StreamingDecoder::new(rest)
-            .ok()?
-            .read_to_end(&mut out)
-            .ok()?,
+        [0x1f, 0x8b, ..] => flate2::read::GzDecoder::new(payload).read_to_end(&mut out).ok()?,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => StreamingDecoder::new(rest).ok()?.read_to_end(&mut out).ok()?,
         [0x02, 0x21, 0x4c, 0x18, blocks @ ..] => legacy_lz4(blocks, size, &mut out)?,
         _ => return None,
     };
@@ -99,8 +82,7 @@ fn legacy_lz4(mut blocks: &[u8], size: usize, out: &mut Vec<u8>) -> Option<usize
     const BLOCK: usize = 8 << 20;
     while out.len() < size {
         let (length, rest) = blocks.split_first_chunk::<4>()?;
-        let (block, rest) =
-            rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
+        let (block, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
         out.extend(lz4_flex::block::decompress(block, BLOCK.min(size - out.len())).ok()?);
         blocks = rest;
     }
@@ -138,8 +120,7 @@ mod tests {
         image[VERSION..VERSION + 2].copy_from_slice(&0x100_u16.to_le_bytes());
         image[0x300..0x30a].copy_from_slice(b"6.1.0-56 (");
         image[PAYLOAD..PAYLOAD + 4].copy_from_slice(&16_u32.to_le_bytes());
-        image[PAYLOAD + 4..PAYLOAD + 8]
-            .copy_from_slice(&u32::try_from(payload.len()).unwrap().to_le_bytes());
+        image[PAYLOAD + 4..PAYLOAD + 8].copy_from_slice(&u32::try_from(payload.len()).unwrap().to_le_bytes());
         image.extend_from_slice(&[0xaa; 16]);
         image.extend_from_slice(payload);
         image
@@ -171,9 +152,7 @@ mod tests {
     #[test]
     fn lz4_payloads_are_decompressed_block_by_block() {
         // Two blocks of literals only: token, then the bytes.
-        let blocks = [
-            6, 0, 0, 0, 0x50, b'h', b'e', b'l', b'l', b'o', 2, 0, 0, 0, 0x10, b'!',
-        ];
+        let blocks = [6, 0, 0, 0, 0x50, b'h', b'e', b'l', b'l', b'o', 2, 0, 0, 0, 0x10, b'!'];
         let mut payload = vec![0x02, 0x21, 0x4c, 0x18];
         payload.extend_from_slice(&blocks);
         payload.extend_from_slice(&6_u32.to_le_bytes());

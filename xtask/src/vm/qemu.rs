@@ -62,73 +62,44 @@ pub(crate) struct Run {
 
 /// Boots a machine and waits for its end. It never outlives this call, nor this process.
 pub(crate) fn run(machine: &Machine<'_>, streams: Streams<'_>) -> Result<Run> {
-    let initramfs = File::from(
-        memfd_create("initramfs", MFdFlags::MFD_CLOEXEC).context("memory for the initramfs")?,
-    );
-    (&initramfs)
-        .write_all(machine.initramfs)
-        .context("memory for the initramfs")?;
+    let initramfs = File::from(memfd_create("initramfs", MFdFlags::MFD_CLOEXEC).context("memory for the initramfs")?);
+    (&initramfs).write_all(machine.initramfs).context("memory for the initramfs")?;
     let signals = Signals::catch()?;
     let mut ports = Vec::new();
     let mut command = emulator()?;
     command.args(processor()).arg("-kernel").arg(machine.image);
-    command.arg("-initrd").arg(format!(
-        "/proc/{}/fd/{}",
-        std::process::id(),
-        initramfs.as_raw_fd()
-    ));
+    command.arg("-initrd").arg(format!("/proc/{}/fd/{}", std::process::id(), initramfs.as_raw_fd()));
     command.arg("-append").arg(format!("{STRICT} {QUICK}"));
     let mut guest_ends = Vec::new();
     let mut channel = |name: &str, device: &str| -> Result<UnixStream> {
         let (ours, theirs) = UnixStream::pair().context("a channel")?;
         fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty())).context("a channel")?;
-        command
-            .arg("-chardev")
-            .arg(format!("socket,id={name},fd={}", theirs.as_raw_fd()));
+        command.arg("-chardev").arg(format!("socket,id={name},fd={}", theirs.as_raw_fd()));
         match device {
             "serial" => command.arg("-serial").arg(format!("chardev:{name}")),
-            device => command
-                .arg("-device")
-                .arg(format!("{device},chardev={name},name={name}")),
+            device => command.arg("-device").arg(format!("{device},chardev={name},name={name}")),
         };
         guest_ends.push(theirs);
         Ok(ours)
     };
     ports.push(Port::new(Role::Console, channel("console", "serial")?));
-    ports.push(Port::new(
-        Role::Control,
-        channel("control", "virtserialport")?,
-    ));
+    ports.push(Port::new(Role::Control, channel("control", "virtserialport")?));
     let mut input = None;
     if machine.session == Session::Terminal {
         let screen = channel("screen", "virtconsole")?;
         input = Some(screen.try_clone().context("a channel")?);
         ports.push(Port::new(Role::Output, screen));
     } else {
-        ports.push(Port::new(
-            Role::Output,
-            channel("stdout", "virtserialport")?,
-        ));
-        ports.push(Port::new(
-            Role::Errors,
-            channel("stderr", "virtserialport")?,
-        ));
+        ports.push(Port::new(Role::Output, channel("stdout", "virtserialport")?));
+        ports.push(Port::new(Role::Errors, channel("stderr", "virtserialport")?));
     }
     match machine.session {
         Session::Input => input = Some(channel("stdin", "virtserialport")?),
-        Session::Results => ports.push(Port::new(
-            Role::Results,
-            channel("results", "virtserialport")?,
-        )),
+        Session::Results => ports.push(Port::new(Role::Results, channel("results", "virtserialport")?)),
         Session::Plain | Session::Terminal => {}
     }
     let mut emulator = Emulator(
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("starting QEMU")?,
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().context("starting QEMU")?,
     );
     drop(guest_ends);
     if let Some(complaints) = emulator.0.stderr.take() {
@@ -137,20 +108,11 @@ pub(crate) fn run(machine: &Machine<'_>, streams: Streams<'_>) -> Result<Run> {
     if let Some(input) = input {
         std::thread::spawn(move || forward_input(input));
     }
-    let mut carrier = Carrier {
-        ports,
-        streams,
-        control: Vec::new(),
-        console: Vec::new(),
-        output_closed: false,
-    };
+    let mut carrier = Carrier { ports, streams, control: Vec::new(), console: Vec::new(), output_closed: false };
     let ending = carrier.carry(&signals, machine.timeout)?;
     drop(emulator);
     carrier.drain()?;
-    Ok(Run {
-        ending,
-        console: carrier.console,
-    })
+    Ok(Run { ending, console: carrier.console })
 }
 
 /// QEMU with everything that does not depend on the run. The kernel ends it when this process ends, where that can be asked for.
@@ -188,27 +150,15 @@ fn processor() -> [&'static str; 4] {
         ["-accel", "kvm", "-cpu", "host"]
     } else {
         // `rdrand` because the guest would wait for random numbers without it.
-        [
-            "-accel",
-            "tcg,thread=single",
-            "-cpu",
-            "Nehalem,+rdrand,-spec-ctrl",
-        ]
+        ["-accel", "tcg,thread=single", "-cpu", "Nehalem,+rdrand,-spec-ctrl"]
     }
 }
 
 /// Some machines have the device file without the processor's support for it.
 fn kvm_works() -> bool {
     let flags = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let supported = flags
-        .split_whitespace()
-        .any(|flag| flag == "vmx" || flag == "svm");
-    supported
-        && File::options()
-            .read(true)
-            .write(true)
-            .open("/dev/kvm")
-            .is_ok()
+    let supported = flags.split_whitespace().any(|flag| flag == "vmx" || flag == "svm");
+    supported && File::options().read(true).write(true).open("/dev/kvm").is_ok()
 }
 
 /// A running QEMU; killed when dropped.
@@ -229,12 +179,10 @@ struct Signals {
 
 impl Signals {
     fn catch() -> Result<Self> {
-        let set: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]
-            .into_iter()
-            .collect();
+        let set: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
         set.thread_block().context("blocking signals")?;
-        let file = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-            .context("catching signals")?;
+        let file =
+            SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).context("catching signals")?;
         Ok(Self { set, file })
     }
 }
@@ -265,12 +213,7 @@ struct Port {
 
 impl Port {
     fn new(role: Role, file: impl Into<OwnedFd>) -> Self {
-        Self {
-            role,
-            file: File::from(file.into()),
-            mark_held: false,
-            open: true,
-        }
+        Self { role, file: File::from(file.into()), mark_held: false, open: true }
     }
 
     /// Takes off the zero byte that ends a stream; within the stream it stays.
@@ -309,9 +252,7 @@ impl Carrier<'_> {
             }
             self.turn(Some(signals), left)?;
             if let Ok(Some(signal)) = signals.file.read_signal() {
-                return Ok(Ending::Interrupted(
-                    i32::try_from(signal.ssi_signo).unwrap_or_default(),
-                ));
+                return Ok(Ending::Interrupted(i32::try_from(signal.ssi_signo).unwrap_or_default()));
             }
             if let Some(verdict) = verdict(&self.control) {
                 return Ok(verdict);
@@ -319,11 +260,7 @@ impl Carrier<'_> {
             if self.output_closed {
                 return Ok(Ending::OutputClosed);
             }
-            if !self
-                .ports
-                .iter()
-                .any(|port| port.role == Role::Control && port.open)
-            {
+            if !self.ports.iter().any(|port| port.role == Role::Control && port.open) {
                 return Ok(Ending::Died);
             }
         }
@@ -340,18 +277,12 @@ impl Carrier<'_> {
     /// Waits for data once and carries it.
     fn turn(&mut self, signals: Option<&Signals>, left: Option<Duration>) -> Result<()> {
         let open = || self.ports.iter().filter(|port| port.open);
-        let mut polled: Vec<PollFd<'_>> = open()
-            .map(|port| PollFd::new(port.file.as_fd(), PollFlags::POLLIN))
-            .collect();
+        let mut polled: Vec<PollFd<'_>> =
+            open().map(|port| PollFd::new(port.file.as_fd(), PollFlags::POLLIN)).collect();
         polled.extend(signals.map(|signals| PollFd::new(signals.file.as_fd(), PollFlags::POLLIN)));
-        let wait = left.map_or(Ok(PollTimeout::NONE), |left| {
-            PollTimeout::try_from(left.as_millis().min(60_000) + 1)
-        });
+        let wait = left.map_or(Ok(PollTimeout::NONE), |left| PollTimeout::try_from(left.as_millis().min(60_000) + 1));
         poll(&mut polled, wait.unwrap_or(PollTimeout::MAX)).context("waiting for the machine")?;
-        let ready: Vec<bool> = polled
-            .iter()
-            .map(|polled| polled.any().unwrap_or(true))
-            .collect();
+        let ready: Vec<bool> = polled.iter().map(|polled| polled.any().unwrap_or(true)).collect();
         for (port, ready) in self.ports.iter_mut().filter(|port| port.open).zip(ready) {
             if !ready {
                 continue;
@@ -419,9 +350,7 @@ mod tests {
         assert!(verdict(b"").is_none());
         assert!(verdict(b"exit 3").is_none());
         assert!(matches!(verdict(b"exit 3\n"), Some(Ending::Exit(3))));
-        assert!(
-            matches!(verdict(b"error no module\n"), Some(Ending::Refused(reason)) if reason == "no module")
-        );
+        assert!(matches!(verdict(b"error no module\n"), Some(Ending::Refused(reason)) if reason == "no module"));
         assert!(matches!(verdict(b"nonsense\n"), Some(Ending::Refused(_))));
     }
 }
