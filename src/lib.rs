@@ -43,3 +43,8 @@ mod wire;
 
 pub use error::{Cause, DecodeError, Error, Reason, Refusal, Refused, Result};
 pub use transport::Options;
+
+/// The README's examples compile, too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
