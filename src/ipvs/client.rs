@@ -9,7 +9,7 @@ use nix::libc::ENOENT;
 
 use super::message::{Answer, Change, Info, Message, Query};
 use super::numbers::{FAMILY, MODULE};
-use super::{BatchError, Destination, DestinationInfo, Failure, Service, ServiceInfo, ServiceKey};
+use super::{BatchError, Destination, DestinationInfo, Service, ServiceInfo, ServiceKey, batch};
 use crate::error::{Cause, Error, Reason, Refusal, Refused, Result};
 use crate::transport::Options;
 use crate::transport::blocking::{Connection, Reply};
@@ -27,7 +27,7 @@ const LISTINGS: usize = 10;
 /// ([`Options::timeout`]), lost replies ([`Cause::Overrun`]).
 #[derive(Debug)]
 pub struct Ipvs {
-    connection: Connection,
+    pub(super) connection: Connection,
     /// The family's number, which is another one after each loading of the module.
     family: u16,
 }
@@ -298,18 +298,10 @@ impl Ipvs {
     /// [`BatchError`] has every change that was not made, with its position and its error; each is the one of the
     /// method named like the change.
     pub fn batch(&mut self, changes: impl IntoIterator<Item = Change>) -> Result<(), BatchError> {
-        let mut batch = Batch { ipvs: self, on_their_way: Vec::new(), answered: 0, failures: Vec::new() };
-        let interruption = batch.run(changes.into_iter()).err();
-        let Batch { answered, mut failures, .. } = batch;
-        if interruption.is_none() && failures.is_empty() {
-            return Ok(());
-        }
-        // What was refused before sending stands before what travelled with it.
-        failures.sort_by_key(|failure| failure.index);
-        Err(BatchError { failures, answered, interruption })
+        batch::run(self, changes.into_iter())
     }
 
-    fn queue(&mut self, message: Message) -> Result<(), Cause> {
+    pub(super) fn queue(&mut self, message: Message) -> Result<(), Cause> {
         match message {
             Message::Query(query) if query.is_dump() => {
                 self.connection.queue_dump(self.family, |out| message.write(out))
@@ -383,7 +375,7 @@ impl Ipvs {
 
     /// Whether the kernel refused a request because IPVS was unloaded and loaded again since the last one: then the
     /// family has a new number, which is taken over.
-    fn module_was_reloaded(&mut self, refusal: &Refusal) -> Result<bool, Cause> {
+    pub(super) fn module_was_reloaded(&mut self, refusal: &Refusal) -> Result<bool, Cause> {
         if refusal.errno != ENOENT {
             return Ok(false);
         }
@@ -422,98 +414,6 @@ impl Iterator for Services<'_> {
 impl Drop for Services<'_> {
     fn drop(&mut self) {
         self.ipvs.connection.abandon();
-    }
-}
-
-/// A batch on its way.
-struct Batch<'a> {
-    ipvs: &'a mut Ipvs,
-    /// The changes that travel together, with their positions.
-    on_their_way: Vec<(usize, Change)>,
-    answered: usize,
-    failures: Vec<Failure>,
-}
-
-impl Batch<'_> {
-    fn run(&mut self, changes: impl Iterator<Item = Change>) -> Result<()> {
-        let mut given = 0;
-        for (index, change) in changes.enumerate() {
-            given = index + 1;
-            let queued = match change.check() {
-                Ok(()) => self.ipvs.queue(change.into()),
-                Err(problem) => Err(Cause::InvalidInput(problem)),
-            };
-            match queued {
-                Ok(()) => self.on_their_way.push((index, change)),
-                Err(cause) => self.failures.push(Failure { index, change, error: Error::new(change, cause) }),
-            }
-            if self.ipvs.connection.is_full() {
-                self.send(given)?;
-            }
-        }
-        self.send(given)
-    }
-
-    /// Sends what is queued and takes the answers; then all of the first `given` changes have one.
-    fn send(&mut self, given: usize) -> Result<()> {
-        let mut refused = Vec::new();
-        let mut ended = self.take_refusals(&mut refused);
-        if ended.is_ok() {
-            ended = self.send_again_after_reload(&mut refused);
-        }
-        self.failures.extend(refused.into_iter().map(|(index, change, refusal)| {
-            let error = Error::new(change, change.refused(refusal));
-            Failure { index, change, error }
-        }));
-        if ended.is_ok() {
-            self.on_their_way.clear();
-            self.answered = given;
-        }
-        ended
-    }
-
-    fn take_refusals(&mut self, refused: &mut Vec<(usize, Change, Refusal)>) -> Result<()> {
-        loop {
-            match self.ipvs.connection.reply().map_err(|cause| self.interrupted(cause))? {
-                Reply::Finished => return Ok(()),
-                Reply::Message(_) => {}
-                Reply::Refused(position, refusal) => {
-                    refused.extend(self.on_their_way.get(position).map(|&(index, change)| (index, change, refusal)));
-                }
-            }
-        }
-    }
-
-    /// A reloaded module answers to another number: what the old number was told is told again, once.
-    fn send_again_after_reload(&mut self, refused: &mut Vec<(usize, Change, Refusal)>) -> Result<()> {
-        let Some((.., refusal)) = refused.iter().find(|(.., refusal)| refusal.errno == ENOENT) else {
-            return Ok(());
-        };
-        match self.ipvs.module_was_reloaded(refusal) {
-            Ok(true) => {}
-            Ok(false) => return Ok(()),
-            Err(cause) => {
-                // They were not refused: there is nobody left to refuse them.
-                refused.retain(|(.., refusal)| refusal.errno != ENOENT);
-                return Err(self.interrupted(cause));
-            }
-        }
-        self.on_their_way.clear();
-        let all = std::mem::take(refused).into_iter();
-        let (again, others): (Vec<_>, Vec<_>) = all.partition(|(.., refusal)| refusal.errno == ENOENT);
-        *refused = others;
-        for (index, change, _) in again {
-            self.ipvs.queue(change.into()).map_err(|cause| Error::new(change, cause))?;
-            self.on_their_way.push((index, change));
-        }
-        self.take_refusals(refused)
-    }
-
-    fn interrupted(&self, cause: Cause) -> Error {
-        match self.on_their_way.as_slice() {
-            [(_, change)] => Error::new(change, cause),
-            changes => Error::new(format_args!("a batch of {} changes", changes.len()), cause),
-        }
     }
 }
 

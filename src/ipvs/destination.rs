@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroU32};
 
+use super::address::{self, Family};
 use super::numbers::{DestinationAttr, INT_MAX, forwarding, tunnel};
-use super::service::Family;
-use super::{ServiceKey, Stats, address};
+use super::{ServiceKey, Stats};
 use crate::error::DecodeError;
 use crate::wire::reader::required;
 use crate::wire::{Attr, Attrs, Writer};

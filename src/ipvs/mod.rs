@@ -44,6 +44,7 @@ mod scheduler;
 mod service;
 mod stats;
 
+pub use address::Family;
 pub use batch::{BatchError, Failure};
 pub use client::{Ipvs, Services};
 pub use destination::{Destination, DestinationInfo, Forwarding, Thresholds, Tunnel, TunnelFlags};
@@ -51,7 +52,5 @@ pub use message::{Answer, Change, Info, Message, Query};
 pub use name::InvalidName;
 pub(crate) use numbers::{FAMILY, VERSION};
 pub use scheduler::{PersistenceEngine, Scheduler};
-pub use service::{
-    Family, InvalidPrefix, Netmask, Persistence, Protocol, Service, ServiceFlags, ServiceInfo, ServiceKey,
-};
+pub use service::{InvalidPrefix, Netmask, Persistence, Protocol, Service, ServiceFlags, ServiceInfo, ServiceKey};
 pub use stats::{Rates, Stats};

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::address;
+use super::address::{self, Family};
 use super::numbers::{HASHED, PERSISTENT, ServiceAttr};
 use super::{PersistenceEngine, Scheduler, Stats};
 use crate::error::DecodeError;
@@ -176,31 +176,6 @@ impl fmt::Display for Protocol {
             Self::SCTP => f.pad("sctp"),
             Self(number) => fmt::Display::fmt(&number, f),
         }
-    }
-}
-
-/// An address family.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-#[doc(alias = "IPVS_SVC_ATTR_AF")]
-pub enum Family {
-    /// IPv4 (`AF_INET`).
-    Inet,
-    /// IPv6 (`AF_INET6`).
-    Inet6,
-}
-
-impl Family {
-    pub(super) fn of(address: SocketAddr) -> Self {
-        if address.is_ipv4() { Self::Inet } else { Self::Inet6 }
-    }
-}
-
-impl fmt::Display for Family {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Inet => "inet",
-            Self::Inet6 => "inet6",
-        })
     }
 }
 
