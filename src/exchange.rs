@@ -60,16 +60,22 @@ impl Limits {
     /// double it.
     const REFUSAL: usize = 2048;
 
-    /// Limits for a socket with a receive buffer of this many bytes (`SO_RCVBUF` as the kernel reports it).
-    pub fn for_receive_buffer(bytes: usize) -> Self {
-        Self { requests: (bytes / Self::REFUSAL).clamp(1, 1024), ..Self::default() }
+    /// Limits for a socket with buffers of this many bytes (`SO_RCVBUF` and `SO_SNDBUF` as the kernel reports them).
+    pub fn for_buffers(receive: usize, send: usize) -> Self {
+        let default = Self::default();
+        Self {
+            requests: (receive / Self::REFUSAL).clamp(1, 1024),
+            // Half, since a datagram is full only once it is longer than this.
+            bytes: default.bytes.min(send / 2),
+            ..default
+        }
     }
 }
 
 impl Default for Limits {
     /// For a socket as every kernel makes it.
     fn default() -> Self {
-        // Half of the smallest default send buffer; the longest datagram of a dump has 32 KiB.
+        // Less than half of the default send buffer, 208 KiB; the longest datagram of a dump has 32 KiB.
         Self { requests: 104, bytes: 96 * 1024, inbox: 64 * 1024 }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use netlink_sys::{Socket, SocketAddr};
 use nix::libc::{ENOBUFS, MSG_DONTWAIT, MSG_TRUNC};
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 
 use super::Options;
@@ -43,9 +43,10 @@ impl Connection {
         socket.set_cap_ack(true).map_err(Cause::Io)?;
         let forced = setsockopt(&socket, sockopt::RcvBufForce, &options.receive_buffer);
         forced.or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &options.receive_buffer)).map_err(errno)?;
-        let received = socket.get_rx_buf_sz().map_err(Cause::Io)?;
+        let receive = socket.get_rx_buf_sz().map_err(Cause::Io)?;
+        let send = getsockopt(&socket, sockopt::SndBuf).map_err(errno)?;
         setsockopt(&socket, sockopt::ReceiveTimeout, &time_value(options.timeout)?).map_err(errno)?;
-        let exchange = Exchange::new(Limits::for_receive_buffer(received));
+        let exchange = Exchange::new(Limits::for_buffers(receive, send));
         Ok(Self { socket, exchange, timeout: options.timeout })
     }
 
