@@ -84,10 +84,18 @@ impl Error {
         self.reason() == Some(Reason::AlreadyExists)
     }
 
-    /// The object that was named (the service, the destination, the interface) is not there. [`Cause::Refused`] has
+    /// The object that was named (the service, the destination, the daemon, the interface) is not there. [`Cause::Refused`] has
     /// which, in [`Refused::reason`].
     pub fn is_not_found(&self) -> bool {
-        matches!(self.reason(), Some(Reason::ServiceNotFound | Reason::DestinationNotFound | Reason::InterfaceNotFound))
+        matches!(
+            self.reason(),
+            Some(
+                Reason::ServiceNotFound
+                    | Reason::DestinationNotFound
+                    | Reason::DaemonNotFound
+                    | Reason::InterfaceNotFound
+            )
+        )
     }
 
     /// The caller lacks the capability that the operation needs.
@@ -238,6 +246,8 @@ pub enum Reason {
     ServiceNotFound,
     /// The virtual service has no such destination.
     DestinationNotFound,
+    /// No such sync daemon runs.
+    DaemonNotFound,
     /// There is no such network interface.
     InterfaceNotFound,
     /// The module that the request needs (a scheduler, a persistence engine, a kind of interface) is not there.

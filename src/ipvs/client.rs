@@ -9,7 +9,9 @@ use nix::libc::ENOENT;
 
 use super::message::{Answer, Change, Info, Message, Query};
 use super::numbers::{FAMILY, MODULE};
-use super::{BatchError, Destination, DestinationInfo, Service, ServiceInfo, ServiceKey, batch};
+use super::{
+    BatchError, Destination, DestinationInfo, Service, ServiceInfo, ServiceKey, SyncDaemon, SyncState, Timeouts, batch,
+};
 use crate::error::{Cause, Error, Reason, Refusal, Refused, Result};
 use crate::transport::Options;
 use crate::transport::blocking::{Connection, Reply};
@@ -264,6 +266,56 @@ impl Ipvs {
     /// See [`Ipvs`].
     pub fn flush(&mut self) -> Result<()> {
         self.change(Change::Flush)
+    }
+
+    /// How long connections are remembered (`IPVS_CMD_GET_CONFIG`): all three.
+    ///
+    /// # Errors
+    /// See [`Ipvs`].
+    pub fn timeouts(&mut self) -> Result<Timeouts> {
+        match self.ask(Query::Timeouts)? {
+            Answer::Timeouts(timeouts) => Ok(timeouts),
+            _ => Err(Error::new(Query::Timeouts, Cause::NoAnswer)),
+        }
+    }
+
+    /// Sets how long connections are remembered (`IPVS_CMD_SET_CONFIG`); what is `None` stays as it is.
+    ///
+    /// # Errors
+    /// [`is_invalid_input`](Error::is_invalid_input) for what is not a number of whole seconds from 1 up.
+    pub fn set_timeouts(&mut self, timeouts: &Timeouts) -> Result<()> {
+        self.change(Change::SetTimeouts(*timeouts))
+    }
+
+    /// The sync daemons that run (`IPVS_CMD_GET_DAEMON`): none, one or both, the master first.
+    ///
+    /// # Errors
+    /// See [`Ipvs`].
+    pub fn daemons(&mut self) -> Result<Vec<SyncDaemon>> {
+        let mut daemons = Vec::new();
+        self.exchange(Query::Daemons, |answer| {
+            if let Answer::Daemon(daemon) = answer {
+                daemons.push(daemon);
+            }
+        })?;
+        Ok(daemons)
+    }
+
+    /// Starts a sync daemon (`IPVS_CMD_NEW_DAEMON`).
+    ///
+    /// # Errors
+    /// [`is_already_exists`](Error::is_already_exists) when one of its side runs; [`is_not_found`](Error::is_not_found)
+    /// when there is no such interface; [`is_invalid_input`](Error::is_invalid_input) for a group that is none.
+    pub fn start_daemon(&mut self, daemon: &SyncDaemon) -> Result<()> {
+        self.change(Change::StartDaemon(*daemon))
+    }
+
+    /// Stops a sync daemon (`IPVS_CMD_DEL_DAEMON`).
+    ///
+    /// # Errors
+    /// [`is_not_found`](Error::is_not_found) when none of its side runs.
+    pub fn stop_daemon(&mut self, state: SyncState) -> Result<()> {
+        self.change(Change::StopDaemon(state))
     }
 
     /// Makes one change.

@@ -4,9 +4,11 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 
+use super::daemon::{self, SyncDaemon, SyncState};
 use super::destination::{self, Destination, DestinationInfo};
 use super::numbers::{Command, InfoAttr, VERSION, command};
 use super::service::{self, Service, ServiceInfo, ServiceKey};
+use super::timeouts::Timeouts;
 use crate::error::DecodeError;
 use crate::wire::reader::required;
 use crate::wire::{Attrs, Writer, genl};
@@ -44,6 +46,15 @@ pub enum Change {
     /// Deletes all services of the network namespace (`IPVS_CMD_FLUSH`).
     #[doc(alias = "IPVS_CMD_FLUSH")]
     Flush,
+    /// Sets how long connections are remembered (`IPVS_CMD_SET_CONFIG`).
+    #[doc(alias = "IPVS_CMD_SET_CONFIG")]
+    SetTimeouts(Timeouts),
+    /// Starts a sync daemon (`IPVS_CMD_NEW_DAEMON`).
+    #[doc(alias = "IPVS_CMD_NEW_DAEMON")]
+    StartDaemon(SyncDaemon),
+    /// Stops a sync daemon (`IPVS_CMD_DEL_DAEMON`).
+    #[doc(alias = "IPVS_CMD_DEL_DAEMON")]
+    StopDaemon(SyncState),
 }
 
 impl Change {
@@ -54,9 +65,14 @@ impl Change {
             Self::AddDestination(key, destination) | Self::ReplaceDestination(key, destination) => {
                 destination.check(key)
             }
-            Self::DeleteService(_) | Self::DeleteDestination(..) | Self::Zero(_) | Self::ZeroAll | Self::Flush => {
-                Ok(())
-            }
+            Self::SetTimeouts(timeouts) => timeouts.check(),
+            Self::StartDaemon(daemon) => daemon.check(),
+            Self::DeleteService(_)
+            | Self::DeleteDestination(..)
+            | Self::Zero(_)
+            | Self::ZeroAll
+            | Self::Flush
+            | Self::StopDaemon(_) => Ok(()),
         }
     }
 }
@@ -77,6 +93,9 @@ impl fmt::Display for Change {
             Self::Zero(key) => write!(f, "zero the counters of service {key}"),
             Self::ZeroAll => f.write_str("zero all counters"),
             Self::Flush => f.write_str("flush all services"),
+            Self::SetTimeouts(timeouts) => write!(f, "set the timeouts {timeouts}"),
+            Self::StartDaemon(daemon) => write!(f, "start the {} sync daemon on {}", daemon.state, daemon.interface),
+            Self::StopDaemon(state) => write!(f, "stop the {state} sync daemon"),
         }
     }
 }
@@ -96,12 +115,18 @@ pub enum Query {
     /// The version and the size of the connection table (`IPVS_CMD_GET_INFO`).
     #[doc(alias = "IPVS_CMD_GET_INFO")]
     Info,
+    /// How long connections are remembered (`IPVS_CMD_GET_CONFIG`).
+    #[doc(alias = "IPVS_CMD_GET_CONFIG")]
+    Timeouts,
+    /// The sync daemons that run (`IPVS_CMD_GET_DAEMON`, a dump).
+    #[doc(alias = "IPVS_CMD_GET_DAEMON")]
+    Daemons,
 }
 
 impl Query {
     /// Whether it must be sent with `NLM_F_DUMP`.
     pub fn is_dump(&self) -> bool {
-        matches!(self, Self::Services | Self::Destinations(_))
+        matches!(self, Self::Services | Self::Destinations(_) | Self::Daemons)
     }
 }
 
@@ -112,6 +137,8 @@ impl fmt::Display for Query {
             Self::Services => f.write_str("list services"),
             Self::Destinations(key) => write!(f, "list destinations of service {key}"),
             Self::Info => f.write_str("read the version of IPVS"),
+            Self::Timeouts => f.write_str("read the timeouts"),
+            Self::Daemons => f.write_str("list the sync daemons"),
         }
     }
 }
@@ -126,6 +153,10 @@ pub enum Answer {
     Destination(DestinationInfo),
     /// The version and the size of the connection table.
     Info(Info),
+    /// How long connections are remembered.
+    Timeouts(Timeouts),
+    /// A sync daemon that runs.
+    Daemon(SyncDaemon),
 }
 
 /// The kernel's IPVS.
@@ -192,6 +223,11 @@ impl Message {
             Self::Query(Query::Destinations(_)) => command::GET_DEST,
             Self::Query(Query::Info) => command::GET_INFO,
             Self::Answer(Answer::Info(_)) => command::SET_INFO,
+            Self::Change(Change::SetTimeouts(_)) | Self::Answer(Answer::Timeouts(_)) => command::SET_CONFIG,
+            Self::Change(Change::StartDaemon(_)) | Self::Answer(Answer::Daemon(_)) => command::NEW_DAEMON,
+            Self::Change(Change::StopDaemon(_)) => command::DEL_DAEMON,
+            Self::Query(Query::Timeouts) => command::GET_CONFIG,
+            Self::Query(Query::Daemons) => command::GET_DAEMON,
         }
     }
 
@@ -218,7 +254,15 @@ impl Message {
                 out.nest(Command::Service, |out| key.write(out));
                 out.nest(Command::Destination, |out| destination::write_key(out, *address));
             }
-            Self::Change(Change::ZeroAll | Change::Flush) | Self::Query(Query::Services | Query::Info) => {}
+            Self::Change(Change::ZeroAll | Change::Flush)
+            | Self::Query(Query::Services | Query::Info | Query::Timeouts | Query::Daemons) => {}
+            Self::Change(Change::SetTimeouts(timeouts)) | Self::Answer(Answer::Timeouts(timeouts)) => {
+                timeouts.write(out);
+            }
+            Self::Change(Change::StartDaemon(daemon)) | Self::Answer(Answer::Daemon(daemon)) => {
+                out.nest(Command::Daemon, |out| daemon.write(out));
+            }
+            Self::Change(Change::StopDaemon(state)) => out.nest(Command::Daemon, |out| state.write(out)),
             Self::Answer(Answer::Service(info)) => out.nest(Command::Service, |out| info.write(out)),
             Self::Answer(Answer::Destination(info)) => out.nest(Command::Destination, |out| info.write(out)),
             Self::Answer(Answer::Info(Info { version: (major, minor, patch), connection_table_size })) => {
@@ -235,17 +279,23 @@ impl Message {
     }
 
     /// Reads the attributes of a command. An answer is told from a change by what stands in it: the kernel sends
-    /// statistics with each service, and destinations without the service.
+    /// statistics with each service, and destinations without the service. To set timeouts and to start a daemon look
+    /// just like the answers, and are read as these.
     pub(crate) fn read_attributes(command: u8, attributes: &[u8]) -> Result<Self, DecodeError> {
         if command == command::SET_INFO {
-            return read_info(Attrs::new(attributes)).map(|info| Answer::Info(info).into());
+            return Info::read(Attrs::new(attributes)).map(|info| Answer::Info(info).into());
         }
-        let (mut service, mut destination) = (None, None);
+        if command == command::SET_CONFIG {
+            return Timeouts::read(Attrs::new(attributes)).map(|timeouts| Answer::Timeouts(timeouts).into());
+        }
+        let (mut service, mut destination, mut daemon) = (None, None, None);
         for attr in Attrs::<Command>::new(attributes) {
             let attr = attr?;
             match attr.kind {
                 Command::Service => service = Some(service::Parts::read(attr.nested())?),
                 Command::Destination => destination = Some(destination::Parts::read(attr.nested())?),
+                Command::Daemon => daemon = Some(daemon::Parts::read(attr.nested())?),
+                Command::TimeoutTcp | Command::TimeoutTcpFin | Command::TimeoutUdp => {}
             }
         }
         let with_service = || required(service.as_ref(), Command::Service);
@@ -281,20 +331,27 @@ impl Message {
             command::ZERO if service.is_none() => Change::ZeroAll.into(),
             command::ZERO => Change::Zero(key()?).into(),
             command::FLUSH => Change::Flush.into(),
+            command::GET_CONFIG => Query::Timeouts.into(),
+            command::NEW_DAEMON => Answer::Daemon(required(daemon, Command::Daemon)?.daemon()?).into(),
+            command::DEL_DAEMON => Change::StopDaemon(required(daemon, Command::Daemon)?.state()?).into(),
+            command::GET_DAEMON => Query::Daemons.into(),
             other => return Err(DecodeError::Value { attribute: "IPVS_CMD", value: other.into() }),
         })
     }
 }
 
-fn read_info(attrs: Attrs<'_, InfoAttr>) -> Result<Info, DecodeError> {
-    let (mut version, mut size) = (None, None);
-    for attr in attrs {
-        let attr = attr?;
-        match attr.kind {
-            InfoAttr::Version => version = Some(attr.u32_ne()?),
-            InfoAttr::ConnectionTableSize => size = Some(attr.u32_ne()?),
+impl Info {
+    fn read(attrs: Attrs<'_, InfoAttr>) -> Result<Self, DecodeError> {
+        let (mut version, mut size) = (None, None);
+        for attr in attrs {
+            let attr = attr?;
+            match attr.kind {
+                InfoAttr::Version => version = Some(attr.u32_ne()?),
+                InfoAttr::ConnectionTableSize => size = Some(attr.u32_ne()?),
+            }
         }
+        let [_, major, minor, patch] = required(version, InfoAttr::Version)?.to_be_bytes();
+        let connection_table_size = required(size, InfoAttr::ConnectionTableSize)?;
+        Ok(Self { version: (major, minor, patch), connection_table_size })
     }
-    let [_, major, minor, patch] = required(version, InfoAttr::Version)?.to_be_bytes();
-    Ok(Info { version: (major, minor, patch), connection_table_size: required(size, InfoAttr::ConnectionTableSize)? })
 }

@@ -4,6 +4,7 @@
 //! - A [`Service`] is identified by its [`ServiceKey`] and says how connections are spread; a [`Destination`] (real
 //!   server) is identified, within its service, by its address and port. [`ServiceInfo`] and [`DestinationInfo`] are
 //!   what is read back: the same and the counters.
+//! - [`Timeouts`] and [`SyncDaemon`] are what else IPVS can be told.
 //! - A [`Change`] is one change of the table as a value, [`Ipvs::batch`] carries out any number of them.
 //! - A [`Message`] is what travels, for those who bring their own transport.
 //!
@@ -35,6 +36,7 @@
 mod address;
 mod batch;
 mod client;
+mod daemon;
 mod destination;
 mod message;
 mod name;
@@ -43,10 +45,12 @@ mod refusal;
 mod scheduler;
 mod service;
 mod stats;
+mod timeouts;
 
 pub use address::Family;
 pub use batch::{BatchError, Failure};
 pub use client::{Ipvs, Services};
+pub use daemon::{Interface, SyncDaemon, SyncState};
 pub use destination::{Destination, DestinationInfo, Forwarding, Thresholds, Tunnel, TunnelFlags};
 pub use message::{Answer, Change, Info, Message, Query};
 pub use name::InvalidName;
@@ -54,3 +58,4 @@ pub(crate) use numbers::{FAMILY, VERSION};
 pub use scheduler::{PersistenceEngine, Scheduler};
 pub use service::{InvalidPrefix, Netmask, Persistence, Protocol, Service, ServiceFlags, ServiceInfo, ServiceKey};
 pub use stats::{Rates, Stats};
+pub use timeouts::Timeouts;

@@ -18,6 +18,11 @@ pub(crate) mod command {
     pub(crate) const SET_DEST: u8 = 6;
     pub(crate) const DEL_DEST: u8 = 7;
     pub(crate) const GET_DEST: u8 = 8;
+    pub(crate) const NEW_DAEMON: u8 = 9;
+    pub(crate) const DEL_DAEMON: u8 = 10;
+    pub(crate) const GET_DAEMON: u8 = 11;
+    pub(crate) const SET_CONFIG: u8 = 12;
+    pub(crate) const GET_CONFIG: u8 = 13;
     pub(crate) const SET_INFO: u8 = 14;
     pub(crate) const GET_INFO: u8 = 15;
     pub(crate) const ZERO: u8 = 16;
@@ -29,6 +34,10 @@ kinds! {
     Command "IPVS_CMD_ATTR" {
         Service = 1 "IPVS_CMD_ATTR_SERVICE",
         Destination = 2 "IPVS_CMD_ATTR_DEST",
+        Daemon = 3 "IPVS_CMD_ATTR_DAEMON",
+        TimeoutTcp = 4 "IPVS_CMD_ATTR_TIMEOUT_TCP",
+        TimeoutTcpFin = 5 "IPVS_CMD_ATTR_TIMEOUT_TCP_FIN",
+        TimeoutUdp = 6 "IPVS_CMD_ATTR_TIMEOUT_UDP",
     }
 }
 
@@ -68,6 +77,20 @@ kinds! {
         TunnelKind = 13 "IPVS_DEST_ATTR_TUN_TYPE",
         TunnelPort = 14 "IPVS_DEST_ATTR_TUN_PORT",
         TunnelFlags = 15 "IPVS_DEST_ATTR_TUN_FLAGS",
+    }
+}
+
+kinds! {
+    /// Attributes of a sync daemon.
+    DaemonAttr "IPVS_CMD_ATTR_DAEMON" {
+        State = 1 "IPVS_DAEMON_ATTR_STATE",
+        Interface = 2 "IPVS_DAEMON_ATTR_MCAST_IFN",
+        SyncId = 3 "IPVS_DAEMON_ATTR_SYNC_ID",
+        MaxLength = 4 "IPVS_DAEMON_ATTR_SYNC_MAXLEN",
+        Group = 5 "IPVS_DAEMON_ATTR_MCAST_GROUP",
+        Group6 = 6 "IPVS_DAEMON_ATTR_MCAST_GROUP6",
+        Port = 7 "IPVS_DAEMON_ATTR_MCAST_PORT",
+        Ttl = 8 "IPVS_DAEMON_ATTR_MCAST_TTL",
     }
 }
 
@@ -122,6 +145,14 @@ pub(crate) mod tunnel {
     pub(crate) const GRE: u8 = 2;
 }
 
+/// `IP_VS_STATE_*`.
+pub(crate) mod daemon {
+    pub(crate) const MASTER: u32 = 1;
+    pub(crate) const BACKUP: u32 = 2;
+}
+
+/// The longest name of an interface (`IP_VS_IFNAME_MAXLEN` without the zero byte).
+pub(crate) const INTERFACE_LENGTH: usize = 15;
 /// The longest scheduler name (`IP_VS_SCHEDNAME_MAXLEN` without the zero byte).
 pub(crate) const SCHEDULER_LENGTH: usize = 15;
 /// The longest name of a persistence engine (`IP_VS_PENAME_MAXLEN`; the kernel takes the zero byte on top).

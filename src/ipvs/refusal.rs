@@ -11,7 +11,7 @@ const PERMISSION: &str = "IPVS needs CAP_NET_ADMIN in the initial user namespace
 impl Change {
     /// What it means that the kernel refused this.
     pub(super) fn refused(&self, refusal: Refusal) -> Refused {
-        use Errno::{EAFNOSUPPORT, EEXIST, EINVAL, ENOENT, ERANGE, ESRCH};
+        use Errno::{EAFNOSUPPORT, EEXIST, EINVAL, ENODEV, ENOENT, ERANGE, ESRCH};
         let (reason, explanation) = match (self, Errno::from_raw(refusal.errno)) {
             (_, EAFNOSUPPORT) => {
                 (Reason::Unsupported, "this kernel's IPVS has no support for the address family".into())
@@ -37,6 +37,14 @@ impl Change {
             (Self::AddDestination(..) | Self::ReplaceDestination(..), ERANGE) => {
                 (Reason::Invalid, "the weight or the thresholds are out of range".into())
             }
+            (Self::StartDaemon(_), EEXIST) => (Reason::AlreadyExists, "such a daemon runs already".into()),
+            (Self::StartDaemon(_), ENODEV) => (Reason::InterfaceNotFound, "no such interface".into()),
+            (Self::StartDaemon(_), EINVAL) => (
+                Reason::Invalid,
+                "a service has a destination of another family, which synchronisation does not know".into(),
+            ),
+            (Self::StopDaemon(_), ESRCH) => (Reason::DaemonNotFound, "no such daemon runs".into()),
+            (Self::SetTimeouts(_), EINVAL) => (Reason::Invalid, "a timeout is longer than the kernel can count".into()),
             (_, ESRCH) => (Reason::ServiceNotFound, "no such service".into()),
             _ => return refused(refusal),
         };

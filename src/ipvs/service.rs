@@ -414,9 +414,7 @@ impl Parts {
                 ServiceAttr::Port => port = Some(attr.u16_be()?),
                 ServiceAttr::FirewallMark => mark = NonZeroU32::new(attr.u32_ne()?),
                 ServiceAttr::Scheduler => {
-                    let name = Scheduler::new(attr.text()?);
-                    parts.scheduler =
-                        Some(name.map_err(|_| DecodeError::Text { attribute: "IPVS_SVC_ATTR_SCHED_NAME" })?);
+                    parts.scheduler = Some(Scheduler::new(attr.text()?).map_err(|_| attr.wrong_text())?);
                 }
                 ServiceAttr::Flags => {
                     let [f0, f1, f2, f3, _, _, _, _] = attr.array()?;
@@ -428,9 +426,7 @@ impl Parts {
                 ServiceAttr::Engine => match attr.text()? {
                     "" => {}
                     name => {
-                        let name = PersistenceEngine::new(name);
-                        parts.engine =
-                            Some(name.map_err(|_| DecodeError::Text { attribute: "IPVS_SVC_ATTR_PE_NAME" })?);
+                        parts.engine = Some(PersistenceEngine::new(name).map_err(|_| attr.wrong_text())?);
                     }
                 },
                 ServiceAttr::Stats => old_stats = Some(Stats::read(attr.nested())?),

@@ -102,7 +102,7 @@ impl<'a, K: Kind> Attr<'a, K> {
         std::ffi::CStr::from_bytes_until_nul(self.payload)
             .ok()
             .and_then(|text| text.to_str().ok())
-            .ok_or(DecodeError::Text { attribute: self.kind.name() })
+            .ok_or_else(|| self.wrong_text())
     }
 
     /// The attributes inside this one.
@@ -113,6 +113,11 @@ impl<'a, K: Kind> Attr<'a, K> {
     /// The error for a payload that should have been `wanted` bytes long.
     pub(crate) fn wrong_length(&self, wanted: usize) -> DecodeError {
         DecodeError::Length { attribute: self.kind.name(), wanted, got: self.payload.len() }
+    }
+
+    /// The error for text that this attribute cannot hold.
+    pub(crate) fn wrong_text(&self) -> DecodeError {
+        DecodeError::Text { attribute: self.kind.name() }
     }
 
     /// The error for a number that this attribute cannot hold.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use lvs::ipvs::{
-    Change, Destination, Family, Forwarding, Ipvs, Netmask, Persistence, PersistenceEngine, Scheduler, Service,
-    ServiceFlags, ServiceKey, Thresholds, Tunnel, TunnelFlags,
+    Change, Destination, Family, Forwarding, Interface, Ipvs, Netmask, Persistence, PersistenceEngine, Scheduler,
+    Service, ServiceFlags, ServiceKey, SyncDaemon, SyncState, Thresholds, Timeouts, Tunnel, TunnelFlags,
 };
 use lvs::{Cause, Error, Options, Reason};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
@@ -33,6 +33,8 @@ pub(crate) fn tests() -> Vec<Trial> {
         deleting_a_service_deletes_its_destinations,
         flush_empties_the_table,
         counters_can_be_set_to_zero,
+        timeouts_are_set_and_left_alone,
+        sync_daemons_start_and_stop,
         a_thousand_services_are_listed_with_their_destinations,
         twenty_thousand_services_are_listed_completely,
         a_list_that_is_given_up_does_not_spoil_the_next,
@@ -348,6 +350,69 @@ fn counters_can_be_set_to_zero(lab: &Lab) {
     ipvs.add_service(&web()).unwrap();
     ipvs.zero(web().key).unwrap();
     ipvs.zero_all().unwrap();
+}
+
+fn timeouts_are_set_and_left_alone(lab: &Lab) {
+    let mut ipvs = lab.ipvs();
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    let before = ipvs.timeouts().unwrap();
+    assert!(before.tcp.is_some() && before.tcp_fin.is_some() && before.udp.is_some(), "{before:?}");
+    let mut timeouts = Timeouts::default();
+    timeouts.tcp = seconds(258);
+    timeouts.udp = seconds(259);
+    ipvs.set_timeouts(&timeouts).unwrap();
+    timeouts.tcp_fin = before.tcp_fin;
+    assert_eq!(ipvs.timeouts().unwrap(), timeouts);
+    let mut fin = Timeouts::default();
+    fin.tcp_fin = seconds(260);
+    ipvs.set_timeouts(&fin).unwrap();
+    timeouts.tcp_fin = fin.tcp_fin;
+    assert_eq!(ipvs.timeouts().unwrap(), timeouts);
+    for wrong in [Duration::ZERO, Duration::from_millis(1500), Duration::from_secs(1 << 32)] {
+        fin.tcp_fin = Some(wrong);
+        assert!(ipvs.set_timeouts(&fin).unwrap_err().is_invalid_input());
+    }
+    fin.tcp_fin = seconds(u32::MAX.into());
+    assert_eq!(reason(&ipvs.set_timeouts(&fin).unwrap_err()), Some(Reason::Invalid));
+    ipvs.set_timeouts(&Timeouts::default()).unwrap();
+    assert_eq!(ipvs.timeouts().unwrap(), timeouts);
+    ipvs.set_timeouts(&before).unwrap();
+}
+
+fn sync_daemons_start_and_stop(lab: &Lab) {
+    let mut ipvs = lab.ipvs();
+    lab.tool("ip link add near type veth peer name far");
+    lab.tool("ip address add 10.9.9.1/24 dev near");
+    lab.tool("ip link set near up");
+    assert_eq!(ipvs.daemons().unwrap(), []);
+    let near = Interface::new("near").unwrap();
+    let master = SyncDaemon::new(SyncState::Master, near, 77);
+    ipvs.start_daemon(&master).unwrap();
+    let mut backup = SyncDaemon::new(SyncState::Backup, near, 0);
+    backup.max_length = NonZeroU16::new(1400);
+    backup.group = Some([224, 0, 1, 99].into());
+    backup.port = NonZeroU16::new(258);
+    backup.ttl = 7.try_into().ok();
+    ipvs.start_daemon(&backup).unwrap();
+    let running = ipvs.daemons().unwrap();
+    assert_eq!(running[1], backup);
+    assert_eq!((running[0].state, running[0].interface, running[0].sync_id), (SyncState::Master, near, 77));
+    assert_eq!(running[0].port, NonZeroU16::new(8848));
+    assert_eq!(running[0].group, Some([224, 0, 0, 81].into()));
+    assert!(ipvs.start_daemon(&master).unwrap_err().is_already_exists());
+    ipvs.stop_daemon(SyncState::Master).unwrap();
+    assert_eq!(reason(&ipvs.stop_daemon(SyncState::Master).unwrap_err()), Some(Reason::DaemonNotFound));
+    ipvs.stop_daemon(SyncState::Backup).unwrap();
+    assert_eq!(ipvs.daemons().unwrap(), []);
+    let nowhere = SyncDaemon::new(SyncState::Master, Interface::new("nowhere").unwrap(), 1);
+    assert_eq!(reason(&ipvs.start_daemon(&nowhere).unwrap_err()), Some(Reason::InterfaceNotFound));
+    backup.group = Some([10, 0, 0, 1].into());
+    assert!(ipvs.start_daemon(&backup).unwrap_err().is_invalid_input());
+    backup.group = Some("ff05::258".parse().unwrap());
+    ipvs.start_daemon(&backup).unwrap();
+    assert_eq!(ipvs.daemons().unwrap(), [backup]);
+    ipvs.stop_daemon(SyncState::Backup).unwrap();
+    assert!(ipvs.start_daemon(&SyncDaemon::new(SyncState::Master, near, 256)).unwrap_err().is_invalid_input());
 }
 
 /// Services at 10.0.0.1 and all ports of it from 1 on.

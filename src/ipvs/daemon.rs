@@ -1,0 +1,181 @@
+//! The sync daemons: how one director tells another about its connections.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::IpAddr;
+use std::num::{NonZeroU8, NonZeroU16};
+
+use super::name::named;
+use super::numbers::{DaemonAttr, INTERFACE_LENGTH, daemon};
+use crate::error::DecodeError;
+use crate::wire::reader::required;
+use crate::wire::{Attrs, Writer};
+
+/// A sync daemon: the master multicasts what its director knows of connections, the backup takes it over, so that they
+/// go on when the virtual IP moves to the backup's director. Each network namespace can run one of each.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+#[doc(alias = "IPVS_CMD_ATTR_DAEMON")]
+pub struct SyncDaemon {
+    /// Master or backup (`IPVS_DAEMON_ATTR_STATE`).
+    #[doc(alias = "IPVS_DAEMON_ATTR_STATE")]
+    pub state: SyncState,
+    /// The interface to multicast on (`IPVS_DAEMON_ATTR_MCAST_IFN`).
+    #[doc(alias = "IPVS_DAEMON_ATTR_MCAST_IFN")]
+    pub interface: Interface,
+    /// Who belongs together (`IPVS_DAEMON_ATTR_SYNC_ID`): a backup takes over from masters of its own number, or from
+    /// all if its own is 0. 0 to 255, since the messages have 8 bits for it.
+    #[doc(alias = "IPVS_DAEMON_ATTR_SYNC_ID")]
+    pub sync_id: u32,
+    /// The longest message, in bytes without its headers (`IPVS_DAEMON_ATTR_SYNC_MAXLEN`, Linux 4.3). `None`: as the
+    /// interface allows.
+    #[doc(alias = "IPVS_DAEMON_ATTR_SYNC_MAXLEN")]
+    pub max_length: Option<NonZeroU16>,
+    /// The multicast group, IPv4 or IPv6 (`IPVS_DAEMON_ATTR_MCAST_GROUP`, `IPVS_DAEMON_ATTR_MCAST_GROUP6`, Linux 4.3).
+    /// `None`: 224.0.0.81.
+    #[doc(alias("IPVS_DAEMON_ATTR_MCAST_GROUP", "IPVS_DAEMON_ATTR_MCAST_GROUP6"))]
+    pub group: Option<IpAddr>,
+    /// The UDP port (`IPVS_DAEMON_ATTR_MCAST_PORT`, Linux 4.3). `None`: 8848.
+    #[doc(alias = "IPVS_DAEMON_ATTR_MCAST_PORT")]
+    pub port: Option<NonZeroU16>,
+    /// How many routers a message may pass, plus one (`IPVS_DAEMON_ATTR_MCAST_TTL`, Linux 4.3). `None`: 1.
+    #[doc(alias = "IPVS_DAEMON_ATTR_MCAST_TTL")]
+    pub ttl: Option<NonZeroU8>,
+}
+
+impl SyncDaemon {
+    /// A daemon with the kernel's values for everything else.
+    pub fn new(state: SyncState, interface: Interface, sync_id: u32) -> Self {
+        Self { state, interface, sync_id, max_length: None, group: None, port: None, ttl: None }
+    }
+
+    /// What the kernel would refuse, or take for something else than was meant.
+    pub(super) fn check(&self) -> Result<(), Cow<'static, str>> {
+        if self.sync_id > 255 {
+            return Err(format!("the sync id {} is above 255", self.sync_id).into());
+        }
+        match self.group.filter(|group| !group.is_multicast()) {
+            Some(group) => Err(format!("{group} is not the address of a multicast group").into()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Which side of the synchronisation.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum SyncState {
+    /// Tells others (`IP_VS_STATE_MASTER`).
+    #[doc(alias = "IP_VS_STATE_MASTER")]
+    Master,
+    /// Takes over from others (`IP_VS_STATE_BACKUP`).
+    #[doc(alias = "IP_VS_STATE_BACKUP")]
+    Backup,
+}
+
+impl fmt::Display for SyncState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Master => "master",
+            Self::Backup => "backup",
+        })
+    }
+}
+
+named! {
+    /// The name of a network interface.
+    Interface INTERFACE_LENGTH
+}
+
+// The bytes.
+
+impl SyncState {
+    pub(super) fn write(self, out: &mut Writer<'_>) {
+        let number = match self {
+            Self::Master => daemon::MASTER,
+            Self::Backup => daemon::BACKUP,
+        };
+        out.u32_ne(DaemonAttr::State, number);
+    }
+}
+
+impl SyncDaemon {
+    pub(super) fn write(&self, out: &mut Writer<'_>) {
+        self.state.write(out);
+        out.text(DaemonAttr::Interface, self.interface.as_str());
+        out.u32_ne(DaemonAttr::SyncId, self.sync_id);
+        if let Some(length) = self.max_length {
+            out.u16_ne(DaemonAttr::MaxLength, length.get());
+        }
+        match self.group {
+            Some(IpAddr::V4(group)) => out.bytes(DaemonAttr::Group, &group.octets()),
+            Some(IpAddr::V6(group)) => out.bytes(DaemonAttr::Group6, &group.octets()),
+            None => {}
+        }
+        if let Some(port) = self.port {
+            // In the machine's byte order, unlike all other ports.
+            out.u16_ne(DaemonAttr::Port, port.get());
+        }
+        if let Some(ttl) = self.ttl {
+            out.u8(DaemonAttr::Ttl, ttl.get());
+        }
+    }
+}
+
+/// What stands in a daemon's attributes, as far as it does.
+#[derive(Default)]
+pub(super) struct Parts {
+    state: Option<SyncState>,
+    interface: Option<Interface>,
+    sync_id: Option<u32>,
+    max_length: Option<NonZeroU16>,
+    group: Option<IpAddr>,
+    group6: Option<IpAddr>,
+    port: Option<NonZeroU16>,
+    ttl: Option<NonZeroU8>,
+}
+
+impl Parts {
+    pub(super) fn read(attrs: Attrs<'_, DaemonAttr>) -> Result<Self, DecodeError> {
+        let mut parts = Self::default();
+        for attr in attrs {
+            let attr = attr?;
+            match attr.kind {
+                DaemonAttr::State => {
+                    parts.state = Some(match attr.u32_ne()? {
+                        daemon::MASTER => SyncState::Master,
+                        daemon::BACKUP => SyncState::Backup,
+                        other => return Err(attr.wrong_value(other)),
+                    });
+                }
+                DaemonAttr::Interface => {
+                    parts.interface = Some(Interface::new(attr.text()?).map_err(|_| attr.wrong_text())?);
+                }
+                DaemonAttr::SyncId => parts.sync_id = Some(attr.u32_ne()?),
+                DaemonAttr::MaxLength => parts.max_length = NonZeroU16::new(attr.u16_ne()?),
+                DaemonAttr::Group => parts.group = Some(IpAddr::from(attr.array::<4>()?)),
+                DaemonAttr::Group6 => parts.group6 = Some(IpAddr::from(attr.array::<16>()?)),
+                DaemonAttr::Port => parts.port = NonZeroU16::new(attr.u16_ne()?),
+                DaemonAttr::Ttl => parts.ttl = NonZeroU8::new(attr.u8()?),
+            }
+        }
+        // The kernel, too, looks at the IPv4 group first.
+        parts.group = parts.group.or(parts.group6);
+        Ok(parts)
+    }
+
+    pub(super) fn state(&self) -> Result<SyncState, DecodeError> {
+        required(self.state, DaemonAttr::State)
+    }
+
+    pub(super) fn daemon(&self) -> Result<SyncDaemon, DecodeError> {
+        Ok(SyncDaemon {
+            state: self.state()?,
+            interface: required(self.interface, DaemonAttr::Interface)?,
+            sync_id: required(self.sync_id, DaemonAttr::SyncId)?,
+            max_length: self.max_length,
+            group: self.group,
+            port: self.port,
+            ttl: self.ttl,
+        })
+    }
+}

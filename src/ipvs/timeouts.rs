@@ -1,0 +1,84 @@
+//! How long connections are remembered.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use super::numbers::Command;
+use crate::error::DecodeError;
+use crate::wire::{Attrs, Writer};
+
+/// How long a connection without packets is remembered, by its state (`IPVS_CMD_SET_CONFIG`).
+///
+/// In whole seconds, from 1 up. The kernel refuses what its ticks cannot count in 31 bits: more than 2,147,483 s where it
+/// has 1000 a second, 8,589,934 s with 250.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+#[doc(alias("IPVS_CMD_SET_CONFIG", "IPVS_CMD_GET_CONFIG"))]
+pub struct Timeouts {
+    /// Of established TCP connections (`IPVS_CMD_ATTR_TIMEOUT_TCP`); 900 s unless changed. `None` leaves it as it is,
+    /// and is never read.
+    #[doc(alias = "IPVS_CMD_ATTR_TIMEOUT_TCP")]
+    pub tcp: Option<Duration>,
+    /// Of TCP connections that one side has closed (`IPVS_CMD_ATTR_TIMEOUT_TCP_FIN`); 120 s unless changed.
+    #[doc(alias = "IPVS_CMD_ATTR_TIMEOUT_TCP_FIN")]
+    pub tcp_fin: Option<Duration>,
+    /// Of UDP (`IPVS_CMD_ATTR_TIMEOUT_UDP`); 300 s unless changed.
+    #[doc(alias = "IPVS_CMD_ATTR_TIMEOUT_UDP")]
+    pub udp: Option<Duration>,
+}
+
+impl Timeouts {
+    fn each(&self) -> [(Command, Option<Duration>); 3] {
+        [(Command::TimeoutTcp, self.tcp), (Command::TimeoutTcpFin, self.tcp_fin), (Command::TimeoutUdp, self.udp)]
+    }
+
+    /// What the kernel would refuse, or take for something else than was meant.
+    pub(super) fn check(&self) -> Result<(), Cow<'static, str>> {
+        for timeout in self.each().into_iter().filter_map(|(_, timeout)| timeout) {
+            if timeout.is_zero() || timeout.subsec_nanos() != 0 || u32::try_from(timeout.as_secs()).is_err() {
+                return Err(format!("a timeout of {timeout:?} is not a number of whole seconds from 1 up").into());
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn write(&self, out: &mut Writer<'_>) {
+        for (kind, timeout) in self.each() {
+            if let Some(timeout) = timeout {
+                // A longer one is refused before it comes here.
+                out.u32_ne(kind, timeout.as_secs().try_into().unwrap_or(u32::MAX));
+            }
+        }
+    }
+
+    pub(super) fn read(attrs: Attrs<'_, Command>) -> Result<Self, DecodeError> {
+        let mut timeouts = Self::default();
+        for attr in attrs {
+            let attr = attr?;
+            let timeout = match attr.kind {
+                Command::TimeoutTcp => &mut timeouts.tcp,
+                Command::TimeoutTcpFin => &mut timeouts.tcp_fin,
+                Command::TimeoutUdp => &mut timeouts.udp,
+                Command::Service | Command::Destination | Command::Daemon => continue,
+            };
+            *timeout = Some(Duration::from_secs(attr.u32_ne()?.into()));
+        }
+        Ok(timeouts)
+    }
+}
+
+impl fmt::Display for Timeouts {
+    /// `tcp 900s, udp 300s`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = [("tcp", self.tcp), ("tcp fin", self.tcp_fin), ("udp", self.udp)];
+        let mut first = true;
+        for (name, timeout) in named {
+            if let Some(timeout) = timeout {
+                write!(f, "{}{name} {timeout:?}", if first { "" } else { ", " })?;
+                first = false;
+            }
+        }
+        Ok(())
+    }
+}
