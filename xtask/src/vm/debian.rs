@@ -120,6 +120,7 @@ fn version(release: &str) -> Vec<u64> {
 
 /// Downloads the newest kernel that fits, keeps it in the cache, and gives its release.
 pub(crate) fn fetch(cache: &Cache, wanted: Wanted) -> Result<String> {
+    cache.check_space()?;
     let mut there = Vec::new();
     for suites in wanted.line.suites {
         let work = cache.workspace()?;
@@ -151,16 +152,31 @@ pub(crate) fn fetch(cache: &Cache, wanted: Wanted) -> Result<String> {
         }
         there.extend(releases);
     }
-    there.sort_by_cached_key(|release| version(release));
     bail!(Usage(format!(
         "no kernel {}; the archive has: {}",
         wanted.name(),
-        if there.is_empty() {
-            "none".to_owned()
-        } else {
-            there.join(", ")
-        }
+        minors(wanted.line.major, &there)
     )))
+}
+
+/// The minor versions of a major one among some releases, such as `7.0, 7.1`.
+fn minors(major: u64, releases: &[String]) -> String {
+    let versions = releases.iter().map(|release| version(release));
+    let mut minors: Vec<u64> = versions
+        .filter(|numbers| numbers.first() == Some(&major))
+        .filter_map(|numbers| numbers.get(1).copied())
+        .collect();
+    minors.sort_unstable();
+    minors.dedup();
+    let names: Vec<String> = minors
+        .iter()
+        .map(|minor| format!("{major}.{minor}"))
+        .collect();
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
 }
 
 /// The releases of the signed cloud kernels in a list of package names.
@@ -390,6 +406,19 @@ mod tests {
         );
         assert_eq!(choose("7.3"), ["7.3.4+deb13-cloud-amd64"]);
         assert_eq!(choose("7.4"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_there_is_instead_is_named_once_and_in_order() {
+        let all = [
+            "7.10.1-cloud-amd64",
+            "6.12.1-cloud-amd64",
+            "7.2.6-cloud-amd64",
+            "7.2.9-cloud-amd64",
+        ]
+        .map(String::from);
+        assert_eq!(minors(7, &all), "7.2, 7.10");
+        assert_eq!(minors(8, &all), "none");
     }
 
     #[test]
