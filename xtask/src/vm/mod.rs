@@ -150,7 +150,12 @@ pub(crate) fn boot(
     streams: Streams<'_>,
 ) -> Result<Run> {
     let initramfs = initramfs::build(kernel, guest, job)?;
-    step(format_args!("booting {}", kernel.release));
+    let hint = if job.session == Session::Terminal {
+        " (Ctrl-] stops it)"
+    } else {
+        ""
+    };
+    step(format_args!("booting {}{hint}", kernel.release));
     let machine = Machine {
         image: &kernel.image,
         initramfs: &initramfs,

@@ -5,8 +5,9 @@ use anyhow::{Context, Result};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::Pid;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -24,6 +25,9 @@ const STRICT: &str = "console=ttyS0 loglevel=4 panic=-1 oops=panic";
 
 /// Longer output of the console is cut at its start.
 const CONSOLE_KEPT: usize = 64 << 10;
+
+/// Ctrl-] stops a machine whose terminal no longer answers: all other keys are the guest's.
+const ESCAPE: u8 = 0x1d;
 
 /// How a machine ended.
 pub(crate) enum Ending {
@@ -135,7 +139,8 @@ pub(crate) fn run(machine: &Machine<'_>, streams: Streams<'_>) -> Result<Run> {
         ports.push(Port::new(Role::Console, OwnedFd::from(complaints)));
     }
     if let Some(input) = input {
-        std::thread::spawn(move || forward_input(input));
+        let escape = machine.session == Session::Terminal;
+        std::thread::spawn(move || forward_input(input, escape));
     }
     let mut carrier = Carrier {
         ports,
@@ -392,8 +397,18 @@ fn verdict(control: &[u8]) -> Option<Ending> {
 }
 
 /// Gives the guest what this process reads; ends with the machine.
-fn forward_input(mut channel: UnixStream) {
-    let _ = io::copy(&mut io::stdin().lock(), &mut channel);
+fn forward_input(mut channel: UnixStream, escape: bool) {
+    let mut buffer = [0; 4096];
+    loop {
+        let length = io::stdin().read(&mut buffer).unwrap_or(0);
+        let data = buffer.get(..length).unwrap_or_default();
+        if escape && data.contains(&ESCAPE) {
+            let _ = kill(Pid::this(), Signal::SIGTERM);
+        }
+        if data.is_empty() || channel.write_all(data).is_err() {
+            break;
+        }
+    }
     let _ = channel.shutdown(Shutdown::Write);
     // Closing it now would lose what QEMU has not read yet.
     let _ = io::copy(&mut channel, &mut io::sink());
