@@ -86,7 +86,7 @@ impl Wanted {
         self.line.name
     }
 
-    fn name(self) -> String {
+    pub(crate) fn name(self) -> String {
         self.minor.map_or_else(
             || self.line.name.to_owned(),
             |minor| format!("{}.{minor}", self.line.major),

@@ -10,13 +10,14 @@ pub(crate) mod report;
 mod terminal;
 
 use crate::cargo::{self, Programs};
-use crate::{Usage, host, step};
+use crate::{Interrupted, Usage, exit_code, host, step};
 use anyhow::{Context, Result, bail};
 use cache::Cache;
 use debian::Wanted;
 use initramfs::{Job, Session, example_path};
 use kernel::Kernel;
 use qemu::{Ending, Machine, Run, Streams};
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -32,6 +33,15 @@ pub(crate) enum Choice {
 pub(crate) struct Options {
     pub(crate) choice: Option<Choice>,
     pub(crate) timeout: Option<Duration>,
+}
+
+impl Display for Choice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Debian(wanted) => f.write_str(&wanted.name()),
+            Self::Own { image, .. } => image.display().fmt(f),
+        }
+    }
 }
 
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -112,10 +122,10 @@ fn run(options: &Options, job: &Job) -> Result<ExitCode> {
     let run = boot(&kernel, &guest, job, timeout, streams)?;
     match run.ending {
         Ending::Exit(status) => Ok(exit_code(status)),
-        Ending::Interrupted(signal) => Ok(exit_code(128 + signal)),
+        Ending::Interrupted(signal) => bail!(Interrupted(signal)),
         // What a program gets that writes into a closed pipe.
         Ending::OutputClosed => Ok(exit_code(128 + 13)),
-        _ => bail!(failure(&kernel.release, &run, timeout)),
+        _ => bail!("{}: {}", kernel.release, failure(&run, timeout)),
     }
 }
 
@@ -169,7 +179,7 @@ pub(crate) fn boot(
 }
 
 /// Says why a machine gave no exit status, after the end of what its console said.
-pub(crate) fn failure(release: &str, run: &Run, timeout: Option<Duration>) -> String {
+pub(crate) fn failure(run: &Run, timeout: Option<Duration>) -> String {
     let console = String::from_utf8_lossy(&run.console).replace('\r', "");
     let lines: Vec<&str> = console
         .lines()
@@ -193,18 +203,12 @@ pub(crate) fn failure(release: &str, run: &Run, timeout: Option<Duration>) -> St
     }
     match &run.ending {
         Ending::TimedOut => format!(
-            "{release}: stopped after {} seconds",
+            "stopped after {} seconds",
             timeout.unwrap_or_default().as_secs()
         ),
-        Ending::Refused(reason) => format!("{release}: {reason}"),
-        Ending::Interrupted(_) => format!("{release}: interrupted"),
-        Ending::OutputClosed => format!("{release}: nobody reads the output"),
-        Ending::Died | Ending::Exit(_) if console.contains("Kernel panic") => {
-            format!("{release}: the kernel panicked")
-        }
-        Ending::Died | Ending::Exit(_) => {
-            format!("{release}: the machine stopped before the command had ended")
-        }
+        Ending::Refused(reason) => reason.clone(),
+        _ if console.contains("Kernel panic") => "the kernel panicked".to_owned(),
+        _ => "the machine stopped before the command had ended".to_owned(),
     }
 }
 
@@ -222,10 +226,6 @@ fn parse_file(text: &str) -> Result<(PathBuf, String)> {
         target.to_owned()
     };
     Ok((full, target))
-}
-
-fn exit_code(status: i32) -> ExitCode {
-    u8::try_from(status).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
 #[cfg(test)]
