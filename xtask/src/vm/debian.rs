@@ -246,14 +246,7 @@ impl Apt {
         let keyring = keyring.context(
             "the keys of the Debian archive are missing: install debian-archive-keyring",
         )?;
-        let mut format = Command::new("apt-get");
-        format.args([
-            "indextargets",
-            "--format",
-            "$(REPO_URI)|$(LABEL)",
-            "Created-By: Packages",
-        ]);
-        let sources = sources(&output_of(&mut format)?, suites, keyring)?;
+        let sources = sources(&targets()?, suites, keyring)?;
         let made = ["state/lists/partial", "cache/archives/partial"]
             .iter()
             .try_for_each(|part| fs::create_dir_all(folder.join(part)));
@@ -330,16 +323,29 @@ fn parts(record: &str) -> Vec<String> {
         .collect()
 }
 
-/// A sources.list for some suites, from the archives that apt knows (`URI|label` lines; no label before an update).
+/// The archives that apt knows, as `URI|label` lines; before the first update it knows them by their URI only.
+fn targets() -> Result<String> {
+    let list = |options: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command.arg("indextargets").args(options).args([
+            "--format",
+            "$(REPO_URI)|$(LABEL)",
+            "Created-By: Packages",
+        ]);
+        output_of(&mut command)
+    };
+    Ok(list(&[])? + &list(&["--no-release-info"])?)
+}
+
+/// A sources.list for some suites, from the archives that apt knows.
 fn sources(targets: &str, suites: &[&str], keyring: &str) -> Result<String> {
     let archive = |label: &str, end: &str| {
-        let lines = targets.lines().filter_map(|line| line.split_once('|'));
-        let found = lines.clone().find(|(_, l)| *l == label).or_else(|| {
-            lines
-                .clone()
-                .find(|(uri, label)| label.is_empty() && uri.trim_end_matches('/').ends_with(end))
-        });
-        found.map(|(uri, _)| uri)
+        let lines = || targets.lines().filter_map(|line| line.split_once('|'));
+        let by_label = || lines().find(|(_, of)| *of == label);
+        let by_uri = || {
+            lines().find(|(uri, of)| *of == "$(LABEL)" && uri.trim_end_matches('/').ends_with(end))
+        };
+        by_label().or_else(by_uri).map(|(uri, _)| uri)
     };
     let main = archive("Debian", "/debian");
     let main = main.context(
@@ -446,7 +452,7 @@ mod tests {
         let expected = "deb [arch=amd64 signed-by=K] http://m/debian/ a main\ndeb [arch=amd64 signed-by=K] http://m/sec/ a-security main\n";
         let targets = "http://other/|\nhttp://m/debian/|Debian\nhttp://m/sec/|Debian-Security\n";
         assert_eq!(sources(targets, &suites, "K").unwrap(), expected);
-        let not_updated = "http://m/debian|\nhttp://m/debian-security/|\n";
+        let not_updated = "http://m/debian|$(LABEL)\nhttp://m/debian-security/|$(LABEL)\n";
         assert!(
             sources(not_updated, &suites, "K")
                 .unwrap()
