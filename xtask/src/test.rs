@@ -1,8 +1,8 @@
 //! Runs all tests: on this machine, then those that need a kernel on each of the kernels.
 use crate::cargo::{self, Programs};
 use crate::verdict::{Verdict, counts, summary};
+use crate::vm::carrier::{Ending, Streams};
 use crate::vm::initramfs::{Job, Session};
-use crate::vm::qemu::{Ending, Streams};
 use crate::vm::report::Report;
 use crate::vm::{self, Choice};
 use crate::{Interrupted, Usage, host, step};

@@ -1,5 +1,6 @@
 //! A virtual machine for one command: get a kernel, build an initramfs, boot it, see how the command ended.
 mod cache;
+pub(crate) mod carrier;
 mod cpio;
 pub(crate) mod debian;
 pub(crate) mod initramfs;
@@ -13,10 +14,11 @@ use crate::cargo::{self, Programs};
 use crate::{Interrupted, Usage, exit_code, host, step};
 use anyhow::{Context, Result, bail};
 use cache::Cache;
+use carrier::{Ending, Streams};
 use debian::Wanted;
 use initramfs::{Job, Session, example_path};
 use kernel::Kernel;
-use qemu::{Ending, Machine, Run, Streams};
+use qemu::{Machine, Run};
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
