@@ -1,2 +1,50 @@
-//! Linux load balancing in the kernel.
+//! Linux load balancing in the kernel: IPVS and virtual IPs over netlink, typed.
+//!
+//! | room | what it is for |
+//! |---|---|
+//! | [`ipvs`] | virtual services, their destinations, the schedulers: what `ipvsadm` does |
+//! | [`vip`] | virtual IPs: making an address local to this machine, so that IPVS gets its packets |
+//! | [`netns`] | working in another network namespace without moving the calling thread |
+//! | [`exchange`] | the netlink conversation without a socket, for those who bring their own |
+//!
+//! [`Error`] says what was attempted, on which object, what the kernel answered and what that usually means; its
+//! predicates ([`is_already_exists`](Error::is_already_exists), …) are the way to tell errors apart.
+//!
+//! ```no_run
+//! use lvs::ipvs::{Destination, Ipvs, Scheduler, Service};
+//! use lvs::vip::Vips;
+//!
+//! // The virtual IP must be local: on an interface that exists for nothing else.
+//! let mut vips = Vips::connect()?;
+//! let dummy = vips.ensure_dummy("vip0")?;
+//! vips.bind(&dummy, "10.96.0.10".parse()?)?;
+//!
+//! // Connections to it go to two real servers, two of three to the first.
+//! let mut ipvs = Ipvs::connect()?;
+//! let web = Service::tcp("10.96.0.10:443".parse()?, Scheduler::WRR);
+//! ipvs.add_service(&web)?;
+//! ipvs.add_destination(web.key, &Destination::new("10.244.1.7:6443".parse()?).weight(2))?;
+//! ipvs.add_destination(web.key, &Destination::new("10.244.1.8:6443".parse()?))?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Each client holds one netlink socket, in the network namespace of the thread that opened it, and takes `&mut self`.
+//! Nothing runs in the background, nothing is cached but the number of the IPVS family, nothing is written to a log.
 #![forbid(unsafe_code)]
+
+mod error;
+pub mod exchange;
+mod interop;
+pub mod ipvs;
+pub mod netns;
+mod transport;
+pub mod vip;
+mod wire;
+
+pub use error::{Cause, DecodeError, Error, Reason, Refusal, Refused, Result};
+pub use transport::Options;
+
+/// The README's examples compile, too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

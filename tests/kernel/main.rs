@@ -1,17 +1,28 @@
-//! Tests on a real kernel.
-use libtest_mimic::{Arguments, Completion, Trial};
-use std::path::Path;
+//! Tests on a real kernel. Each has a network namespace of its own, and nothing of the machine is touched.
+//!
+//! What a test needs (the IPVS module, a privilege, a program to compare with) may be missing. Then the test shows as
+//! ignored, with the reason. `cargo xtask test` runs them where nothing is missing.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
-fn main() {
-    let tests = vec![
-        Trial::ignorable_test("ipvs::the_family_is_there", || {
-            if Path::new("/proc/net/ip_vs").exists() {
-                Ok(Completion::Completed)
-            } else {
-                Ok(Completion::ignored_with("this kernel has no IPVS"))
-            }
-        }),
-        Trial::test("vip::nothing_yet", || Ok(())),
-    ];
-    libtest_mimic::run(&Arguments::from_args(), tests).exit();
+mod ipvs;
+mod ipvsadm;
+mod lab;
+mod netns;
+mod traffic;
+mod vip;
+
+use std::process::ExitCode;
+
+use libtest_mimic::Arguments;
+
+fn main() -> ExitCode {
+    if let Some(exit) = lab::run_as_child() {
+        return exit;
+    }
+    let mut arguments = Arguments::from_args();
+    // Up to Linux 6.12 the services of all namespaces are in one table, and a list that is read while another test
+    // changes that table may lack some.
+    arguments.test_threads.get_or_insert(1);
+    let tests = [ipvs::tests(), ipvsadm::tests(), netns::tests(), traffic::tests(), vip::tests()];
+    libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit_code()
 }

@@ -36,36 +36,14 @@ pub(crate) fn command() -> Command {
 pub(crate) fn build(programs: Programs<'_>) -> Result<Vec<Program>> {
     let arguments: &[&str] = match programs {
         // Without the features, and so the dependencies, of the host's side.
-        Programs::Guest => &[
-            "build",
-            "--package=xtask",
-            "--bin=guest",
-            "--no-default-features",
-        ],
-        Programs::KernelTests => &[
-            "test",
-            "--package=lvs",
-            "--all-features",
-            "--test=kernel",
-            "--no-run",
-        ],
-        Programs::Example(name) => &[
-            "build",
-            "--package=lvs",
-            "--all-features",
-            "--example",
-            name,
-        ],
+        Programs::Guest => &["build", "--package=xtask", "--bin=guest", "--no-default-features"],
+        Programs::KernelTests => &["test", "--package=lvs", "--all-features", "--test=kernel", "--no-run"],
+        Programs::Example(name) => &["build", "--package=lvs", "--all-features", "--example", name],
         Programs::AllExamples => &["build", "--package=lvs", "--all-features", "--examples"],
     };
     let output = command()
         .args(arguments)
-        .args([
-            "--quiet",
-            "--message-format=json-render-diagnostics",
-            "--target",
-            TARGET,
-        ])
+        .args(["--quiet", "--message-format=json-render-diagnostics", "--target", TARGET])
         // A folder of its own: other flags would make the normal build start over each time.
         .arg("--target-dir")
         .arg(target_folder()?.join("guest"))
@@ -85,32 +63,21 @@ pub(crate) fn build(programs: Programs<'_>) -> Result<Vec<Program>> {
 /// Builds what makes one program.
 pub(crate) fn build_one(programs: Programs<'_>) -> Result<PathBuf> {
     let built = build(programs)?;
-    built
-        .into_iter()
-        .next()
-        .map(|program| program.file)
-        .context("cargo built no program")
+    built.into_iter().next().map(|program| program.file).context("cargo built no program")
 }
 
 /// The workspace's target folder: the one this very program was built into.
 fn target_folder() -> Result<PathBuf> {
-    let output = command()
-        .args(["metadata", "--format-version=1", "--no-deps"])
-        .stderr(Stdio::inherit())
-        .output();
-    let metadata: Value = serde_json::from_slice(&output.context("running cargo")?.stdout)
-        .context("what cargo says of the workspace")?;
+    let output = command().args(["metadata", "--format-version=1", "--no-deps"]).stderr(Stdio::inherit()).output();
+    let metadata: Value =
+        serde_json::from_slice(&output.context("running cargo")?.stdout).context("what cargo says of the workspace")?;
     let folder = metadata.get("target_directory").and_then(Value::as_str);
-    folder
-        .map(PathBuf::from)
-        .context("cargo does not say where it builds")
+    folder.map(PathBuf::from).context("cargo does not say where it builds")
 }
 
 /// The programs that cargo's messages tell of.
 fn executables(messages: &str) -> Vec<Program> {
-    let messages = messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     messages
         .filter_map(|message| {
             let file = PathBuf::from(message.get("executable")?.as_str()?);
@@ -130,13 +97,7 @@ mod tests {
 not json
 {"reason":"compiler-artifact","target":{"name":"quickstart","kind":["example"]},"executable":"/t/quickstart"}
 {"reason":"build-finished","success":true}"#;
-        let found: Vec<_> = executables(messages)
-            .into_iter()
-            .map(|program| (program.name, program.file))
-            .collect();
-        assert_eq!(
-            found,
-            [("quickstart".to_owned(), PathBuf::from("/t/quickstart"))]
-        );
+        let found: Vec<_> = executables(messages).into_iter().map(|program| (program.name, program.file)).collect();
+        assert_eq!(found, [("quickstart".to_owned(), PathBuf::from("/t/quickstart"))]);
     }
 }

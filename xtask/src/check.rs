@@ -10,22 +10,10 @@ struct Check {
 }
 
 const CHECKS: [Check; 3] = [
-    Check {
-        name: "format",
-        arguments: &["fmt", "--all", "--check"],
-        environment: &[],
-    },
+    Check { name: "format", arguments: &["fmt", "--all", "--check"], environment: &[] },
     Check {
         name: "lints",
-        arguments: &[
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--all-features",
-            "--",
-            "-D",
-            "warnings",
-        ],
+        arguments: &["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"],
         environment: &[],
     },
     Check {
@@ -37,15 +25,8 @@ const CHECKS: [Check; 3] = [
 
 pub(crate) fn run() -> Result<ExitCode> {
     for check in CHECKS {
-        step(format_args!(
-            "{}: cargo {}",
-            check.name,
-            check.arguments.join(" ")
-        ));
-        let status = cargo::command()
-            .args(check.arguments)
-            .envs(check.environment.iter().copied())
-            .status()?;
+        step(format_args!("{}: cargo {}", check.name, check.arguments.join(" ")));
+        let status = cargo::command().args(check.arguments).envs(check.environment.iter().copied()).status()?;
         if !status.success() {
             bail!("the check of {} failed", check.name);
         }

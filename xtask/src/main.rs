@@ -20,11 +20,7 @@ use vm::{Choice, Options};
 /// Kernels are stock Debian ones, booted in QEMU with a small system made of this machine's own programs. They are downloaded
 /// through the machine's apt once and kept in $LVS_CACHE, $XDG_CACHE_HOME/lvs or ~/.cache/lvs.
 #[derive(Parser)]
-#[command(
-    name = "cargo xtask",
-    bin_name = "cargo xtask",
-    arg_required_else_help = true
-)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true)]
 struct Arguments {
     #[command(subcommand)]
     task: Task,
@@ -92,24 +88,14 @@ struct OwnKernel {
 
 impl OwnKernel {
     fn choice(self) -> Option<Choice> {
-        Some(Choice::Own {
-            image: self.kernel_image?,
-            modules: self.modules?,
-        })
+        Some(Choice::Own { image: self.kernel_image?, modules: self.modules? })
     }
 }
 
 impl OneMachine {
     fn options(self) -> Options {
-        let newest = || {
-            self.kernel
-                .or_else(|| Wanted::all().next_back())
-                .map(Choice::Debian)
-        };
-        Options {
-            choice: self.own.choice().or_else(newest),
-            timeout: self.timeout.map(Duration::from_secs),
-        }
+        let newest = || self.kernel.or_else(|| Wanted::all().next_back()).map(Choice::Debian);
+        Options { choice: self.own.choice().or_else(newest), timeout: self.timeout.map(Duration::from_secs) }
     }
 }
 
@@ -146,29 +132,13 @@ pub(crate) fn step(what: impl Display) {
 fn main() -> ExitCode {
     let status = match Arguments::parse().task {
         Task::Check => check::run(),
-        Task::Test {
-            kernel,
-            own,
-            timeout,
-            filter,
-        } => {
-            let lines = if kernel.is_empty() {
-                Wanted::all().collect()
-            } else {
-                kernel
-            };
-            let choices = own.choice().map_or_else(
-                || lines.into_iter().map(Choice::Debian).collect(),
-                |own| vec![own],
-            );
+        Task::Test { kernel, own, timeout, filter } => {
+            let lines = if kernel.is_empty() { Wanted::all().collect() } else { kernel };
+            let choices = own.choice().map_or_else(|| lines.into_iter().map(Choice::Debian).collect(), |own| vec![own]);
             test::run(&choices, Duration::from_secs(timeout), filter.as_deref())
         }
         Task::Demo { machine } => vm::demo(&machine.options()),
-        Task::Vm {
-            machine,
-            file,
-            command,
-        } => vm::command(&machine.options(), &file, command),
+        Task::Vm { machine, file, command } => vm::command(&machine.options(), &file, command),
     };
     status.unwrap_or_else(|error| {
         let _ = writeln!(std::io::stderr(), "error: {error:#}");

@@ -28,15 +28,9 @@ pub(crate) fn run(choices: &[Choice], timeout: Duration, filter: Option<&str>) -
         ensure!(
             filter.is_some() && on_host > 0,
             "no test ran: {}",
-            if filter.is_some() {
-                "none has such a name"
-            } else {
-                "there are no kernel tests"
-            }
+            if filter.is_some() { "none has such a name" } else { "there are no kernel tests" }
         );
-        say(&format!(
-            "kernel tests: none has such a name ({on_host} passed on this machine)"
-        ));
+        say(&format!("kernel tests: none has such a name ({on_host} passed on this machine)"));
         return Ok(ExitCode::SUCCESS);
     }
     host::install_missing()?;
@@ -47,33 +41,19 @@ pub(crate) fn run(choices: &[Choice], timeout: Duration, filter: Option<&str>) -
         let verdict = on_choice(choice, &guest, &job, timeout).or_else(|error| {
             let hopeless = error.is::<Usage>() || error.is::<Interrupted>();
             // The other kernels may still do.
-            if hopeless {
-                Err(error)
-            } else {
-                Ok(Verdict::of_failure(
-                    &choice.to_string(),
-                    format!("{error:#}"),
-                ))
-            }
+            if hopeless { Err(error) } else { Ok(Verdict::of_failure(&choice.to_string(), format!("{error:#}"))) }
         })?;
         verdicts.push(verdict);
     }
     say(&summary(&verdicts));
     let good = verdicts.iter().all(Verdict::is_good);
-    Ok(if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Runs the tests of this machine and says how many passed.
 fn host_tests(filter: Option<&str>) -> Result<usize> {
     let mut passed = 0;
-    for (name, arguments) in [
-        ("unit and integration tests", "--all-targets"),
-        ("documentation tests", "--doc"),
-    ] {
+    for (name, arguments) in [("unit and integration tests", "--all-targets"), ("documentation tests", "--doc")] {
         step(format_args!("{name} on this machine"));
         let mut child = cargo::command()
             .args(["test", "--workspace", "--all-features", arguments, "--"])
@@ -86,55 +66,32 @@ fn host_tests(filter: Option<&str>) -> Result<usize> {
             passed += passed_in(&line);
             say(&line);
         }
-        ensure!(
-            child.wait().context("waiting for cargo")?.success(),
-            "{name} failed on this machine"
-        );
+        ensure!(child.wait().context("waiting for cargo")?.success(), "{name} failed on this machine");
     }
     Ok(passed)
 }
 
 /// The count in a line such as `test result: ok. 5 passed; 0 failed; …`.
 fn passed_in(line: &str) -> usize {
-    let counts = line
-        .strip_prefix("test result: ")
-        .and_then(|rest| rest.split_once(". "));
-    counts
-        .and_then(|(_, counts)| counts.split_once(" passed")?.0.parse().ok())
-        .unwrap_or(0)
+    let counts = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". "));
+    counts.and_then(|(_, counts)| counts.split_once(" passed")?.0.parse().ok()).unwrap_or(0)
 }
 
 /// How many kernel tests there are of such a name.
 fn list(tests: &Path, filter: Option<&str>) -> Result<usize> {
     let output = host::output_of(Command::new(tests).arg("--list").args(filter))?;
-    Ok(output
-        .lines()
-        .filter(|line| line.ends_with(": test"))
-        .count())
+    Ok(output.lines().filter(|line| line.ends_with(": test")).count())
 }
 
 fn job(tests: &Path, filter: Option<&str>) -> Result<Job> {
     step("building the examples");
     let examples = cargo::build(Programs::AllExamples)?;
-    let mut programs: Vec<_> = examples
-        .into_iter()
-        .map(|example| (example.file, vm::initramfs::example_path(&example.name)))
-        .collect();
+    let mut programs: Vec<_> =
+        examples.into_iter().map(|example| (example.file, vm::initramfs::example_path(&example.name))).collect();
     programs.push((tests.to_owned(), PROGRAM.to_owned()));
-    let fixed = [
-        PROGRAM,
-        "--test-threads=1",
-        "--color=never",
-        "--logfile",
-        RESULTS,
-    ];
+    let fixed = [PROGRAM, "--test-threads=1", "--color=never", "--logfile", RESULTS];
     let command = fixed.into_iter().chain(filter).map(String::from).collect();
-    Ok(Job {
-        command,
-        session: Session::Results,
-        programs,
-        files: Vec::new(),
-    })
+    Ok(Job { command, session: Session::Results, programs, files: Vec::new() })
 }
 
 /// Runs the kernel tests on one kernel.
@@ -142,11 +99,8 @@ fn on_choice(choice: &Choice, guest: &Path, job: &Job, timeout: Duration) -> Res
     let started = Instant::now();
     let kernel = vm::get(choice)?;
     let (mut report, mut output, mut errors) = (Report::default(), Vec::new(), Vec::new());
-    let streams = Streams {
-        stdout: Box::new(&mut output),
-        stderr: Box::new(&mut errors),
-        results: Box::new(&mut report),
-    };
+    let streams =
+        Streams { stdout: Box::new(&mut output), stderr: Box::new(&mut errors), results: Box::new(&mut report) };
     let run = vm::boot(&kernel, guest, job, Some(timeout), streams)?;
     let report = report.finish();
     let bad_end = match run.ending {
@@ -162,28 +116,12 @@ fn on_choice(choice: &Choice, guest: &Path, job: &Job, timeout: Duration) -> Res
     };
     let verdict = Verdict::new(&kernel.release, line, &report, bad_end);
     if !verdict.is_good() {
-        show(
-            &kernel.release,
-            "what the tests say of their failures",
-            &report.failures,
-        );
-        show(
-            &kernel.release,
-            "the end of the tests' output",
-            &last_lines(&output),
-        );
-        show(
-            &kernel.release,
-            "the end of the tests' errors",
-            &last_lines(&errors),
-        );
+        show(&kernel.release, "what the tests say of their failures", &report.failures);
+        show(&kernel.release, "the end of the tests' output", &last_lines(&output));
+        show(&kernel.release, "the end of the tests' errors", &last_lines(&errors));
     }
     let counts = counts(std::slice::from_ref(&verdict));
-    step(format_args!(
-        "{}: {counts} ({} s)",
-        kernel.release,
-        started.elapsed().as_secs()
-    ));
+    step(format_args!("{}: {counts} ({} s)", kernel.release, started.elapsed().as_secs()));
     Ok(verdict)
 }
 
@@ -195,10 +133,7 @@ fn last_lines(text: &[u8]) -> Vec<String> {
 
 fn show(release: &str, what: &str, lines: &[String]) {
     if !lines.is_empty() {
-        say(&format!(
-            "\nkernel {release}: {what}:\n{}",
-            lines.join("\n")
-        ));
+        say(&format!("\nkernel {release}: {what}:\n{}", lines.join("\n")));
     }
 }
 
@@ -213,10 +148,7 @@ mod tests {
 
     #[test]
     fn passed_tests_are_counted() {
-        assert_eq!(
-            passed_in("test result: ok. 15 passed; 0 failed; 2 ignored"),
-            15
-        );
+        assert_eq!(passed_in("test result: ok. 15 passed; 0 failed; 2 ignored"), 15);
         assert_eq!(passed_in("test result: FAILED. 3 passed; 1 failed"), 3);
         assert_eq!(passed_in("test passed ... ok"), 0);
     }

@@ -16,31 +16,15 @@ pub(crate) struct Verdict {
 
 impl Verdict {
     /// Judges a run that gave this report, and possibly a reason why it did not end well.
-    pub(crate) fn new(
-        kernel: &str,
-        line: Option<&str>,
-        report: &Report,
-        bad_end: Option<String>,
-    ) -> Self {
+    pub(crate) fn new(kernel: &str, line: Option<&str>, report: &Report, bad_end: Option<String>) -> Self {
         let problems = bad_end.into_iter().chain(problems(line, report)).collect();
-        let results = report
-            .results
-            .iter()
-            .map(|result| (result.name.clone(), result.outcome.clone()));
-        Self {
-            kernel: kernel.to_owned(),
-            results: results.collect(),
-            problems,
-        }
+        let results = report.results.iter().map(|result| (result.name.clone(), result.outcome.clone()));
+        Self { kernel: kernel.to_owned(), results: results.collect(), problems }
     }
 
     /// The tests could not even begin.
     pub(crate) fn of_failure(kernel: &str, reason: String) -> Self {
-        Self {
-            kernel: kernel.to_owned(),
-            results: Vec::new(),
-            problems: vec![reason],
-        }
+        Self { kernel: kernel.to_owned(), results: Vec::new(), problems: vec![reason] }
     }
 
     pub(crate) fn is_good(&self) -> bool {
@@ -48,10 +32,7 @@ impl Verdict {
     }
 
     fn count(&self, wanted: impl Fn(&Outcome) -> bool) -> usize {
-        self.results
-            .iter()
-            .filter(|(_, outcome)| wanted(outcome))
-            .count()
+        self.results.iter().filter(|(_, outcome)| wanted(outcome)).count()
     }
 
     fn passed(&self) -> usize {
@@ -79,38 +60,23 @@ impl Verdict {
 
 /// What is wrong with a report, besides failed tests.
 fn problems(line: Option<&str>, report: &Report) -> Vec<String> {
-    let listed = |name: &str| {
-        MAY_BE_IGNORED
-            .iter()
-            .any(|(on, test, _)| Some(*on) == line && *test == name)
-    };
+    let listed = |name: &str| MAY_BE_IGNORED.iter().any(|(on, test, _)| Some(*on) == line && *test == name);
     let mut problems = Vec::new();
     for result in &report.results {
         match &result.outcome {
             // A kernel of the user's own may lack anything.
             Outcome::Ignored(reason) if line.is_some() && !listed(&result.name) => {
-                problems.push(format!(
-                    "{} must run on this kernel, but was ignored: {reason}",
-                    result.name
-                ));
+                problems.push(format!("{} must run on this kernel, but was ignored: {reason}", result.name));
             }
             _ => {}
         }
     }
-    let ended = report
-        .results
-        .iter()
-        .filter(|result| result.outcome != Outcome::Unfinished)
-        .count();
+    let ended = report.results.iter().filter(|result| result.outcome != Outcome::Unfinished).count();
     match report.announced {
         Some(announced) if announced != ended => {
             problems.push(format!("only {ended} of {announced} tests came to an end"))
         }
-        Some(_)
-            if report
-                .results
-                .iter()
-                .any(|result| !matches!(result.outcome, Outcome::Ignored(_))) => {}
+        Some(_) if report.results.iter().any(|result| !matches!(result.outcome, Outcome::Ignored(_))) => {}
         _ => problems.push("no test ran".to_owned()),
     }
     problems
@@ -119,28 +85,17 @@ fn problems(line: Option<&str>, report: &Report) -> Vec<String> {
 /// How many tests passed, failed and were ignored.
 pub(crate) fn counts(verdicts: &[Verdict]) -> String {
     let sum = |count: fn(&Verdict) -> usize| verdicts.iter().map(count).sum::<usize>();
-    format!(
-        "{} passed, {} failed, {} ignored",
-        sum(Verdict::passed),
-        sum(Verdict::failed),
-        sum(Verdict::ignored)
-    )
+    format!("{} passed, {} failed, {} ignored", sum(Verdict::passed), sum(Verdict::failed), sum(Verdict::ignored))
 }
 
 /// A table of all tests and kernels, the problems, and a line of counts.
 pub(crate) fn summary(verdicts: &[Verdict]) -> String {
     const TITLE: &str = "kernel test";
-    let mut names: Vec<&str> = verdicts
-        .iter()
-        .flat_map(|verdict| &verdict.results)
-        .map(|(name, _)| name.as_str())
-        .collect();
+    let mut names: Vec<&str> =
+        verdicts.iter().flat_map(|verdict| &verdict.results).map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
     names.dedup();
-    let width = names
-        .iter()
-        .map(|name| name.len())
-        .fold(TITLE.len(), usize::max);
+    let width = names.iter().map(|name| name.len()).fold(TITLE.len(), usize::max);
     let mut text = format!("\n{TITLE:width$}");
     for verdict in verdicts {
         let _ = write!(text, "  {}", verdict.kernel);
@@ -148,12 +103,7 @@ pub(crate) fn summary(verdicts: &[Verdict]) -> String {
     for name in names {
         let mut row = format!("\n{name:width$}");
         for verdict in verdicts {
-            let _ = write!(
-                row,
-                "  {:column$}",
-                verdict.word_for(name),
-                column = verdict.kernel.len()
-            );
+            let _ = write!(row, "  {:column$}", verdict.word_for(name), column = verdict.kernel.len());
         }
         text.push_str(row.trim_end());
     }
@@ -163,18 +113,10 @@ pub(crate) fn summary(verdicts: &[Verdict]) -> String {
             let _ = writeln!(text, "FAILED on {}: {problem}", verdict.kernel);
         }
     }
-    let kernels: Vec<&str> = verdicts
-        .iter()
-        .map(|verdict| verdict.kernel.as_str())
-        .collect();
+    let kernels: Vec<&str> = verdicts.iter().map(|verdict| verdict.kernel.as_str()).collect();
     let plural = if kernels.len() == 1 { "" } else { "s" };
-    let _ = write!(
-        text,
-        "kernel tests: {} on {} kernel{plural} ({})",
-        counts(verdicts),
-        kernels.len(),
-        kernels.join(", ")
-    );
+    let _ =
+        write!(text, "kernel tests: {} on {} kernel{plural} ({})", counts(verdicts), kernels.len(), kernels.join(", "));
     text
 }
 
@@ -184,10 +126,8 @@ mod tests {
     use crate::vm::report;
 
     fn report(announced: usize, results: &[(&str, Outcome)]) -> Report {
-        let results = results.iter().map(|(name, outcome)| report::Result {
-            name: (*name).to_owned(),
-            outcome: outcome.clone(),
-        });
+        let results =
+            results.iter().map(|(name, outcome)| report::Result { name: (*name).to_owned(), outcome: outcome.clone() });
         let mut report = Report::default();
         report.announced = Some(announced);
         report.results.extend(results);
@@ -196,52 +136,25 @@ mod tests {
 
     #[test]
     fn an_ignored_test_is_a_problem_on_a_promised_kernel_only() {
-        let report = report(
-            2,
-            &[
-                ("a", Outcome::Passed),
-                ("b", Outcome::Ignored("none".to_owned())),
-            ],
-        );
-        assert_eq!(
-            problems(Some("6.1"), &report),
-            ["b must run on this kernel, but was ignored: none"]
-        );
+        let report = report(2, &[("a", Outcome::Passed), ("b", Outcome::Ignored("none".to_owned()))]);
+        assert_eq!(problems(Some("6.1"), &report), ["b must run on this kernel, but was ignored: none"]);
         assert_eq!(problems(None, &report), Vec::<String>::new());
     }
 
     #[test]
     fn a_run_of_nothing_or_of_less_than_announced_is_a_problem() {
         assert_eq!(problems(None, &report(0, &[])), ["no test ran"]);
-        assert_eq!(
-            problems(None, &report(1, &[("a", Outcome::Ignored(String::new()))])),
-            ["no test ran"]
-        );
-        assert_eq!(
-            problems(None, &report(2, &[("a", Outcome::Passed)])),
-            ["only 1 of 2 tests came to an end"]
-        );
-        assert_eq!(
-            problems(None, &report(1, &[("a", Outcome::Unfinished)])),
-            ["only 0 of 1 tests came to an end"]
-        );
+        assert_eq!(problems(None, &report(1, &[("a", Outcome::Ignored(String::new()))])), ["no test ran"]);
+        assert_eq!(problems(None, &report(2, &[("a", Outcome::Passed)])), ["only 1 of 2 tests came to an end"]);
+        assert_eq!(problems(None, &report(1, &[("a", Outcome::Unfinished)])), ["only 0 of 1 tests came to an end"]);
         assert_eq!(problems(None, &Report::default()), ["no test ran"]);
-        assert_eq!(
-            problems(Some("6.1"), &report(1, &[("a", Outcome::Passed)])),
-            Vec::<String>::new()
-        );
+        assert_eq!(problems(Some("6.1"), &report(1, &[("a", Outcome::Passed)])), Vec::<String>::new());
     }
 
     #[test]
     fn the_summary_names_each_test_and_kernel_and_ends_in_counts() {
-        let verdict = |kernel, outcome| {
-            Verdict::new(
-                kernel,
-                None,
-                &report(2, &[("a", Outcome::Passed), ("b", outcome)]),
-                None,
-            )
-        };
+        let verdict =
+            |kernel, outcome| Verdict::new(kernel, None, &report(2, &[("a", Outcome::Passed), ("b", outcome)]), None);
         let verdicts = [
             verdict("6.1.0", Outcome::Passed),
             verdict("7.3.4", Outcome::Failed),

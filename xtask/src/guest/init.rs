@@ -74,12 +74,7 @@ fn mount_all() -> io::Result<()> {
             Err(error) => return Err(io::Error::other(format!("mount {target}: {error}"))),
         }
     }
-    for (link, target) in [
-        ("fd", "/proc/self/fd"),
-        ("stdin", "fd/0"),
-        ("stdout", "fd/1"),
-        ("stderr", "fd/2"),
-    ] {
+    for (link, target) in [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")] {
         let link = Path::new("/dev").join(link);
         if !link.exists() {
             symlink(target, link)?;
@@ -93,11 +88,7 @@ fn port(name: &str) -> io::Result<PathBuf> {
     let link = Path::new(PORTS).join(name);
     std::fs::create_dir_all(PORTS)?;
     for _ in 0..5000 {
-        for entry in std::fs::read_dir("/sys/class/virtio-ports")
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
+        for entry in std::fs::read_dir("/sys/class/virtio-ports").into_iter().flatten().flatten() {
             let label = std::fs::read_to_string(entry.path().join("name")).unwrap_or_default();
             if label.trim() == name {
                 if !link.exists() {
@@ -108,9 +99,7 @@ fn port(name: &str) -> io::Result<PathBuf> {
         }
         std::thread::sleep(Duration::from_millis(2));
     }
-    Err(io::Error::other(format!(
-        "the channel `{name}` never appeared"
-    )))
+    Err(io::Error::other(format!("the channel `{name}` never appeared")))
 }
 
 fn open_port(name: &str) -> io::Result<File> {
@@ -122,24 +111,14 @@ fn prepare(modules: &Modules) -> io::Result<()> {
         // Unknown means built in, or not in this kernel: what needs it will say so.
         modules.load(name, "")?;
     }
-    let up = Command::new("/bin/busybox")
-        .args(["ip", "link", "set", "lo", "up"])
-        .status()?;
-    if up.success() {
-        Ok(())
-    } else {
-        Err(io::Error::other("the loopback interface does not come up"))
-    }
+    let up = Command::new("/bin/busybox").args(["ip", "link", "set", "lo", "up"]).status()?;
+    if up.success() { Ok(()) } else { Err(io::Error::other("the loopback interface does not come up")) }
 }
 
 fn session() -> io::Result<i32> {
     let command = words(COMMAND)?;
     let mode = std::fs::read_to_string(SESSION)?;
-    if mode.trim() == "terminal" {
-        terminal(&command)
-    } else {
-        streams(&command, mode.trim())
-    }
+    if mode.trim() == "terminal" { terminal(&command) } else { streams(&command, mode.trim()) }
 }
 
 /// Runs the command on channels of its own for its output and its errors.
@@ -149,20 +128,9 @@ fn streams(command: &[String], mode: &str) -> io::Result<i32> {
     if mode == "results" {
         port("results")?;
     }
-    let input = if mode == "input" {
-        Stdio::from(open_port("stdin")?)
-    } else {
-        Stdio::null()
-    };
-    let code = execute(
-        command,
-        [
-            input,
-            Stdio::from(output.try_clone()?),
-            Stdio::from(errors.try_clone()?),
-        ],
-        &mut errors,
-    )?;
+    let input = if mode == "input" { Stdio::from(open_port("stdin")?) } else { Stdio::null() };
+    let code =
+        execute(command, [input, Stdio::from(output.try_clone()?), Stdio::from(errors.try_clone()?)], &mut errors)?;
     // A channel keeps its order, so this byte arrives when all before it has: the host takes it off.
     output.write_all(&[0])?;
     errors.write_all(&[0])?;
@@ -173,41 +141,19 @@ fn streams(command: &[String], mode: &str) -> io::Result<i32> {
 fn terminal(command: &[String]) -> io::Result<i32> {
     let open = || OpenOptions::new().read(true).write(true).open("/dev/hvc0");
     let mut screen = open()?;
-    let words: Vec<String> = ["/bin/busybox", "setsid", "-c"]
-        .map(String::from)
-        .into_iter()
-        .chain(command.iter().cloned())
-        .collect();
-    let code = execute(
-        &words,
-        [
-            Stdio::from(open()?),
-            Stdio::from(open()?),
-            Stdio::from(open()?),
-        ],
-        &mut screen,
-    )?;
+    let words: Vec<String> =
+        ["/bin/busybox", "setsid", "-c"].map(String::from).into_iter().chain(command.iter().cloned()).collect();
+    let code = execute(&words, [Stdio::from(open()?), Stdio::from(open()?), Stdio::from(open()?)], &mut screen)?;
     screen.flush()?;
     Ok(code)
 }
 
 /// Runs a command to its end, reaps whatever else ends meanwhile, and leaves no process behind.
-fn execute(
-    command: &[String],
-    [input, output, errors]: [Stdio; 3],
-    complaints: &mut File,
-) -> io::Result<i32> {
-    let (program, arguments) = command
-        .split_first()
-        .ok_or_else(|| io::Error::other("no command"))?;
+fn execute(command: &[String], [input, output, errors]: [Stdio; 3], complaints: &mut File) -> io::Result<i32> {
+    let (program, arguments) = command.split_first().ok_or_else(|| io::Error::other("no command"))?;
     let environment = words(ENVIRONMENT)?;
-    let variables = environment
-        .iter()
-        .filter_map(|variable| variable.split_once('='));
-    let path = variables
-        .clone()
-        .find(|(name, _)| *name == "PATH")
-        .map_or("", |(_, value)| value);
+    let variables = environment.iter().filter_map(|variable| variable.split_once('='));
+    let path = variables.clone().find(|(name, _)| *name == "PATH").map_or("", |(_, value)| value);
     let child = Command::new(find(program, path))
         .args(arguments)
         .env_clear()
@@ -242,13 +188,8 @@ fn find(program: &str, path: &str) -> PathBuf {
     if program.contains('/') {
         return PathBuf::from(program);
     }
-    let candidates = path
-        .split(':')
-        .map(|folder| Path::new(folder).join(program));
-    candidates
-        .into_iter()
-        .find(|candidate| candidate.exists())
-        .unwrap_or_else(|| PathBuf::from(program))
+    let candidates = path.split(':').map(|folder| Path::new(folder).join(program));
+    candidates.into_iter().find(|candidate| candidate.exists()).unwrap_or_else(|| PathBuf::from(program))
 }
 
 /// The texts of a file, each ended by a zero byte.

@@ -10,16 +10,11 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let mut arguments = std::env::args();
     let called = arguments.next().unwrap_or_default();
-    match Path::new(&called)
-        .file_name()
-        .and_then(|name| name.to_str())
-    {
+    match Path::new(&called).file_name().and_then(|name| name.to_str()) {
         Some("init") if std::process::id() == 1 => init::run(),
         Some("modprobe") => modules::modprobe(arguments),
         _ => {
-            eprintln!(
-                "this is the init and the modprobe of the virtual machine that `cargo xtask` boots"
-            );
+            eprintln!("this is the init and the modprobe of the virtual machine that `cargo xtask` boots");
             ExitCode::from(2)
         }
     }

@@ -9,11 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Parameters that are always given: without them these modules make interfaces nobody asked for.
-const PARAMETERS: [(&str, &str); 3] = [
-    ("bonding", "max_bonds=0"),
-    ("dummy", "numdummies=0"),
-    ("ifb", "numifbs=0"),
-];
+const PARAMETERS: [(&str, &str); 3] = [("bonding", "max_bonds=0"), ("dummy", "numdummies=0"), ("ifb", "numifbs=0")];
 
 /// The modules of the running kernel, as `modules.dep` and `modules.alias` list them.
 pub(crate) struct Modules {
@@ -30,8 +26,7 @@ impl Modules {
         let folder = Path::new("/lib/modules").join(release.trim());
         let read = |name| {
             let file = folder.join(name);
-            std::fs::read_to_string(&file)
-                .map_err(|error| io::Error::other(format!("{}: {error}", file.display())))
+            std::fs::read_to_string(&file).map_err(|error| io::Error::other(format!("{}: {error}", file.display())))
         };
         let (dependencies, aliases) = (read("modules.dep")?, read("modules.alias")?);
         Ok(Self::parse(folder, &dependencies, &aliases))
@@ -53,11 +48,7 @@ impl Modules {
                 Some((pattern.replace('-', "_"), name.to_owned()))
             })
             .collect();
-        Self {
-            folder,
-            files,
-            aliases,
-        }
+        Self { folder, files, aliases }
     }
 
     /// The modules that a name or an alias stands for; none when it is unknown (or built in).
@@ -66,10 +57,7 @@ impl Modules {
         if let Some((name, _)) = self.files.get_key_value(&wanted) {
             return vec![name];
         }
-        let matching = self
-            .aliases
-            .iter()
-            .filter(|(pattern, _)| matches(pattern.as_bytes(), wanted.as_bytes()));
+        let matching = self.aliases.iter().filter(|(pattern, _)| matches(pattern.as_bytes(), wanted.as_bytes()));
         matching.map(|(_, name)| name.as_str()).collect()
     }
 
@@ -79,10 +67,7 @@ impl Modules {
         for name in &names {
             for file in self.files.get(*name).into_iter().flatten().rev() {
                 let this = module_name(file);
-                let fixed = PARAMETERS
-                    .iter()
-                    .find(|(module, _)| *module == this)
-                    .map_or("", |(_, fixed)| *fixed);
+                let fixed = PARAMETERS.iter().find(|(module, _)| *module == this).map_or("", |(_, fixed)| *fixed);
                 let given = if this == **name { parameters } else { "" };
                 insert(&self.folder.join(file), format!("{fixed} {given}").trim())?;
             }
@@ -109,10 +94,7 @@ fn matches(pattern: &[u8], text: &[u8]) -> bool {
     match (pattern.split_first(), text.split_first()) {
         (None, None) => true,
         (Some((b'*', rest)), _) => {
-            matches(rest, text)
-                || text
-                    .split_first()
-                    .is_some_and(|(_, text)| matches(pattern, text))
+            matches(rest, text) || text.split_first().is_some_and(|(_, text)| matches(pattern, text))
         }
         (Some((b'?', rest)), Some((_, text))) => matches(rest, text),
         (Some((b'[', rest)), Some((byte, text))) => {
@@ -130,9 +112,7 @@ fn matches(pattern: &[u8], text: &[u8]) -> bool {
 /// Whether a byte is in the inside of `[…]`. A `-` has become `_` with the rest of the pattern, so both make a range.
 fn in_class(class: &[u8], byte: u8) -> bool {
     match class {
-        [low, b'-' | b'_', high, rest @ ..] => {
-            (*low..=*high).contains(&byte) || in_class(rest, byte)
-        }
+        [low, b'-' | b'_', high, rest @ ..] => (*low..=*high).contains(&byte) || in_class(rest, byte),
         [one, rest @ ..] => *one == byte || in_class(rest, byte),
         [] => false,
     }
@@ -140,22 +120,15 @@ fn in_class(class: &[u8], byte: u8) -> bool {
 
 /// `modprobe [-q] [-a] [--] NAME [PARAMETER…]`, as the kernel and the tools call it.
 pub(crate) fn modprobe(arguments: impl Iterator<Item = String>) -> ExitCode {
-    let (options, words): (Vec<_>, Vec<_>) =
-        arguments.partition(|argument| argument.starts_with('-'));
-    let short = |wanted| {
-        options
-            .iter()
-            .any(|option| !option.starts_with("--") && option.contains(wanted))
-    };
+    let (options, words): (Vec<_>, Vec<_>) = arguments.partition(|argument| argument.starts_with('-'));
+    let short = |wanted| options.iter().any(|option| !option.starts_with("--") && option.contains(wanted));
     let quiet = short('q') || options.iter().any(|option| option == "--quiet");
     if short('r') {
         eprintln!("modprobe: only loads; use rmmod");
         return ExitCode::FAILURE;
     }
     let (names, parameters) = match words.split_first() {
-        Some((name, parameters)) if !short('a') => {
-            (std::slice::from_ref(name), parameters.join(" "))
-        }
+        Some((name, parameters)) if !short('a') => (std::slice::from_ref(name), parameters.join(" ")),
         _ => (words.as_slice(), String::new()),
     };
     let modules = match Modules::of_this_kernel() {
@@ -185,9 +158,7 @@ pub(crate) fn modprobe(arguments: impl Iterator<Item = String>) -> ExitCode {
 
 /// Whether the kernel has this module inside; only those with parameters or a version can be seen.
 fn built_in(name: &str) -> bool {
-    Path::new("/sys/module")
-        .join(name.replace('-', "_"))
-        .exists()
+    Path::new("/sys/module").join(name.replace('-', "_")).exists()
 }
 
 #[cfg(test)]
@@ -197,8 +168,7 @@ mod tests {
     fn sample() -> Modules {
         let dependencies = "kernel/net/netfilter/ipvs/ip_vs_rr.ko: kernel/net/netfilter/ipvs/ip_vs.ko kernel/lib/libcrc32c.ko\n\
                             kernel/net/netfilter/ipvs/ip_vs.ko: kernel/lib/libcrc32c.ko\nkernel/lib/libcrc32c.ko:\n";
-        let aliases =
-            "alias net-pf-16-proto-16-family-IPVS ip_vs\nalias pci:v00001AF4d*sv* virtio_pci\n";
+        let aliases = "alias net-pf-16-proto-16-family-IPVS ip_vs\nalias pci:v00001AF4d*sv* virtio_pci\n";
         Modules::parse(PathBuf::from("/m"), dependencies, aliases)
     }
 
@@ -210,23 +180,14 @@ mod tests {
 
     #[test]
     fn an_alias_is_found_by_its_pattern() {
-        assert_eq!(
-            sample().resolve("net-pf-16-proto-16-family-IPVS"),
-            ["ip_vs"]
-        );
-        assert_eq!(
-            sample().resolve("pci:v00001AF4d00001003sv1"),
-            ["virtio_pci"]
-        );
+        assert_eq!(sample().resolve("net-pf-16-proto-16-family-IPVS"), ["ip_vs"]);
+        assert_eq!(sample().resolve("pci:v00001AF4d00001003sv1"), ["virtio_pci"]);
     }
 
     #[test]
     fn a_file_comes_with_its_dependencies() {
         let files = sample().files.remove("ip_vs_rr").unwrap();
-        assert_eq!(
-            files.first().unwrap(),
-            "kernel/net/netfilter/ipvs/ip_vs_rr.ko"
-        );
+        assert_eq!(files.first().unwrap(), "kernel/net/netfilter/ipvs/ip_vs_rr.ko");
         assert_eq!(files.last().unwrap(), "kernel/lib/libcrc32c.ko");
     }
 
@@ -242,11 +203,7 @@ mod tests {
             ("v[0-9]x", "vbx", false),
             ("v[0", "v0", false),
         ] {
-            assert_eq!(
-                matches(pattern.as_bytes(), text.as_bytes()),
-                expected,
-                "{pattern} {text}"
-            );
+            assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
         }
     }
 }

@@ -25,20 +25,13 @@ impl Cache {
     /// Opens the cache for this process alone, when others are done with it.
     pub(crate) fn open() -> Result<Self> {
         let root = folder()?;
-        let opened =
-            fs::create_dir_all(root.join("kernels")).and_then(|()| File::create(root.join("lock")));
+        let opened = fs::create_dir_all(root.join("kernels")).and_then(|()| File::create(root.join("lock")));
         let file = opened.with_context(|| format!("the cache folder {}", root.display()))?;
         let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).or_else(|(file, _)| {
-            step(format_args!(
-                "waiting for another run to finish with {}",
-                root.display()
-            ));
+            step(format_args!("waiting for another run to finish with {}", root.display()));
             Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, error)| error)
         });
-        let cache = Self {
-            _lock: lock.with_context(|| format!("locking {}", root.display()))?,
-            root,
-        };
+        let cache = Self { _lock: lock.with_context(|| format!("locking {}", root.display()))?, root };
         let _ = fs::remove_dir_all(cache.root.join("tmp"));
         Ok(cache)
     }
@@ -64,13 +57,8 @@ impl Cache {
 
     /// The releases of all kernels that are here.
     pub(crate) fn releases(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.root.join("kernels"))
-            .into_iter()
-            .flatten()
-            .flatten();
-        entries
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .collect()
+        let entries = fs::read_dir(self.root.join("kernels")).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
     }
 
     /// A kernel that is here; an error when its files are not those that were stored.
@@ -83,11 +71,7 @@ impl Cache {
             ensure!(checksum(&data) == sum, "{path} has changed");
         }
         let modules = modules::pick(&entry.join("modules"), Signatures::Keep)?;
-        Ok(Kernel {
-            release: release.to_owned(),
-            image: entry.join("image"),
-            modules,
-        })
+        Ok(Kernel { release: release.to_owned(), image: entry.join("image"), modules })
     }
 
     pub(crate) fn remove(&self, release: &str) -> Result<()> {
@@ -110,8 +94,7 @@ impl Cache {
             write(&format!("modules/{}", module.path), &module.data)?;
         }
         let file = new.join("manifest");
-        write_whole(&file, manifest.as_bytes())
-            .with_context(|| format!("writing {}", file.display()))?;
+        write_whole(&file, manifest.as_bytes()).with_context(|| format!("writing {}", file.display()))?;
         let entry = self.entry(release);
         fs::rename(&new, &entry).with_context(|| format!("renaming to {}", entry.display()))
     }
@@ -122,11 +105,7 @@ impl Cache {
 }
 
 fn folder() -> Result<PathBuf> {
-    let set = |name| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let folder = set("LVS_CACHE")
         .or_else(|| Some(set("XDG_CACHE_HOME")?.join("lvs")))
         .or_else(|| Some(set("HOME")?.join(".cache/lvs")))

@@ -58,12 +58,7 @@ pub(crate) struct Port {
 
 impl Port {
     pub(crate) fn new(role: Role, file: impl Into<OwnedFd>) -> Self {
-        Self {
-            role,
-            file: File::from(file.into()),
-            mark_held: false,
-            open: true,
-        }
+        Self { role, file: File::from(file.into()), mark_held: false, open: true }
     }
 
     /// Takes off the zero byte that ends a stream; within the stream it stays.
@@ -93,13 +88,7 @@ pub(crate) struct Carrier<'a> {
 
 impl<'a> Carrier<'a> {
     pub(crate) fn new(ports: Vec<Port>, streams: Streams<'a>) -> Self {
-        Self {
-            ports,
-            streams,
-            control: Vec::new(),
-            console: Vec::new(),
-            output_closed: false,
-        }
+        Self { ports, streams, control: Vec::new(), console: Vec::new(), output_closed: false }
     }
 
     /// Carries until the machine has given its verdict or has to be stopped.
@@ -112,9 +101,7 @@ impl<'a> Carrier<'a> {
             }
             self.turn(Some(signals), left)?;
             if let Ok(Some(signal)) = signals.file.read_signal() {
-                return Ok(Ending::Interrupted(
-                    i32::try_from(signal.ssi_signo).unwrap_or_default(),
-                ));
+                return Ok(Ending::Interrupted(i32::try_from(signal.ssi_signo).unwrap_or_default()));
             }
             if let Some(verdict) = verdict(&self.control) {
                 return Ok(verdict);
@@ -122,11 +109,7 @@ impl<'a> Carrier<'a> {
             if self.output_closed {
                 return Ok(Ending::OutputClosed);
             }
-            if !self
-                .ports
-                .iter()
-                .any(|port| port.role == Role::Control && port.open)
-            {
+            if !self.ports.iter().any(|port| port.role == Role::Control && port.open) {
                 return Ok(Ending::Died);
             }
         }
@@ -148,18 +131,12 @@ impl<'a> Carrier<'a> {
     /// Waits for data once and carries it.
     fn turn(&mut self, signals: Option<&Signals>, left: Option<Duration>) -> Result<()> {
         let open = || self.ports.iter().filter(|port| port.open);
-        let mut polled: Vec<PollFd<'_>> = open()
-            .map(|port| PollFd::new(port.file.as_fd(), PollFlags::POLLIN))
-            .collect();
+        let mut polled: Vec<PollFd<'_>> =
+            open().map(|port| PollFd::new(port.file.as_fd(), PollFlags::POLLIN)).collect();
         polled.extend(signals.map(|signals| PollFd::new(signals.file.as_fd(), PollFlags::POLLIN)));
-        let wait = left.map_or(Ok(PollTimeout::NONE), |left| {
-            PollTimeout::try_from(left.as_millis().min(60_000) + 1)
-        });
+        let wait = left.map_or(Ok(PollTimeout::NONE), |left| PollTimeout::try_from(left.as_millis().min(60_000) + 1));
         poll(&mut polled, wait.unwrap_or(PollTimeout::MAX)).context("waiting for the machine")?;
-        let ready: Vec<bool> = polled
-            .iter()
-            .map(|polled| polled.any().unwrap_or(true))
-            .collect();
+        let ready: Vec<bool> = polled.iter().map(|polled| polled.any().unwrap_or(true)).collect();
         for (port, ready) in self.ports.iter_mut().filter(|port| port.open).zip(ready) {
             if !ready {
                 continue;
@@ -207,12 +184,10 @@ pub(crate) struct Signals {
 
 impl Signals {
     pub(crate) fn catch() -> Result<Self> {
-        let set: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]
-            .into_iter()
-            .collect();
+        let set: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
         set.thread_block().context("blocking signals")?;
-        let file = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-            .context("catching signals")?;
+        let file =
+            SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).context("catching signals")?;
         Ok(Self { set, file })
     }
 }
@@ -261,9 +236,7 @@ mod tests {
         assert!(verdict(b"").is_none());
         assert!(verdict(b"exit 3").is_none());
         assert!(matches!(verdict(b"exit 3\n"), Some(Ending::Exit(3))));
-        assert!(
-            matches!(verdict(b"error no module\n"), Some(Ending::Refused(reason)) if reason == "no module")
-        );
+        assert!(matches!(verdict(b"error no module\n"), Some(Ending::Refused(reason)) if reason == "no module"));
         assert!(matches!(verdict(b"nonsense\n"), Some(Ending::Refused(_))));
     }
 }

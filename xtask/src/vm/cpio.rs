@@ -95,18 +95,13 @@ mod tests {
         while at < bytes.len() {
             let field = |index: usize| {
                 let start = at + 6 + 8 * index;
-                u32::from_str_radix(std::str::from_utf8(&bytes[start..start + 8]).unwrap(), 16)
-                    .unwrap() as usize
+                u32::from_str_radix(std::str::from_utf8(&bytes[start..start + 8]).unwrap(), 16).unwrap() as usize
             };
             assert_eq!(&bytes[at..at + 6], b"070701");
             let (mode, size, length) = (field(1), field(6), field(11));
             let name = String::from_utf8(bytes[at + 110..at + 110 + length - 1].to_vec()).unwrap();
             let data = (at + 110 + length).next_multiple_of(4);
-            entries.push((
-                name,
-                u32::try_from(mode).unwrap(),
-                bytes[data..data + size].to_vec(),
-            ));
+            entries.push((name, u32::try_from(mode).unwrap(), bytes[data..data + size].to_vec()));
             at = (data + size).next_multiple_of(4);
         }
         entries
@@ -124,9 +119,7 @@ mod tests {
             ("bin", LINK | 0o777, b"usr/bin"),
             ("TRAILER!!!", 0, b""),
         ];
-        let expected: Vec<_> = expected
-            .map(|(name, mode, data)| (name.to_owned(), mode, data.to_vec()))
-            .into();
+        let expected: Vec<_> = expected.map(|(name, mode, data)| (name.to_owned(), mode, data.to_vec())).into();
         assert_eq!(read(&archive.finish()), expected);
     }
 }

@@ -20,32 +20,15 @@ struct Line {
 }
 
 const LINES: [Line; 3] = [
-    Line {
-        name: "6.1",
-        major: 6,
-        minor: Some(1),
-        suites: &[&["bookworm", "bookworm-updates", "bookworm-security"]],
-    },
-    Line {
-        name: "6.12",
-        major: 6,
-        minor: Some(12),
-        suites: &[&["trixie", "trixie-updates", "trixie-security"]],
-    },
-    Line {
-        name: "7.x",
-        major: 7,
-        minor: None,
-        suites: &[&["trixie-backports"], &["sid"]],
-    },
+    Line { name: "6.1", major: 6, minor: Some(1), suites: &[&["bookworm", "bookworm-updates", "bookworm-security"]] },
+    Line { name: "6.12", major: 6, minor: Some(12), suites: &[&["trixie", "trixie-updates", "trixie-security"]] },
+    Line { name: "7.x", major: 7, minor: None, suites: &[&["trixie-backports"], &["sid"]] },
 ];
 
 const PREFIX: &str = "linux-image-";
 const FLAVOUR: &str = "-cloud-amd64";
-const KEYRINGS: [&str; 2] = [
-    "/usr/share/keyrings/debian-archive-keyring.gpg",
-    "/usr/share/keyrings/debian-archive-keyring.pgp",
-];
+const KEYRINGS: [&str; 2] =
+    ["/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp"];
 
 /// A kernel line as the user asked for it.
 #[derive(Clone, Copy)]
@@ -57,10 +40,7 @@ pub(crate) struct Wanted {
 impl Wanted {
     /// All lines, oldest first.
     pub(crate) fn all() -> impl DoubleEndedIterator<Item = Self> {
-        LINES.iter().map(|line| Self {
-            line,
-            minor: line.minor,
-        })
+        LINES.iter().map(|line| Self { line, minor: line.minor })
     }
 
     /// Reads `6.1`, `6.12`, `7`, `7.x` or `7.3`.
@@ -73,12 +53,9 @@ impl Wanted {
                 None => (None, None),
             },
         };
-        let line = LINES.iter().find(|line| {
-            major == Some(line.major) && (line.minor.is_none() || line.minor == minor)
-        });
+        let line = LINES.iter().find(|line| major == Some(line.major) && (line.minor.is_none() || line.minor == minor));
         let names = LINES.map(|line| line.name).join(", ");
-        line.map(|line| Self { line, minor })
-            .ok_or_else(|| format!("no such kernel line; there are: {names}"))
+        line.map(|line| Self { line, minor }).ok_or_else(|| format!("no such kernel line; there are: {names}"))
     }
 
     /// The name of the line, such as `7.x`.
@@ -87,17 +64,12 @@ impl Wanted {
     }
 
     pub(crate) fn name(self) -> String {
-        self.minor.map_or_else(
-            || self.line.name.to_owned(),
-            |minor| format!("{}.{minor}", self.line.major),
-        )
+        self.minor.map_or_else(|| self.line.name.to_owned(), |minor| format!("{}.{minor}", self.line.major))
     }
 
     fn fits(self, release: &str) -> bool {
         match version(release).as_slice() {
-            [major, minor, ..] => {
-                *major == self.line.major && self.minor.is_none_or(|wanted| wanted == *minor)
-            }
+            [major, minor, ..] => *major == self.line.major && self.minor.is_none_or(|wanted| wanted == *minor),
             _ => false,
         }
     }
@@ -112,10 +84,7 @@ impl Wanted {
 
 /// The numbers of a release in their order: `6.12.117+deb13-cloud-amd64` is 6, 12, 117, 13, 64.
 fn version(release: &str) -> Vec<u64> {
-    release
-        .split(|c: char| !c.is_ascii_digit())
-        .filter_map(|digits| digits.parse().ok())
-        .collect()
+    release.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
 }
 
 /// Downloads the newest kernel that fits, keeps it in the cache, and gives its release.
@@ -125,38 +94,22 @@ pub(crate) fn fetch(cache: &Cache, wanted: Wanted) -> Result<String> {
     for suites in wanted.line.suites {
         let work = cache.workspace()?;
         let apt = Apt::new(work.path(), suites)?;
-        step(format_args!(
-            "kernel {}: reading the package lists of {}",
-            wanted.name(),
-            suites.join(", ")
-        ));
+        step(format_args!("kernel {}: reading the package lists of {}", wanted.name(), suites.join(", ")));
         apt.run("apt-get", &["update"])?;
         let packages = apt.run("apt-cache", &["pkgnames", PREFIX])?;
         let releases = releases(&packages);
-        if let Some((release, package)) = wanted
-            .choose(releases.clone())
-            .iter()
-            .find_map(|release| Some((release, apt.package(release)?)))
+        if let Some((release, package)) =
+            wanted.choose(releases.clone()).iter().find_map(|release| Some((release, apt.package(release)?)))
         {
-            step(format_args!(
-                "kernel {}: downloading {PREFIX}{release}",
-                wanted.name()
-            ));
+            step(format_args!("kernel {}: downloading {PREFIX}{release}", wanted.name()));
             let tree = apt.download_and_unpack(&package)?;
-            step(format_args!(
-                "kernel {}: unpacking {release}",
-                wanted.name()
-            ));
+            step(format_args!("kernel {}: unpacking {release}", wanted.name()));
             keep(cache, release, &tree)?;
             return Ok(release.clone());
         }
         there.extend(releases);
     }
-    bail!(Usage(format!(
-        "no kernel {}; the archive has: {}",
-        wanted.name(),
-        minors(wanted.line.major, &there)
-    )))
+    bail!(Usage(format!("no kernel {}; the archive has: {}", wanted.name(), minors(wanted.line.major, &there))))
 }
 
 /// The minor versions of a major one among some releases, such as `7.0, 7.1`.
@@ -168,40 +121,24 @@ fn minors(major: u64, releases: &[String]) -> String {
         .collect();
     minors.sort_unstable();
     minors.dedup();
-    let names: Vec<String> = minors
-        .iter()
-        .map(|minor| format!("{major}.{minor}"))
-        .collect();
-    if names.is_empty() {
-        "none".to_owned()
-    } else {
-        names.join(", ")
-    }
+    let names: Vec<String> = minors.iter().map(|minor| format!("{major}.{minor}")).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 /// The releases of the signed cloud kernels in a list of package names.
 fn releases(packages: &str) -> Vec<String> {
-    let names = packages
-        .lines()
-        .filter_map(|name| name.strip_prefix(PREFIX))
-        .filter(|name| name.ends_with(FLAVOUR));
-    names
-        .filter(|name| name.starts_with(|c: char| c.is_ascii_digit()))
-        .map(String::from)
-        .collect()
+    let names = packages.lines().filter_map(|name| name.strip_prefix(PREFIX)).filter(|name| name.ends_with(FLAVOUR));
+    names.filter(|name| name.starts_with(|c: char| c.is_ascii_digit())).map(String::from).collect()
 }
 
 /// Takes what is needed from an unpacked kernel package.
 fn keep(cache: &Cache, release: &str, tree: &Path) -> Result<()> {
     let first = |paths: [PathBuf; 2]| paths.into_iter().find(|path| path.exists());
     let boot = tree.join("boot").join(format!("vmlinuz-{release}"));
-    let modules = first([
-        tree.join("lib/modules").join(release),
-        tree.join("usr/lib/modules").join(release),
-    ]);
+    let modules = first([tree.join("lib/modules").join(release), tree.join("usr/lib/modules").join(release)]);
     let modules = modules.with_context(|| format!("the package of {release} has no modules"))?;
-    let image = first([boot, modules.join("vmlinuz")])
-        .with_context(|| format!("the package of {release} has no kernel"))?;
+    let image =
+        first([boot, modules.join("vmlinuz")]).with_context(|| format!("the package of {release} has no kernel"))?;
     let image = fs::read(&image).with_context(|| format!("reading {}", image.display()))?;
     let picked = modules::pick(&modules, Signatures::Strip)?;
     cache.store(release, &kernel::unpack(&image).unwrap_or(image), &picked)
@@ -217,11 +154,7 @@ impl Apt {
     fn new(folder: &Path, suites: &[&str]) -> Result<Self> {
         let base = folder.display();
         // The download method runs as root only when apt does; its usual user may not write here.
-        let user = if nix::unistd::geteuid().is_root() {
-            "root"
-        } else {
-            ""
-        };
+        let user = if nix::unistd::geteuid().is_root() { "root" } else { "" };
         let options = [
             format!("Dir::Etc::sourcelist={base}/sources.list"),
             "Dir::Etc::sourceparts=/dev/null".to_owned(),
@@ -238,14 +171,10 @@ impl Apt {
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".to_owned(),
             "Debug::NoLocking=1".to_owned(),
         ];
-        let this = Self {
-            folder: folder.to_owned(),
-            options: options.iter().map(|option| format!("-o{option}")).collect(),
-        };
+        let this =
+            Self { folder: folder.to_owned(), options: options.iter().map(|option| format!("-o{option}")).collect() };
         let keyring = KEYRINGS.into_iter().find(|path| Path::new(path).exists());
-        let keyring = keyring.context(
-            "the keys of the Debian archive are missing: install debian-archive-keyring",
-        )?;
+        let keyring = keyring.context("the keys of the Debian archive are missing: install debian-archive-keyring")?;
         let sources = sources(&targets()?, suites, keyring)?;
         let made = ["state/lists/partial", "cache/archives/partial"]
             .iter()
@@ -257,22 +186,12 @@ impl Apt {
     }
 
     fn run(&self, program: &str, arguments: &[&str]) -> Result<String> {
-        output_of(
-            Command::new(program)
-                .args(&self.options)
-                .args(arguments)
-                .current_dir(&self.folder),
-        )
+        output_of(Command::new(program).args(&self.options).args(arguments).current_dir(&self.folder))
     }
 
     /// The record of a kernel's package; `None` when it is only a name that others mention.
     fn package(&self, release: &str) -> Option<String> {
-        let text = self
-            .run(
-                "apt-cache",
-                &["show", "--no-all-versions", &format!("{PREFIX}{release}")],
-            )
-            .ok()?;
+        let text = self.run("apt-cache", &["show", "--no-all-versions", &format!("{PREFIX}{release}")]).ok()?;
         text.contains("\nFilename:").then_some(text)
     }
 
@@ -283,14 +202,9 @@ impl Apt {
         arguments.extend(packages.iter().map(String::as_str));
         self.run("apt-get", &arguments)?;
         let tree = self.folder.join("tree");
-        let files: Vec<PathBuf> = fs::read_dir(&self.folder)?
-            .flatten()
-            .map(|entry| entry.path())
-            .collect();
-        let archives: Vec<&PathBuf> = files
-            .iter()
-            .filter(|path| path.extension().is_some_and(|suffix| suffix == "deb"))
-            .collect();
+        let files: Vec<PathBuf> = fs::read_dir(&self.folder)?.flatten().map(|entry| entry.path()).collect();
+        let archives: Vec<&PathBuf> =
+            files.iter().filter(|path| path.extension().is_some_and(|suffix| suffix == "deb")).collect();
         ensure!(
             archives.len() == packages.len(),
             "apt-get downloaded {} packages, not {}",
@@ -306,32 +220,17 @@ impl Apt {
 
 /// The package of a record, and the packages that it depends on for the kernel and the modules themselves.
 fn parts(record: &str) -> Vec<String> {
-    let field = |name: &str| {
-        record
-            .lines()
-            .find_map(|line| line.strip_prefix(name))
-            .unwrap_or_default()
-    };
-    let depends = field("Depends: ")
-        .split([',', '|'])
-        .filter_map(|part| part.split_whitespace().next());
-    let parts = depends
-        .filter(|name| name.starts_with("linux-binary-") || name.starts_with("linux-modules-"));
-    std::iter::once(field("Package: "))
-        .chain(parts)
-        .map(String::from)
-        .collect()
+    let field = |name: &str| record.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    let depends = field("Depends: ").split([',', '|']).filter_map(|part| part.split_whitespace().next());
+    let parts = depends.filter(|name| name.starts_with("linux-binary-") || name.starts_with("linux-modules-"));
+    std::iter::once(field("Package: ")).chain(parts).map(String::from).collect()
 }
 
 /// The archives that apt knows, as `URI|label` lines; before the first update it knows them by their URI only.
 fn targets() -> Result<String> {
     let list = |options: &[&str]| {
         let mut command = Command::new("apt-get");
-        command.arg("indextargets").args(options).args([
-            "--format",
-            "$(REPO_URI)|$(LABEL)",
-            "Created-By: Packages",
-        ]);
+        command.arg("indextargets").args(options).args(["--format", "$(REPO_URI)|$(LABEL)", "Created-By: Packages"]);
         output_of(&mut command)
     };
     Ok(list(&[])? + &list(&["--no-release-info"])?)
@@ -342,22 +241,15 @@ fn sources(targets: &str, suites: &[&str], keyring: &str) -> Result<String> {
     let archive = |label: &str, end: &str| {
         let lines = || targets.lines().filter_map(|line| line.split_once('|'));
         let by_label = || lines().find(|(_, of)| *of == label);
-        let by_uri = || {
-            lines().find(|(uri, of)| *of == "$(LABEL)" && uri.trim_end_matches('/').ends_with(end))
-        };
+        let by_uri = || lines().find(|(uri, of)| *of == "$(LABEL)" && uri.trim_end_matches('/').ends_with(end));
         by_label().or_else(by_uri).map(|(uri, _)| uri)
     };
     let main = archive("Debian", "/debian");
-    let main = main.context(
-        "apt has no Debian archive among its sources: add one, or use --kernel-image and --modules",
-    )?;
+    let main =
+        main.context("apt has no Debian archive among its sources: add one, or use --kernel-image and --modules")?;
     let security = archive("Debian-Security", "-security");
     let lines = suites.iter().filter_map(|suite| {
-        let uri = if suite.ends_with("-security") {
-            security
-        } else {
-            Some(main)
-        };
+        let uri = if suite.ends_with("-security") { security } else { Some(main) };
         uri.map(|uri| format!("deb [arch=amd64 signed-by={keyring}] {uri} {suite} main\n"))
     });
     Ok(lines.collect())
@@ -370,21 +262,11 @@ mod tests {
     #[test]
     fn lines_are_read_in_each_spelling() {
         let names = |text| Wanted::parse(text).map(Wanted::name);
-        for (text, name) in [
-            ("6.1", "6.1"),
-            ("6.12", "6.12"),
-            ("7", "7.x"),
-            ("7.x", "7.x"),
-            ("7.3", "7.3"),
-        ] {
+        for (text, name) in [("6.1", "6.1"), ("6.12", "6.12"), ("7", "7.x"), ("7.x", "7.x"), ("7.3", "7.3")] {
             assert_eq!(names(text).as_deref(), Ok(name));
         }
         for text in ["", "6", "6.x", "6.2", "7.", "7.y", "8", "x", "6.1.0"] {
-            assert_eq!(
-                names(text).unwrap_err(),
-                "no such kernel line; there are: 6.1, 6.12, 7.x",
-                "{text}"
-            );
+            assert_eq!(names(text).unwrap_err(), "no such kernel line; there are: 6.1, 6.12, 7.x", "{text}");
         }
     }
 
@@ -397,32 +279,17 @@ mod tests {
             "7.3.4+deb13-cloud-amd64",
             "7.10.1-cloud-amd64",
         ];
-        let choose = |text| {
-            Wanted::parse(text)
-                .unwrap()
-                .choose(all.map(String::from).into())
-        };
-        assert_eq!(
-            choose("6.1"),
-            ["6.1.0-56-cloud-amd64", "6.1.0-9-cloud-amd64"]
-        );
-        assert_eq!(
-            choose("7"),
-            ["7.10.1-cloud-amd64", "7.3.4+deb13-cloud-amd64"]
-        );
+        let choose = |text| Wanted::parse(text).unwrap().choose(all.map(String::from).into());
+        assert_eq!(choose("6.1"), ["6.1.0-56-cloud-amd64", "6.1.0-9-cloud-amd64"]);
+        assert_eq!(choose("7"), ["7.10.1-cloud-amd64", "7.3.4+deb13-cloud-amd64"]);
         assert_eq!(choose("7.3"), ["7.3.4+deb13-cloud-amd64"]);
         assert_eq!(choose("7.4"), Vec::<String>::new());
     }
 
     #[test]
     fn what_there_is_instead_is_named_once_and_in_order() {
-        let all = [
-            "7.10.1-cloud-amd64",
-            "6.12.1-cloud-amd64",
-            "7.2.6-cloud-amd64",
-            "7.2.9-cloud-amd64",
-        ]
-        .map(String::from);
+        let all =
+            ["7.10.1-cloud-amd64", "6.12.1-cloud-amd64", "7.2.6-cloud-amd64", "7.2.9-cloud-amd64"].map(String::from);
         assert_eq!(minors(7, &all), "7.2, 7.10");
         assert_eq!(minors(8, &all), "none");
     }
@@ -438,11 +305,8 @@ mod tests {
     fn the_parts_of_a_split_kernel_are_found() {
         let record = "Package: linux-image-7.3.4-cloud-amd64\nDepends: linux-binary-7.3.4-cloud-amd64 (= 7.3.4-1), kmod, \
                       linux-modules-7.3.4-cloud-amd64 (= 7.3.4-1), linux-base\nFilename: pool/x\n";
-        let expected = [
-            "linux-image-7.3.4-cloud-amd64",
-            "linux-binary-7.3.4-cloud-amd64",
-            "linux-modules-7.3.4-cloud-amd64",
-        ];
+        let expected =
+            ["linux-image-7.3.4-cloud-amd64", "linux-binary-7.3.4-cloud-amd64", "linux-modules-7.3.4-cloud-amd64"];
         assert_eq!(parts(record), expected);
     }
 
@@ -453,11 +317,7 @@ mod tests {
         let targets = "http://other/|\nhttp://m/debian/|Debian\nhttp://m/sec/|Debian-Security\n";
         assert_eq!(sources(targets, &suites, "K").unwrap(), expected);
         let not_updated = "http://m/debian|$(LABEL)\nhttp://m/debian-security/|$(LABEL)\n";
-        assert!(
-            sources(not_updated, &suites, "K")
-                .unwrap()
-                .contains("http://m/debian-security/ a-security")
-        );
+        assert!(sources(not_updated, &suites, "K").unwrap().contains("http://m/debian-security/ a-security"));
         assert!(sources("http://other/|Other\n", &suites, "K").is_err());
     }
 }

@@ -56,24 +56,10 @@ const XTABLES: [(&str, &[&str]); 2] = [
 ];
 
 /// Where iptables looks for its extensions.
-const PLUGINS: [&str; 3] = [
-    "/usr/lib/x86_64-linux-gnu/xtables",
-    "/usr/lib64/xtables",
-    "/usr/lib/xtables",
-];
+const PLUGINS: [&str; 3] = ["/usr/lib/x86_64-linux-gnu/xtables", "/usr/lib64/xtables", "/usr/lib/xtables"];
 
-const FOLDERS: [&str; 10] = [
-    "dev",
-    "mnt",
-    "proc",
-    "root",
-    "run",
-    "sys",
-    "usr/local/bin",
-    "usr/lib64",
-    "usr/sbin",
-    "var/lib",
-];
+const FOLDERS: [&str; 10] =
+    ["dev", "mnt", "proc", "root", "run", "sys", "usr/local/bin", "usr/lib64", "usr/sbin", "var/lib"];
 
 /// Where the examples of this crate are. The real `ipvsadm` and `ipset` come first on the PATH.
 const EXAMPLES: &str = "/examples";
@@ -87,10 +73,7 @@ const ETC: [(&str, &str); 4] = [
     ),
     ("group", "root:x:0:\nuser:x:1000:\nnogroup:x:65534:\n"),
     ("hosts", "127.0.0.1 localhost vm\n::1 localhost\n"),
-    (
-        "nsswitch.conf",
-        "passwd: files\ngroup: files\nhosts: files\nprotocols: files\nservices: files\n",
-    ),
+    ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\nprotocols: files\nservices: files\n"),
 ];
 
 /// What the guest's command has for input and output.
@@ -165,16 +148,8 @@ fn add_modules(archive: &mut Archive, kernel: &Kernel) {
     for module in kernel.modules.values() {
         archive.file(&format!("{folder}/{}", module.path), 0o644, &module.data);
     }
-    archive.file(
-        &format!("{folder}/modules.dep"),
-        0o644,
-        modules::dependency_list(&kernel.modules).as_bytes(),
-    );
-    archive.file(
-        &format!("{folder}/modules.alias"),
-        0o644,
-        modules::alias_list(&kernel.modules).as_bytes(),
-    );
+    archive.file(&format!("{folder}/modules.dep"), 0o644, modules::dependency_list(&kernel.modules).as_bytes());
+    archive.file(&format!("{folder}/modules.alias"), 0o644, modules::alias_list(&kernel.modules).as_bytes());
 }
 
 fn add_tools(archive: &mut Archive) -> Result<()> {
@@ -210,9 +185,7 @@ fn add_busybox(archive: &mut Archive) -> Result<()> {
     let busybox = program("busybox")?;
     add_program(archive, &busybox, "usr/bin/busybox")?;
     for applet in output_of(Command::new(&busybox).arg("--list"))?.split_whitespace() {
-        let taken = ["bin", "sbin"]
-            .iter()
-            .any(|folder| archive.contains(&format!("usr/{folder}/{applet}")));
+        let taken = ["bin", "sbin"].iter().any(|folder| archive.contains(&format!("usr/{folder}/{applet}")));
         if !taken {
             archive.link(&format!("usr/bin/{applet}"), "busybox");
         }
@@ -242,11 +215,7 @@ fn parse_ldd(text: &str) -> impl Iterator<Item = &str> {
 
 /// The path in a system where `/lib` is a link to `/usr/lib`.
 fn merged(path: &str) -> String {
-    if path.starts_with("/lib") {
-        format!("/usr{path}")
-    } else {
-        path.to_owned()
-    }
+    if path.starts_with("/lib") { format!("/usr{path}") } else { path.to_owned() }
 }
 
 /// Copies a file or a folder. Links are followed, dead ones left out.
@@ -258,19 +227,11 @@ fn copy(archive: &mut Archive, source: &Path, path: &str) -> Result<()> {
         for entry in fs::read_dir(source).with_context(reading)? {
             let entry = entry.with_context(reading)?;
             if entry.path().exists() {
-                copy(
-                    archive,
-                    &entry.path(),
-                    &format!("{path}/{}", entry.file_name().to_string_lossy()),
-                )?;
+                copy(archive, &entry.path(), &format!("{path}/{}", entry.file_name().to_string_lossy()))?;
             }
         }
     } else if data.is_file() {
-        archive.file(
-            path,
-            data.permissions().mode() & 0o777,
-            &fs::read(source).with_context(reading)?,
-        );
+        archive.file(path, data.permissions().mode() & 0o777, &fs::read(source).with_context(reading)?);
     }
     Ok(())
 }
@@ -279,6 +240,8 @@ fn environment() -> Vec<String> {
     let terminal = std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned());
     let fixed = [
         ("PATH", PATH),
+        // Tests may load and unload modules here.
+        ("LVS_OWN_MACHINE", "1"),
         ("HOME", "/root"),
         ("LC_ALL", "C"),
         ("LVS_EXAMPLES", EXAMPLES),
@@ -288,10 +251,7 @@ fn environment() -> Vec<String> {
 }
 
 fn zero_ended(words: &[String]) -> Vec<u8> {
-    words
-        .iter()
-        .flat_map(|word| word.bytes().chain([0]))
-        .collect()
+    words.iter().flat_map(|word| word.bytes().chain([0])).collect()
 }
 
 #[cfg(test)]
@@ -302,10 +262,7 @@ mod tests {
     fn libraries_and_the_loader_are_found() {
         let text = "\tlinux-vdso.so.1 (0x00007ff)\n\tlibmnl.so.0 => /lib/x/libmnl.so.0 (0x00007ff)\n\
                     \t/lib64/ld-linux-x86-64.so.2 (0x00007ff)\n\tstatically linked\n";
-        assert_eq!(
-            parse_ldd(text).collect::<Vec<_>>(),
-            ["/lib/x/libmnl.so.0", "/lib64/ld-linux-x86-64.so.2"]
-        );
+        assert_eq!(parse_ldd(text).collect::<Vec<_>>(), ["/lib/x/libmnl.so.0", "/lib64/ld-linux-x86-64.so.2"]);
         assert_eq!(merged("/lib64/ld.so"), "/usr/lib64/ld.so");
         assert_eq!(merged("/usr/lib/x.so"), "/usr/lib/x.so");
     }

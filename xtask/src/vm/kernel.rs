@@ -25,13 +25,8 @@ impl Kernel {
         let modules = modules::pick(modules, Signatures::Keep)?;
         let data = fs::read(image).with_context(|| image.display().to_string())?;
         let release = release_of_image(&data).or_else(|| release_of_elf(&data));
-        let release = release
-            .with_context(|| format!("{}: neither a bzImage nor a vmlinux", image.display()))?;
-        Ok(Self {
-            release,
-            image: image.to_owned(),
-            modules,
-        })
+        let release = release.with_context(|| format!("{}: neither a bzImage nor a vmlinux", image.display()))?;
+        Ok(Self { release, image: image.to_owned(), modules })
     }
 }
 
@@ -46,14 +41,8 @@ fn release_of_image(image: &[u8]) -> Option<String> {
 /// The release in what an unpacked kernel says first.
 fn release_of_elf(elf: &[u8]) -> Option<String> {
     const BANNER: &[u8] = b"Linux version ";
-    let constants = object::File::parse(elf)
-        .ok()?
-        .section_by_name(".rodata")?
-        .data()
-        .ok()?;
-    let at = constants
-        .windows(BANNER.len())
-        .position(|window| window == BANNER)?;
+    let constants = object::File::parse(elf).ok()?.section_by_name(".rodata")?.data().ok()?;
+    let at = constants.windows(BANNER.len()).position(|window| window == BANNER)?;
     first_word(constants.get(at + BANNER.len()..)?)
 }
 
@@ -78,11 +67,8 @@ pub(crate) fn unpack(image: &[u8]) -> Option<Vec<u8>> {
 fn payload(image: &[u8]) -> Option<&[u8]> {
     image.get(MAGIC..)?.strip_prefix(b"HdrS")?;
     let sectors = usize::from(*image.get(SETUP_SECTORS)?);
-    let code = (if sectors == 0 { 4 } else { sectors })
-        .checked_add(1)?
-        .checked_mul(SECTOR)?;
-    let number =
-        |at: usize| usize::try_from(u32::from_le_bytes(*image.get(at..)?.first_chunk()?)).ok();
+    let code = (if sectors == 0 { 4 } else { sectors }).checked_add(1)?.checked_mul(SECTOR)?;
+    let number = |at: usize| usize::try_from(u32::from_le_bytes(*image.get(at..)?.first_chunk()?)).ok();
     let start = code.checked_add(number(PAYLOAD)?)?;
     image.get(start..start.checked_add(number(PAYLOAD + 4)?)?)
 }
@@ -94,13 +80,8 @@ fn decompress(payload: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     match payload {
         // The x86 filter of xz is not supported: such a kernel is booted compressed.
-        [0x1f, 0x8b, ..] => flate2::read::GzDecoder::new(payload)
-            .read_to_end(&mut out)
-            .ok()?,
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => StreamingDecoder::new(rest)
-            .ok()?
-            .read_to_end(&mut out)
-            .ok()?,
+        [0x1f, 0x8b, ..] => flate2::read::GzDecoder::new(payload).read_to_end(&mut out).ok()?,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => StreamingDecoder::new(rest).ok()?.read_to_end(&mut out).ok()?,
         [0x02, 0x21, 0x4c, 0x18, blocks @ ..] => legacy_lz4(blocks, size, &mut out)?,
         _ => return None,
     };
@@ -112,8 +93,7 @@ fn legacy_lz4(mut blocks: &[u8], size: usize, out: &mut Vec<u8>) -> Option<usize
     const BLOCK: usize = 8 << 20;
     while out.len() < size {
         let (length, rest) = blocks.split_first_chunk::<4>()?;
-        let (block, rest) =
-            rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
+        let (block, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
         out.extend(lz4_flex::block::decompress(block, BLOCK.min(size - out.len())).ok()?);
         blocks = rest;
     }
@@ -151,8 +131,7 @@ mod tests {
         image[VERSION..VERSION + 2].copy_from_slice(&0x100_u16.to_le_bytes());
         image[0x300..0x30a].copy_from_slice(b"6.1.0-56 (");
         image[PAYLOAD..PAYLOAD + 4].copy_from_slice(&16_u32.to_le_bytes());
-        image[PAYLOAD + 4..PAYLOAD + 8]
-            .copy_from_slice(&u32::try_from(payload.len()).unwrap().to_le_bytes());
+        image[PAYLOAD + 4..PAYLOAD + 8].copy_from_slice(&u32::try_from(payload.len()).unwrap().to_le_bytes());
         image.extend_from_slice(&[0xaa; 16]);
         image.extend_from_slice(payload);
         image
@@ -184,9 +163,7 @@ mod tests {
     #[test]
     fn lz4_payloads_are_decompressed_block_by_block() {
         // Two blocks of literals only: token, then the bytes.
-        let blocks = [
-            6, 0, 0, 0, 0x50, b'h', b'e', b'l', b'l', b'o', 2, 0, 0, 0, 0x10, b'!',
-        ];
+        let blocks = [6, 0, 0, 0, 0x50, b'h', b'e', b'l', b'l', b'o', 2, 0, 0, 0, 0x10, b'!'];
         let mut payload = vec![0x02, 0x21, 0x4c, 0x18];
         payload.extend_from_slice(&blocks);
         payload.extend_from_slice(&6_u32.to_le_bytes());

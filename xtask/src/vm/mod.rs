@@ -64,15 +64,8 @@ pub(crate) fn demo(options: &Options) -> Result<ExitCode> {
 }
 
 /// Runs a command, or a shell if there is none.
-pub(crate) fn command(
-    options: &Options,
-    files: &[String],
-    command: Vec<String>,
-) -> Result<ExitCode> {
-    let files = files
-        .iter()
-        .map(|file| parse_file(file))
-        .collect::<Result<_>>()?;
+pub(crate) fn command(options: &Options, files: &[String], command: Vec<String>) -> Result<ExitCode> {
+    let files = files.iter().map(|file| parse_file(file)).collect::<Result<_>>()?;
     let input_is_terminal = io::stdin().is_terminal();
     let session = match (command.is_empty(), input_is_terminal) {
         (true, true) => Session::Terminal,
@@ -91,19 +84,8 @@ pub(crate) fn command(
     };
     step("building the examples");
     let examples = cargo::build(Programs::AllExamples)?;
-    let programs = examples
-        .into_iter()
-        .map(|example| (example.file, example_path(&example.name)))
-        .collect();
-    run(
-        options,
-        &Job {
-            command,
-            session,
-            programs,
-            files,
-        },
-    )
+    let programs = examples.into_iter().map(|example| (example.file, example_path(&example.name))).collect();
+    run(options, &Job { command, session, programs, files })
 }
 
 /// Boots a machine for a job and passes on its streams and exit status.
@@ -112,11 +94,8 @@ fn run(options: &Options, job: &Job) -> Result<ExitCode> {
     let guest = cargo::build_one(Programs::Guest)?;
     let choice = options.choice.as_ref().context("no kernel")?;
     let kernel = get(choice)?;
-    let streams = Streams {
-        stdout: Box::new(io::stdout()),
-        stderr: Box::new(io::stderr()),
-        results: Box::new(io::sink()),
-    };
+    let streams =
+        Streams { stdout: Box::new(io::stdout()), stderr: Box::new(io::stderr()), results: Box::new(io::sink()) };
     let timeout = match (options.timeout, job.session) {
         (None, Session::Terminal) => None,
         (timeout, _) => Some(timeout.unwrap_or(TIMEOUT)),
@@ -142,9 +121,7 @@ pub(crate) fn get(choice: &Choice) -> Result<Kernel> {
         match cache.load(&release) {
             Ok(kernel) => return Ok(kernel),
             Err(error) => {
-                step(format_args!(
-                    "the kept kernel {release} is damaged ({error:#}): getting it anew"
-                ));
+                step(format_args!("the kept kernel {release} is damaged ({error:#}): getting it anew"));
                 cache.remove(&release)?;
             }
         }
@@ -162,52 +139,29 @@ pub(crate) fn boot(
     streams: Streams<'_>,
 ) -> Result<Run> {
     let initramfs = initramfs::build(kernel, guest, job)?;
-    let hint = if job.session == Session::Terminal {
-        " (Ctrl-] stops it)"
-    } else {
-        ""
-    };
+    let hint = if job.session == Session::Terminal { " (Ctrl-] stops it)" } else { "" };
     step(format_args!("booting {}{hint}", kernel.release));
-    let machine = Machine {
-        image: &kernel.image,
-        initramfs: &initramfs,
-        session: job.session,
-        timeout,
-    };
-    let _raw = (job.session == Session::Terminal)
-        .then(terminal::Raw::enter)
-        .transpose()?;
+    let machine = Machine { image: &kernel.image, initramfs: &initramfs, session: job.session, timeout };
+    let _raw = (job.session == Session::Terminal).then(terminal::Raw::enter).transpose()?;
     qemu::run(&machine, streams)
 }
 
 /// Says why a machine gave no exit status, after the end of what its console said.
 pub(crate) fn failure(run: &Run, timeout: Option<Duration>) -> String {
     let console = String::from_utf8_lossy(&run.console).replace('\r', "");
-    let lines: Vec<&str> = console
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .collect();
-    let shown = lines
-        .get(lines.len().saturating_sub(CONSOLE_LINES_SHOWN)..)
-        .unwrap_or_default();
+    let lines: Vec<&str> = console.lines().filter(|line| !line.trim().is_empty()).collect();
+    let shown = lines.get(lines.len().saturating_sub(CONSOLE_LINES_SHOWN)..).unwrap_or_default();
     let mut errors = io::stderr().lock();
     let _ = writeln!(
         errors,
         "xtask: {}",
-        if shown.is_empty() {
-            "the console of the machine is empty"
-        } else {
-            "the end of the machine's console:"
-        }
+        if shown.is_empty() { "the console of the machine is empty" } else { "the end of the machine's console:" }
     );
     for line in shown {
         let _ = writeln!(errors, "    {line}");
     }
     match &run.ending {
-        Ending::TimedOut => format!(
-            "stopped after {} seconds",
-            timeout.unwrap_or_default().as_secs()
-        ),
+        Ending::TimedOut => format!("stopped after {} seconds", timeout.unwrap_or_default().as_secs()),
         Ending::Refused(reason) => reason.clone(),
         _ if console.contains("Kernel panic") => "the kernel panicked".to_owned(),
         _ => "the machine stopped before the command had ended".to_owned(),
@@ -218,15 +172,9 @@ pub(crate) fn failure(run: &Run, timeout: Option<Duration>) -> String {
 fn parse_file(text: &str) -> Result<(PathBuf, String)> {
     let (source, target) = text.split_once(':').unwrap_or((text, "/root/"));
     let source = PathBuf::from(source);
-    let full = source
-        .canonicalize()
-        .map_err(|error| Usage(format!("--file {}: {error}", source.display())))?;
+    let full = source.canonicalize().map_err(|error| Usage(format!("--file {}: {error}", source.display())))?;
     let name = full.file_name().unwrap_or_default().to_string_lossy();
-    let target = if target.ends_with('/') {
-        format!("{target}{name}")
-    } else {
-        target.to_owned()
-    };
+    let target = if target.ends_with('/') { format!("{target}{name}") } else { target.to_owned() };
     Ok((full, target))
 }
 

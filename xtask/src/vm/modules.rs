@@ -63,11 +63,8 @@ pub(crate) type Modules = BTreeMap<String, Module>;
 /// Reads the wanted modules of a module tree and all that they depend on.
 pub(crate) fn pick(tree: &Path, signatures: Signatures) -> Result<Modules> {
     let files = list(tree).with_context(|| format!("reading the modules in {}", tree.display()))?;
-    let mut todo: Vec<String> = files
-        .iter()
-        .filter(|(_, path)| is_wanted(path))
-        .map(|(name, _)| name.clone())
-        .collect();
+    let mut todo: Vec<String> =
+        files.iter().filter(|(_, path)| is_wanted(path)).map(|(name, _)| name.clone()).collect();
     let mut picked = Modules::new();
     while let Some(name) = todo.pop() {
         let Some(path) = files.get(&name) else {
@@ -76,8 +73,7 @@ pub(crate) fn pick(tree: &Path, signatures: Signatures) -> Result<Modules> {
         if picked.contains_key(&name) {
             continue;
         }
-        let module =
-            read(tree, path, signatures).with_context(|| format!("reading the module {path}"))?;
+        let module = read(tree, path, signatures).with_context(|| format!("reading the module {path}"))?;
         todo.extend(module.depends.iter().cloned());
         picked.insert(name, module);
     }
@@ -90,13 +86,7 @@ pub(crate) fn dependency_list(modules: &Modules) -> String {
     for (name, module) in modules {
         let mut order = Vec::new();
         visit(modules, name, &mut HashSet::new(), &mut order);
-        let needed = order
-            .iter()
-            .rev()
-            .skip(1)
-            .copied()
-            .collect::<Vec<_>>()
-            .join(" ");
+        let needed = order.iter().rev().skip(1).copied().collect::<Vec<_>>().join(" ");
         text.push_str(&format!("{}: {needed}\n", module.path));
     }
     text
@@ -104,22 +94,14 @@ pub(crate) fn dependency_list(modules: &Modules) -> String {
 
 /// The text of `modules.alias`: pattern and module.
 pub(crate) fn alias_list(modules: &Modules) -> String {
-    let lines = modules.iter().flat_map(|(name, module)| {
-        module
-            .aliases
-            .iter()
-            .map(move |alias| format!("alias {alias} {name}\n"))
-    });
+    let lines = modules
+        .iter()
+        .flat_map(|(name, module)| module.aliases.iter().map(move |alias| format!("alias {alias} {name}\n")));
     lines.collect()
 }
 
 /// Appends the files of a module and of all it needs, in the order in which they can be loaded.
-fn visit<'a>(
-    modules: &'a Modules,
-    name: &'a str,
-    seen: &mut HashSet<&'a str>,
-    order: &mut Vec<&'a str>,
-) {
+fn visit<'a>(modules: &'a Modules, name: &'a str, seen: &mut HashSet<&'a str>, order: &mut Vec<&'a str>) {
     if let Some(module) = modules.get(name).filter(|_| seen.insert(name)) {
         for needed in &module.depends {
             visit(modules, needed, seen, order);
@@ -139,10 +121,7 @@ fn list(tree: &Path) -> std::io::Result<BTreeMap<String, String>> {
             let kind = entry.file_type()?;
             if kind.is_dir() {
                 folders.push(path);
-            } else if let Some((name, path)) = path
-                .to_str()
-                .and_then(|path| Some((module_name(path)?, path)))
-            {
+            } else if let Some((name, path)) = path.to_str().and_then(|path| Some((module_name(path)?, path))) {
                 found.insert(name, path.to_owned());
             }
         }
@@ -153,9 +132,7 @@ fn list(tree: &Path) -> std::io::Result<BTreeMap<String, String>> {
 fn module_name(path: &str) -> Option<String> {
     let base = path.rsplit('/').next()?;
     let (name, compression) = base.split_once(".ko")?;
-    ["", ".gz", ".xz", ".zst"]
-        .contains(&compression)
-        .then(|| name.replace('-', "_"))
+    ["", ".gz", ".xz", ".zst"].contains(&compression).then(|| name.replace('-', "_"))
 }
 
 fn is_wanted(path: &str) -> bool {
@@ -170,21 +147,14 @@ fn read(tree: &Path, path: &str, signatures: Signatures) -> Result<Module> {
         let length = without_signature(&data).len();
         data.truncate(length);
     }
-    let mut module = Module {
-        path: plain_path,
-        depends: Vec::new(),
-        aliases: Vec::new(),
-        data,
-    };
+    let mut module = Module { path: plain_path, depends: Vec::new(), aliases: Vec::new(), data };
     for (key, value) in modinfo(&module.data)? {
         match key.as_str() {
             "depends" => module.depends.extend(names(&value.replace(',', " "))),
             // A soft dependency is a wish: what is not in the tree is left out.
             "softdep" => {
                 let before = value.split("post:").next().unwrap_or_default();
-                module
-                    .depends
-                    .extend(before.strip_prefix("pre:").map(names).unwrap_or_default());
+                module.depends.extend(before.strip_prefix("pre:").map(names).unwrap_or_default());
             }
             "alias" => module.aliases.push(value),
             _ => {}
@@ -194,9 +164,7 @@ fn read(tree: &Path, path: &str, signatures: Signatures) -> Result<Module> {
 }
 
 fn names(list: &str) -> Vec<String> {
-    list.split_whitespace()
-        .map(|name| name.replace('-', "_"))
-        .collect()
+    list.split_whitespace().map(|name| name.replace('-', "_")).collect()
 }
 
 /// The content of a module file, and its path without the suffix of its compression.
@@ -231,20 +199,13 @@ fn without_signature(data: &[u8]) -> &[u8] {
 /// The `key=value` texts that a module says about itself.
 fn modinfo(data: &[u8]) -> Result<Vec<(String, String)>> {
     let file = object::File::parse(data)?;
-    let section = file
-        .section_by_name(".modinfo")
-        .context("it has no .modinfo section")?;
+    let section = file.section_by_name(".modinfo").context("it has no .modinfo section")?;
     Ok(parse_modinfo(section.data()?))
 }
 
 fn parse_modinfo(data: &[u8]) -> Vec<(String, String)> {
     let texts = data.split(|&byte| byte == 0).map(String::from_utf8_lossy);
-    texts
-        .filter_map(|text| {
-            text.split_once('=')
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        })
-        .collect()
+    texts.filter_map(|text| text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()))).collect()
 }
 
 #[cfg(test)]
@@ -253,30 +214,16 @@ mod tests {
 
     fn module(path: &str, depends: &[&str]) -> (String, Module) {
         let depends = depends.iter().map(|name| (*name).to_owned()).collect();
-        let module = Module {
-            path: path.to_owned(),
-            data: Vec::new(),
-            depends,
-            aliases: vec![format!("for-{path}")],
-        };
+        let module = Module { path: path.to_owned(), data: Vec::new(), depends, aliases: vec![format!("for-{path}")] };
         (module_name(path).unwrap(), module)
     }
 
     #[test]
     fn dependencies_are_listed_nearest_first_and_once() {
-        let modules = Modules::from([
-            module("a.ko", &["b", "c"]),
-            module("b.ko", &["c", "built_in"]),
-            module("c.ko", &[]),
-        ]);
-        assert_eq!(
-            dependency_list(&modules),
-            "a.ko: b.ko c.ko\nb.ko: c.ko\nc.ko: \n"
-        );
-        assert_eq!(
-            alias_list(&modules),
-            "alias for-a.ko a\nalias for-b.ko b\nalias for-c.ko c\n"
-        );
+        let modules =
+            Modules::from([module("a.ko", &["b", "c"]), module("b.ko", &["c", "built_in"]), module("c.ko", &[])]);
+        assert_eq!(dependency_list(&modules), "a.ko: b.ko c.ko\nb.ko: c.ko\nc.ko: \n");
+        assert_eq!(alias_list(&modules), "alias for-a.ko a\nalias for-b.ko b\nalias for-c.ko c\n");
     }
 
     #[test]
@@ -287,10 +234,7 @@ mod tests {
 
     #[test]
     fn module_names_have_no_folder_dash_or_suffix() {
-        assert_eq!(
-            module_name("kernel/net/xt-a_b.ko.xz").as_deref(),
-            Some("xt_a_b")
-        );
+        assert_eq!(module_name("kernel/net/xt-a_b.ko.xz").as_deref(), Some("xt_a_b"));
         assert_eq!(module_name("x.ko").as_deref(), Some("x"));
         assert_eq!(module_name("modules.dep"), None);
         assert_eq!(module_name("x.ko.orig"), None);
@@ -298,8 +242,7 @@ mod tests {
 
     #[test]
     fn modinfo_is_a_list_of_keys_and_values() {
-        let expected = [("depends", "a,b"), ("alias", "x=*")]
-            .map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let expected = [("depends", "a,b"), ("alias", "x=*")].map(|(key, value)| (key.to_owned(), value.to_owned()));
         assert_eq!(parse_modinfo(b"depends=a,b\0\0alias=x=*\0junk\0"), expected);
     }
 
@@ -324,13 +267,7 @@ mod tests {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(b"content").unwrap();
         let (path, data) = decompress("a/b.ko.gz", encoder.finish().unwrap()).unwrap();
-        assert_eq!(
-            (path.as_str(), data.as_slice()),
-            ("a/b.ko", b"content".as_slice())
-        );
-        assert_eq!(
-            decompress("a/b.ko", b"x".to_vec()).unwrap(),
-            ("a/b.ko".to_owned(), b"x".to_vec())
-        );
+        assert_eq!((path.as_str(), data.as_slice()), ("a/b.ko", b"content".as_slice()));
+        assert_eq!(decompress("a/b.ko", b"x".to_vec()).unwrap(), ("a/b.ko".to_owned(), b"x".to_vec()));
     }
 }

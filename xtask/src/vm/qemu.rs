@@ -48,10 +48,7 @@ pub(crate) fn run(machine: &Machine<'_>, streams: Streams<'_>) -> Result<Run> {
     let ending = carrier.carry(&signals, machine.timeout)?;
     drop(emulator);
     carrier.drain()?;
-    Ok(Run {
-        ending,
-        console: carrier.into_console(),
-    })
+    Ok(Run { ending, console: carrier.into_console() })
 }
 
 /// A file that no folder has, and that is gone with this process.
@@ -87,11 +84,7 @@ struct Wiring {
 
 impl Wiring {
     fn new(command: Command) -> Self {
-        Self {
-            command,
-            ports: Vec::new(),
-            theirs: Vec::new(),
-        }
+        Self { command, ports: Vec::new(), theirs: Vec::new() }
     }
 
     /// A stream of the guest, by the name that it finds it by.
@@ -117,28 +110,20 @@ impl Wiring {
 
     fn channel(&mut self, name: &str, device: &str) -> io::Result<UnixStream> {
         let ours = self.socket(name)?;
-        self.command
-            .arg("-device")
-            .arg(format!("{device},chardev={name},name={name}"));
+        self.command.arg("-device").arg(format!("{device},chardev={name},name={name}"));
         Ok(ours)
     }
 
     fn socket(&mut self, name: &str) -> io::Result<UnixStream> {
         let (ours, theirs) = UnixStream::pair()?;
         fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty()))?;
-        self.command
-            .arg("-chardev")
-            .arg(format!("socket,id={name},fd={}", theirs.as_raw_fd()));
+        self.command.arg("-chardev").arg(format!("socket,id={name},fd={}", theirs.as_raw_fd()));
         self.theirs.push(theirs);
         Ok(ours)
     }
 
     fn start(mut self) -> Result<(Emulator, Vec<Port>)> {
-        let command = self
-            .command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
+        let command = self.command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut emulator = Emulator(command.spawn().context("starting QEMU")?);
         if let Some(complaints) = emulator.0.stderr.take() {
             self.ports.push(Port::new(Role::Console, complaints));
@@ -151,11 +136,7 @@ impl Wiring {
 fn command(image: &Path, initramfs: &File) -> Result<Command> {
     let mut command = emulator()?;
     command.args(processor()).arg("-kernel").arg(image);
-    command.arg("-initrd").arg(format!(
-        "/proc/{}/fd/{}",
-        std::process::id(),
-        initramfs.as_raw_fd()
-    ));
+    command.arg("-initrd").arg(format!("/proc/{}/fd/{}", std::process::id(), initramfs.as_raw_fd()));
     command.arg("-append").arg(format!("{STRICT} {QUICK}"));
     Ok(command)
 }
@@ -195,27 +176,15 @@ fn processor() -> [&'static str; 4] {
         ["-accel", "kvm", "-cpu", "host"]
     } else {
         // `rdrand` because the guest would wait for random numbers without it.
-        [
-            "-accel",
-            "tcg,thread=single",
-            "-cpu",
-            "Nehalem,+rdrand,-spec-ctrl",
-        ]
+        ["-accel", "tcg,thread=single", "-cpu", "Nehalem,+rdrand,-spec-ctrl"]
     }
 }
 
 /// Some machines have the device file without the processor's support for it.
 fn kvm_works() -> bool {
     let flags = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let supported = flags
-        .split_whitespace()
-        .any(|flag| flag == "vmx" || flag == "svm");
-    supported
-        && File::options()
-            .read(true)
-            .write(true)
-            .open("/dev/kvm")
-            .is_ok()
+    let supported = flags.split_whitespace().any(|flag| flag == "vmx" || flag == "svm");
+    supported && File::options().read(true).write(true).open("/dev/kvm").is_ok()
 }
 
 /// A running QEMU; killed when dropped.

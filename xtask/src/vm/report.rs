@@ -31,10 +31,7 @@ pub(crate) struct Report {
 
 impl Report {
     fn line(&mut self, line: &str) {
-        if let Some(count) = line
-            .strip_prefix("running ")
-            .and_then(|rest| rest.split(' ').next()?.parse().ok())
-        {
+        if let Some(count) = line.strip_prefix("running ").and_then(|rest| rest.split(' ').next()?.parse().ok()) {
             self.announced = Some(count);
         } else if let Some(result) = parse_result(line).filter(|_| !self.in_failures) {
             self.results.push(result);
@@ -50,28 +47,15 @@ impl Report {
 
     /// Whether the test program had a reason to end with a failure: a test failed, and it got to its end.
     pub(crate) fn explains_failure(&self) -> bool {
-        let failed = self
-            .results
-            .iter()
-            .any(|result| result.outcome == Outcome::Failed);
-        failed
-            && self
-                .results
-                .iter()
-                .all(|result| result.outcome != Outcome::Unfinished)
+        let failed = self.results.iter().any(|result| result.outcome == Outcome::Failed);
+        failed && self.results.iter().all(|result| result.outcome != Outcome::Unfinished)
     }
 
     /// The whole report, with the test that was running at its end.
     pub(crate) fn finish(mut self) -> Self {
         let rest = String::from_utf8_lossy(&std::mem::take(&mut self.rest)).into_owned();
-        if let Some((name, _)) = rest
-            .strip_prefix("test ")
-            .and_then(|rest| rest.split_once(" ... "))
-        {
-            self.results.push(Result {
-                name: name.trim().to_owned(),
-                outcome: Outcome::Unfinished,
-            });
+        if let Some((name, _)) = rest.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ")) {
+            self.results.push(Result { name: name.trim().to_owned(), outcome: Outcome::Unfinished });
         }
         self
     }
@@ -100,16 +84,11 @@ fn parse_result(line: &str) -> Option<Result> {
         "FAILED" => Outcome::Failed,
         ignored => {
             let reason = ignored.strip_prefix("ignored")?.trim();
-            let inner = reason
-                .strip_prefix('(')
-                .and_then(|reason| reason.strip_suffix(')'));
+            let inner = reason.strip_prefix('(').and_then(|reason| reason.strip_suffix(')'));
             Outcome::Ignored(inner.unwrap_or(reason).to_owned())
         }
     };
-    Some(Result {
-        name: name.trim().to_owned(),
-        outcome,
-    })
+    Some(Result { name: name.trim().to_owned(), outcome })
 }
 
 #[cfg(test)]
@@ -132,24 +111,14 @@ mod tests {
     #[test]
     fn results_are_read_with_their_reasons() {
         let report = report(TEXT);
-        let results: Vec<_> = report
-            .results
-            .into_iter()
-            .map(|result| (result.name, result.outcome))
-            .collect();
+        let results: Vec<_> = report.results.into_iter().map(|result| (result.name, result.outcome)).collect();
         let expected = [
             ("ipvs::a", Outcome::Passed),
             ("ipvs::bb", Outcome::Failed),
-            (
-                "ipset::c",
-                Outcome::Ignored("this kernel (6.1) has none (yet)".to_owned()),
-            ),
+            ("ipset::c", Outcome::Ignored("this kernel (6.1) has none (yet)".to_owned())),
             ("vip::d", Outcome::Ignored(String::new())),
         ];
-        assert_eq!(
-            results,
-            expected.map(|(name, outcome)| (name.to_owned(), outcome))
-        );
+        assert_eq!(results, expected.map(|(name, outcome)| (name.to_owned(), outcome)));
         assert_eq!(report.announced, Some(4));
         assert!(report.failures.contains(&"not equal".to_owned()));
         assert!(report.failures.contains(&"test x ... ok".to_owned()));
@@ -159,12 +128,6 @@ mod tests {
     #[test]
     fn a_test_that_never_ended_is_named() {
         let report = report("\nrunning 2 tests\ntest a ... ok\ntest b ... ");
-        assert_eq!(
-            report.results.last(),
-            Some(&Result {
-                name: "b".to_owned(),
-                outcome: Outcome::Unfinished
-            })
-        );
+        assert_eq!(report.results.last(), Some(&Result { name: "b".to_owned(), outcome: Outcome::Unfinished }));
     }
 }

@@ -6,19 +6,12 @@ use std::process::{Command, Stdio};
 
 /// A script that starts the best shell there is, on a screen as large as this one.
 pub(crate) fn shell() -> String {
-    let size = size()
-        .map(|(rows, columns)| format!("stty rows {rows} cols {columns}; "))
-        .unwrap_or_default();
+    let size = size().map(|(rows, columns)| format!("stty rows {rows} cols {columns}; ")).unwrap_or_default();
     format!("{size}if command -v bash >/dev/null; then exec bash; else exec sh; fi")
 }
 
 fn size() -> Option<(u16, u16)> {
-    let output = Command::new("stty")
-        .arg("size")
-        .stdin(Stdio::inherit())
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
+    let output = Command::new("stty").arg("size").stdin(Stdio::inherit()).stderr(Stdio::null()).output().ok()?;
     parse_size(&String::from_utf8_lossy(&output.stdout))
 }
 

@@ -1,0 +1,332 @@
+//! What went wrong: which operation, on which object, and why.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io;
+
+use nix::errno::Errno;
+
+/// The result of an operation of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an operation did not succeed.
+///
+/// It says what was attempted, on which object, and the [`Cause`]. Ask it with its predicates, such as
+/// [`is_already_exists`](Error::is_already_exists), rather than matching numbers: the same number of the kernel means
+/// different things for different operations.
+///
+/// ```
+/// # use lvs::ipvs::{Ipvs, Scheduler, Service};
+/// # fn ensure(ipvs: &mut Ipvs, web: &Service) -> lvs::Result<()> {
+/// match ipvs.add_service(web) {
+///     Err(error) if error.is_already_exists() => ipvs.replace_service(web),
+///     other => other,
+/// }
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    operation: String,
+    cause: Cause,
+}
+
+impl Error {
+    /// An error of `operation`, which names what was attempted and on which object.
+    pub(crate) fn new(operation: impl fmt::Display, cause: impl Into<Cause>) -> Self {
+        Self(Box::new(Inner { operation: operation.to_string(), cause: cause.into() }))
+    }
+
+    /// The same, as an error of the larger operation that it ended.
+    pub(crate) fn during(mut self, operation: impl fmt::Display) -> Self {
+        self.0.operation = operation.to_string();
+        self
+    }
+
+    /// What was attempted, and on which object: `add service 10.0.0.1:80/tcp`.
+    pub fn operation(&self) -> &str {
+        &self.0.operation
+    }
+
+    /// Why it did not succeed.
+    pub fn cause(&self) -> &Cause {
+        &self.0.cause
+    }
+
+    /// The kernel's error number, if the kernel refused the operation or a system call failed.
+    pub fn errno(&self) -> Option<i32> {
+        match self.cause() {
+            Cause::Refused(Refused { refusal, .. }) => Some(refusal.errno),
+            Cause::Io(error) => error.raw_os_error(),
+            _ => None,
+        }
+    }
+
+    /// What the kernel itself said, for kernels and subsystems that say something (an extended acknowledgement).
+    pub fn kernel_message(&self) -> Option<&str> {
+        match self.cause() {
+            Cause::Refused(Refused { refusal, .. }) => refusal.message.as_deref(),
+            _ => None,
+        }
+    }
+
+    fn reason(&self) -> Option<Reason> {
+        match self.cause() {
+            Cause::Refused(refused) => Some(refused.reason),
+            _ => None,
+        }
+    }
+
+    /// The object to be added is there already.
+    pub fn is_already_exists(&self) -> bool {
+        self.reason() == Some(Reason::AlreadyExists)
+    }
+
+    /// The object that was named (the service, the destination, the interface) is not there. [`Cause::Refused`] has
+    /// which, in [`Refused::reason`].
+    pub fn is_not_found(&self) -> bool {
+        matches!(self.reason(), Some(Reason::ServiceNotFound | Reason::DestinationNotFound | Reason::InterfaceNotFound))
+    }
+
+    /// The caller lacks the capability that the operation needs.
+    pub fn is_permission_denied(&self) -> bool {
+        match self.cause() {
+            Cause::Io(error) => error.kind() == io::ErrorKind::PermissionDenied,
+            _ => self.reason() == Some(Reason::PermissionDenied),
+        }
+    }
+
+    /// The kernel lacks what was asked for, and its module could not be loaded: the IPVS family, a scheduler, a kind
+    /// of interface.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self.cause(), Cause::FamilyNotFound { .. }) || self.reason() == Some(Reason::Unavailable)
+    }
+
+    /// The request was wrong in itself, and was not sent.
+    pub fn is_invalid_input(&self) -> bool {
+        matches!(self.cause(), Cause::InvalidInput(_))
+    }
+
+    /// The table changed while it was read: read it again.
+    pub fn is_interrupted(&self) -> bool {
+        matches!(self.cause(), Cause::Interrupted)
+    }
+
+    /// The kernel did not answer in time. Whether it did what was asked is not known.
+    pub fn is_timed_out(&self) -> bool {
+        matches!(self.cause(), Cause::TimedOut)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0.operation, self.0.cause)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        // The cause stands in the text already; what is behind it may add to that.
+        std::error::Error::source(&self.0.cause)
+    }
+}
+
+/// Why an operation did not succeed, without saying which operation it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The kernel refused it.
+    #[error("{0}")]
+    Refused(Refused),
+    /// The request was wrong in itself; nothing was sent.
+    #[error("{0}")]
+    InvalidInput(Cow<'static, str>),
+    /// The kernel has no such generic netlink family.
+    #[error("this kernel has no netlink family {family}: load its module with `modprobe {module}` (as root)")]
+    FamilyNotFound {
+        /// The family's name.
+        family: &'static str,
+        /// The kernel module that brings it.
+        module: &'static str,
+    },
+    /// A system call failed.
+    #[error("{0}")]
+    Io(io::Error),
+    /// The kernel did not answer in time. Whether it did what was asked is not known.
+    #[error("the kernel did not answer in time")]
+    TimedOut,
+    /// The socket's receive buffer was full and replies were lost (`ENOBUFS`). Whether the kernel did what was asked
+    /// is not known: read the table.
+    #[error("the socket's receive buffer overran and replies were lost")]
+    Overrun,
+    /// A reply was longer than the receive buffer, and its end was lost.
+    #[error("a reply of {length} bytes was cut to {room}")]
+    Truncated {
+        /// The reply's length in bytes.
+        length: usize,
+        /// The buffer's length in bytes.
+        room: usize,
+    },
+    /// The kernel's table changed while it was read (`NLM_F_DUMP_INTR`): the list may lack or repeat entries.
+    #[error("the table changed while it was read")]
+    Interrupted,
+    /// An attribute to be sent is longer than its format allows; nothing was sent.
+    #[error("{what} is too long to be sent")]
+    TooLong {
+        /// The kernel's name of the attribute.
+        what: &'static str,
+    },
+    /// A reply could not be understood.
+    #[error("the kernel's reply could not be read: {0}")]
+    Decode(#[from] DecodeError),
+    /// The kernel acknowledged a question without answering it.
+    #[error("the kernel acknowledged the request but sent no answer")]
+    NoAnswer,
+}
+
+/// The kernel refused an operation.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Refused {
+    /// What that means for this operation.
+    pub reason: Reason,
+    /// The same in words, with what usually helps.
+    pub explanation: Cow<'static, str>,
+    /// What the kernel sent.
+    pub refusal: Refusal,
+}
+
+impl Refused {
+    pub(crate) fn new(reason: Reason, explanation: impl Into<Cow<'static, str>>, refusal: Refusal) -> Self {
+        Self { reason, explanation: explanation.into(), refusal }
+    }
+
+    /// What an error number means whatever the operation was.
+    pub(crate) fn unexplained(refusal: Refusal) -> Self {
+        let errno = Errno::from_raw(refusal.errno);
+        match errno {
+            Errno::EPERM | Errno::EACCES => Self::new(Reason::PermissionDenied, "permission denied", refusal),
+            Errno::ENOMEM => Self::new(Reason::OutOfMemory, "the kernel is out of memory", refusal),
+            Errno::EOPNOTSUPP => Self::new(Reason::Unsupported, "this kernel does not support it", refusal),
+            Errno::EBUSY => Self::new(Reason::Busy, "busy", refusal),
+            _ => Self::new(Reason::Other, errno.desc(), refusal),
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.explanation, self.refusal)
+    }
+}
+
+impl From<Refused> for Cause {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+/// What a refusal means for the operation that was refused.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The object to be added is there already.
+    AlreadyExists,
+    /// There is no such virtual service.
+    ServiceNotFound,
+    /// The virtual service has no such destination.
+    DestinationNotFound,
+    /// There is no such network interface.
+    InterfaceNotFound,
+    /// The module that the request needs (a scheduler, a persistence engine, a kind of interface) is not there.
+    Unavailable,
+    /// The caller lacks a capability.
+    PermissionDenied,
+    /// The kernel holds the request for wrong.
+    Invalid,
+    /// The kernel does not know this operation, or not for this address family.
+    Unsupported,
+    /// Something else is using the object, or the table.
+    Busy,
+    /// The kernel could not get memory.
+    OutOfMemory,
+    /// Anything else: see the error number.
+    Other,
+}
+
+/// What the kernel sends with a refused request.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// The error number, positive.
+    pub errno: i32,
+    /// The kernel's own words (`NLMSGERR_ATTR_MSG`), if it said any.
+    pub message: Option<String>,
+    /// Where in the request the offending attribute stands, in bytes (`NLMSGERR_ATTR_OFFS`), if the kernel said so.
+    pub offset: Option<u32>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Errno::from_raw(self.errno) {
+            Errno::UnknownErrno => write!(f, "error {}", self.errno)?,
+            errno => write!(f, "{errno:?}")?,
+        }
+        if let Some(message) = &self.message {
+            write!(f, "; the kernel says: {message}")?;
+        }
+        if let Some(offset) = self.offset {
+            write!(f, "; at byte {offset} of the request")?;
+        }
+        Ok(())
+    }
+}
+
+/// Bytes that are not what the kernel's format says they should be.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// A length points outside of what there is.
+    #[error("{list}: a broken length, {left} bytes before the end")]
+    Framing {
+        /// The kernel's name of the message or list.
+        list: &'static str,
+        /// How many bytes were left where the broken part starts.
+        left: usize,
+    },
+    /// A value has another length than its type.
+    #[error("{attribute}: wanted {wanted} bytes, got {got}")]
+    Length {
+        /// The kernel's name of the attribute.
+        attribute: &'static str,
+        /// The length of the type.
+        wanted: usize,
+        /// The length that was found.
+        got: usize,
+    },
+    /// A value that this attribute cannot have.
+    #[error("{attribute}: {value} is not a value it can have")]
+    Value {
+        /// The kernel's name of the attribute.
+        attribute: &'static str,
+        /// The value that was found.
+        value: u64,
+    },
+    /// Text without its end, or not UTF-8.
+    #[error("{attribute}: not text ended by a zero byte")]
+    Text {
+        /// The kernel's name of the attribute.
+        attribute: &'static str,
+    },
+    /// An attribute that is always there is not.
+    #[error("{attribute} is missing")]
+    Missing {
+        /// The kernel's name of the attribute.
+        attribute: &'static str,
+    },
+    /// A message about interfaces or addresses that could not be read.
+    #[error("{0}")]
+    Route(String),
+}

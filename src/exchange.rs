@@ -1,0 +1,357 @@
+//! One conversation with the kernel at a time, without a socket and without a clock.
+//!
+//! An [`Exchange`] turns requests into datagrams and datagrams into replies. Whoever owns a socket drives it: this
+//! crate's blocking clients do, an asynchronous one can, and a test can play the kernel.
+//!
+//! - Queue one dump ([`Exchange::queue_dump`]), or any number of other requests ([`Exchange::queue`]) until
+//!   [`Exchange::is_full`]; they travel in one datagram, which the kernel works through in order.
+//! - Call [`Exchange::step`] and do what it says, until it says [`Step::Finished`].
+//!
+//! Only the last request asks for an acknowledgement. The kernel answers a refused request in any case, so every
+//! request before the last one that was not refused was done. That holds only if no reply is lost: [`Limits`] keeps
+//! the number of requests in a datagram so low that even their refusals all together fit the receive buffer.
+//!
+//! Replies are matched by sequence number and taken from the kernel only. What belongs to a request that was given
+//! up ([`Exchange::abandon`]) is skipped, so that giving up never spoils the next request.
+//!
+//! ```
+//! use lvs::exchange::{Exchange, Limits, Step};
+//!
+//! let mut exchange = Exchange::new(Limits::default());
+//! exchange.queue(33, 0, b"body").unwrap();
+//! assert!(matches!(exchange.step(), Ok(Step::Send)));
+//! let sent = exchange.outgoing().to_vec();
+//! // The kernel's acknowledgement: an error message with the error number 0 and the request's header.
+//! let mut ack = 36u32.to_ne_bytes().to_vec();
+//! ack.extend(2u16.to_ne_bytes());
+//! ack.extend(0u16.to_ne_bytes());
+//! ack.extend(&sent[8..12]);
+//! ack.extend([0; 4]);
+//! ack.extend([0; 4]);
+//! ack.extend(&sent[..16]);
+//! assert!(matches!(exchange.step(), Ok(Step::Receive)));
+//! exchange.inbox()[..36].copy_from_slice(&ack);
+//! exchange.received(36, 0);
+//! assert!(matches!(exchange.step(), Ok(Step::Finished)));
+//! ```
+
+use std::ops::Range;
+
+use crate::error::{Cause, Refusal};
+use crate::wire::Writer;
+use crate::wire::message::{self, Content};
+
+/// How much may travel at once.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The most requests in one datagram: as many refusals must fit the socket's receive buffer.
+    pub requests: usize,
+    /// How many bytes of requests make a datagram full.
+    pub bytes: usize,
+    /// The longest datagram that can be received.
+    pub inbox: usize,
+}
+
+impl Limits {
+    /// What a refusal takes from a socket's receive buffer, in bytes: the kernel counts its own bookkeeping, too.
+    ///
+    /// 768 on Linux 6.1 and 896 on 6.12 and 7.3 for one without words (measured); the kernel's words at their longest
+    /// double it.
+    const REFUSAL: usize = 2048;
+
+    /// Limits for a socket with buffers of this many bytes (`SO_RCVBUF` and `SO_SNDBUF` as the kernel reports them).
+    pub fn for_buffers(receive: usize, send: usize) -> Self {
+        let default = Self::default();
+        Self {
+            requests: (receive / Self::REFUSAL).clamp(1, 1024),
+            // Half, since a datagram is full only once it is longer than this.
+            bytes: default.bytes.min(send / 2),
+            ..default
+        }
+    }
+}
+
+impl Default for Limits {
+    /// For a socket as every kernel makes it.
+    fn default() -> Self {
+        // Less than half of the default send buffer, 208 KiB; the longest datagram of a dump has 32 KiB.
+        Self { requests: 104, bytes: 96 * 1024, inbox: 64 * 1024 }
+    }
+}
+
+/// What to do next.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Step {
+    /// Send [`Exchange::outgoing`] to the kernel as one datagram.
+    Send,
+    /// Receive one datagram into [`Exchange::inbox`] and tell with [`Exchange::received`].
+    Receive,
+    /// A message came in reply to a request: its body is [`Exchange::message`].
+    Message {
+        /// Which of the queued requests it answers, counted from 0.
+        request: usize,
+        /// The message's type.
+        kind: u16,
+    },
+    /// The kernel refused a request.
+    Refused {
+        /// Which of the queued requests, counted from 0.
+        request: usize,
+        /// What the kernel said.
+        refusal: Refusal,
+    },
+    /// Every request is answered.
+    Finished,
+}
+
+/// The requests on their way.
+#[derive(Debug)]
+struct InFlight {
+    /// The first request's sequence number; the others follow.
+    first: u32,
+    count: u32,
+    dump: bool,
+    progress: Progress,
+    /// The kernel said that its table changed.
+    interrupted: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Progress {
+    /// More may be queued.
+    Queued,
+    /// Given out to be sent; whether that worked shows in what the driver calls next.
+    GivenOut,
+    /// The kernel has them.
+    Sent,
+}
+
+/// One conversation with the kernel at a time: see the [module](self).
+#[derive(Debug)]
+pub struct Exchange {
+    limits: Limits,
+    /// The sequence number of the next request.
+    next: u32,
+    outgoing: Vec<u8>,
+    /// Where the last queued message starts.
+    last: usize,
+    inbox: Vec<u8>,
+    /// What of the inbox is received and not yet looked at.
+    unread: Range<usize>,
+    /// The length of a datagram that did not fit.
+    truncated: Option<usize>,
+    /// Where the body of the message stands that was given out last.
+    message: Range<usize>,
+    in_flight: Option<InFlight>,
+    /// The sequence number of a dump that was given up and whose end was not seen. The kernel refuses another dump on
+    /// this socket until then.
+    open_dump: Option<u32>,
+}
+
+impl Exchange {
+    /// An exchange within these limits.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            next: 1,
+            outgoing: Vec::new(),
+            last: 0,
+            inbox: vec![0; limits.inbox],
+            unread: 0..0,
+            truncated: None,
+            message: 0..0,
+            in_flight: None,
+            open_dump: None,
+        }
+    }
+
+    /// Queues a request: a message of this type with these flags (`NLM_F_REQUEST` and `NLM_F_ACK` are added) and body.
+    ///
+    /// # Errors
+    /// [`Cause::TooLong`] if the body does not fit in a message. Then nothing was queued.
+    pub fn queue(&mut self, kind: u16, flags: u16, body: &[u8]) -> Result<(), Cause> {
+        self.queue_with(kind, flags, |out| out.raw(body))
+    }
+
+    /// Queues the request for a dump (`NLM_F_DUMP`), which must travel alone.
+    ///
+    /// # Errors
+    /// As [`Exchange::queue`].
+    pub fn queue_dump(&mut self, kind: u16, body: &[u8]) -> Result<(), Cause> {
+        self.queue_dump_with(kind, |out| out.raw(body))
+    }
+
+    pub(crate) fn queue_with(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        body: impl FnOnce(&mut Writer<'_>),
+    ) -> Result<(), Cause> {
+        if self.in_flight.as_ref().is_some_and(|in_flight| in_flight.progress != Progress::Queued || in_flight.dump) {
+            self.abandon();
+        }
+        let start = self.outgoing.len();
+        message::write(&mut self.outgoing, kind, flags, self.next, body).map_err(|what| Cause::TooLong { what })?;
+        self.last = start;
+        let first = self.next;
+        self.next = self.next.wrapping_add(1);
+        let in_flight = self.in_flight.get_or_insert(InFlight {
+            first,
+            count: 0,
+            dump: false,
+            progress: Progress::Queued,
+            interrupted: false,
+        });
+        in_flight.count += 1;
+        Ok(())
+    }
+
+    pub(crate) fn queue_dump_with(&mut self, kind: u16, body: impl FnOnce(&mut Writer<'_>)) -> Result<(), Cause> {
+        self.abandon();
+        self.queue_with(kind, message::DUMP, body)?;
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.dump = true;
+        }
+        Ok(())
+    }
+
+    /// Whether the queued requests should be sent before another one is queued.
+    pub fn is_full(&self) -> bool {
+        let count = self.in_flight.as_ref().map_or(0, |in_flight| in_flight.count);
+        usize::try_from(count).unwrap_or(usize::MAX) >= self.limits.requests || self.outgoing.len() >= self.limits.bytes
+    }
+
+    /// What to do next. After [`Step::Send`] the datagram counts as sent; after an error all requests are given up.
+    ///
+    /// # Errors
+    /// [`Cause::Truncated`], [`Cause::Decode`], and [`Cause::Interrupted`] in place of [`Step::Finished`].
+    pub fn step(&mut self) -> Result<Step, Cause> {
+        let step = self.advance();
+        if step.is_err() {
+            self.abandon();
+        }
+        step
+    }
+
+    /// The datagram to send on [`Step::Send`].
+    pub fn outgoing(&self) -> &[u8] {
+        &self.outgoing
+    }
+
+    /// Where to receive a datagram to.
+    pub fn inbox(&mut self) -> &mut [u8] {
+        &mut self.inbox
+    }
+
+    /// Says that a datagram of `length` bytes (its whole length, if it did not fit the inbox: `MSG_TRUNC`) came from
+    /// the port `sender`. The kernel's port is 0; what comes from another process is dropped.
+    pub fn received(&mut self, length: usize, sender: u32) {
+        if sender != 0 {
+            return;
+        }
+        self.truncated = (length > self.inbox.len()).then_some(length);
+        self.unread = 0..length.min(self.inbox.len());
+    }
+
+    /// The body of the message of the last [`Step::Message`].
+    pub fn message(&self) -> &[u8] {
+        self.inbox.get(self.message.clone()).unwrap_or_default()
+    }
+
+    /// Gives up the requests on their way. What is still to come for them is skipped. Those that were sent may have
+    /// been done.
+    pub fn abandon(&mut self) {
+        self.outgoing.clear();
+        if let Some(in_flight) = self.in_flight.take() {
+            if in_flight.dump && in_flight.progress == Progress::Sent {
+                self.open_dump = Some(in_flight.first);
+            }
+        }
+    }
+
+    /// Gives up the requests on their way, knowing that nothing is to come for any request so far: the socket's
+    /// receive queue is empty, as it is after a time-out, or after an overrun (`ENOBUFS`) once it has been emptied.
+    pub fn reset(&mut self) {
+        self.abandon();
+        self.open_dump = None;
+        self.unread = 0..0;
+    }
+
+    fn advance(&mut self) -> Result<Step, Cause> {
+        loop {
+            if let Some(length) = self.truncated.take() {
+                self.unread = 0..0;
+                return Err(Cause::Truncated { length, room: self.inbox.len() });
+            }
+            if !self.unread.is_empty() {
+                if let Some(step) = self.read_message()? {
+                    return Ok(step);
+                }
+                continue;
+            }
+            let Some(in_flight) = &mut self.in_flight else {
+                return Ok(Step::Finished);
+            };
+            match in_flight.progress {
+                Progress::Sent => return Ok(Step::Receive),
+                Progress::GivenOut => {
+                    in_flight.progress = Progress::Sent;
+                    self.outgoing.clear();
+                    return Ok(Step::Receive);
+                }
+                Progress::Queued => {}
+            }
+            if in_flight.dump && self.open_dump.is_some() {
+                return Ok(Step::Receive);
+            }
+            if !in_flight.dump {
+                message::ask_for_ack(&mut self.outgoing, self.last);
+            }
+            in_flight.progress = Progress::GivenOut;
+            return Ok(Step::Send);
+        }
+    }
+
+    /// Looks at the next message of the datagram; `None` if it is nothing to tell.
+    fn read_message(&mut self) -> Result<Option<Step>, Cause> {
+        let datagram = self.inbox.get(..self.unread.end).unwrap_or_default();
+        let incoming = message::read(datagram, self.unread.start).inspect_err(|_| self.unread = 0..0)?;
+        self.unread.start = incoming.end.min(self.unread.end);
+
+        if self.open_dump == Some(incoming.sequence) {
+            if matches!(incoming.content, Content::Done(_) | Content::Answer(_)) {
+                self.open_dump = None;
+            }
+            return Ok(None);
+        }
+        let Some(in_flight) = &mut self.in_flight else {
+            return Ok(None);
+        };
+        let offset = incoming.sequence.wrapping_sub(in_flight.first);
+        if offset >= in_flight.count || in_flight.progress != Progress::Sent {
+            return Ok(None);
+        }
+        let request = usize::try_from(offset).unwrap_or(usize::MAX);
+        in_flight.interrupted |= incoming.interrupted;
+        let last = offset + 1 == in_flight.count;
+        let (ends, refusal) = match incoming.content {
+            Content::Data { kind, body } => {
+                self.message = body;
+                return Ok(Some(Step::Message { request, kind }));
+            }
+            Content::Nothing => return Ok(None),
+            Content::Answer(answer) => (last, answer.err()),
+            Content::Done(answer) => (in_flight.dump, answer.err()),
+        };
+        if ends {
+            let interrupted = in_flight.interrupted;
+            self.in_flight = None;
+            if interrupted && refusal.is_none() {
+                return Err(Cause::Interrupted);
+            }
+        }
+        Ok(refusal.map(|refusal| Step::Refused { request, refusal }))
+    }
+}

@@ -1,0 +1,88 @@
+//! Address families, and addresses as IPVS sends and takes them: 16 bytes whatever the family.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use super::numbers::{INET, INET6};
+use crate::error::DecodeError;
+use crate::wire::{Attr, Kind, Writer};
+
+/// An address family.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[doc(alias = "IPVS_SVC_ATTR_AF")]
+pub enum Family {
+    /// IPv4 (`AF_INET`).
+    Inet,
+    /// IPv6 (`AF_INET6`).
+    Inet6,
+}
+
+impl Family {
+    pub(super) fn of(address: SocketAddr) -> Self {
+        if address.is_ipv4() { Self::Inet } else { Self::Inet6 }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Inet => "inet",
+            Self::Inet6 => "inet6",
+        })
+    }
+}
+
+// The bytes.
+
+impl Family {
+    pub(super) fn write(self, out: &mut Writer<'_>, kind: impl Kind) {
+        let number = match self {
+            Self::Inet => INET,
+            Self::Inet6 => INET6,
+        };
+        out.u16_ne(kind, number);
+    }
+
+    pub(super) fn read<K: Kind>(attr: &Attr<'_, K>) -> Result<Self, DecodeError> {
+        match attr.u16_ne()? {
+            INET => Ok(Self::Inet),
+            INET6 => Ok(Self::Inet6),
+            other => Err(attr.wrong_value(other)),
+        }
+    }
+}
+
+/// Writes an address in the 16 bytes of the kernel's `union nf_inet_addr`.
+pub(super) fn write(out: &mut Writer<'_>, kind: impl Kind, address: IpAddr) {
+    let mut bytes = [0; 16];
+    match address {
+        IpAddr::V4(v4) => {
+            if let Some(first) = bytes.first_chunk_mut() {
+                *first = v4.octets();
+            }
+        }
+        IpAddr::V6(v6) => bytes = v6.octets(),
+    }
+    out.bytes(kind, &bytes);
+}
+
+/// Reads an address whose family another attribute says.
+pub(super) fn read<K: Kind>(attr: &Attr<'_, K>, family: Family) -> Result<IpAddr, DecodeError> {
+    match family {
+        Family::Inet6 => attr.array::<16>().map(IpAddr::from),
+        // Clients may send an IPv4 address alone; the kernel sends 16 bytes.
+        Family::Inet => match attr.bytes().first_chunk::<4>() {
+            Some(v4) if matches!(attr.bytes().len(), 4 | 16) => Ok(IpAddr::from(*v4)),
+            _ => Err(attr.wrong_length(16)),
+        },
+    }
+}
+
+/// What of an IPv6 socket address IPVS has no place for.
+pub(super) fn extra_parts(address: SocketAddr) -> Option<&'static str> {
+    match address {
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => Some("scope (%interface)"),
+        SocketAddr::V6(v6) if v6.flowinfo() != 0 => Some("flow label"),
+        _ => None,
+    }
+}

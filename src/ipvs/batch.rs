@@ -1,0 +1,164 @@
+//! Many changes at once.
+
+use std::fmt;
+
+use nix::libc::ENOENT;
+
+use super::{Change, Ipvs};
+use crate::error::{Cause, Error, Refusal, Result};
+use crate::transport::blocking::Reply;
+
+/// Some changes of a batch were not made.
+///
+/// Every change that is not among the [`failures`](BatchError::failures) was made, as far as the batch came: see
+/// [`interruption`](BatchError::interruption).
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct BatchError {
+    /// The changes that were refused, in their order.
+    pub failures: Vec<Failure>,
+    /// How many changes, from the first on, have an answer.
+    pub answered: usize,
+    /// What ended the batch early, if something did. Whether the changes from `answered` on were made is not known for
+    /// those that travelled at that moment (at most some hundred); those after them were not sent.
+    pub interruption: Option<Error>,
+}
+
+/// A change that was refused.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Failure {
+    /// Its position in the batch, counted from 0.
+    pub index: usize,
+    /// The change.
+    pub change: Change,
+    /// Why.
+    pub error: Error,
+}
+
+impl fmt::Display for BatchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.interruption {
+            Some(error) => write!(f, "the batch ended after {} changes: {error}", self.answered)?,
+            None => write!(f, "{} of {} changes failed", self.failures.len(), self.answered)?,
+        }
+        match self.failures.first() {
+            Some(Failure { index, error, .. }) => write!(f, "; the first, at {index}: {error}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for BatchError {}
+
+/// Makes the changes, in their order, many with each system call.
+pub(super) fn run(ipvs: &mut Ipvs, changes: impl Iterator<Item = Change>) -> Result<(), BatchError> {
+    let mut batch = Batch { ipvs, on_their_way: Vec::new(), answered: 0, failures: Vec::new() };
+    let interruption = batch.run(changes).err();
+    let (answered, mut failures) = (batch.answered, std::mem::take(&mut batch.failures));
+    if interruption.is_none() && failures.is_empty() {
+        return Ok(());
+    }
+    // What was refused before sending stands before what travelled with it.
+    failures.sort_by_key(|failure| failure.index);
+    Err(BatchError { failures, answered, interruption })
+}
+
+/// A batch on its way.
+struct Batch<'a> {
+    ipvs: &'a mut Ipvs,
+    /// The changes that travel together, with their positions.
+    on_their_way: Vec<(usize, Change)>,
+    answered: usize,
+    failures: Vec<Failure>,
+}
+
+impl Drop for Batch<'_> {
+    /// An iterator that panics must not leave its changes queued for the next operation.
+    fn drop(&mut self) {
+        self.ipvs.connection.abandon();
+    }
+}
+
+impl Batch<'_> {
+    fn run(&mut self, changes: impl Iterator<Item = Change>) -> Result<()> {
+        let mut given = 0;
+        for (index, change) in changes.enumerate() {
+            given = index + 1;
+            let queued = match change.check() {
+                Ok(()) => self.ipvs.queue(change.into()),
+                Err(problem) => Err(Cause::InvalidInput(problem)),
+            };
+            match queued {
+                Ok(()) => self.on_their_way.push((index, change)),
+                Err(cause) => self.failures.push(Failure { index, change, error: Error::new(change, cause) }),
+            }
+            if self.ipvs.connection.is_full() {
+                self.send(given)?;
+            }
+        }
+        self.send(given)
+    }
+
+    /// Sends what is queued and takes the answers; then all of the first `given` changes have one.
+    fn send(&mut self, given: usize) -> Result<()> {
+        let mut refused = Vec::new();
+        let mut ended = self.take_refusals(&mut refused);
+        if ended.is_ok() {
+            ended = self.send_again_after_reload(&mut refused);
+        }
+        self.failures.extend(refused.into_iter().map(|(index, change, refusal)| {
+            let error = Error::new(change, change.refused(refusal));
+            Failure { index, change, error }
+        }));
+        if ended.is_ok() {
+            self.on_their_way.clear();
+            self.answered = given;
+        }
+        ended
+    }
+
+    fn take_refusals(&mut self, refused: &mut Vec<(usize, Change, Refusal)>) -> Result<()> {
+        loop {
+            match self.ipvs.connection.reply().map_err(|cause| self.interrupted(cause))? {
+                Reply::Finished => return Ok(()),
+                Reply::Message(_) => {}
+                Reply::Refused(position, refusal) => {
+                    refused.extend(self.on_their_way.get(position).map(|&(index, change)| (index, change, refusal)));
+                }
+            }
+        }
+    }
+
+    /// A reloaded module answers to another number: what the old number was told is told again, once.
+    fn send_again_after_reload(&mut self, refused: &mut Vec<(usize, Change, Refusal)>) -> Result<()> {
+        let Some((.., refusal)) = refused.iter().find(|(.., refusal)| refusal.errno == ENOENT) else {
+            return Ok(());
+        };
+        match self.ipvs.module_was_reloaded(refusal) {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(cause) => {
+                // They were not refused: there is nobody left to refuse them.
+                refused.retain(|(.., refusal)| refusal.errno != ENOENT);
+                return Err(self.interrupted(cause));
+            }
+        }
+        self.on_their_way.clear();
+        let all = std::mem::take(refused).into_iter();
+        let (again, others): (Vec<_>, Vec<_>) = all.partition(|(.., refusal)| refusal.errno == ENOENT);
+        *refused = others;
+        for (index, change, _) in again {
+            self.ipvs.queue(change.into()).map_err(|cause| Error::new(change, cause))?;
+            self.on_their_way.push((index, change));
+        }
+        self.take_refusals(refused)
+    }
+
+    fn interrupted(&self, cause: Cause) -> Error {
+        match self.on_their_way.as_slice() {
+            [(_, change)] => Error::new(change, cause),
+            changes => Error::new(format_args!("a batch of {} changes", changes.len()), cause),
+        }
+    }
+}

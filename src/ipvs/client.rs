@@ -1,0 +1,439 @@
+//! The client: operations on the kernel's table.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::net::SocketAddr;
+
+use netlink_sys::protocols::NETLINK_GENERIC;
+use nix::libc::ENOENT;
+
+use super::message::{Answer, Change, Info, Message, Query};
+use super::numbers::{FAMILY, MODULE};
+use super::{BatchError, Destination, DestinationInfo, Service, ServiceInfo, ServiceKey, batch};
+use crate::error::{Cause, Error, Reason, Refusal, Refused, Result};
+use crate::transport::Options;
+use crate::transport::blocking::{Connection, Reply};
+use crate::wire::genl;
+
+/// How often a list is read before giving up, when the table changes each time.
+const LISTINGS: usize = 10;
+
+/// The IPVS table of a network namespace: that of the thread that connects, for as long as the client lives.
+///
+/// One socket serves all operations. Reading and changing the table both need `CAP_NET_ADMIN` in the initial user
+/// namespace; [`is_permission_denied`](Error::is_permission_denied) says so. Only connecting does not.
+///
+/// Each operation can fail for reasons that are not repeated below: no permission, a time-out
+/// ([`Options::timeout`]), lost replies ([`Cause::Overrun`]).
+#[derive(Debug)]
+pub struct Ipvs {
+    pub(super) connection: Connection,
+    /// The family's number, which is another one after each loading of the module.
+    family: u16,
+}
+
+impl Ipvs {
+    /// Opens a socket and finds the kernel's IPVS, which the kernel loads if it can.
+    ///
+    /// # Errors
+    /// [`is_unavailable`](Error::is_unavailable) when the kernel has no IPVS.
+    pub fn connect() -> Result<Self> {
+        Self::connect_with(&Options::default())
+    }
+
+    /// As [`Ipvs::connect`], with other buffers or another time-out.
+    ///
+    /// # Errors
+    /// As [`Ipvs::connect`].
+    pub fn connect_with(options: &Options) -> Result<Self> {
+        let operation = "connect to IPVS";
+        let mut connection =
+            Connection::open(NETLINK_GENERIC, options).map_err(|cause| Error::new(operation, cause))?;
+        let family = find_family(&mut connection).map_err(|cause| Error::new(operation, cause))?;
+        Ok(Self { connection, family })
+    }
+
+    /// The version of the kernel's IPVS, and the size of its connection table (`IPVS_CMD_GET_INFO`).
+    ///
+    /// # Errors
+    /// See [`Ipvs`].
+    pub fn info(&mut self) -> Result<Info> {
+        match self.ask(Query::Info)? {
+            Answer::Info(info) => Ok(info),
+            _ => Err(Error::new(Query::Info, Cause::NoAnswer)),
+        }
+    }
+
+    /// All virtual services (`IPVS_CMD_GET_SERVICE`), in the kernel's order.
+    ///
+    /// A list in which a service comes twice lacks as many, and is read again. When others delete services meanwhile,
+    /// some may be missing all the same: see the [module](super). To go through a large table without holding it in
+    /// memory, use [`Ipvs::stream_services`].
+    ///
+    /// # Errors
+    /// [`is_interrupted`](Error::is_interrupted) when the table changed each time while it was read.
+    pub fn services(&mut self) -> Result<Vec<ServiceInfo>> {
+        let service = |answer| match answer {
+            Answer::Service(info) => Some((info.key(), info)),
+            _ => None,
+        };
+        self.list(Query::Services, service)
+    }
+
+    /// All virtual services (`IPVS_CMD_GET_SERVICE`), one after the other as they come from the kernel.
+    ///
+    /// Memory stays the same whatever the size of the table. When the table changes meanwhile, some may be missing or
+    /// come twice: see the [module](super). Ending early is fine.
+    ///
+    /// # Errors
+    /// See [`Ipvs`]; later ones come as items.
+    pub fn stream_services(&mut self) -> Result<Services<'_>> {
+        self.queue(Query::Services.into()).map_err(|cause| Error::new(Query::Services, cause))?;
+        Ok(Services { ipvs: self, ended: false })
+    }
+
+    /// One virtual service (`IPVS_CMD_GET_SERVICE`).
+    ///
+    /// # Errors
+    /// [`is_not_found`](Error::is_not_found) when there is no such service.
+    pub fn service(&mut self, key: ServiceKey) -> Result<ServiceInfo> {
+        let query = Query::Service(key);
+        match self.ask(query)? {
+            Answer::Service(info) => Ok(info),
+            _ => Err(Error::new(query, Cause::NoAnswer)),
+        }
+    }
+
+    /// The destinations of a service (`IPVS_CMD_GET_DEST`), the newest first.
+    ///
+    /// # Errors
+    /// [`is_not_found`](Error::is_not_found) when there is no such service; [`is_interrupted`](Error::is_interrupted)
+    /// when the list changed each time while it was read.
+    pub fn destinations(&mut self, service: ServiceKey) -> Result<Vec<DestinationInfo>> {
+        let query = Query::Destinations(service);
+        let destinations = self.list(query, |answer| match answer {
+            Answer::Destination(info) => Some((info.address(), info)),
+            _ => None,
+        })?;
+        if destinations.is_empty() {
+            // The kernel lists nothing for a service that is not there, too.
+            self.service(service).map_err(|error| error.during(query))?;
+        }
+        Ok(destinations)
+    }
+
+    /// All virtual services, each with its destinations. A service that is deleted meanwhile is left out.
+    ///
+    /// # Errors
+    /// As [`Ipvs::services`].
+    pub fn table(&mut self) -> Result<Vec<(ServiceInfo, Vec<DestinationInfo>)>> {
+        let services = self.services()?;
+        let mut table = Vec::with_capacity(services.len());
+        for info in services {
+            match self.destinations(info.key()) {
+                Ok(destinations) => table.push((info, destinations)),
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(table)
+    }
+
+    /// Adds a virtual service (`IPVS_CMD_NEW_SERVICE`).
+    ///
+    /// # Errors
+    /// [`is_already_exists`](Error::is_already_exists) when a service with this key is there;
+    /// [`is_unavailable`](Error::is_unavailable) when the scheduler's or the persistence engine's module cannot be
+    /// loaded; [`is_invalid_input`](Error::is_invalid_input) before anything is sent, for what the kernel would refuse
+    /// or misunderstand.
+    pub fn add_service(&mut self, service: &Service) -> Result<()> {
+        self.change(Change::AddService(*service))
+    }
+
+    /// Replaces everything that is set of a virtual service but its key (`IPVS_CMD_SET_SERVICE`). Connections and
+    /// destinations stay. To change one thing and keep the others, use [`Ipvs::update_service`].
+    ///
+    /// # Errors
+    /// [`is_not_found`](Error::is_not_found) when there is no such service; otherwise as [`Ipvs::add_service`]. After
+    /// an error the service is as it was.
+    pub fn replace_service(&mut self, service: &Service) -> Result<()> {
+        self.change(Change::ReplaceService(*service))
+    }
+
+    /// Changes a virtual service: reads it, lets `edit` change it, and replaces it. What `edit` leaves alone stays as
+    /// it was, unless another process changes the service between the reading and the replacing.
+    ///
+    /// # Errors
+    /// As [`Ipvs::replace_service`]; [`is_invalid_input`](Error::is_invalid_input) when `edit` changes the key.
+    pub fn update_service(&mut self, key: ServiceKey, edit: impl FnOnce(&mut Service)) -> Result<()> {
+        let mut service = self.service(key)?.service;
+        edit(&mut service);
+        if service.key != key {
+            let cause = Cause::InvalidInput("an update cannot change what identifies the service".into());
+            return Err(Error::new(format_args!("update service {key}"), cause));
+        }
+        self.replace_service(&service)
+    }
+
+    /// Deletes a virtual service and its destinations (`IPVS_CMD_DEL_SERVICE`).
+    ///
+    /// # Errors
+    /// [`is_not_found`](Error::is_not_found) when there is no such service.
+    pub fn delete_service(&mut self, key: ServiceKey) -> Result<()> {
+        self.change(Change::DeleteService(key))
+    }
+
+    /// Adds a destination to a service (`IPVS_CMD_NEW_DEST`).
+    ///
+    /// # Errors
+    /// [`is_not_found`](Error::is_not_found) when there is no such service;
+    /// [`is_already_exists`](Error::is_already_exists) when it has this destination;
+    /// [`is_invalid_input`](Error::is_invalid_input) before anything is sent, for what the kernel would refuse or
+    /// misunderstand.
+    pub fn add_destination(&mut self, service: ServiceKey, destination: &Destination) -> Result<()> {
+        self.change(Change::AddDestination(service, *destination))
+    }
+
+    /// Replaces everything that is set of a destination but its address (`IPVS_CMD_SET_DEST`). Its connections stay.
+    /// To change one thing and keep the others, use [`Ipvs::update_destination`].
+    ///
+    /// # Errors
+    /// [`is_not_found`](Error::is_not_found) when there is no such service or destination; otherwise as
+    /// [`Ipvs::add_destination`].
+    pub fn replace_destination(&mut self, service: ServiceKey, destination: &Destination) -> Result<()> {
+        self.change(Change::ReplaceDestination(service, *destination))
+    }
+
+    /// Changes a destination: reads it, lets `edit` change it, and replaces it. What `edit` leaves alone stays as it
+    /// was, unless another process changes the destination between the reading and the replacing.
+    ///
+    /// Draining a server, for example, keeps its forwarding method and its thresholds:
+    /// `ipvs.update_destination(key, address, |server| server.weight = 0)`.
+    ///
+    /// # Errors
+    /// As [`Ipvs::replace_destination`]; [`is_invalid_input`](Error::is_invalid_input) when `edit` changes the address.
+    pub fn update_destination(
+        &mut self,
+        service: ServiceKey,
+        address: SocketAddr,
+        edit: impl FnOnce(&mut Destination),
+    ) -> Result<()> {
+        let operation = || format!("update destination {address} of service {service}");
+        let found = self.destinations(service)?.into_iter().find(|info| info.address() == address);
+        let Some(DestinationInfo { mut destination, .. }) = found else {
+            let refusal = Refusal { errno: ENOENT, message: None, offset: None };
+            let refused = Refused::new(Reason::DestinationNotFound, "no such destination", refusal);
+            return Err(Error::new(operation(), refused));
+        };
+        edit(&mut destination);
+        if destination.address != address {
+            let cause = Cause::InvalidInput("an update cannot change what identifies the destination".into());
+            return Err(Error::new(operation(), cause));
+        }
+        self.replace_destination(service, &destination)
+    }
+
+    /// Deletes a destination of a service (`IPVS_CMD_DEL_DEST`). Its connections are cut off: to let them end, set
+    /// its weight to 0 first and delete it when it has none.
+    ///
+    /// # Errors
+    /// [`is_not_found`](Error::is_not_found) when there is no such service or destination.
+    pub fn delete_destination(&mut self, service: ServiceKey, address: SocketAddr) -> Result<()> {
+        self.change(Change::DeleteDestination(service, address))
+    }
+
+    /// Sets the counters of a service and its destinations to zero (`IPVS_CMD_ZERO`).
+    ///
+    /// # Errors
+    /// [`is_not_found`](Error::is_not_found) when there is no such service.
+    pub fn zero(&mut self, service: ServiceKey) -> Result<()> {
+        self.change(Change::Zero(service))
+    }
+
+    /// Sets all counters to zero (`IPVS_CMD_ZERO`).
+    ///
+    /// # Errors
+    /// See [`Ipvs`].
+    pub fn zero_all(&mut self) -> Result<()> {
+        self.change(Change::ZeroAll)
+    }
+
+    /// Deletes all services and destinations (`IPVS_CMD_FLUSH`), also those that others made.
+    ///
+    /// # Errors
+    /// See [`Ipvs`].
+    pub fn flush(&mut self) -> Result<()> {
+        self.change(Change::Flush)
+    }
+
+    /// Makes one change.
+    ///
+    /// # Errors
+    /// As the method named like the change.
+    pub fn change(&mut self, change: Change) -> Result<()> {
+        self.batch([change]).map_err(|mut error| match error.failures.pop() {
+            Some(failure) => failure.error,
+            None => error.interruption.unwrap_or_else(|| Error::new(change, Cause::NoAnswer)),
+        })
+    }
+
+    /// Makes many changes, in their order, many with each system call. One that is refused does not stop the others.
+    ///
+    /// The changes are taken one by one and sent as they come, so an iterator of any length runs in constant memory.
+    ///
+    /// ```no_run
+    /// use lvs::ipvs::{Change, Ipvs, Scheduler, Service};
+    ///
+    /// let mut ipvs = Ipvs::connect()?;
+    /// let services = (1..=20_000u16).map(|port| Service::tcp(([10, 0, 0, 1], port).into(), Scheduler::RR));
+    /// if let Err(error) = ipvs.batch(services.map(Change::AddService)) {
+    ///     for failure in error.failures.iter().filter(|failure| !failure.error.is_already_exists()) {
+    ///         eprintln!("{}: {}", failure.index, failure.error);
+    ///     }
+    /// }
+    /// # Ok::<(), lvs::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`BatchError`] has every change that was not made, with its position and its error; each is the one of the
+    /// method named like the change.
+    pub fn batch(&mut self, changes: impl IntoIterator<Item = Change>) -> Result<(), BatchError> {
+        batch::run(self, changes.into_iter())
+    }
+
+    pub(super) fn queue(&mut self, message: Message) -> Result<(), Cause> {
+        match message {
+            Message::Query(query) if query.is_dump() => {
+                self.connection.queue_dump(self.family, |out| message.write(out))
+            }
+            _ => self.connection.queue(self.family, 0, |out| message.write(out)),
+        }
+    }
+
+    /// Asks for one object.
+    fn ask(&mut self, query: Query) -> Result<Answer> {
+        let mut found = None;
+        self.exchange(query, |answer| found = Some(answer))?;
+        found.ok_or_else(|| Error::new(query, Cause::NoAnswer))
+    }
+
+    /// Lists what `pick` takes out of the answers, with what identifies it.
+    ///
+    /// The kernel goes on by position after each datagram. If the order changed meanwhile, what moved back comes
+    /// again, and as much that moved forward is missing.
+    fn list<K: Eq + Hash, T>(&mut self, query: Query, pick: impl Fn(Answer) -> Option<(K, T)>) -> Result<Vec<T>> {
+        for _ in 0..LISTINGS {
+            let (mut seen, mut all) = (HashSet::new(), Vec::new());
+            self.exchange(query, |answer| {
+                if let Some((key, item)) = pick(answer) {
+                    seen.insert(key);
+                    all.push(item);
+                }
+            })?;
+            if seen.len() == all.len() {
+                return Ok(all);
+            }
+        }
+        Err(Error::new(query, Cause::Interrupted))
+    }
+
+    /// Asks, and gives every answer to `each`.
+    fn exchange(&mut self, query: Query, mut each: impl FnMut(Answer)) -> Result<()> {
+        self.queue(query.into()).map_err(|cause| Error::new(query, cause))?;
+        while let Some(answer) = self.answer(query)? {
+            each(answer);
+        }
+        Ok(())
+    }
+
+    /// The next answer to a query that is on its way; `None` when there are no more.
+    fn answer(&mut self, query: Query) -> Result<Option<Answer>> {
+        let mut retried = false;
+        loop {
+            let failed = |cause| Error::new(query, cause);
+            match self.connection.reply().map_err(failed)? {
+                Reply::Finished => return Ok(None),
+                Reply::Message(_) => match Message::read(self.connection.message()) {
+                    Ok(Message::Answer(answer)) => return Ok(Some(answer)),
+                    // A command that is no answer to anything.
+                    Ok(_) => {}
+                    Err(error) => {
+                        self.connection.abandon();
+                        return Err(failed(error.into()));
+                    }
+                },
+                Reply::Refused(_, refusal) => {
+                    if retried || !self.module_was_reloaded(&refusal).map_err(failed)? {
+                        return Err(failed(query.refused(refusal).into()));
+                    }
+                    retried = true;
+                    self.queue(query.into()).map_err(failed)?;
+                }
+            }
+        }
+    }
+
+    /// Whether the kernel refused a request because IPVS was unloaded and loaded again since the last one: then the
+    /// family has a new number, which is taken over.
+    pub(super) fn module_was_reloaded(&mut self, refusal: &Refusal) -> Result<bool, Cause> {
+        if refusal.errno != ENOENT {
+            return Ok(false);
+        }
+        let before = self.family;
+        self.family = find_family(&mut self.connection)?;
+        Ok(self.family != before)
+    }
+}
+
+/// The virtual services of a table, one after the other: [`Ipvs::stream_services`].
+#[derive(Debug)]
+pub struct Services<'a> {
+    ipvs: &'a mut Ipvs,
+    ended: bool,
+}
+
+impl Iterator for Services<'_> {
+    type Item = Result<ServiceInfo>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.ended {
+            match self.ipvs.answer(Query::Services).transpose() {
+                Some(Ok(Answer::Service(info))) => return Some(Ok(info)),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => {
+                    self.ended = true;
+                    return Some(Err(error));
+                }
+                None => self.ended = true,
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Services<'_> {
+    fn drop(&mut self) {
+        self.ipvs.connection.abandon();
+    }
+}
+
+fn find_family(connection: &mut Connection) -> Result<u16, Cause> {
+    connection.queue(genl::CONTROLLER, 0, |out| out.raw(&genl::family_request(FAMILY)))?;
+    let mut family = None;
+    loop {
+        match connection.reply()? {
+            Reply::Finished => return family.ok_or(Cause::NoAnswer),
+            Reply::Message(_) => match genl::family_reply(connection.message()) {
+                Ok(number) => family = Some(number),
+                Err(error) => {
+                    connection.abandon();
+                    return Err(error.into());
+                }
+            },
+            Reply::Refused(_, refusal) if refusal.errno == ENOENT => {
+                return Err(Cause::FamilyNotFound { family: FAMILY, module: MODULE });
+            }
+            Reply::Refused(_, refusal) => return Err(Refused::unexplained(refusal).into()),
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! Destinations (real servers): where a service's connections go.
+
+use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
+use std::num::{NonZeroU16, NonZeroU32};
+
+use super::address::{self, Family};
+use super::numbers::{DestinationAttr, INT_MAX, forwarding, tunnel};
+use super::{ServiceKey, Stats};
+use crate::error::DecodeError;
+use crate::wire::reader::required;
+use crate::wire::{Attr, Attrs, Writer};
+
+/// A destination (real server) of a virtual service.
+///
+/// Within its service it is identified by its address and port.
+///
+/// ```
+/// use lvs::ipvs::{Destination, Forwarding};
+///
+/// let pod = Destination::new("10.244.1.7:6443".parse().unwrap()).weight(2);
+/// assert_eq!(pod.forwarding, Forwarding::Masquerade);
+/// ```
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+#[doc(alias = "IPVS_CMD_ATTR_DEST")]
+pub struct Destination {
+    /// Its address and port. Port 0 keeps the port that the client asked for.
+    #[doc(alias("IPVS_DEST_ATTR_ADDR", "IPVS_DEST_ATTR_PORT", "IPVS_DEST_ATTR_ADDR_FAMILY"))]
+    pub address: SocketAddr,
+    /// How packets get there (`IPVS_DEST_ATTR_FWD_METHOD`).
+    #[doc(alias = "IPVS_DEST_ATTR_FWD_METHOD")]
+    pub forwarding: Forwarding,
+    /// Its share of the connections, for schedulers that weigh (`IPVS_DEST_ATTR_WEIGHT`): 0 to 2,147,483,647. With 0
+    /// it gets no new connections and keeps those it has.
+    #[doc(alias = "IPVS_DEST_ATTR_WEIGHT")]
+    pub weight: u32,
+    /// When it has enough connections; `None`: never.
+    pub thresholds: Option<Thresholds>,
+}
+
+impl Destination {
+    /// A destination of weight 1 without thresholds, reached by masquerading.
+    pub fn new(address: SocketAddr) -> Self {
+        Self { address, forwarding: Forwarding::Masquerade, weight: 1, thresholds: None }
+    }
+
+    /// The same with another weight.
+    #[must_use]
+    pub fn weight(self, weight: u32) -> Self {
+        Self { weight, ..self }
+    }
+
+    /// The same, reached in another way.
+    #[must_use]
+    pub fn forwarding(self, forwarding: Forwarding) -> Self {
+        Self { forwarding, ..self }
+    }
+
+    /// What the kernel would refuse, or take for something else than was meant.
+    pub(super) fn check(&self, service: &ServiceKey) -> Result<(), Cow<'static, str>> {
+        if let Some(part) = address::extra_parts(self.address) {
+            return Err(format!("a destination's address cannot have a {part}").into());
+        }
+        if self.weight > INT_MAX {
+            return Err(format!("weight {} is above {INT_MAX}", self.weight).into());
+        }
+        if let Some(Thresholds { upper, lower }) = self.thresholds {
+            if upper.get() > INT_MAX {
+                return Err(format!("upper threshold {upper} is above {INT_MAX}").into());
+            }
+            if let Some(lower) = lower.filter(|lower| *lower > upper) {
+                return Err(format!("lower threshold {lower} is above the upper one, {upper}").into());
+            }
+        }
+        if let Forwarding::Other(method) = self.forwarding {
+            return Err(format!("forwarding method {method} has no meaning").into());
+        }
+        let ip = self.address.ip();
+        let broadcast = IpAddr::from(std::net::Ipv4Addr::BROADCAST);
+        if ip.is_unspecified() || ip.is_multicast() || ip == broadcast {
+            return Err(format!("{ip} is not the address of one host").into());
+        }
+        let tunnelled = matches!(self.forwarding, Forwarding::Tunnel(_));
+        if !tunnelled && Family::of(self.address) != service.family() {
+            return Err(format!(
+                "a destination of another family than its {} service needs a tunnel",
+                service.family()
+            )
+            .into());
+        }
+        if let ServiceKey::Address { address, .. } = service {
+            let keeps_port = tunnelled || self.forwarding == Forwarding::DirectRoute;
+            if keeps_port && self.address.port() != address.port() {
+                return Err(format!(
+                    "direct routing and tunnels leave the port as it is: it must be the service's, {}",
+                    address.port()
+                )
+                .into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How packets get to a destination (`IP_VS_CONN_F_FWD_MASK`).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Forwarding {
+    /// Network address translation (`IP_VS_CONN_F_MASQ`): answers must come back through this machine.
+    #[doc(alias = "IP_VS_CONN_F_MASQ")]
+    Masquerade,
+    /// To this machine itself (`IP_VS_CONN_F_LOCALNODE`). Needless: the other methods see that an address is local.
+    #[doc(alias = "IP_VS_CONN_F_LOCALNODE")]
+    Local,
+    /// Encapsulated (`IP_VS_CONN_F_TUNNEL`): the destination holds the virtual address and answers clients itself.
+    #[doc(alias = "IP_VS_CONN_F_TUNNEL")]
+    Tunnel(Tunnel),
+    /// Direct routing, also called gatewaying (`IP_VS_CONN_F_DROUTE`): sent on unchanged to the destination, which is
+    /// on the same link, holds the virtual address and answers clients itself.
+    #[doc(alias = "IP_VS_CONN_F_DROUTE")]
+    DirectRoute,
+    /// To where the client wanted (`IP_VS_CONN_F_BYPASS`). The kernel uses it by itself for a bypassed cache.
+    #[doc(alias = "IP_VS_CONN_F_BYPASS")]
+    Bypass,
+    /// A number that has no meaning up to Linux 7.3. It can be read; setting it is refused.
+    Other(u32),
+}
+
+/// How packets are encapsulated.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+#[doc(alias = "IPVS_DEST_ATTR_TUN_TYPE")]
+pub enum Tunnel {
+    /// IP in IP.
+    Ipip,
+    /// Generic UDP Encapsulation (Linux 5.2).
+    Gue {
+        /// The UDP port (`IPVS_DEST_ATTR_TUN_PORT`).
+        #[doc(alias = "IPVS_DEST_ATTR_TUN_PORT")]
+        port: NonZeroU16,
+        /// Checksums (`IPVS_DEST_ATTR_TUN_FLAGS`).
+        #[doc(alias = "IPVS_DEST_ATTR_TUN_FLAGS")]
+        flags: TunnelFlags,
+    },
+    /// Generic Routing Encapsulation (Linux 5.3).
+    Gre {
+        /// Checksums (`IPVS_DEST_ATTR_TUN_FLAGS`); remote checksum offload has no effect here.
+        flags: TunnelFlags,
+    },
+    /// A kind that Linux 7.3 does not know and treats as [`Tunnel::Ipip`].
+    Other {
+        /// Its number (`IPVS_DEST_ATTR_TUN_TYPE`).
+        kind: u8,
+        /// Its port, 0 if it has none.
+        port: u16,
+        /// Its flags.
+        flags: TunnelFlags,
+    },
+}
+
+bitflags::bitflags! {
+    /// Checksums of encapsulated packets (`IP_VS_TUNNEL_ENCAP_FLAG_*`). None of them: no checksum.
+    #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+    pub struct TunnelFlags: u16 {
+        /// With a checksum (`IP_VS_TUNNEL_ENCAP_FLAG_CSUM`).
+        const CHECKSUM = 1;
+        /// Remote checksum offload (`IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM`), for [`Tunnel::Gue`].
+        const REMOTE_CHECKSUM = 2;
+
+        /// Flags without a name here are kept.
+        const _ = !0;
+    }
+}
+
+/// When a destination has enough connections, counting the active, the inactive and the remembered ones.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Thresholds {
+    /// With this many it gets no new ones (`IPVS_DEST_ATTR_U_THRESH`); at most 2,147,483,647.
+    #[doc(alias = "IPVS_DEST_ATTR_U_THRESH")]
+    pub upper: NonZeroU32,
+    /// Below this many it gets new ones again (`IPVS_DEST_ATTR_L_THRESH`); `None`: below three quarters of `upper`.
+    #[doc(alias = "IPVS_DEST_ATTR_L_THRESH")]
+    pub lower: Option<NonZeroU32>,
+}
+
+/// A destination as the kernel has it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct DestinationInfo {
+    /// The destination as it was set.
+    pub destination: Destination,
+    /// Established connections at this moment (`IPVS_DEST_ATTR_ACTIVE_CONNS`).
+    #[doc(alias = "IPVS_DEST_ATTR_ACTIVE_CONNS")]
+    pub active_connections: u32,
+    /// Other connections that are remembered, such as closing ones (`IPVS_DEST_ATTR_INACT_CONNS`).
+    #[doc(alias = "IPVS_DEST_ATTR_INACT_CONNS")]
+    pub inactive_connections: u32,
+    /// Clients that are kept here by persistence (`IPVS_DEST_ATTR_PERSIST_CONNS`).
+    #[doc(alias = "IPVS_DEST_ATTR_PERSIST_CONNS")]
+    pub persistent_connections: u32,
+    /// What went through it.
+    pub stats: Stats,
+}
+
+impl DestinationInfo {
+    /// What identifies the destination within its service.
+    pub fn address(&self) -> SocketAddr {
+        self.destination.address
+    }
+}
+
+// The bytes.
+
+/// Writes what identifies a destination.
+pub(super) fn write_key(out: &mut Writer<'_>, address: SocketAddr) {
+    Family::of(address).write(out, DestinationAttr::Family);
+    address::write(out, DestinationAttr::Address, address.ip());
+    out.u16_be(DestinationAttr::Port, address.port());
+}
+
+impl Forwarding {
+    fn number(self) -> u32 {
+        match self {
+            Self::Masquerade => forwarding::MASQUERADE,
+            Self::Local => forwarding::LOCAL,
+            Self::Tunnel(_) => forwarding::TUNNEL,
+            Self::DirectRoute => forwarding::DIRECT_ROUTE,
+            Self::Bypass => forwarding::BYPASS,
+            Self::Other(number) => number & forwarding::MASK,
+        }
+    }
+}
+
+impl Tunnel {
+    fn parts(self) -> (u8, u16, TunnelFlags) {
+        match self {
+            Self::Ipip => (tunnel::IPIP, 0, TunnelFlags::empty()),
+            Self::Gue { port, flags } => (tunnel::GUE, port.get(), flags),
+            Self::Gre { flags } => (tunnel::GRE, 0, flags),
+            Self::Other { kind, port, flags } => (kind, port, flags),
+        }
+    }
+
+    fn from_parts(kind: u8, port: u16, flags: TunnelFlags) -> Self {
+        match (kind, NonZeroU16::new(port)) {
+            (tunnel::IPIP, _) => Self::Ipip,
+            (tunnel::GUE, Some(port)) => Self::Gue { port, flags },
+            (tunnel::GRE, _) => Self::Gre { flags },
+            _ => Self::Other { kind, port, flags },
+        }
+    }
+}
+
+impl Destination {
+    pub(super) fn write(&self, out: &mut Writer<'_>) {
+        write_key(out, self.address);
+        out.u32_ne(DestinationAttr::Forwarding, self.forwarding.number());
+        out.u32_ne(DestinationAttr::Weight, self.weight);
+        if let Forwarding::Tunnel(tunnel) = self.forwarding {
+            let (kind, port, flags) = tunnel.parts();
+            out.u8(DestinationAttr::TunnelKind, kind);
+            out.u16_be(DestinationAttr::TunnelPort, port);
+            out.u16_ne(DestinationAttr::TunnelFlags, flags.bits());
+        }
+        let thresholds = self
+            .thresholds
+            .map_or((0, 0), |Thresholds { upper, lower }| (upper.get(), lower.map_or(0, NonZeroU32::get)));
+        out.u32_ne(DestinationAttr::UpperThreshold, thresholds.0);
+        out.u32_ne(DestinationAttr::LowerThreshold, thresholds.1);
+    }
+}
+
+impl DestinationInfo {
+    pub(super) fn write(&self, out: &mut Writer<'_>) {
+        self.destination.write(out);
+        out.u32_ne(DestinationAttr::ActiveConnections, self.active_connections);
+        out.u32_ne(DestinationAttr::InactiveConnections, self.inactive_connections);
+        out.u32_ne(DestinationAttr::PersistentConnections, self.persistent_connections);
+        self.stats.write(out, DestinationAttr::Stats64);
+    }
+}
+
+/// What stands in a destination's attributes, as far as it does.
+#[derive(Default)]
+pub(super) struct Parts<'a> {
+    family: Option<Family>,
+    address: Option<Attr<'a, DestinationAttr>>,
+    port: Option<u16>,
+    forwarding: Option<u32>,
+    weight: Option<u32>,
+    upper: u32,
+    lower: u32,
+    active: u32,
+    inactive: u32,
+    persistent: u32,
+    tunnel: (u8, u16, u16),
+    stats: Option<Stats>,
+}
+
+impl<'a> Parts<'a> {
+    pub(super) fn read(attrs: Attrs<'a, DestinationAttr>) -> Result<Self, DecodeError> {
+        let mut parts = Self::default();
+        let mut old_stats = None;
+        for attr in attrs {
+            let attr = attr?;
+            match attr.kind {
+                DestinationAttr::Address => parts.address = Some(attr),
+                DestinationAttr::Port => parts.port = Some(attr.u16_be()?),
+                DestinationAttr::Forwarding => parts.forwarding = Some(attr.u32_ne()? & forwarding::MASK),
+                DestinationAttr::Weight => parts.weight = Some(attr.u32_ne()?),
+                DestinationAttr::UpperThreshold => parts.upper = attr.u32_ne()?,
+                DestinationAttr::LowerThreshold => parts.lower = attr.u32_ne()?,
+                DestinationAttr::ActiveConnections => parts.active = attr.u32_ne()?,
+                DestinationAttr::InactiveConnections => parts.inactive = attr.u32_ne()?,
+                DestinationAttr::PersistentConnections => parts.persistent = attr.u32_ne()?,
+                DestinationAttr::Stats => old_stats = Some(Stats::read(attr.nested())?),
+                DestinationAttr::Family => parts.family = Some(Family::read(&attr)?),
+                DestinationAttr::Stats64 => parts.stats = Some(Stats::read(attr.nested())?),
+                DestinationAttr::TunnelKind => parts.tunnel.0 = attr.u8()?,
+                DestinationAttr::TunnelPort => parts.tunnel.1 = attr.u16_be()?,
+                DestinationAttr::TunnelFlags => parts.tunnel.2 = attr.u16_ne()?,
+            }
+        }
+        parts.stats = parts.stats.or(old_stats);
+        Ok(parts)
+    }
+
+    /// The address and port. Without a family of its own, the destination has `service`'s.
+    pub(super) fn address(&self, service: Option<Family>) -> Result<SocketAddr, DecodeError> {
+        let family = required(self.family.or(service), DestinationAttr::Family)?;
+        let address = required(self.address, DestinationAttr::Address)?;
+        Ok(SocketAddr::new(address::read(&address, family)?, required(self.port, DestinationAttr::Port)?))
+    }
+
+    pub(super) fn destination(&self, service: Option<Family>) -> Result<Destination, DecodeError> {
+        let forwarding = match required(self.forwarding, DestinationAttr::Forwarding)? {
+            forwarding::MASQUERADE => Forwarding::Masquerade,
+            forwarding::LOCAL => Forwarding::Local,
+            forwarding::TUNNEL => {
+                let (kind, port, flags) = self.tunnel;
+                Forwarding::Tunnel(Tunnel::from_parts(kind, port, TunnelFlags::from_bits_retain(flags)))
+            }
+            forwarding::DIRECT_ROUTE => Forwarding::DirectRoute,
+            forwarding::BYPASS => Forwarding::Bypass,
+            other => Forwarding::Other(other),
+        };
+        let lower = NonZeroU32::new(self.lower);
+        Ok(Destination {
+            address: self.address(service)?,
+            forwarding,
+            weight: required(self.weight, DestinationAttr::Weight)?,
+            thresholds: NonZeroU32::new(self.upper).map(|upper| Thresholds { upper, lower }),
+        })
+    }
+
+    pub(super) fn info(&self) -> Result<DestinationInfo, DecodeError> {
+        Ok(DestinationInfo {
+            destination: self.destination(None)?,
+            active_connections: self.active,
+            inactive_connections: self.inactive,
+            persistent_connections: self.persistent,
+            stats: self.stats.unwrap_or_default(),
+        })
+    }
+}

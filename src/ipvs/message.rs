@@ -1,0 +1,300 @@
+//! What travels: changes and questions to the kernel, and its answers.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::SocketAddr;
+
+use super::destination::{self, Destination, DestinationInfo};
+use super::numbers::{Command, InfoAttr, VERSION, command};
+use super::service::{self, Service, ServiceInfo, ServiceKey};
+use crate::error::DecodeError;
+use crate::wire::reader::required;
+use crate::wire::{Attrs, Writer, genl};
+
+/// One change of the kernel's table, as a value: carried out by [`Ipvs::change`](super::Ipvs::change) or, with others,
+/// by [`Ipvs::batch`](super::Ipvs::batch).
+///
+/// Its text says what it does: `add service 10.0.0.1:80/tcp`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Change {
+    /// Adds a virtual service (`IPVS_CMD_NEW_SERVICE`).
+    #[doc(alias = "IPVS_CMD_NEW_SERVICE")]
+    AddService(Service),
+    /// Replaces everything that is set of a virtual service but its key (`IPVS_CMD_SET_SERVICE`).
+    #[doc(alias = "IPVS_CMD_SET_SERVICE")]
+    ReplaceService(Service),
+    /// Deletes a virtual service and its destinations (`IPVS_CMD_DEL_SERVICE`).
+    #[doc(alias = "IPVS_CMD_DEL_SERVICE")]
+    DeleteService(ServiceKey),
+    /// Adds a destination to a service (`IPVS_CMD_NEW_DEST`).
+    #[doc(alias = "IPVS_CMD_NEW_DEST")]
+    AddDestination(ServiceKey, Destination),
+    /// Replaces everything that is set of a destination but its address (`IPVS_CMD_SET_DEST`).
+    #[doc(alias = "IPVS_CMD_SET_DEST")]
+    ReplaceDestination(ServiceKey, Destination),
+    /// Deletes a destination of a service (`IPVS_CMD_DEL_DEST`).
+    #[doc(alias = "IPVS_CMD_DEL_DEST")]
+    DeleteDestination(ServiceKey, SocketAddr),
+    /// Sets the counters of a service and its destinations to zero (`IPVS_CMD_ZERO`).
+    #[doc(alias = "IPVS_CMD_ZERO")]
+    Zero(ServiceKey),
+    /// Sets all counters to zero (`IPVS_CMD_ZERO`).
+    ZeroAll,
+    /// Deletes all services of the network namespace (`IPVS_CMD_FLUSH`).
+    #[doc(alias = "IPVS_CMD_FLUSH")]
+    Flush,
+}
+
+impl Change {
+    /// What can be known to be wrong before asking the kernel.
+    pub(super) fn check(&self) -> Result<(), Cow<'static, str>> {
+        match self {
+            Self::AddService(service) | Self::ReplaceService(service) => service.check(),
+            Self::AddDestination(key, destination) | Self::ReplaceDestination(key, destination) => {
+                destination.check(key)
+            }
+            Self::DeleteService(_) | Self::DeleteDestination(..) | Self::Zero(_) | Self::ZeroAll | Self::Flush => {
+                Ok(())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AddService(service) => write!(f, "add service {}", service.key),
+            Self::ReplaceService(service) => write!(f, "replace service {}", service.key),
+            Self::DeleteService(key) => write!(f, "delete service {key}"),
+            Self::AddDestination(key, destination) => {
+                write!(f, "add destination {} to service {key}", destination.address)
+            }
+            Self::ReplaceDestination(key, destination) => {
+                write!(f, "replace destination {} of service {key}", destination.address)
+            }
+            Self::DeleteDestination(key, address) => write!(f, "delete destination {address} of service {key}"),
+            Self::Zero(key) => write!(f, "zero the counters of service {key}"),
+            Self::ZeroAll => f.write_str("zero all counters"),
+            Self::Flush => f.write_str("flush all services"),
+        }
+    }
+}
+
+/// A question to the kernel.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Query {
+    /// One virtual service (`IPVS_CMD_GET_SERVICE`).
+    #[doc(alias = "IPVS_CMD_GET_SERVICE")]
+    Service(ServiceKey),
+    /// All virtual services (`IPVS_CMD_GET_SERVICE` as a dump).
+    Services,
+    /// All destinations of a service (`IPVS_CMD_GET_DEST`, a dump).
+    #[doc(alias = "IPVS_CMD_GET_DEST")]
+    Destinations(ServiceKey),
+    /// The version and the size of the connection table (`IPVS_CMD_GET_INFO`).
+    #[doc(alias = "IPVS_CMD_GET_INFO")]
+    Info,
+}
+
+impl Query {
+    /// Whether it must be sent with `NLM_F_DUMP`.
+    pub fn is_dump(&self) -> bool {
+        matches!(self, Self::Services | Self::Destinations(_))
+    }
+}
+
+impl fmt::Display for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(key) => write!(f, "read service {key}"),
+            Self::Services => f.write_str("list services"),
+            Self::Destinations(key) => write!(f, "list destinations of service {key}"),
+            Self::Info => f.write_str("read the version of IPVS"),
+        }
+    }
+}
+
+/// What the kernel answers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Answer {
+    /// A virtual service.
+    Service(ServiceInfo),
+    /// A destination of the service that was asked about.
+    Destination(DestinationInfo),
+    /// The version and the size of the connection table.
+    Info(Info),
+}
+
+/// The kernel's IPVS.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Info {
+    /// Its version, such as 1.2.1: major, minor, patch (`IPVS_INFO_ATTR_VERSION`).
+    #[doc(alias = "IPVS_INFO_ATTR_VERSION")]
+    pub version: (u8, u8, u8),
+    /// How many buckets the connection table has (`IPVS_INFO_ATTR_CONN_TAB_SIZE`). Fixed up to Linux 6.12; on 7.x it
+    /// grows and is 0 before the first service.
+    #[doc(alias = "IPVS_INFO_ATTR_CONN_TAB_SIZE")]
+    pub connection_table_size: u32,
+}
+
+/// A message of the generic netlink family `IPVS`, to or from the kernel.
+///
+/// For those who bring their own transport: it has the traits of the rust-netlink crates (`GenlFamily`, `Emitable`,
+/// `ParseableParametrized`), so that it travels in a `GenlMessage` with `netlink-proto` and `genetlink`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Message {
+    /// To the kernel: change the table. Wants `NLM_F_ACK`.
+    Change(Change),
+    /// To the kernel: tell. Wants `NLM_F_DUMP` if [`Query::is_dump`].
+    Query(Query),
+    /// From the kernel.
+    Answer(Answer),
+}
+
+impl From<Change> for Message {
+    fn from(change: Change) -> Self {
+        Self::Change(change)
+    }
+}
+
+impl From<Query> for Message {
+    fn from(query: Query) -> Self {
+        Self::Query(query)
+    }
+}
+
+impl From<Answer> for Message {
+    fn from(answer: Answer) -> Self {
+        Self::Answer(answer)
+    }
+}
+
+// The bytes.
+
+impl Message {
+    /// The command (`IPVS_CMD_*`).
+    pub(crate) fn command(&self) -> u8 {
+        match self {
+            Self::Change(Change::AddService(_)) | Self::Answer(Answer::Service(_)) => command::NEW_SERVICE,
+            Self::Change(Change::ReplaceService(_)) => command::SET_SERVICE,
+            Self::Change(Change::DeleteService(_)) => command::DEL_SERVICE,
+            Self::Change(Change::AddDestination(..)) | Self::Answer(Answer::Destination(_)) => command::NEW_DEST,
+            Self::Change(Change::ReplaceDestination(..)) => command::SET_DEST,
+            Self::Change(Change::DeleteDestination(..)) => command::DEL_DEST,
+            Self::Change(Change::Zero(_) | Change::ZeroAll) => command::ZERO,
+            Self::Change(Change::Flush) => command::FLUSH,
+            Self::Query(Query::Service(_) | Query::Services) => command::GET_SERVICE,
+            Self::Query(Query::Destinations(_)) => command::GET_DEST,
+            Self::Query(Query::Info) => command::GET_INFO,
+            Self::Answer(Answer::Info(_)) => command::SET_INFO,
+        }
+    }
+
+    /// The generic netlink header and the attributes.
+    pub(super) fn write(&self, out: &mut Writer<'_>) {
+        genl::write_header(out, self.command(), VERSION);
+        self.write_attributes(out);
+    }
+
+    pub(crate) fn write_attributes(&self, out: &mut Writer<'_>) {
+        match self {
+            Self::Change(Change::AddService(service) | Change::ReplaceService(service)) => {
+                out.nest(Command::Service, |out| service.write(out));
+            }
+            Self::Change(Change::DeleteService(key) | Change::Zero(key))
+            | Self::Query(Query::Service(key) | Query::Destinations(key)) => {
+                out.nest(Command::Service, |out| key.write(out));
+            }
+            Self::Change(Change::AddDestination(key, destination) | Change::ReplaceDestination(key, destination)) => {
+                out.nest(Command::Service, |out| key.write(out));
+                out.nest(Command::Destination, |out| destination.write(out));
+            }
+            Self::Change(Change::DeleteDestination(key, address)) => {
+                out.nest(Command::Service, |out| key.write(out));
+                out.nest(Command::Destination, |out| destination::write_key(out, *address));
+            }
+            Self::Change(Change::ZeroAll | Change::Flush) | Self::Query(Query::Services | Query::Info) => {}
+            Self::Answer(Answer::Service(info)) => out.nest(Command::Service, |out| info.write(out)),
+            Self::Answer(Answer::Destination(info)) => out.nest(Command::Destination, |out| info.write(out)),
+            Self::Answer(Answer::Info(Info { version: (major, minor, patch), connection_table_size })) => {
+                out.u32_ne(InfoAttr::Version, u32::from_be_bytes([0, *major, *minor, *patch]));
+                out.u32_ne(InfoAttr::ConnectionTableSize, *connection_table_size);
+            }
+        }
+    }
+
+    /// Reads a message's body: the generic netlink header and the attributes.
+    pub(super) fn read(body: &[u8]) -> Result<Self, DecodeError> {
+        let (command, attributes) = genl::split(body)?;
+        Self::read_attributes(command, attributes)
+    }
+
+    /// Reads the attributes of a command. An answer is told from a change by what stands in it: the kernel sends
+    /// statistics with each service, and destinations without the service.
+    pub(crate) fn read_attributes(command: u8, attributes: &[u8]) -> Result<Self, DecodeError> {
+        if command == command::SET_INFO {
+            return read_info(Attrs::new(attributes)).map(|info| Answer::Info(info).into());
+        }
+        let (mut service, mut destination) = (None, None);
+        for attr in Attrs::<Command>::new(attributes) {
+            let attr = attr?;
+            match attr.kind {
+                Command::Service => service = Some(service::Parts::read(attr.nested())?),
+                Command::Destination => destination = Some(destination::Parts::read(attr.nested())?),
+            }
+        }
+        let with_service = || required(service.as_ref(), Command::Service);
+        let key = || with_service().and_then(service::Parts::key);
+        let with_destination = || required(destination.as_ref(), Command::Destination);
+        let destination = || Ok((key()?, with_destination()?.destination(Some(key()?.family()))?));
+        Ok(match command {
+            command::NEW_SERVICE => {
+                let parts = with_service()?;
+                let service = parts.service()?;
+                match parts.stats() {
+                    Some(stats) => Answer::Service(ServiceInfo { service, stats }).into(),
+                    None => Change::AddService(service).into(),
+                }
+            }
+            command::SET_SERVICE => Change::ReplaceService(with_service()?.service()?).into(),
+            command::DEL_SERVICE => Change::DeleteService(key()?).into(),
+            command::GET_SERVICE if service.is_none() => Query::Services.into(),
+            command::GET_SERVICE => Query::Service(key()?).into(),
+            command::NEW_DEST if service.is_none() => Answer::Destination(with_destination()?.info()?).into(),
+            command::NEW_DEST => {
+                destination().map(|(key, destination)| Change::AddDestination(key, destination))?.into()
+            }
+            command::SET_DEST => {
+                destination().map(|(key, destination)| Change::ReplaceDestination(key, destination))?.into()
+            }
+            command::DEL_DEST => {
+                let key = key()?;
+                Change::DeleteDestination(key, with_destination()?.address(Some(key.family()))?).into()
+            }
+            command::GET_DEST => Query::Destinations(key()?).into(),
+            command::GET_INFO => Query::Info.into(),
+            command::ZERO if service.is_none() => Change::ZeroAll.into(),
+            command::ZERO => Change::Zero(key()?).into(),
+            command::FLUSH => Change::Flush.into(),
+            other => return Err(DecodeError::Value { attribute: "IPVS_CMD", value: other.into() }),
+        })
+    }
+}
+
+fn read_info(attrs: Attrs<'_, InfoAttr>) -> Result<Info, DecodeError> {
+    let (mut version, mut size) = (None, None);
+    for attr in attrs {
+        let attr = attr?;
+        match attr.kind {
+            InfoAttr::Version => version = Some(attr.u32_ne()?),
+            InfoAttr::ConnectionTableSize => size = Some(attr.u32_ne()?),
+        }
+    }
+    let [_, major, minor, patch] = required(version, InfoAttr::Version)?.to_be_bytes();
+    Ok(Info { version: (major, minor, patch), connection_table_size: required(size, InfoAttr::ConnectionTableSize)? })
+}

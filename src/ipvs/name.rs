@@ -1,0 +1,126 @@
+//! Names of kernel modules' parts, held in place: a service is copied, never allocated.
+
+use std::fmt;
+
+/// A name of at most `N` bytes, `N` below 256.
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Name<const N: usize> {
+    bytes: [u8; N],
+    length: u8,
+}
+
+impl<const N: usize> Name<N> {
+    /// For names that are known when this crate is compiled; must not be longer than `N`.
+    pub(crate) const fn literal(text: &'static str) -> Self {
+        assert!(text.len() <= N && N < 256);
+        let mut bytes = [0; N];
+        let mut rest = text.as_bytes();
+        let mut i = 0;
+        while let [first, tail @ ..] = rest {
+            #[expect(clippy::indexing_slicing, reason = "i counts the bytes of text, at most N")]
+            {
+                bytes[i] = *first;
+            }
+            rest = tail;
+            i += 1;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "at most N, which is below 256")]
+        let length = text.len() as u8;
+        Self { bytes, length }
+    }
+
+    pub(crate) fn new(text: &str) -> Result<Self, InvalidName> {
+        let invalid = |problem| InvalidName { name: text.to_owned(), problem };
+        if text.is_empty() {
+            return Err(invalid("is empty"));
+        }
+        if text.contains('\0') {
+            return Err(invalid("has a zero byte"));
+        }
+        let mut bytes = [0; N];
+        match (bytes.get_mut(..text.len()), u8::try_from(text.len())) {
+            (Some(room), Ok(length)) => {
+                room.copy_from_slice(text.as_bytes());
+                Ok(Self { bytes, length })
+            }
+            _ => Err(invalid("is too long")),
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        let text = self.bytes.get(..usize::from(self.length)).unwrap_or_default();
+        std::str::from_utf8(text).unwrap_or_default()
+    }
+}
+
+impl<const N: usize> fmt::Debug for Name<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+/// A name that the kernel cannot hold.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the name {name:?} {problem}")]
+pub struct InvalidName {
+    name: String,
+    problem: &'static str,
+}
+
+/// Makes a public type of a [`Name`].
+macro_rules! named {
+    ($(#[$doc:meta])* $type:ident $length:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+        pub struct $type($crate::ipvs::name::Name<{ $length }>);
+
+        impl $type {
+            /// The one with this name.
+            ///
+            /// # Errors
+            /// When the name is empty, longer than the kernel takes, or has a zero byte.
+            pub fn new(name: &str) -> Result<Self, $crate::ipvs::InvalidName> {
+                $crate::ipvs::name::Name::new(name).map(Self)
+            }
+
+            /// Its name.
+            pub fn as_str(&self) -> &str {
+                self.0.as_str()
+            }
+        }
+
+        impl std::str::FromStr for $type {
+            type Err = $crate::ipvs::InvalidName;
+            fn from_str(name: &str) -> Result<Self, Self::Err> {
+                Self::new(name)
+            }
+        }
+
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl std::fmt::Debug for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{}({:?})", stringify!($type), self.as_str())
+            }
+        }
+    };
+}
+pub(super) use named;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_up_to_the_length_are_held_and_others_refused() {
+        assert_eq!(Name::<3>::new("wrr").unwrap().as_str(), "wrr");
+        assert_eq!(Name::<3>::literal("rr"), Name::new("rr").unwrap());
+        for (name, problem) in [("wlcx", "is too long"), ("", "is empty"), ("r\0", "has a zero byte")] {
+            assert_eq!(Name::<3>::new(name).unwrap_err().problem, problem);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! How a destination is chosen, and how clients are recognised: the parts of IPVS that are modules of their own.
+
+use super::name::{Name, named};
+use super::numbers::{ENGINE_LENGTH, SCHEDULER_LENGTH};
+
+named! {
+    /// A scheduler: how the destination of a new connection is chosen.
+    ///
+    /// The kernel loads the module `ip_vs_NAME` when a service first asks for it. The constants are all that Linux 6.1
+    /// to 7.3 have ([`ip_vs` schedulers](https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/Kconfig));
+    /// any other name can be made with [`Scheduler::new`].
+    #[doc(alias = "IPVS_SVC_ATTR_SCHED_NAME")]
+    Scheduler SCHEDULER_LENGTH
+}
+
+impl Scheduler {
+    /// Round robin: each in turn.
+    pub const RR: Self = Self(Name::literal("rr"));
+    /// Weighted round robin: each in turn, by weight.
+    pub const WRR: Self = Self(Name::literal("wrr"));
+    /// Least connections.
+    pub const LC: Self = Self(Name::literal("lc"));
+    /// Weighted least connections; what `ipvsadm` takes when none is named.
+    pub const WLC: Self = Self(Name::literal("wlc"));
+    /// Locality-based least connections: by destination address, for caches.
+    pub const LBLC: Self = Self(Name::literal("lblc"));
+    /// Locality-based least connections with replication.
+    pub const LBLCR: Self = Self(Name::literal("lblcr"));
+    /// Destination hashing.
+    pub const DH: Self = Self(Name::literal("dh"));
+    /// Source hashing. Its flags: [`ServiceFlags::FALLBACK`](super::ServiceFlags::FALLBACK) and
+    /// [`PORT`](super::ServiceFlags::PORT).
+    pub const SH: Self = Self(Name::literal("sh"));
+    /// Shortest expected delay.
+    pub const SED: Self = Self(Name::literal("sed"));
+    /// Never queue.
+    pub const NQ: Self = Self(Name::literal("nq"));
+    /// Weighted failover: all to the available one of the highest weight (Linux 3.18).
+    pub const FO: Self = Self(Name::literal("fo"));
+    /// Weighted overflow: fill the one of the highest weight up to its weight, then the next (Linux 4.3).
+    pub const OVF: Self = Self(Name::literal("ovf"));
+    /// Maglev hashing (Linux 4.18). Its flags are those of [`Scheduler::SH`].
+    pub const MH: Self = Self(Name::literal("mh"));
+    /// Weighted random choice of two, the less loaded wins (Linux 5.12; not in Debian's kernel 6.1).
+    pub const TWOS: Self = Self(Name::literal("twos"));
+    /// No scheduler: the service takes no new connections.
+    pub const NONE: Self = Self(Name::literal("none"));
+}
+
+named! {
+    /// A persistence engine: how a persistent service recognises a client by more than its address.
+    ///
+    /// The kernel loads the module `ip_vs_pe_NAME` when a service first asks for it.
+    #[doc(alias = "IPVS_SVC_ATTR_PE_NAME")]
+    PersistenceEngine ENGINE_LENGTH
+}
+
+impl PersistenceEngine {
+    /// By the Call-ID of the Session Initiation Protocol, over UDP.
+    pub const SIP: Self = Self(Name::literal("sip"));
+}

@@ -1,0 +1,88 @@
+//! Counters and rates.
+
+use super::numbers::StatsAttr;
+use crate::error::DecodeError;
+use crate::wire::{Attr, Attrs, Kind, Writer};
+
+/// What went through a service or a destination since it was made, or since [`Ipvs::zero`](super::Ipvs::zero).
+///
+/// The kernel renews these copies every 2 seconds, so they lag behind by as much; they stand still while the sysctl
+/// `net.ipv4.vs.run_estimation` is 0.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+#[doc(alias("IPVS_SVC_ATTR_STATS64", "IPVS_DEST_ATTR_STATS64", "IPVS_SVC_ATTR_STATS", "IPVS_DEST_ATTR_STATS"))]
+pub struct Stats {
+    /// Connections scheduled (`IPVS_STATS_ATTR_CONNS`).
+    pub connections: u64,
+    /// Packets from clients (`IPVS_STATS_ATTR_INPKTS`).
+    pub packets_in: u64,
+    /// Packets to clients, as far as they pass this machine (`IPVS_STATS_ATTR_OUTPKTS`).
+    pub packets_out: u64,
+    /// Bytes from clients (`IPVS_STATS_ATTR_INBYTES`).
+    pub bytes_in: u64,
+    /// Bytes to clients, as far as they pass this machine (`IPVS_STATS_ATTR_OUTBYTES`).
+    pub bytes_out: u64,
+    /// The same per second.
+    pub rates: Rates,
+}
+
+/// Moving averages per second; each renewal weighs a quarter.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Rates {
+    /// Connections per second (`IPVS_STATS_ATTR_CPS`).
+    pub connections: u64,
+    /// Packets from clients per second (`IPVS_STATS_ATTR_INPPS`).
+    pub packets_in: u64,
+    /// Packets to clients per second (`IPVS_STATS_ATTR_OUTPPS`).
+    pub packets_out: u64,
+    /// Bytes from clients per second (`IPVS_STATS_ATTR_INBPS`).
+    pub bytes_in: u64,
+    /// Bytes to clients per second (`IPVS_STATS_ATTR_OUTBPS`).
+    pub bytes_out: u64,
+}
+
+impl Stats {
+    /// Writes the 64-bit form.
+    pub(super) fn write(&self, out: &mut Writer<'_>, kind: impl Kind) {
+        let Self { connections, packets_in, packets_out, bytes_in, bytes_out, rates } = *self;
+        out.nest(kind, |out| {
+            out.u64_ne(StatsAttr::Connections, connections);
+            out.u64_ne(StatsAttr::PacketsIn, packets_in);
+            out.u64_ne(StatsAttr::PacketsOut, packets_out);
+            out.u64_ne(StatsAttr::BytesIn, bytes_in);
+            out.u64_ne(StatsAttr::BytesOut, bytes_out);
+            out.u64_ne(StatsAttr::ConnectionRate, rates.connections);
+            out.u64_ne(StatsAttr::PacketRateIn, rates.packets_in);
+            out.u64_ne(StatsAttr::PacketRateOut, rates.packets_out);
+            out.u64_ne(StatsAttr::ByteRateIn, rates.bytes_in);
+            out.u64_ne(StatsAttr::ByteRateOut, rates.bytes_out);
+        });
+    }
+
+    /// Reads either form: each number tells its own width.
+    pub(super) fn read(attrs: Attrs<'_, StatsAttr>) -> Result<Self, DecodeError> {
+        let mut stats = Self::default();
+        for attr in attrs {
+            let attr = attr?;
+            let value = number(&attr)?;
+            match attr.kind {
+                StatsAttr::Connections => stats.connections = value,
+                StatsAttr::PacketsIn => stats.packets_in = value,
+                StatsAttr::PacketsOut => stats.packets_out = value,
+                StatsAttr::BytesIn => stats.bytes_in = value,
+                StatsAttr::BytesOut => stats.bytes_out = value,
+                StatsAttr::ConnectionRate => stats.rates.connections = value,
+                StatsAttr::PacketRateIn => stats.rates.packets_in = value,
+                StatsAttr::PacketRateOut => stats.rates.packets_out = value,
+                StatsAttr::ByteRateIn => stats.rates.bytes_in = value,
+                StatsAttr::ByteRateOut => stats.rates.bytes_out = value,
+            }
+        }
+        Ok(stats)
+    }
+}
+
+fn number(attr: &Attr<'_, StatsAttr>) -> Result<u64, DecodeError> {
+    if attr.bytes().len() == 4 { attr.u32_ne().map(u64::from) } else { attr.u64_ne() }
+}

@@ -1,0 +1,249 @@
+//! A socket that waits.
+
+use std::io::{self, ErrorKind};
+use std::time::{Duration, Instant};
+
+use netlink_sys::{Socket, SocketAddr};
+use nix::libc::{ENOBUFS, MSG_DONTWAIT, MSG_TRUNC};
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
+use nix::sys::time::TimeVal;
+
+use super::Options;
+use crate::error::{Cause, Refusal};
+use crate::exchange::{Exchange, Limits, Step};
+use crate::wire::Writer;
+
+/// One netlink socket for the life of a client, and the exchange it carries.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    socket: Socket,
+    exchange: Exchange,
+    timeout: Duration,
+}
+
+/// What came of a request.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// A message of this type: its body is [`Connection::message`].
+    Message(u16),
+    /// The kernel refused the request with this number, counted from 0.
+    Refused(usize, Refusal),
+    /// Every request is answered.
+    Finished,
+}
+
+impl Connection {
+    /// Opens a socket of this netlink protocol in the calling thread's network namespace.
+    pub(crate) fn open(protocol: isize, options: &Options) -> Result<Self, Cause> {
+        let mut socket = Socket::new(protocol).map_err(Cause::Io)?;
+        socket.bind_auto().map_err(Cause::Io)?;
+        // A connected socket takes nothing from other processes in the first place.
+        socket.connect(&SocketAddr::new(0, 0)).map_err(Cause::Io)?;
+        socket.set_ext_ack(true).map_err(Cause::Io)?;
+        socket.set_cap_ack(true).map_err(Cause::Io)?;
+        let forced = setsockopt(&socket, sockopt::RcvBufForce, &options.receive_buffer);
+        forced.or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &options.receive_buffer)).map_err(errno)?;
+        let receive = socket.get_rx_buf_sz().map_err(Cause::Io)?;
+        let send = getsockopt(&socket, sockopt::SndBuf).map_err(errno)?;
+        setsockopt(&socket, sockopt::ReceiveTimeout, &time_value(options.timeout)?).map_err(errno)?;
+        let exchange = Exchange::new(Limits::for_buffers(receive, send));
+        Ok(Self { socket, exchange, timeout: options.timeout })
+    }
+
+    /// Asks for dumps of what their request names, not of everything (`NETLINK_GET_STRICT_CHK`).
+    pub(crate) fn check_strictly(&self) -> Result<(), Cause> {
+        self.socket.set_netlink_get_strict_chk(true).map_err(Cause::Io)
+    }
+
+    /// As [`Exchange::queue`].
+    pub(crate) fn queue(&mut self, kind: u16, flags: u16, body: impl FnOnce(&mut Writer<'_>)) -> Result<(), Cause> {
+        self.exchange.queue_with(kind, flags, body)
+    }
+
+    /// As [`Exchange::queue_dump`].
+    pub(crate) fn queue_dump(&mut self, kind: u16, body: impl FnOnce(&mut Writer<'_>)) -> Result<(), Cause> {
+        self.exchange.queue_dump_with(kind, body)
+    }
+
+    /// As [`Exchange::is_full`].
+    pub(crate) fn is_full(&self) -> bool {
+        self.exchange.is_full()
+    }
+
+    /// As [`Exchange::message`].
+    pub(crate) fn message(&self) -> &[u8] {
+        self.exchange.message()
+    }
+
+    /// The next reply to what is queued. After an error the queued requests are given up, and the next ones are not
+    /// affected.
+    pub(crate) fn reply(&mut self) -> Result<Reply, Cause> {
+        loop {
+            let done = match self.exchange.step()? {
+                Step::Send => self.send(),
+                Step::Receive => self.receive(),
+                Step::Message { kind, .. } => return Ok(Reply::Message(kind)),
+                Step::Refused { request, refusal } => return Ok(Reply::Refused(request, refusal)),
+                Step::Finished => return Ok(Reply::Finished),
+            };
+            if let Err(cause) = done {
+                match cause {
+                    // The kernel answers while it takes the request: what is not there by then never comes.
+                    Cause::TimedOut | Cause::Overrun => self.exchange.reset(),
+                    _ => self.exchange.abandon(),
+                }
+                return Err(cause);
+            }
+        }
+    }
+
+    /// Gives up what is queued or on its way: see [`Exchange::abandon`].
+    pub(crate) fn abandon(&mut self) {
+        self.exchange.abandon();
+    }
+
+    fn send(&mut self) -> Result<(), Cause> {
+        let datagram = self.exchange.outgoing();
+        loop {
+            match self.socket.send(datagram, 0) {
+                Ok(sent) if sent == datagram.len() => return Ok(()),
+                Ok(_) => return Err(Cause::Io(ErrorKind::WriteZero.into())),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(Cause::Io(error)),
+            }
+        }
+    }
+
+    fn receive(&mut self) -> Result<(), Cause> {
+        let mut started = None;
+        loop {
+            match receive_from(&self.socket, self.exchange.inbox(), 0) {
+                Ok((length, sender)) => {
+                    self.exchange.received(length, sender);
+                    return Ok(());
+                }
+                // Signals start the system call, and with it its own time limit, anew.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {
+                    let started = started.get_or_insert_with(Instant::now);
+                    if self.timeout > Duration::ZERO && started.elapsed() >= self.timeout {
+                        return Err(Cause::TimedOut);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(Cause::TimedOut),
+                Err(error) if error.raw_os_error() == Some(ENOBUFS) => {
+                    self.empty();
+                    return Err(Cause::Overrun);
+                }
+                Err(error) => return Err(Cause::Io(error)),
+            }
+        }
+    }
+
+    /// Throws away what has come: after an overrun the kernel drops every further reply until the buffer is empty.
+    fn empty(&mut self) {
+        loop {
+            match receive_from(&self.socket, self.exchange.inbox(), MSG_DONTWAIT) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.raw_os_error() == Some(ENOBUFS) => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// Receives a datagram; gives its whole length, even if it did not fit, and who sent it.
+fn receive_from(socket: &Socket, mut inbox: &mut [u8], flags: i32) -> io::Result<(usize, u32)> {
+    let (length, sender) = socket.recv_from(&mut inbox, flags | MSG_TRUNC)?;
+    Ok((length, sender.port_number()))
+}
+
+fn time_value(duration: Duration) -> Result<TimeVal, Cause> {
+    let seconds = duration.as_secs().try_into();
+    let seconds = seconds.map_err(|_| Cause::InvalidInput("the timeout is too long for the kernel".into()))?;
+    // Zero means for ever: less than a microsecond must not become that.
+    let micros = match duration.subsec_micros() {
+        0 if duration.subsec_nanos() > 0 => 1,
+        micros => micros,
+    };
+    Ok(TimeVal::new(seconds, micros.into()))
+}
+
+fn errno(errno: nix::errno::Errno) -> Cause {
+    Cause::Io(errno.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_sys::protocols::NETLINK_ROUTE;
+
+    use super::*;
+
+    /// A request of this type is passed over by the kernel: without an acknowledgement nothing comes back.
+    const NOOP: u16 = 1;
+    /// A request of this type is refused.
+    const UNKNOWN: u16 = 0xffff;
+
+    fn connection(timeout: Duration) -> Connection {
+        Connection::open(NETLINK_ROUTE, &Options { timeout, ..Options::default() }).unwrap()
+    }
+
+    fn works(connection: &mut Connection) {
+        connection.queue(NOOP, 0, |_| {}).unwrap();
+        assert!(matches!(connection.reply(), Ok(Reply::Finished)));
+    }
+
+    #[test]
+    fn a_kernel_that_does_not_answer_is_not_waited_for_for_ever() {
+        let mut connection = connection(Duration::from_millis(20));
+        for _ in 0..2 {
+            connection.queue_dump(NOOP, |_| {}).unwrap();
+            assert!(matches!(connection.reply(), Err(Cause::TimedOut)));
+            works(&mut connection);
+        }
+    }
+
+    #[test]
+    fn an_overrun_is_reported_and_the_next_request_works() {
+        let mut connection = connection(Duration::from_secs(10));
+        setsockopt(&connection.socket, sockopt::RcvBuf, &0).unwrap();
+        connection.exchange = Exchange::new(Limits { requests: usize::MAX, ..Limits::default() });
+        for _ in 0..1000 {
+            connection.queue(UNKNOWN, 0, |_| {}).unwrap();
+        }
+        let cause = loop {
+            match connection.reply() {
+                Ok(Reply::Refused(..)) => {}
+                other => break other,
+            }
+        };
+        assert!(matches!(cause, Err(Cause::Overrun)), "{cause:?}");
+        works(&mut connection);
+    }
+
+    #[test]
+    fn as_many_refusals_as_the_limits_allow_fit_the_receive_buffer() {
+        for receive_buffer in [0, 4096, 100_000, 1 << 20] {
+            let options = Options { receive_buffer, ..Options::default() };
+            let mut connection = Connection::open(NETLINK_ROUTE, &options).unwrap();
+            let mut queued = 0;
+            while !connection.is_full() {
+                connection.queue(UNKNOWN, 0, |_| {}).unwrap();
+                queued += 1;
+            }
+            for position in 0..queued {
+                let reply = connection.reply().unwrap();
+                assert!(matches!(reply, Reply::Refused(at, _) if at == position), "{position}: {reply:?}");
+            }
+            assert!(matches!(connection.reply(), Ok(Reply::Finished)));
+        }
+    }
+
+    #[test]
+    fn a_time_limit_is_never_taken_for_none() {
+        assert_eq!(time_value(Duration::ZERO).unwrap(), TimeVal::new(0, 0));
+        assert_eq!(time_value(Duration::from_nanos(1)).unwrap(), TimeVal::new(0, 1));
+        assert_eq!(time_value(Duration::from_micros(2_500_000)).unwrap(), TimeVal::new(2, 500_000));
+        assert!(time_value(Duration::MAX).is_err());
+    }
+}

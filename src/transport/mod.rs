@@ -1,0 +1,23 @@
+//! The sockets that carry an [`exchange`](crate::exchange) to the kernel and back.
+
+pub(crate) mod blocking;
+
+use std::time::Duration;
+
+/// How a client talks to the kernel. The defaults suit a table of any size.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Options {
+    /// How long to wait for each datagram of an answer before giving up with
+    /// [`is_timed_out`](crate::Error::is_timed_out). 30 seconds by default; [`Duration::ZERO`] waits for ever.
+    pub timeout: Duration,
+    /// The receive buffer to ask for, in bytes (`SO_RCVBUFFORCE`, or as much as `net.core.rmem_max` allows without the
+    /// privilege). It decides how many requests of a batch travel at once. 1 MiB by default.
+    pub receive_buffer: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(30), receive_buffer: 1 << 20 }
+    }
+}

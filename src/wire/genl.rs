@@ -1,0 +1,86 @@
+//! Generic netlink: the header that every family shares, and how a family's number is found.
+
+use netlink_packet_core::Emitable;
+use netlink_packet_generic::{
+    GenlMessage,
+    constants::GENL_ID_CTRL,
+    ctrl::{GenlCtrl, GenlCtrlCmd, nlas::GenlCtrlAttrs},
+};
+
+use super::{Attrs, Writer, kinds, reader::required};
+use crate::error::DecodeError;
+
+/// The message type of the controller, the family that knows the others.
+pub(crate) const CONTROLLER: u16 = GENL_ID_CTRL;
+
+/// The length of the header.
+const HEADER: usize = 4;
+
+kinds! {
+    /// What the controller says of a family (`linux/genetlink.h`).
+    Controller "CTRL_ATTR" {
+        FamilyId = 1 "CTRL_ATTR_FAMILY_ID",
+    }
+}
+
+/// Writes the generic netlink header.
+pub(crate) fn write_header(out: &mut Writer<'_>, command: u8, version: u8) {
+    out.raw(&[command, version, 0, 0]);
+}
+
+/// Splits a body into the command and the attributes behind the header.
+pub(crate) fn split(body: &[u8]) -> Result<(u8, &[u8]), DecodeError> {
+    let wrong = DecodeError::Length { attribute: "genlmsghdr", wanted: HEADER, got: body.len() };
+    let (&[command, ..], attributes) = body.split_first_chunk::<HEADER>().ok_or(wrong)?;
+    Ok((command, attributes))
+}
+
+/// The body of the request for the number of the family called `name`.
+pub(crate) fn family_request(name: &str) -> Vec<u8> {
+    let request = GenlMessage::from_payload(GenlCtrl {
+        cmd: GenlCtrlCmd::GetFamily,
+        nlas: vec![GenlCtrlAttrs::FamilyName(name.to_owned())],
+    });
+    let mut body = vec![0; Emitable::buffer_len(&request)];
+    request.emit(&mut body);
+    body
+}
+
+/// The family's number in the controller's reply.
+///
+/// Read with our own reader, because the controller's attributes grow with the kernel and those not known here must
+/// not fail the look-up.
+pub(crate) fn family_reply(body: &[u8]) -> Result<u16, DecodeError> {
+    let (_, attributes) = split(body)?;
+    let mut id = None;
+    for attr in Attrs::<Controller>::new(attributes) {
+        let attr = attr?;
+        match attr.kind {
+            Controller::FamilyId => id = Some(attr.u16_ne()?),
+        }
+    }
+    required(id, Controller::FamilyId)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Kind;
+
+    #[test]
+    fn the_request_names_the_family() {
+        let body = family_request("IPVS");
+        assert_eq!(body[0], 3);
+        assert_eq!(body[4..], [&9u16.to_ne_bytes()[..], &2u16.to_ne_bytes(), b"IPVS\0\0\0\0"].concat());
+    }
+
+    #[test]
+    fn a_reply_with_unknown_attributes_is_understood() {
+        let unknown = [&8u16.to_ne_bytes()[..], &500u16.to_ne_bytes(), &[1; 4]].concat();
+        let id = [&6u16.to_ne_bytes()[..], &1u16.to_ne_bytes(), &258u16.to_ne_bytes(), &[0; 2]].concat();
+        let body = [&[1, 2, 0, 0][..], &unknown, &id].concat();
+        assert_eq!(family_reply(&body), Ok(258));
+        assert_eq!(family_reply(&body[..12]), Err(DecodeError::Missing { attribute: Controller::FamilyId.name() }));
+        assert!(family_reply(&[1, 2]).is_err());
+    }
+}

@@ -1,0 +1,244 @@
+//! Netlink messages: their header, the messages of a datagram, and the kernel's acknowledgements.
+
+use super::{Attrs, Writer, kinds, padding};
+use crate::error::{DecodeError, Refusal};
+
+/// This message is a request (`NLM_F_REQUEST`).
+pub(crate) const REQUEST: u16 = 0x1;
+/// An acknowledgement is wanted (`NLM_F_ACK`).
+pub(crate) const ACK: u16 = 0x4;
+/// A list of all objects is wanted (`NLM_F_DUMP`).
+pub(crate) const DUMP: u16 = 0x300;
+/// The dump saw the table change (`NLM_F_DUMP_INTR`).
+const DUMP_INTERRUPTED: u16 = 0x10;
+/// The acknowledgement does not repeat the request (`NLM_F_CAPPED`).
+const CAPPED: u16 = 0x100;
+/// The acknowledgement carries attributes (`NLM_F_ACK_TLVS`).
+const ACK_ATTRIBUTES: u16 = 0x200;
+
+const NOOP: u16 = 1;
+const ERROR: u16 = 2;
+const DONE: u16 = 3;
+const OVERRUN: u16 = 4;
+
+/// The length of a message's header.
+pub(crate) const HEADER: usize = 16;
+
+kinds! {
+    /// What an acknowledgement may say in attributes (`enum nlmsgerr_attrs` in `linux/netlink.h`).
+    ExtendedAck "NLMSGERR_ATTR" {
+        Message = 1 "NLMSGERR_ATTR_MSG",
+        Offset = 2 "NLMSGERR_ATTR_OFFS",
+    }
+}
+
+/// Appends one message to `out`; returns the name of an attribute that was too long, if one was.
+///
+/// The sender's port is left 0: the kernel fills in the socket's.
+pub(crate) fn write(
+    out: &mut Vec<u8>,
+    kind: u16,
+    flags: u16,
+    sequence: u32,
+    body: impl FnOnce(&mut Writer<'_>),
+) -> Result<(), &'static str> {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&kind.to_ne_bytes());
+    out.extend_from_slice(&(flags | REQUEST).to_ne_bytes());
+    out.extend_from_slice(&sequence.to_ne_bytes());
+    out.extend_from_slice(&[0; 4]);
+    let mut writer = Writer::new(out);
+    body(&mut writer);
+    let mut too_long = writer.finish();
+    let length = out.len() - start;
+    match (u32::try_from(length), out.get_mut(start..start + 4)) {
+        (Ok(length), Some(field)) => field.copy_from_slice(&length.to_ne_bytes()),
+        _ => too_long = too_long.or(Some("the message")),
+    }
+    out.resize(out.len() + padding(length), 0);
+    match too_long {
+        None => Ok(()),
+        Some(name) => {
+            out.truncate(start);
+            Err(name)
+        }
+    }
+}
+
+/// Asks for an acknowledgement of the message that starts at `start`.
+pub(crate) fn ask_for_ack(out: &mut [u8], start: usize) {
+    if let Some(field) = out.get_mut(start + 6..start + 8) {
+        let flags = field.iter().zip(ACK.to_ne_bytes()).map(|(old, new)| old | new).collect::<Vec<_>>();
+        field.copy_from_slice(&flags);
+    }
+}
+
+/// A message that came in.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Incoming {
+    pub(crate) sequence: u32,
+    /// The kernel saw its table change during the dump that this belongs to.
+    pub(crate) interrupted: bool,
+    pub(crate) content: Content,
+    /// Where the next message starts in the datagram.
+    pub(crate) end: usize,
+}
+
+/// What an incoming message is about.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Content {
+    /// A message of the protocol: its type, and where its body stands in the datagram.
+    Data { kind: u16, body: std::ops::Range<usize> },
+    /// The answer to a request: done, or refused.
+    Answer(Result<(), Refusal>),
+    /// The end of a dump.
+    Done(Result<(), Refusal>),
+    /// Nothing to look at.
+    Nothing,
+}
+
+/// Reads the message that starts at `start` in a datagram.
+pub(crate) fn read(datagram: &[u8], start: usize) -> Result<Incoming, DecodeError> {
+    let bytes = datagram.get(start..).unwrap_or_default();
+    let framing = DecodeError::Framing { list: "nlmsghdr", left: bytes.len() };
+    let Some((&[l0, l1, l2, l3, k0, k1, f0, f1, s0, s1, s2, s3, _, _, _, _], _)) = bytes.split_first_chunk::<HEADER>()
+    else {
+        return Err(framing);
+    };
+    let length = usize::try_from(u32::from_ne_bytes([l0, l1, l2, l3])).unwrap_or(usize::MAX);
+    let Some(body) = bytes.get(HEADER..length) else {
+        return Err(framing);
+    };
+    let kind = u16::from_ne_bytes([k0, k1]);
+    let flags = u16::from_ne_bytes([f0, f1]);
+    let content = match kind {
+        ERROR => Content::Answer(answer(body, flags, true)?),
+        DONE => Content::Done(answer(body, flags, false)?),
+        NOOP | OVERRUN => Content::Nothing,
+        _ => Content::Data { kind, body: start + HEADER..start + length },
+    };
+    Ok(Incoming {
+        sequence: u32::from_ne_bytes([s0, s1, s2, s3]),
+        interrupted: flags & DUMP_INTERRUPTED != 0,
+        content,
+        end: start + length + padding(length),
+    })
+}
+
+/// Reads what an error message (which `repeats_request`) or the end of a dump says.
+fn answer(body: &[u8], flags: u16, repeats_request: bool) -> Result<Result<(), Refusal>, DecodeError> {
+    let name = if repeats_request { "nlmsgerr" } else { "NLMSG_DONE" };
+    let Some((code, mut rest)) = body.split_first_chunk::<4>() else {
+        // Some dumps end with an empty message.
+        return if repeats_request {
+            Err(DecodeError::Length { attribute: name, wanted: 4, got: body.len() })
+        } else {
+            Ok(Ok(()))
+        };
+    };
+    let errno = i32::from_ne_bytes(*code).saturating_neg();
+    if errno <= 0 {
+        // A dump may end with a positive count.
+        return Ok(Ok(()));
+    }
+    let mut refusal = Refusal { errno, message: None, offset: None };
+    if flags & ACK_ATTRIBUTES != 0 {
+        if repeats_request {
+            let request = rest.first_chunk::<4>().map_or(0, |length| u32::from_ne_bytes(*length));
+            let request = if flags & CAPPED != 0 { HEADER } else { usize::try_from(request).unwrap_or(usize::MAX) };
+            let end = request.checked_add(padding(request)).and_then(|end| rest.get(end..));
+            rest = end.ok_or(DecodeError::Length { attribute: name, wanted: request, got: rest.len() })?;
+        }
+        for attr in Attrs::<ExtendedAck>::new(rest) {
+            let attr = attr?;
+            match attr.kind {
+                ExtendedAck::Message => refusal.message = Some(attr.text()?.to_owned()),
+                ExtendedAck::Offset => refusal.offset = Some(attr.u32_ne()?),
+            }
+        }
+    }
+    Ok(Err(refusal))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        write(&mut out, kind, flags, 0x0102_0304, |w| w.raw(body)).unwrap();
+        out
+    }
+
+    #[test]
+    fn a_message_reads_back() {
+        let bytes = message(33, 0, &[1, 2, 3]);
+        assert_eq!(bytes.len(), 20);
+        let got = read(&bytes, 0).unwrap();
+        assert_eq!(got.sequence, 0x0102_0304);
+        assert_eq!(got.content, Content::Data { kind: 33, body: 16..19 });
+        assert_eq!(got.end, 20);
+    }
+
+    #[test]
+    fn the_last_message_may_lack_its_padding() {
+        let bytes = message(33, 0, &[1, 2, 3]);
+        assert!(read(&bytes[..19], 0).is_ok());
+        assert!(read(&bytes[..18], 0).is_err());
+    }
+
+    #[test]
+    fn every_prefix_of_every_kind_is_read_or_refused() {
+        let tlv = [&9u16.to_ne_bytes()[..], &1u16.to_ne_bytes(), b"oops\0", &[0; 3]].concat();
+        let error = [&(-17i32).to_ne_bytes()[..], &message(33, 0, &[])[..], &tlv].concat();
+        for kind in 0..6 {
+            for flags in [0, CAPPED, ACK_ATTRIBUTES, CAPPED | ACK_ATTRIBUTES] {
+                let bytes = message(kind, flags, &error);
+                for end in 0..=bytes.len() {
+                    let _ = read(&bytes[..end], 0);
+                }
+                let mut short = bytes.clone();
+                for length in 0..=u32::try_from(bytes.len()).unwrap() + 1 {
+                    short[..4].copy_from_slice(&length.to_ne_bytes());
+                    let _ = read(&short, 0);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_extended_ack_is_read_behind_a_capped_and_a_whole_request() {
+        let tlv = [&9u16.to_ne_bytes()[..], &1u16.to_ne_bytes(), b"oops\0", &[0; 3]].concat();
+        let offset = [&8u16.to_ne_bytes()[..], &2u16.to_ne_bytes(), &260u32.to_ne_bytes()].concat();
+        for (flags, request) in [(ACK_ATTRIBUTES | CAPPED, 0), (ACK_ATTRIBUTES, 6)] {
+            let mut echoed = message(33, 0, &vec![9; request]);
+            if flags & CAPPED != 0 {
+                // The kernel leaves the request's own length as it was.
+                echoed[..4].copy_from_slice(&200u32.to_ne_bytes());
+            }
+            let body = [&(-17i32).to_ne_bytes()[..], &echoed, &tlv, &offset].concat();
+            let got = read(&message(ERROR, flags, &body), 0).unwrap();
+            let refusal = Refusal { errno: 17, message: Some("oops".into()), offset: Some(260) };
+            assert_eq!(got.content, Content::Answer(Err(refusal)));
+        }
+    }
+
+    #[test]
+    fn an_ack_is_no_refusal_and_the_end_of_a_dump_may_be_one() {
+        let ok = read(&message(ERROR, 0, &[0; 20]), 0).unwrap();
+        assert_eq!(ok.content, Content::Answer(Ok(())));
+        for body in [&[][..], &[0; 4], &7i32.to_ne_bytes()] {
+            assert_eq!(read(&message(DONE, 0, body), 0).unwrap().content, Content::Done(Ok(())));
+        }
+        let failed = read(&message(DONE, 0, &(-4i32).to_ne_bytes()), 0).unwrap();
+        assert!(matches!(failed.content, Content::Done(Err(Refusal { errno: 4, .. }))));
+    }
+
+    #[test]
+    fn an_ack_can_be_asked_for_later() {
+        let mut bytes = message(33, 0x300, &[]);
+        ask_for_ack(&mut bytes, 0);
+        assert_eq!(bytes[6..8], (0x300u16 | REQUEST | ACK).to_ne_bytes());
+    }
+}

@@ -1,0 +1,130 @@
+//! Writing attributes into one reused buffer.
+
+use super::{Kind, padding};
+
+/// Appends attributes to a buffer.
+///
+/// An attribute that does not fit in its 16-bit length is remembered, not cut: see [`Writer::finish`].
+pub(crate) struct Writer<'b> {
+    out: &'b mut Vec<u8>,
+    too_long: Option<&'static str>,
+}
+
+impl<'b> Writer<'b> {
+    pub(crate) fn new(out: &'b mut Vec<u8>) -> Self {
+        Self { out, too_long: None }
+    }
+
+    /// Raw bytes that are not an attribute: a protocol's own header.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
+    }
+
+    pub(crate) fn bytes(&mut self, kind: impl Kind, payload: &[u8]) {
+        self.nest(kind, |inner| inner.raw(payload));
+    }
+
+    pub(crate) fn u8(&mut self, kind: impl Kind, value: u8) {
+        self.bytes(kind, &[value]);
+    }
+
+    pub(crate) fn u16_ne(&mut self, kind: impl Kind, value: u16) {
+        self.bytes(kind, &value.to_ne_bytes());
+    }
+
+    pub(crate) fn u16_be(&mut self, kind: impl Kind, value: u16) {
+        self.bytes(kind, &value.to_be_bytes());
+    }
+
+    pub(crate) fn u32_ne(&mut self, kind: impl Kind, value: u32) {
+        self.bytes(kind, &value.to_ne_bytes());
+    }
+
+    pub(crate) fn u64_ne(&mut self, kind: impl Kind, value: u64) {
+        self.bytes(kind, &value.to_ne_bytes());
+    }
+
+    /// Text and the zero byte that ends it.
+    pub(crate) fn text(&mut self, kind: impl Kind, text: &str) {
+        self.nest(kind, |inner| {
+            inner.raw(text.as_bytes());
+            inner.raw(&[0]);
+        });
+    }
+
+    /// An attribute that holds what `fill` writes.
+    pub(crate) fn nest<K: Kind>(&mut self, kind: K, fill: impl FnOnce(&mut Self)) {
+        let start = self.out.len();
+        self.raw(&[0; 2]);
+        self.raw(&kind.number().to_ne_bytes());
+        fill(self);
+        let length = self.out.len() - start;
+        match (u16::try_from(length), self.out.get_mut(start..start + 2)) {
+            (Ok(length), Some(field)) => field.copy_from_slice(&length.to_ne_bytes()),
+            _ => self.too_long = self.too_long.or(Some(kind.name())),
+        }
+        self.out.resize(self.out.len() + padding(length), 0);
+    }
+
+    /// The name of the first attribute that was too long, if one was: then what was written must not be sent.
+    pub(crate) fn finish(self) -> Option<&'static str> {
+        self.too_long
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Attrs, kinds};
+
+    kinds! { Test "TEST" { One = 1 "TEST_ONE", Two = 2 "TEST_TWO", } }
+
+    fn written(fill: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut writer = Writer::new(&mut out);
+        fill(&mut writer);
+        assert_eq!(writer.finish(), None);
+        out
+    }
+
+    #[test]
+    fn lengths_exclude_the_padding() {
+        let bytes = written(|w| w.u8(Test::One, 7));
+        assert_eq!(bytes, [&5u16.to_ne_bytes()[..], &1u16.to_ne_bytes(), &[7, 0, 0, 0]].concat());
+    }
+
+    #[test]
+    fn byte_orders_are_what_the_names_say() {
+        let bytes = written(|w| {
+            w.u16_be(Test::One, 0x0102);
+            w.u32_ne(Test::Two, 0x0102_0304);
+        });
+        let payloads: Vec<_> = Attrs::<Test>::new(&bytes).map(|attr| attr.unwrap().bytes().to_vec()).collect();
+        assert_eq!(payloads, [vec![1, 2], 0x0102_0304u32.to_ne_bytes().to_vec()]);
+    }
+
+    #[test]
+    fn nests_read_back() {
+        let bytes = written(|w| {
+            w.nest(Test::Two, |w| {
+                w.text(Test::One, "wrr");
+                w.u16_ne(Test::Two, 258);
+            });
+        });
+        let outer = Attrs::<Test>::new(&bytes).next().unwrap().unwrap();
+        let inner: Vec<_> = outer.nested::<Test>().map(Result::unwrap).collect();
+        assert_eq!(inner[0].text(), Ok("wrr"));
+        assert_eq!(inner[1].u16_ne(), Ok(258));
+    }
+
+    #[test]
+    fn an_attribute_over_16_bits_is_reported_not_cut() {
+        let mut out = Vec::new();
+        let mut writer = Writer::new(&mut out);
+        writer.bytes(Test::One, &[0; 65_531]);
+        assert_eq!(writer.too_long, None);
+        writer.bytes(Test::Two, &[0; 65_532]);
+        writer.bytes(Test::One, &[0; 65_532]);
+        assert_eq!(writer.finish(), Some("TEST_TWO"));
+    }
+}

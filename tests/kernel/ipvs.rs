@@ -1,0 +1,520 @@
+//! Operations on the table, and what the kernel refuses.
+
+use std::collections::HashSet;
+use std::num::{NonZeroU16, NonZeroU32};
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Trial;
+use lvs::ipvs::{
+    Change, Destination, Family, Forwarding, Ipvs, Netmask, Persistence, PersistenceEngine, Scheduler, Service,
+    ServiceFlags, ServiceKey, Thresholds, Tunnel, TunnelFlags,
+};
+use lvs::{Cause, Error, Options, Reason};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
+
+use crate::lab::{Lab, Need, address, tests, unprivileged_child};
+
+pub(crate) fn tests() -> Vec<Trial> {
+    let mut all = tests!(&[Need::Ipvs];
+        info_has_a_version,
+        every_kind_of_service_is_read_as_it_was_written,
+        every_kind_of_destination_is_read_as_it_was_written,
+        an_empty_table_is_an_empty_list,
+        adding_a_service_twice_is_already_exists,
+        adding_a_destination_twice_is_already_exists,
+        what_is_not_there_is_not_found,
+        an_unknown_scheduler_is_unavailable_and_named,
+        a_refused_replacement_changes_nothing,
+        replacing_a_service_replaces_all_of_it,
+        updating_keeps_what_was_not_meant,
+        an_update_cannot_change_the_key,
+        what_the_kernel_would_refuse_is_not_sent,
+        what_only_the_kernel_knows_is_explained,
+        deleting_a_service_deletes_its_destinations,
+        flush_empties_the_table,
+        counters_can_be_set_to_zero,
+        a_thousand_services_are_listed_with_their_destinations,
+        twenty_thousand_services_are_listed_completely,
+        a_list_that_is_given_up_does_not_spoil_the_next,
+        twenty_thousand_failures_are_told_apart,
+        a_small_receive_buffer_loses_nothing,
+        a_batch_goes_on_after_a_failure,
+        a_forged_datagram_is_ignored,
+        without_privilege_the_capability_is_named,
+    );
+    all.extend(tests!(&[Need::OwnMachine, Need::Ipvs]; a_reloaded_module_is_found_again,));
+    all
+}
+
+fn mark(mark: u32) -> NonZeroU32 {
+    NonZeroU32::new(mark).unwrap()
+}
+
+fn web() -> Service {
+    Service::tcp(address("10.96.0.10:443"), Scheduler::WRR)
+}
+
+/// Services of every kind, with values that differ when their bytes are swapped.
+fn services() -> Vec<Service> {
+    let v4_mask = Netmask::inet("255.255.240.0".parse().unwrap());
+    let mut all = vec![
+        web(),
+        Service::udp(address("10.96.0.10:443"), Scheduler::RR),
+        Service::sctp(address("10.96.0.10:443"), Scheduler::LC),
+        Service::tcp(address("[2001:db8::a]:443"), Scheduler::WLC),
+        Service::udp(address("[2001:db8::a]:443"), Scheduler::SED),
+        Service::sctp(address("[2001:db8::a]:443"), Scheduler::NQ),
+        Service::firewall_mark(mark(0x0102_0304), Family::Inet, Scheduler::FO),
+        Service::firewall_mark(mark(0x0102_0304), Family::Inet6, Scheduler::OVF),
+        Service::firewall_mark(mark(0xfffe_fdfc), Family::Inet, Scheduler::DH),
+        Service::tcp(address("10.96.0.11:258"), Scheduler::LBLC).persistent(Duration::from_secs(258)),
+        Service::tcp(address("10.96.0.12:0"), Scheduler::LBLCR).persistent(Persistence::LONGEST),
+    ];
+    let mut masked = Service::tcp(address("10.96.0.13:80"), Scheduler::NONE);
+    masked.persistence = Some(Persistence::new(Duration::from_secs(600)).netmask(v4_mask));
+    let mut prefixed = Service::tcp(address("[2001:db8::b]:80"), Scheduler::RR);
+    prefixed.persistence = Some(Persistence::new(Duration::from_secs(258)).netmask(Netmask::inet6(65).unwrap()));
+    let mut hashed = Service::tcp(address("10.96.0.14:80"), Scheduler::SH);
+    hashed.flags = ServiceFlags::FALLBACK | ServiceFlags::PORT;
+    let mut maglev = Service::tcp(address("10.96.0.15:80"), Scheduler::MH);
+    maglev.flags = ServiceFlags::PORT;
+    let mut one_packet = Service::udp(address("10.96.0.16:53"), Scheduler::RR);
+    one_packet.flags = ServiceFlags::ONE_PACKET | ServiceFlags::SCHEDULER_3;
+    let mut sip = Service::udp(address("10.96.0.17:5060"), Scheduler::RR).persistent(Duration::from_secs(300));
+    sip.engine = Some(PersistenceEngine::SIP);
+    all.extend([masked, prefixed, hashed, maglev, one_packet, sip]);
+    all
+}
+
+/// Destinations of every kind for an IPv4 service at port 443.
+fn destinations() -> Vec<Destination> {
+    let gue = |port, flags| Forwarding::Tunnel(Tunnel::Gue { port: NonZeroU16::new(port).unwrap(), flags });
+    let gre = |flags| Forwarding::Tunnel(Tunnel::Gre { flags });
+    let mut all = vec![
+        Destination::new(address("10.244.1.1:6443")).weight(258),
+        Destination::new(address("10.244.1.2:0")).weight(0),
+        Destination::new(address("10.244.1.3:443")).weight(i32::MAX as u32),
+        Destination::new(address("10.244.1.4:443")).forwarding(Forwarding::Local),
+        Destination::new(address("10.244.1.5:443")).forwarding(Forwarding::DirectRoute),
+        Destination::new(address("10.244.1.6:443")).forwarding(Forwarding::Bypass),
+        Destination::new(address("10.244.1.7:443")).forwarding(Forwarding::Tunnel(Tunnel::Ipip)),
+        Destination::new(address("10.244.1.8:443")).forwarding(gue(6080, TunnelFlags::CHECKSUM)),
+        Destination::new(address("10.244.1.9:443")).forwarding(gue(258, TunnelFlags::REMOTE_CHECKSUM)),
+        Destination::new(address("10.244.1.10:443")).forwarding(gre(TunnelFlags::empty())),
+        Destination::new(address("10.244.1.11:443")).forwarding(gre(TunnelFlags::CHECKSUM)),
+        Destination::new(address("[2001:db8::1:1]:443")).forwarding(Forwarding::Tunnel(Tunnel::Ipip)),
+    ];
+    let mut limited = Destination::new(address("10.244.1.12:443"));
+    limited.thresholds = Some(Thresholds { upper: mark(0x0102_0304), lower: Some(mark(0x0001_0203)) });
+    let mut upper = Destination::new(address("10.244.1.13:443"));
+    upper.thresholds = Some(Thresholds { upper: mark(258), lower: None });
+    all.extend([limited, upper]);
+    all
+}
+
+fn read_services(ipvs: &mut Ipvs) -> HashSet<Service> {
+    ipvs.services().unwrap().into_iter().map(|info| info.service).collect()
+}
+
+fn read_destinations(ipvs: &mut Ipvs, key: ServiceKey) -> HashSet<Destination> {
+    ipvs.destinations(key).unwrap().into_iter().map(|info| info.destination).collect()
+}
+
+fn reason(error: &Error) -> Option<Reason> {
+    match error.cause() {
+        Cause::Refused(refused) => Some(refused.reason),
+        _ => None,
+    }
+}
+
+fn info_has_a_version(lab: &Lab) {
+    let info = lab.ipvs().info().unwrap();
+    assert_eq!((info.version.0, info.version.1), (1, 2));
+}
+
+fn every_kind_of_service_is_read_as_it_was_written(lab: &Lab) {
+    let mut ipvs = lab.ipvs();
+    for service in services() {
+        ipvs.add_service(&service).unwrap();
+        let read = ipvs.service(service.key).unwrap();
+        assert_eq!(read.service, service);
+        assert_eq!(read.stats, Default::default());
+    }
+    assert_eq!(read_services(&mut ipvs), services().into_iter().collect());
+}
+
+fn every_kind_of_destination_is_read_as_it_was_written(lab: &Lab) {
+    let mut ipvs = lab.ipvs();
+    ipvs.add_service(&web()).unwrap();
+    for destination in destinations() {
+        ipvs.add_destination(web().key, &destination).unwrap();
+    }
+    assert_eq!(read_destinations(&mut ipvs, web().key), destinations().into_iter().collect());
+    for info in ipvs.destinations(web().key).unwrap() {
+        assert_eq!((info.active_connections, info.inactive_connections, info.persistent_connections), (0, 0, 0));
+    }
+    for destination in destinations() {
+        ipvs.delete_destination(web().key, destination.address).unwrap();
+    }
+    assert!(ipvs.destinations(web().key).unwrap().is_empty());
+}
+
+fn an_empty_table_is_an_empty_list(lab: &Lab) {
+    let mut ipvs = lab.ipvs();
+    assert!(ipvs.services().unwrap().is_empty());
+    assert!(ipvs.table().unwrap().is_empty());
+}
+
+fn adding_a_service_twice_is_already_exists(lab: &Lab) {
+    let mut ipvs = lab.ipvs();
+    ipvs.add_service(&web()).unwrap();
+    let error = ipvs.add_service(&Service::tcp(address("10.96.0.10:443"), Scheduler::RR)).unwrap_err();
+    assert!(error.is_already_exists());
+    assert_eq!(error.to_string(), "add service 10.96.0.10:443/tcp: the service exists (EEXIST)");
+    assert_eq!(ipvs.service(web().key).unwrap().scheduler(), Scheduler::WRR);
+}
+
+fn adding_a_destination_twice_is_already_exists(lab: &Lab) {
+    let mut ipvs = lab.ipvs();
+    let destination = Destination::new(address("10.244.1.1:6443"));
+    ipvs.add_service(&web()).unwrap();
+    ipvs.add_destination(web().key, &destination).unwrap();
+    let error = ipvs.add_destination(web().key, &destination.weight(7)).unwrap_err();
+    assert!(error.is_already_exists());
+    assert!(error.to_string().contains("10.244.1.1:6443 to service 10.96.0.10:443/tcp"), "{error}");
+}
+
+fn what_is_not_there_is_not_found(lab: &Lab) {
+    let mut ipvs = lab.ipvs();
+    let (key, destination) = (web().key, Destination::new(address("10.244.1.1:6443")));
+    let errors = [
+        ipvs.service(key).unwrap_err(),
+        ipvs.destinations(key).unwrap_err(),
+        ipvs.replace_service(&web()).unwrap_err(),
+        ipvs.update_service(key, |_| {}).unwrap_err(),
+        ipvs.delete_service(key).unwrap_err(),
+        ipvs.zero(key).unwrap_err(),
+        ipvs.add_destination(key, &destination).unwrap_err(),
+        ipvs.replace_destination(key, &destination).unwrap_err(),
+        ipvs.update_destination(key, destination.address, |_| {}).unwrap_err(),
+        ipvs.delete_destination(key, destination.address).unwrap_err(),
+    ];
+    for error in errors {
+        assert!(error.is_not_found(), "{error}");
+        assert_eq!(reason(&error), Some(Reason::ServiceNotFound), "{error}");
+        assert!(error.operation().contains("10.96.0.10:443/tcp"), "{error}");
+    }
+    ipvs.add_service(&web()).unwrap();
+    let errors = [
+        ipvs.replace_destination(key, &destination).unwrap_err(),
+        ipvs.update_destination(key, destination.address, |_| {}).unwrap_err(),
+        ipvs.delete_destination(key, destination.address).unwrap_err(),
+    ];
+    for error in errors {
+        assert!(error.is_not_found(), "{error}");
+        assert_eq!(reason(&error), Some(Reason::DestinationNotFound), "{error}");
+        assert!(error.operation().contains("10.244.1.1:6443"), "{error}");
+    }
+}
+
+fn an_unknown_scheduler_is_unavailable_and_named(lab: &Lab) {
+    let mut ipvs = lab.ipvs();
+    let service = Service::tcp(address("10.96.0.10:443"), Scheduler::new("nosuch").unwrap());
+    let error = ipvs.add_service(&service).unwrap_err();
+    assert!(error.is_unavailable() && !error.is_not_found());
+    assert!(error.to_string().contains("ip_vs_nosuch"), "{error}");
+    let mut engine = web();
+    engine.engine = Some(PersistenceEngine::new("nosuch").unwrap());
+    let error = ipvs.add_service(&engine).unwrap_err();
+    assert!(error.is_unavailable());
+    assert!(error.to_string().contains("ip_vs_pe_nosuch"), "{error}");
+}
+
+fn a_refused_replacement_changes_nothing(lab: &Lab) {
+    let mut ipvs = lab.ipvs();
+    let service = web().persistent(Duration::from_secs(258));
+    ipvs.add_service(&service).unwrap();
+    let error = ipvs.replace_service(&Service::new(service.key, Scheduler::new("nosuch").unwrap())).unwrap_err();
+    assert!(error.is_unavailable());
+    assert_eq!(ipvs.service(service.key).unwrap().service, service);
+}
+
+fn replacing_a_service_replaces_all_of_it(lab: &Lab) {
+    let mut ipvs = lab.ipvs();
+    let mut sip = Service::udp(address("10.96.0.17:5060"), Scheduler::SH).persistent(Duration::from_secs(300));
+    sip.engine = Some(PersistenceEngine::SIP);
+    sip.flags = ServiceFlags::PORT;
+    ipvs.add_service(&sip).unwrap();
+    let plain = Service::new(sip.key, Scheduler::RR);
+    ipvs.replace_service(&plain).unwrap();
+    assert_eq!(ipvs.service(sip.key).unwrap().service, plain);
+}
+
+fn updating_keeps_what_was_not_meant(lab: &Lab) {
+    let mut ipvs = lab.ipvs();
+    for mut service in services() {
+        ipvs.add_service(&service).unwrap();
+        ipvs.update_service(service.key, |service| service.scheduler = Scheduler::LC).unwrap();
+        service.scheduler = Scheduler::LC;
+        assert_eq!(ipvs.service(service.key).unwrap().service, service);
+    }
+    for mut destination in destinations() {
+        ipvs.add_destination(web().key, &destination).unwrap();
+        ipvs.update_destination(web().key, destination.address, |destination| destination.weight = 77).unwrap();
+        destination.weight = 77;
+        assert!(read_destinations(&mut ipvs, web().key).contains(&destination), "{destination:?}");
+    }
+}
+
+fn an_update_cannot_change_the_key(lab: &Lab) {
+    let mut ipvs = lab.ipvs();
+    let destination = Destination::new(address("10.244.1.1:6443"));
+    ipvs.add_service(&web()).unwrap();
+    ipvs.add_destination(web().key, &destination).unwrap();
+    let other = ServiceKey::udp(address("10.96.0.10:443"));
+    assert!(ipvs.update_service(web().key, |service| service.key = other).unwrap_err().is_invalid_input());
+    let update = ipvs.update_destination(web().key, destination.address, |server| server.address.set_port(1));
+    assert!(update.unwrap_err().is_invalid_input());
+    assert_eq!(ipvs.table().unwrap().len(), 1);
+}
+
+fn what_the_kernel_would_refuse_is_not_sent(lab: &Lab) {
+    let mut ipvs = lab.ipvs();
+    let key = web().key;
+    let server = Destination::new(address("10.244.1.1:443"));
+    let sixes = Destination::new(address("[2001:db8::1]:443"));
+    let mut swapped = server;
+    swapped.thresholds = Some(Thresholds { upper: mark(5), lower: Some(mark(6)) });
+    let mut one_packet = web();
+    one_packet.flags = ServiceFlags::ONE_PACKET;
+    let mut six_mask = web();
+    six_mask.persistence = Some(Persistence::new(Duration::ZERO).netmask(Netmask::inet6(64).unwrap()));
+    let changes = [
+        Change::AddService(Service::tcp(address("10.96.0.10:0"), Scheduler::RR)),
+        Change::AddService(web().persistent(Duration::from_millis(1500))),
+        Change::AddService(web().persistent(Persistence::LONGEST + Duration::from_secs(1))),
+        Change::AddService(Service::tcp(address("[fe80::1%3]:80"), Scheduler::RR)),
+        Change::AddService(one_packet),
+        Change::AddService(six_mask),
+        Change::AddDestination(key, server.weight(1 << 31)),
+        Change::AddDestination(key, swapped),
+        Change::AddDestination(key, sixes),
+        Change::AddDestination(key, server.forwarding(Forwarding::Other(5))),
+        Change::AddDestination(key, Destination::new(address("10.244.1.1:80")).forwarding(Forwarding::DirectRoute)),
+        Change::AddDestination(key, Destination::new(address("224.0.0.1:443"))),
+        Change::AddDestination(key, Destination::new(address("0.0.0.0:443"))),
+        Change::ReplaceDestination(key, Destination::new(address("255.255.255.255:443"))),
+    ];
+    for change in changes {
+        // There is no such service: the kernel would have said so, had it been asked.
+        let error = ipvs.change(change).unwrap_err();
+        assert!(error.is_invalid_input(), "{error}");
+        assert_eq!(error.operation(), change.to_string());
+    }
+}
+
+fn what_only_the_kernel_knows_is_explained(lab: &Lab) {
+    let mut ipvs = lab.ipvs();
+    lab.tool("ip link add near type veth peer name far");
+    lab.tool("ip address add 10.9.9.1/24 dev near");
+    lab.tool("ip link set near up");
+    ipvs.add_service(&web()).unwrap();
+    let broadcast = Destination::new(address("10.9.9.255:443"));
+    let error = ipvs.add_destination(web().key, &broadcast).unwrap_err();
+    assert_eq!(reason(&error), Some(Reason::Invalid));
+    assert_eq!(error.errno(), Some(22));
+    assert!(error.to_string().contains("not that of one host"), "{error}");
+}
+
+fn deleting_a_service_deletes_its_destinations(lab: &Lab) {
+    let mut ipvs = lab.ipvs();
+    ipvs.add_service(&web()).unwrap();
+    ipvs.add_destination(web().key, &Destination::new(address("10.244.1.1:443"))).unwrap();
+    ipvs.delete_service(web().key).unwrap();
+    ipvs.add_service(&web()).unwrap();
+    assert!(ipvs.destinations(web().key).unwrap().is_empty());
+}
+
+fn flush_empties_the_table(lab: &Lab) {
+    let mut ipvs = lab.ipvs();
+    ipvs.batch(services().into_iter().map(Change::AddService)).unwrap();
+    ipvs.flush().unwrap();
+    assert!(ipvs.services().unwrap().is_empty());
+    ipvs.flush().unwrap();
+}
+
+fn counters_can_be_set_to_zero(lab: &Lab) {
+    let mut ipvs = lab.ipvs();
+    ipvs.add_service(&web()).unwrap();
+    ipvs.zero(web().key).unwrap();
+    ipvs.zero_all().unwrap();
+}
+
+/// Services at 10.0.0.1 and all ports of it from 1 on.
+fn many(count: u16) -> impl Iterator<Item = Service> + Clone {
+    (1..=count).map(|port| Service::tcp(([10, 0, 0, 1], port).into(), Scheduler::RR))
+}
+
+fn a_thousand_services_are_listed_with_their_destinations(lab: &Lab) {
+    let mut ipvs = lab.ipvs();
+    let changes = many(1000).zip(0u32..).flat_map(|(service, i)| {
+        let destinations = [1, 2, 3].into_iter().take(i as usize % 4).map(move |host| {
+            let destination = Destination::new(([10, 244, 0, host], 80).into()).weight(i);
+            Change::AddDestination(service.key, destination)
+        });
+        [Change::AddService(service)].into_iter().chain(destinations)
+    });
+    ipvs.batch(changes).unwrap();
+    let table = ipvs.table().unwrap();
+    assert_eq!(table.len(), 1000);
+    for (info, destinations) in table {
+        let ServiceKey::Address { address, .. } = info.key() else { panic!("{info:?}") };
+        let i = usize::from(address.port()) - 1;
+        assert_eq!(destinations.len(), i % 4, "{info:?}");
+        assert!(destinations.iter().all(|destination| destination.destination.weight as usize == i));
+    }
+}
+
+fn twenty_thousand_services_are_listed_completely(lab: &Lab) {
+    let mut ipvs = lab.ipvs();
+    let all: HashSet<_> = many(20_000).collect();
+    ipvs.batch(many(20_000).map(Change::AddService)).unwrap();
+    // Linux 7.x may still be resizing its table: no service may be missing from this list all the same.
+    let listed = ipvs.services().unwrap();
+    assert_eq!(listed.len(), 20_000);
+    assert_eq!(listed.into_iter().map(|info| info.service).collect::<HashSet<_>>(), all);
+    let mut seen = HashSet::new();
+    for info in ipvs.stream_services().unwrap() {
+        assert!(seen.insert(info.unwrap().service));
+    }
+    assert_eq!(seen, all);
+}
+
+fn a_list_that_is_given_up_does_not_spoil_the_next(lab: &Lab) {
+    let mut ipvs = lab.ipvs();
+    ipvs.batch(many(2000).map(Change::AddService)).unwrap();
+    for read in [0, 1, 150, 1999] {
+        assert_eq!(ipvs.stream_services().unwrap().take(read).count(), read);
+        assert_eq!(ipvs.info().unwrap().version.0, 1);
+        assert_eq!(ipvs.stream_services().unwrap().take(read).count(), read);
+        assert!(ipvs.add_service(&many(1).next().unwrap()).unwrap_err().is_already_exists());
+        assert_eq!(ipvs.services().unwrap().len(), 2000);
+    }
+}
+
+fn twenty_thousand_failures_are_told_apart(lab: &Lab) {
+    let mut ipvs = lab.ipvs();
+    let error = ipvs.batch(many(20_000).map(|service| Change::DeleteService(service.key))).unwrap_err();
+    assert!(error.interruption.is_none());
+    assert_eq!((error.failures.len(), error.answered), (20_000, 20_000));
+    for (index, (failure, service)) in error.failures.iter().zip(many(20_000)).enumerate() {
+        assert_eq!(failure.index, index);
+        assert_eq!(failure.change, Change::DeleteService(service.key));
+        assert!(failure.error.is_not_found());
+        assert_eq!(failure.error.operation(), failure.change.to_string());
+    }
+}
+
+fn a_small_receive_buffer_loses_nothing(lab: &Lab) {
+    for receive_buffer in [0, 5000, 100_000, 1 << 24] {
+        let mut options = Options::default();
+        options.receive_buffer = receive_buffer;
+        let mut ipvs = lab.run(|| Ipvs::connect_with(&options)).unwrap();
+        let error = ipvs.batch(many(3000).map(|service| Change::DeleteService(service.key))).unwrap_err();
+        assert_eq!(error.failures.len(), 3000);
+        ipvs.batch(many(3000).map(Change::AddService)).unwrap();
+        assert_eq!(ipvs.services().unwrap().len(), 3000);
+        ipvs.flush().unwrap();
+    }
+}
+
+fn a_batch_goes_on_after_a_failure(lab: &Lab) {
+    let mut ipvs = lab.ipvs();
+    let server = Destination::new(address("10.244.1.1:443"));
+    let error = ipvs
+        .batch([
+            Change::AddService(web()),
+            Change::AddService(web()),
+            Change::AddDestination(web().key, server),
+            Change::AddDestination(web().key, server.weight(u32::MAX)),
+            Change::AddDestination(web().key, server),
+            Change::ReplaceDestination(web().key, server.weight(258)),
+            Change::DeleteService(ServiceKey::udp(address("10.96.0.10:443"))),
+        ])
+        .unwrap_err();
+    let failed: Vec<_> = error.failures.iter().map(|failure| (failure.index, failure.error.errno())).collect();
+    assert_eq!(failed, [(1, Some(17)), (3, None), (4, Some(17)), (6, Some(3))]);
+    assert_eq!(error.answered, 7);
+    assert!(error.to_string().starts_with("4 of 7 changes failed; the first, at 1: add service"), "{error}");
+    assert_eq!(read_destinations(&mut ipvs, web().key), HashSet::from([server.weight(258)]));
+}
+
+/// The generic netlink sockets of the machine: port and inode.
+fn netlink_ports() -> HashSet<u32> {
+    let table = std::fs::read_to_string("/proc/thread-self/net/netlink").unwrap();
+    let rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    rows.filter(|row| row[1] == "16").map(|row| row[2].parse().unwrap()).collect()
+}
+
+fn a_forged_datagram_is_ignored(lab: &Lab) {
+    let before = lab.run(netlink_ports);
+    let mut ipvs = lab.ipvs();
+    ipvs.batch(many(300).map(Change::AddService)).unwrap();
+    let ports: Vec<_> = lab.run(netlink_ports).difference(&before).copied().collect();
+    assert_eq!(ports.len(), 1);
+    // An acknowledgement of whatever the client asked, for a good range of sequence numbers.
+    let forged: Vec<u8> = (0..2000u32)
+        .flat_map(|sequence| {
+            let words = [36, 2, sequence, ports[0], 0, 0, 0, 0, 0];
+            words.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<_>>()
+        })
+        .collect();
+    let sent = lab.run(|| Socket::new(NETLINK_GENERIC).unwrap().send_to(&forged, &SocketAddr::new(ports[0], 0), 0));
+    // The kernel itself keeps it away from a connected socket.
+    assert_eq!(sent.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+    assert!(ipvs.add_service(&many(1).next().unwrap()).unwrap_err().is_already_exists());
+    assert_eq!(ipvs.services().unwrap().len(), 300);
+}
+
+fn without_privilege_the_capability_is_named(lab: &Lab) {
+    let lines = unprivileged_child(lab);
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    for line in lines {
+        assert!(line.starts_with("permission denied: ") && line.contains("CAP_NET_ADMIN"), "{line}");
+    }
+}
+
+/// Unloads the IPVS modules. The network namespaces of earlier tests, which hold them, may take a moment to end.
+fn unload_ipvs() {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let holders = |modules: &str| {
+        let names = modules.lines().filter_map(|line| line.split(' ').next());
+        names.filter(|name| name.starts_with("ip_vs_") || *name == "xt_ipvs").map(str::to_owned).collect::<Vec<_>>()
+    };
+    loop {
+        for module in holders(&std::fs::read_to_string("/proc/modules").unwrap()).into_iter().chain(["ip_vs".into()]) {
+            let name = std::ffi::CString::new(module).unwrap();
+            let _ = nix::kmod::delete_module(&name, nix::kmod::DeleteModuleFlags::O_NONBLOCK);
+        }
+        let left = std::fs::read_to_string("/proc/modules").unwrap();
+        if !left.lines().any(|line| line.starts_with("ip_vs ")) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{left}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn a_reloaded_module_is_found_again(lab: &Lab) {
+    let mut ipvs = lab.ipvs();
+    unload_ipvs();
+    ipvs.add_service(&web()).unwrap();
+    assert!(ipvs.add_service(&web()).unwrap_err().is_already_exists());
+    ipvs.flush().unwrap();
+    unload_ipvs();
+    ipvs.batch(many(2000).map(Change::AddService)).unwrap();
+    assert_eq!(ipvs.services().unwrap().len(), 2000);
+    ipvs.flush().unwrap();
+    unload_ipvs();
+    assert_eq!(ipvs.services().unwrap().len(), 0);
+}

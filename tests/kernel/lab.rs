@@ -1,0 +1,143 @@
+//! What every test stands on: a namespace of its own, and the reason when the kernel lacks something.
+
+use std::fmt::Debug;
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+use libtest_mimic::{Completion, Trial};
+use lvs::ipvs::Ipvs;
+use lvs::netns::Namespace;
+use lvs::vip::Vips;
+
+/// What a test cannot do without.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Need {
+    Ipvs,
+    Dummy,
+    /// A program on the path.
+    Program(&'static str),
+    /// A machine that exists for these tests only.
+    OwnMachine,
+}
+
+/// A network namespace for one test.
+pub(crate) struct Lab(Namespace);
+
+/// Makes a test of each function: `tests!(&[Need::Ipvs]; first, second,)`.
+macro_rules! tests {
+    ($needs:expr; $($test:ident,)+) => {
+        vec![$($crate::lab::test(concat!(module_path!(), "::", stringify!($test)), $needs, $test)),+]
+    };
+}
+pub(crate) use tests;
+
+pub(crate) fn test(path: &'static str, needs: &'static [Need], body: fn(&Lab)) -> Trial {
+    let name = path.trim_start_matches("kernel::");
+    Trial::ignorable_test(name, move || match Lab::new(needs) {
+        Ok(lab) => {
+            body(&lab);
+            Ok(Completion::Completed)
+        }
+        Err(reason) => Ok(Completion::ignored_with(reason)),
+    })
+}
+
+impl Lab {
+    fn new(needs: &[Need]) -> Result<Self, String> {
+        let lab = Self(Namespace::create().map_err(|error| error.to_string())?);
+        for need in needs {
+            lab.check(*need)?;
+        }
+        let up = lab.run(|| Command::new("ip").args(["link", "set", "lo", "up"]).status());
+        match up {
+            Ok(status) if status.success() => Ok(lab),
+            other => Err(format!("cannot run ip: {other:?}")),
+        }
+    }
+
+    fn check(&self, need: Need) -> Result<(), String> {
+        match need {
+            Need::Ipvs => {
+                let info = self.run(|| Ipvs::connect().and_then(|mut ipvs| ipvs.info()));
+                info.map(drop).map_err(|error| error.to_string())
+            }
+            Need::Dummy => {
+                let dummy = self.run(|| Vips::connect().and_then(|mut vips| vips.ensure_dummy("probe")));
+                dummy.map(drop).map_err(|error| error.to_string())
+            }
+            Need::Program(program) => match Command::new(program).arg("--version").output() {
+                Ok(_) => Ok(()),
+                Err(error) => Err(format!("cannot run {program}: {error}")),
+            },
+            Need::OwnMachine => match std::env::var_os("LVS_OWN_MACHINE") {
+                Some(_) => Ok(()),
+                None => Err("changes the machine: only where LVS_OWN_MACHINE is set".into()),
+            },
+        }
+    }
+
+    /// Runs something inside the namespace.
+    pub(crate) fn run<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> T {
+        self.0.run(inside).unwrap()
+    }
+
+    pub(crate) fn namespace(&self) -> &Namespace {
+        &self.0
+    }
+
+    pub(crate) fn ipvs(&self) -> Ipvs {
+        self.run(Ipvs::connect).unwrap()
+    }
+
+    pub(crate) fn vips(&self) -> Vips {
+        self.run(Vips::connect).unwrap()
+    }
+
+    /// Runs a program inside the namespace, its words separated by blanks; returns what it prints.
+    pub(crate) fn tool(&self, command: &str) -> String {
+        let words: Vec<_> = command.split_whitespace().collect();
+        let output = self.run(|| Command::new(words[0]).args(&words[1..]).output()).unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{command}: {}{text}", String::from_utf8_lossy(&output.stderr));
+        text
+    }
+}
+
+impl Drop for Lab {
+    /// The kernel ends a namespace some time later, and until then its services are in the table that lists of other
+    /// namespaces walk through (up to Linux 6.12).
+    fn drop(&mut self) {
+        let _ = self.0.run(|| Ipvs::connect().and_then(|mut ipvs| ipvs.flush()));
+    }
+}
+
+pub(crate) fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+/// What a child process of a test does: [`child`] starts it.
+const CHILD: &str = "LVS_KERNEL_TEST_CHILD";
+
+/// Does what the parent asked for, if this process is a child of a test.
+pub(crate) fn run_as_child() -> Option<ExitCode> {
+    std::env::var_os(CHILD)?;
+    fn outcome<T: Debug>(result: Result<T, lvs::Error>) -> String {
+        match result {
+            Ok(value) => format!("{value:?}"),
+            Err(error) if error.is_permission_denied() => format!("permission denied: {error}"),
+            Err(error) => format!("other error: {error}"),
+        }
+    }
+    println!("{}", outcome(Ipvs::connect().and_then(|mut ipvs| ipvs.info())));
+    println!("{}", outcome(Ipvs::connect().and_then(|mut ipvs| ipvs.flush())));
+    println!("{}", outcome(Vips::connect().and_then(|mut vips| vips.ensure_dummy("unprivileged"))));
+    Some(ExitCode::SUCCESS)
+}
+
+/// Starts this program again as a user without privileges, to do what [`run_as_child`] does; returns its output lines.
+pub(crate) fn unprivileged_child(lab: &Lab) -> Vec<String> {
+    let output = lab.run(|| Command::new("/proc/self/exe").env(CHILD, "1").uid(1000).gid(1000).output()).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}

@@ -1,0 +1,93 @@
+//! Real connections through the table.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Trial;
+use lvs::ipvs::{Destination, Scheduler, Service};
+
+use crate::lab::{Lab, Need, address, tests};
+
+pub(crate) fn tests() -> Vec<Trial> {
+    tests!(&[Need::Ipvs, Need::Dummy];
+        connections_are_spread_and_counted,
+        connections_are_spread_and_counted_over_ipv6,
+    )
+}
+
+/// Accepts connections inside the lab, sends the address that it listens at, and waits for the client's end.
+fn server(lab: &Lab, at: SocketAddr) {
+    let listener = lab.run(|| TcpListener::bind(at)).unwrap();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            thread::spawn(move || {
+                write!(stream, "{at}").unwrap();
+                stream.shutdown(std::net::Shutdown::Write).unwrap();
+                let _ = stream.read_to_end(&mut Vec::new());
+            });
+        }
+    });
+}
+
+fn ask(service: SocketAddr) -> (TcpStream, String) {
+    let mut stream = TcpStream::connect_timeout(&service, Duration::from_secs(20)).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    (stream, answer)
+}
+
+fn spread(lab: &Lab, service: SocketAddr, servers: [SocketAddr; 2]) {
+    let (mut vips, mut ipvs) = (lab.vips(), lab.ipvs());
+    let dummy = vips.ensure_dummy("vip0").unwrap();
+    for address in [service, servers[0], servers[1]] {
+        let _ = vips.bind(&dummy, address.ip()).unwrap();
+    }
+    let web = Service::tcp(service, Scheduler::WRR);
+    ipvs.add_service(&web).unwrap();
+    for (at, weight) in servers.into_iter().zip([1, 3]) {
+        server(lab, at);
+        ipvs.add_destination(web.key, &Destination::new(at).weight(weight)).unwrap();
+    }
+    let mut open = Vec::new();
+    let mut answers = HashMap::<String, usize>::new();
+    for _ in 0..40 {
+        let (stream, answer) = lab.run(|| ask(service));
+        open.push(stream);
+        *answers.entry(answer).or_default() += 1;
+    }
+    assert_eq!(answers, HashMap::from([(servers[0].to_string(), 10), (servers[1].to_string(), 30)]));
+    let connections: u32 = ipvs
+        .destinations(web.key)
+        .unwrap()
+        .iter()
+        .map(|info| info.active_connections + info.inactive_connections)
+        .sum();
+    assert_eq!(connections, 40);
+    // The kernel renews the counters every 2 seconds.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let stats = ipvs.service(web.key).unwrap().stats;
+        if stats.connections == 40 && stats.rates.connections > 0 {
+            assert!(stats.packets_in >= 120 && stats.bytes_in > stats.packets_in * 40, "{stats:?}");
+            break;
+        }
+        assert!(Instant::now() < deadline, "{stats:?}");
+        thread::sleep(Duration::from_millis(50));
+    }
+    let mut counted: Vec<_> = ipvs.destinations(web.key).unwrap().iter().map(|info| info.stats.connections).collect();
+    counted.sort_unstable();
+    assert_eq!(counted, [10, 30]);
+    ipvs.zero(web.key).unwrap();
+    assert_eq!(ipvs.service(web.key).unwrap().stats.connections, 0);
+}
+
+fn connections_are_spread_and_counted(lab: &Lab) {
+    spread(lab, address("10.96.0.10:80"), [address("10.244.1.1:8080"), address("10.244.1.2:8080")]);
+}
+
+fn connections_are_spread_and_counted_over_ipv6(lab: &Lab) {
+    spread(lab, address("[2001:db8::a]:80"), [address("[2001:db8::1:1]:8080"), address("[2001:db8::1:2]:8080")]);
+}
