@@ -3,6 +3,7 @@ mod cargo;
 mod check;
 mod host;
 mod test;
+mod verdict;
 mod vm;
 
 use clap::{Args, Parser, Subcommand};
@@ -110,6 +111,18 @@ impl Display for Usage {
 
 impl std::error::Error for Usage {}
 
+/// The user stopped the work, by this signal.
+#[derive(Debug)]
+pub(crate) struct Interrupted(pub(crate) i32);
+
+impl Display for Interrupted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
 /// Says which slow step begins.
 pub(crate) fn step(what: impl Display) {
     // Nobody may be listening; the work goes on.
@@ -129,6 +142,15 @@ fn main() -> ExitCode {
     };
     status.unwrap_or_else(|error| {
         let _ = writeln!(std::io::stderr(), "error: {error:#}");
-        if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+        match error.downcast_ref() {
+            Some(Interrupted(signal)) => exit_code(128 + signal),
+            None if error.is::<Usage>() => ExitCode::from(2),
+            None => ExitCode::FAILURE,
+        }
     })
+}
+
+/// A status as a shell would pass it on.
+pub(crate) fn exit_code(status: i32) -> ExitCode {
+    u8::try_from(status).map_or(ExitCode::FAILURE, ExitCode::from)
 }

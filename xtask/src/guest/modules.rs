@@ -24,8 +24,11 @@ impl Modules {
     pub(crate) fn of_this_kernel() -> io::Result<Self> {
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
         let folder = Path::new("/lib/modules").join(release.trim());
-        let dependencies = std::fs::read_to_string(folder.join("modules.dep"))?;
-        let aliases = std::fs::read_to_string(folder.join("modules.alias"))?;
+        let read = |name| {
+            let file = folder.join(name);
+            std::fs::read_to_string(&file).map_err(|error| io::Error::other(format!("{}: {error}", file.display())))
+        };
+        let (dependencies, aliases) = (read("modules.dep")?, read("modules.alias")?);
         Ok(Self::parse(folder, &dependencies, &aliases))
     }
 

@@ -7,9 +7,14 @@ use super::modules::{self, Modules, Signatures};
 use crate::step;
 use anyhow::{Context, Result, anyhow, ensure};
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::statvfs::statvfs;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
+
+const MEGABYTE: u64 = 1 << 20;
+/// Package lists, packages, what is in them, and what is kept of it, all at once and with some room.
+const SPACE_FOR_A_KERNEL: u64 = 300;
 
 pub(crate) struct Cache {
     root: PathBuf,
@@ -36,6 +41,18 @@ impl Cache {
         let parent = self.root.join("tmp");
         let made = fs::create_dir_all(&parent).and_then(|()| tempfile::tempdir_in(&parent));
         made.with_context(|| format!("making a folder in {}", parent.display()))
+    }
+
+    /// Refuses to begin what would not fit: apt hangs for ever when the disk is full.
+    pub(crate) fn check_space(&self) -> Result<()> {
+        let root = self.root.display();
+        let state = statvfs(&self.root).with_context(|| format!("the free space of {root}"))?;
+        let free = state.blocks_available() * state.fragment_size() / MEGABYTE;
+        ensure!(
+            free >= SPACE_FOR_A_KERNEL,
+            "{root} has {free} MB left, getting a kernel takes {SPACE_FOR_A_KERNEL} MB"
+        );
+        Ok(())
     }
 
     /// The releases of all kernels that are here.

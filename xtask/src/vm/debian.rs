@@ -63,7 +63,7 @@ impl Wanted {
         self.line.name
     }
 
-    fn name(self) -> String {
+    pub(crate) fn name(self) -> String {
         self.minor.map_or_else(|| self.line.name.to_owned(), |minor| format!("{}.{minor}", self.line.major))
     }
 
@@ -89,6 +89,7 @@ fn version(release: &str) -> Vec<u64> {
 
 /// Downloads the newest kernel that fits, keeps it in the cache, and gives its release.
 pub(crate) fn fetch(cache: &Cache, wanted: Wanted) -> Result<String> {
+    cache.check_space()?;
     let mut there = Vec::new();
     for suites in wanted.line.suites {
         let work = cache.workspace()?;
@@ -108,12 +109,20 @@ pub(crate) fn fetch(cache: &Cache, wanted: Wanted) -> Result<String> {
         }
         there.extend(releases);
     }
-    there.sort_by_cached_key(|release| version(release));
-    bail!(Usage(format!(
-        "no kernel {}; the archive has: {}",
-        wanted.name(),
-        if there.is_empty() { "none".to_owned() } else { there.join(", ") }
-    )))
+    bail!(Usage(format!("no kernel {}; the archive has: {}", wanted.name(), minors(wanted.line.major, &there))))
+}
+
+/// The minor versions of a major one among some releases, such as `7.0, 7.1`.
+fn minors(major: u64, releases: &[String]) -> String {
+    let versions = releases.iter().map(|release| version(release));
+    let mut minors: Vec<u64> = versions
+        .filter(|numbers| numbers.first() == Some(&major))
+        .filter_map(|numbers| numbers.get(1).copied())
+        .collect();
+    minors.sort_unstable();
+    minors.dedup();
+    let names: Vec<String> = minors.iter().map(|minor| format!("{major}.{minor}")).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 /// The releases of the signed cloud kernels in a list of package names.
@@ -166,9 +175,7 @@ impl Apt {
             Self { folder: folder.to_owned(), options: options.iter().map(|option| format!("-o{option}")).collect() };
         let keyring = KEYRINGS.into_iter().find(|path| Path::new(path).exists());
         let keyring = keyring.context("the keys of the Debian archive are missing: install debian-archive-keyring")?;
-        let mut format = Command::new("apt-get");
-        format.args(["indextargets", "--format", "$(REPO_URI)|$(LABEL)", "Created-By: Packages"]);
-        let sources = sources(&output_of(&mut format)?, suites, keyring)?;
+        let sources = sources(&targets()?, suites, keyring)?;
         let made = ["state/lists/partial", "cache/archives/partial"]
             .iter()
             .try_for_each(|part| fs::create_dir_all(folder.join(part)));
@@ -219,14 +226,23 @@ fn parts(record: &str) -> Vec<String> {
     std::iter::once(field("Package: ")).chain(parts).map(String::from).collect()
 }
 
-/// A sources.list for some suites, from the archives that apt knows (`URI|label` lines; no label before an update).
+/// The archives that apt knows, as `URI|label` lines; before the first update it knows them by their URI only.
+fn targets() -> Result<String> {
+    let list = |options: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command.arg("indextargets").args(options).args(["--format", "$(REPO_URI)|$(LABEL)", "Created-By: Packages"]);
+        output_of(&mut command)
+    };
+    Ok(list(&[])? + &list(&["--no-release-info"])?)
+}
+
+/// A sources.list for some suites, from the archives that apt knows.
 fn sources(targets: &str, suites: &[&str], keyring: &str) -> Result<String> {
     let archive = |label: &str, end: &str| {
-        let lines = targets.lines().filter_map(|line| line.split_once('|'));
-        let found = lines.clone().find(|(_, l)| *l == label).or_else(|| {
-            lines.clone().find(|(uri, label)| label.is_empty() && uri.trim_end_matches('/').ends_with(end))
-        });
-        found.map(|(uri, _)| uri)
+        let lines = || targets.lines().filter_map(|line| line.split_once('|'));
+        let by_label = || lines().find(|(_, of)| *of == label);
+        let by_uri = || lines().find(|(uri, of)| *of == "$(LABEL)" && uri.trim_end_matches('/').ends_with(end));
+        by_label().or_else(by_uri).map(|(uri, _)| uri)
     };
     let main = archive("Debian", "/debian");
     let main =
@@ -271,6 +287,14 @@ mod tests {
     }
 
     #[test]
+    fn what_there_is_instead_is_named_once_and_in_order() {
+        let all =
+            ["7.10.1-cloud-amd64", "6.12.1-cloud-amd64", "7.2.6-cloud-amd64", "7.2.9-cloud-amd64"].map(String::from);
+        assert_eq!(minors(7, &all), "7.2, 7.10");
+        assert_eq!(minors(8, &all), "none");
+    }
+
+    #[test]
     fn only_signed_cloud_kernels_count() {
         let names = "linux-image-6.1.0-56-cloud-amd64\nlinux-image-6.1.0-56-amd64\nlinux-image-cloud-amd64\n\
                      linux-image-6.1.0-56-cloud-amd64-unsigned\nlinux-image-6.1.0-56-cloud-amd64-dbg\n";
@@ -292,7 +316,7 @@ mod tests {
         let expected = "deb [arch=amd64 signed-by=K] http://m/debian/ a main\ndeb [arch=amd64 signed-by=K] http://m/sec/ a-security main\n";
         let targets = "http://other/|\nhttp://m/debian/|Debian\nhttp://m/sec/|Debian-Security\n";
         assert_eq!(sources(targets, &suites, "K").unwrap(), expected);
-        let not_updated = "http://m/debian|\nhttp://m/debian-security/|\n";
+        let not_updated = "http://m/debian|$(LABEL)\nhttp://m/debian-security/|$(LABEL)\n";
         assert!(sources(not_updated, &suites, "K").unwrap().contains("http://m/debian-security/ a-security"));
         assert!(sources("http://other/|Other\n", &suites, "K").is_err());
     }

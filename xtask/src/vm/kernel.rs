@@ -1,9 +1,9 @@
 //! A kernel that can be booted, and the unpacking of compressed ones.
 use super::modules::{self, Modules, Signatures};
 use anyhow::{Context, Result, ensure};
-use object::Endianness;
 use object::elf::{FileHeader64, NoteType};
 use object::read::elf::{FileHeader, ProgramHeader};
+use object::{Endianness, Object, ObjectSection};
 use ruzstd::decoding::StreamingDecoder;
 use std::fs;
 use std::io::Read;
@@ -22,22 +22,33 @@ impl Kernel {
     pub(crate) fn from_files(image: &Path, modules: &Path) -> Result<Self> {
         ensure!(image.is_file(), "{}: no such file", image.display());
         ensure!(modules.is_dir(), "{}: no such folder", modules.display());
-        let modules = modules.canonicalize().with_context(|| modules.display().to_string())?;
-        let picked = modules::pick(&modules, Signatures::Keep)?;
-        let named = modules.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let modules = modules::pick(modules, Signatures::Keep)?;
         let data = fs::read(image).with_context(|| image.display().to_string())?;
-        let release = release_of(&data).unwrap_or(named);
-        Ok(Self { release, image: image.to_owned(), modules: picked })
+        let release = release_of_image(&data).or_else(|| release_of_elf(&data));
+        let release = release.with_context(|| format!("{}: neither a bzImage nor a vmlinux", image.display()))?;
+        Ok(Self { release, image: image.to_owned(), modules })
     }
 }
 
-/// The version text that a bzImage carries in its header.
-fn release_of(image: &[u8]) -> Option<String> {
+/// The release in the header of a bzImage.
+fn release_of_image(image: &[u8]) -> Option<String> {
     image.get(MAGIC..)?.strip_prefix(b"HdrS")?;
     let offset = usize::from(u16::from_le_bytes(*image.get(VERSION..)?.first_chunk()?));
     let text = image.get(offset.checked_add(SECTOR)?..)?;
+    (offset != 0).then(|| first_word(text)).flatten()
+}
+
+/// The release in what an unpacked kernel says first.
+fn release_of_elf(elf: &[u8]) -> Option<String> {
+    const BANNER: &[u8] = b"Linux version ";
+    let constants = object::File::parse(elf).ok()?.section_by_name(".rodata")?.data().ok()?;
+    let at = constants.windows(BANNER.len()).position(|window| window == BANNER)?;
+    first_word(constants.get(at + BANNER.len()..)?)
+}
+
+fn first_word(text: &[u8]) -> Option<String> {
     let word = text.split(|byte| matches!(byte, b' ' | 0)).next()?;
-    (offset != 0).then(|| String::from_utf8_lossy(word).into_owned())
+    Some(String::from_utf8_lossy(word).into_owned())
 }
 
 const SECTOR: usize = 512;
@@ -130,7 +141,7 @@ mod tests {
     fn the_payload_and_the_release_are_found() {
         let image = image(b"payload");
         assert_eq!(payload(&image), Some(b"payload".as_slice()));
-        assert_eq!(release_of(&image).as_deref(), Some("6.1.0-56"));
+        assert_eq!(release_of_image(&image).as_deref(), Some("6.1.0-56"));
     }
 
     #[test]

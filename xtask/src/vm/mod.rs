@@ -1,5 +1,6 @@
 //! A virtual machine for one command: get a kernel, build an initramfs, boot it, see how the command ended.
 mod cache;
+pub(crate) mod carrier;
 mod cpio;
 pub(crate) mod debian;
 pub(crate) mod initramfs;
@@ -10,13 +11,15 @@ pub(crate) mod report;
 mod terminal;
 
 use crate::cargo::{self, Programs};
-use crate::{Usage, host, step};
+use crate::{Interrupted, Usage, exit_code, host, step};
 use anyhow::{Context, Result, bail};
 use cache::Cache;
+use carrier::{Ending, Streams};
 use debian::Wanted;
 use initramfs::{Job, Session, example_path};
 use kernel::Kernel;
-use qemu::{Ending, Machine, Run, Streams};
+use qemu::{Machine, Run};
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -32,6 +35,15 @@ pub(crate) enum Choice {
 pub(crate) struct Options {
     pub(crate) choice: Option<Choice>,
     pub(crate) timeout: Option<Duration>,
+}
+
+impl Display for Choice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Debian(wanted) => f.write_str(&wanted.name()),
+            Self::Own { image, .. } => image.display().fmt(f),
+        }
+    }
 }
 
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -91,10 +103,10 @@ fn run(options: &Options, job: &Job) -> Result<ExitCode> {
     let run = boot(&kernel, &guest, job, timeout, streams)?;
     match run.ending {
         Ending::Exit(status) => Ok(exit_code(status)),
-        Ending::Interrupted(signal) => Ok(exit_code(128 + signal)),
+        Ending::Interrupted(signal) => bail!(Interrupted(signal)),
         // What a program gets that writes into a closed pipe.
         Ending::OutputClosed => Ok(exit_code(128 + 13)),
-        _ => bail!(failure(&kernel.release, &run, timeout)),
+        _ => bail!("{}: {}", kernel.release, failure(&run, timeout)),
     }
 }
 
@@ -127,14 +139,15 @@ pub(crate) fn boot(
     streams: Streams<'_>,
 ) -> Result<Run> {
     let initramfs = initramfs::build(kernel, guest, job)?;
-    step(format_args!("booting {}", kernel.release));
+    let hint = if job.session == Session::Terminal { " (Ctrl-] stops it)" } else { "" };
+    step(format_args!("booting {}{hint}", kernel.release));
     let machine = Machine { image: &kernel.image, initramfs: &initramfs, session: job.session, timeout };
     let _raw = (job.session == Session::Terminal).then(terminal::Raw::enter).transpose()?;
     qemu::run(&machine, streams)
 }
 
 /// Says why a machine gave no exit status, after the end of what its console said.
-pub(crate) fn failure(release: &str, run: &Run, timeout: Option<Duration>) -> String {
+pub(crate) fn failure(run: &Run, timeout: Option<Duration>) -> String {
     let console = String::from_utf8_lossy(&run.console).replace('\r', "");
     let lines: Vec<&str> = console.lines().filter(|line| !line.trim().is_empty()).collect();
     let shown = lines.get(lines.len().saturating_sub(CONSOLE_LINES_SHOWN)..).unwrap_or_default();
@@ -148,16 +161,10 @@ pub(crate) fn failure(release: &str, run: &Run, timeout: Option<Duration>) -> St
         let _ = writeln!(errors, "    {line}");
     }
     match &run.ending {
-        Ending::TimedOut => format!("{release}: stopped after {} seconds", timeout.unwrap_or_default().as_secs()),
-        Ending::Refused(reason) => format!("{release}: {reason}"),
-        Ending::Interrupted(_) => format!("{release}: interrupted"),
-        Ending::OutputClosed => format!("{release}: nobody reads the output"),
-        Ending::Died | Ending::Exit(_) if console.contains("Kernel panic") => {
-            format!("{release}: the kernel panicked")
-        }
-        Ending::Died | Ending::Exit(_) => {
-            format!("{release}: the machine stopped before the command had ended")
-        }
+        Ending::TimedOut => format!("stopped after {} seconds", timeout.unwrap_or_default().as_secs()),
+        Ending::Refused(reason) => reason.clone(),
+        _ if console.contains("Kernel panic") => "the kernel panicked".to_owned(),
+        _ => "the machine stopped before the command had ended".to_owned(),
     }
 }
 
@@ -169,10 +176,6 @@ fn parse_file(text: &str) -> Result<(PathBuf, String)> {
     let name = full.file_name().unwrap_or_default().to_string_lossy();
     let target = if target.ends_with('/') { format!("{target}{name}") } else { target.to_owned() };
     Ok((full, target))
-}
-
-fn exit_code(status: i32) -> ExitCode {
-    u8::try_from(status).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
 #[cfg(test)]

@@ -1,20 +1,17 @@
-//! Boots a machine and carries its streams until it has given its verdict.
+//! Boots a machine: QEMU, its settings, and its channels.
+use super::carrier::{Carrier, Ending, Port, Role, Signals, Streams, forward_input};
 use super::initramfs::Session;
 use crate::host::{program, which};
 use anyhow::{Context, Result};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Makes the boot of an emulated machine quick; nothing of this touches the network code.
 const QUICK: &str = "nokaslr mitigations=off cryptomgr.notests initcall_blacklist=crypto_kdf108_init tsc=reliable no_timer_check \
@@ -22,36 +19,12 @@ const QUICK: &str = "nokaslr mitigations=off cryptomgr.notests initcall_blacklis
 /// An oops is a failure, and a machine that fails must end.
 const STRICT: &str = "console=ttyS0 loglevel=4 panic=-1 oops=panic";
 
-/// Longer output of the console is cut at its start.
-const CONSOLE_KEPT: usize = 64 << 10;
-
-/// How a machine ended.
-pub(crate) enum Ending {
-    /// The command ran; its exit status.
-    Exit(i32),
-    /// The machine came up, but could not run the command.
-    Refused(String),
-    /// It stopped without a verdict.
-    Died,
-    TimedOut,
-    Interrupted(i32),
-    /// Nobody reads what this process writes.
-    OutputClosed,
-}
-
 /// What to boot.
 pub(crate) struct Machine<'a> {
     pub(crate) image: &'a Path,
     pub(crate) initramfs: &'a [u8],
     pub(crate) session: Session,
     pub(crate) timeout: Option<Duration>,
-}
-
-/// Where the streams of a machine go.
-pub(crate) struct Streams<'a> {
-    pub(crate) stdout: Box<dyn Write + 'a>,
-    pub(crate) stderr: Box<dyn Write + 'a>,
-    pub(crate) results: Box<dyn Write + 'a>,
 }
 
 /// How a machine ended, and what its console and the emulator said meanwhile.
@@ -62,57 +35,110 @@ pub(crate) struct Run {
 
 /// Boots a machine and waits for its end. It never outlives this call, nor this process.
 pub(crate) fn run(machine: &Machine<'_>, streams: Streams<'_>) -> Result<Run> {
-    let initramfs = File::from(memfd_create("initramfs", MFdFlags::MFD_CLOEXEC).context("memory for the initramfs")?);
-    (&initramfs).write_all(machine.initramfs).context("memory for the initramfs")?;
     let signals = Signals::catch()?;
-    let mut ports = Vec::new();
-    let mut command = emulator()?;
-    command.args(processor()).arg("-kernel").arg(machine.image);
-    command.arg("-initrd").arg(format!("/proc/{}/fd/{}", std::process::id(), initramfs.as_raw_fd()));
-    command.arg("-append").arg(format!("{STRICT} {QUICK}"));
-    let mut guest_ends = Vec::new();
-    let mut channel = |name: &str, device: &str| -> Result<UnixStream> {
-        let (ours, theirs) = UnixStream::pair().context("a channel")?;
-        fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty())).context("a channel")?;
-        command.arg("-chardev").arg(format!("socket,id={name},fd={}", theirs.as_raw_fd()));
-        match device {
-            "serial" => command.arg("-serial").arg(format!("chardev:{name}")),
-            device => command.arg("-device").arg(format!("{device},chardev={name},name={name}")),
-        };
-        guest_ends.push(theirs);
-        Ok(ours)
-    };
-    ports.push(Port::new(Role::Console, channel("console", "serial")?));
-    ports.push(Port::new(Role::Control, channel("control", "virtserialport")?));
-    let mut input = None;
-    if machine.session == Session::Terminal {
-        let screen = channel("screen", "virtconsole")?;
-        input = Some(screen.try_clone().context("a channel")?);
-        ports.push(Port::new(Role::Output, screen));
-    } else {
-        ports.push(Port::new(Role::Output, channel("stdout", "virtserialport")?));
-        ports.push(Port::new(Role::Errors, channel("stderr", "virtserialport")?));
-    }
-    match machine.session {
-        Session::Input => input = Some(channel("stdin", "virtserialport")?),
-        Session::Results => ports.push(Port::new(Role::Results, channel("results", "virtserialport")?)),
-        Session::Plain | Session::Terminal => {}
-    }
-    let mut emulator = Emulator(
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().context("starting QEMU")?,
-    );
-    drop(guest_ends);
-    if let Some(complaints) = emulator.0.stderr.take() {
-        ports.push(Port::new(Role::Console, OwnedFd::from(complaints)));
-    }
+    let initramfs = in_memory(machine.initramfs).context("memory for the initramfs")?;
+    let mut wiring = Wiring::new(command(machine.image, &initramfs)?);
+    let input = connect(&mut wiring, machine.session).context("the channels to the machine")?;
+    let (emulator, ports) = wiring.start()?;
     if let Some(input) = input {
-        std::thread::spawn(move || forward_input(input));
+        let escape = machine.session == Session::Terminal;
+        std::thread::spawn(move || forward_input(input, escape));
     }
-    let mut carrier = Carrier { ports, streams, control: Vec::new(), console: Vec::new(), output_closed: false };
+    let mut carrier = Carrier::new(ports, streams);
     let ending = carrier.carry(&signals, machine.timeout)?;
     drop(emulator);
     carrier.drain()?;
-    Ok(Run { ending, console: carrier.console })
+    Ok(Run { ending, console: carrier.into_console() })
+}
+
+/// A file that no folder has, and that is gone with this process.
+fn in_memory(data: &[u8]) -> io::Result<File> {
+    let mut file = File::from(memfd_create("initramfs", MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(data)?;
+    Ok(file)
+}
+
+/// Makes the channels of a session; what goes to the guest is given back.
+fn connect(wiring: &mut Wiring, session: Session) -> io::Result<Option<UnixStream>> {
+    wiring.serial_port(Role::Console)?;
+    wiring.port(Role::Control, "control")?;
+    if session == Session::Terminal {
+        return wiring.terminal().map(Some);
+    }
+    wiring.port(Role::Output, "stdout")?;
+    wiring.port(Role::Errors, "stderr")?;
+    match session {
+        Session::Input => wiring.channel("stdin", "virtserialport").map(Some),
+        Session::Results => wiring.port(Role::Results, "results").map(|()| None),
+        Session::Plain | Session::Terminal => Ok(None),
+    }
+}
+
+/// A QEMU that is about to be started, and the channels to it.
+struct Wiring {
+    command: Command,
+    ports: Vec<Port>,
+    /// QEMU's ends: it inherits them.
+    theirs: Vec<UnixStream>,
+}
+
+impl Wiring {
+    fn new(command: Command) -> Self {
+        Self { command, ports: Vec::new(), theirs: Vec::new() }
+    }
+
+    /// A stream of the guest, by the name that it finds it by.
+    fn port(&mut self, role: Role, name: &str) -> io::Result<()> {
+        let ours = self.channel(name, "virtserialport")?;
+        self.ports.push(Port::new(role, ours));
+        Ok(())
+    }
+
+    fn serial_port(&mut self, role: Role) -> io::Result<()> {
+        let ours = self.socket("serial")?;
+        self.command.args(["-serial", "chardev:serial"]);
+        self.ports.push(Port::new(role, ours));
+        Ok(())
+    }
+
+    /// A terminal of the guest, for output and input.
+    fn terminal(&mut self) -> io::Result<UnixStream> {
+        let ours = self.channel("screen", "virtconsole")?;
+        self.ports.push(Port::new(Role::Output, ours.try_clone()?));
+        Ok(ours)
+    }
+
+    fn channel(&mut self, name: &str, device: &str) -> io::Result<UnixStream> {
+        let ours = self.socket(name)?;
+        self.command.arg("-device").arg(format!("{device},chardev={name},name={name}"));
+        Ok(ours)
+    }
+
+    fn socket(&mut self, name: &str) -> io::Result<UnixStream> {
+        let (ours, theirs) = UnixStream::pair()?;
+        fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        self.command.arg("-chardev").arg(format!("socket,id={name},fd={}", theirs.as_raw_fd()));
+        self.theirs.push(theirs);
+        Ok(ours)
+    }
+
+    fn start(mut self) -> Result<(Emulator, Vec<Port>)> {
+        let command = self.command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut emulator = Emulator(command.spawn().context("starting QEMU")?);
+        if let Some(complaints) = emulator.0.stderr.take() {
+            self.ports.push(Port::new(Role::Console, complaints));
+        }
+        Ok((emulator, self.ports))
+    }
+}
+
+/// The command line, without the channels.
+fn command(image: &Path, initramfs: &File) -> Result<Command> {
+    let mut command = emulator()?;
+    command.args(processor()).arg("-kernel").arg(image);
+    command.arg("-initrd").arg(format!("/proc/{}/fd/{}", std::process::id(), initramfs.as_raw_fd()));
+    command.arg("-append").arg(format!("{STRICT} {QUICK}"));
+    Ok(command)
 }
 
 /// QEMU with everything that does not depend on the run. The kernel ends it when this process ends, where that can be asked for.
@@ -134,7 +160,7 @@ fn emulator() -> Result<Command> {
         "-nic",
         "none",
         "-m",
-        "1G",
+        "2G",
         "-machine",
         "q35",
     ]);
@@ -168,189 +194,5 @@ impl Drop for Emulator {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
-    }
-}
-
-/// Signals that would end this process, held back while a machine runs so that it can be put away first.
-struct Signals {
-    set: SigSet,
-    file: SignalFd,
-}
-
-impl Signals {
-    fn catch() -> Result<Self> {
-        let set: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
-        set.thread_block().context("blocking signals")?;
-        let file =
-            SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).context("catching signals")?;
-        Ok(Self { set, file })
-    }
-}
-
-impl Drop for Signals {
-    fn drop(&mut self) {
-        let _ = self.set.thread_unblock();
-    }
-}
-
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Role {
-    Console,
-    Control,
-    Output,
-    Errors,
-    Results,
-}
-
-/// A stream that comes from the machine.
-struct Port {
-    role: Role,
-    file: File,
-    /// A zero byte was the last so far: either data or the mark of the end.
-    mark_held: bool,
-    open: bool,
-}
-
-impl Port {
-    fn new(role: Role, file: impl Into<OwnedFd>) -> Self {
-        Self { role, file: File::from(file.into()), mark_held: false, open: true }
-    }
-
-    /// Takes off the zero byte that ends a stream; within the stream it stays.
-    fn without_mark(&mut self, data: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(data.len() + 1);
-        if self.mark_held && !data.is_empty() {
-            out.push(0);
-            self.mark_held = false;
-        }
-        out.extend_from_slice(data);
-        if out.last() == Some(&0) {
-            out.pop();
-            self.mark_held = true;
-        }
-        out
-    }
-}
-
-/// Carries data from the ports to the streams.
-struct Carrier<'a> {
-    ports: Vec<Port>,
-    streams: Streams<'a>,
-    control: Vec<u8>,
-    console: Vec<u8>,
-    output_closed: bool,
-}
-
-impl Carrier<'_> {
-    /// Carries until the machine has given its verdict or has to be stopped.
-    fn carry(&mut self, signals: &Signals, timeout: Option<Duration>) -> Result<Ending> {
-        let end = timeout.map(|timeout| Instant::now() + timeout);
-        loop {
-            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-            if left.is_some_and(|left| left.is_zero()) {
-                return Ok(Ending::TimedOut);
-            }
-            self.turn(Some(signals), left)?;
-            if let Ok(Some(signal)) = signals.file.read_signal() {
-                return Ok(Ending::Interrupted(i32::try_from(signal.ssi_signo).unwrap_or_default()));
-            }
-            if let Some(verdict) = verdict(&self.control) {
-                return Ok(verdict);
-            }
-            if self.output_closed {
-                return Ok(Ending::OutputClosed);
-            }
-            if !self.ports.iter().any(|port| port.role == Role::Control && port.open) {
-                return Ok(Ending::Died);
-            }
-        }
-    }
-
-    /// Carries what is still on its way when the machine is gone.
-    fn drain(&mut self) -> Result<()> {
-        while self.ports.iter().any(|port| port.open) {
-            self.turn(None, None)?;
-        }
-        Ok(())
-    }
-
-    /// Waits for data once and carries it.
-    fn turn(&mut self, signals: Option<&Signals>, left: Option<Duration>) -> Result<()> {
-        let open = || self.ports.iter().filter(|port| port.open);
-        let mut polled: Vec<PollFd<'_>> =
-            open().map(|port| PollFd::new(port.file.as_fd(), PollFlags::POLLIN)).collect();
-        polled.extend(signals.map(|signals| PollFd::new(signals.file.as_fd(), PollFlags::POLLIN)));
-        let wait = left.map_or(Ok(PollTimeout::NONE), |left| PollTimeout::try_from(left.as_millis().min(60_000) + 1));
-        poll(&mut polled, wait.unwrap_or(PollTimeout::MAX)).context("waiting for the machine")?;
-        let ready: Vec<bool> = polled.iter().map(|polled| polled.any().unwrap_or(true)).collect();
-        for (port, ready) in self.ports.iter_mut().filter(|port| port.open).zip(ready) {
-            if !ready {
-                continue;
-            }
-            let mut buffer = vec![0; 64 << 10];
-            let length = port.file.read(&mut buffer).unwrap_or(0);
-            port.open = length != 0;
-            buffer.truncate(length);
-            let sink: &mut dyn Write = match port.role {
-                Role::Control => &mut self.control,
-                Role::Console => &mut self.console,
-                Role::Output => &mut self.streams.stdout,
-                Role::Errors => &mut self.streams.stderr,
-                Role::Results => &mut self.streams.results,
-            };
-            if matches!(port.role, Role::Output | Role::Errors) {
-                buffer = port.without_mark(&buffer);
-            }
-            if sink.write_all(&buffer).and_then(|()| sink.flush()).is_err() {
-                self.output_closed = true;
-            }
-        }
-        let excess = self.console.len().saturating_sub(CONSOLE_KEPT);
-        self.console.drain(..excess);
-        Ok(())
-    }
-}
-
-/// What a machine says on its control channel when it is done: a line `exit STATUS` or `error TEXT`.
-fn verdict(control: &[u8]) -> Option<Ending> {
-    let text = String::from_utf8_lossy(control);
-    let (line, _) = text.split_once('\n')?;
-    match line.split_once(' ') {
-        Some(("exit", status)) => status.parse().ok().map(Ending::Exit),
-        Some(("error", reason)) => Some(Ending::Refused(reason.to_owned())),
-        _ => Some(Ending::Refused(format!("an unknown verdict: {line}"))),
-    }
-}
-
-/// Gives the guest what this process reads; ends with the machine.
-fn forward_input(mut channel: UnixStream) {
-    let _ = io::copy(&mut io::stdin().lock(), &mut channel);
-    let _ = channel.shutdown(Shutdown::Write);
-    // Closing it now would lose what QEMU has not read yet.
-    let _ = io::copy(&mut channel, &mut io::sink());
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_last_zero_byte_is_the_mark() {
-        let mut port = Port::new(Role::Output, File::open("/dev/null").unwrap());
-        assert_eq!(port.without_mark(b"ab\0"), b"ab");
-        assert_eq!(port.without_mark(b"c\0d"), b"\0c\0d");
-        assert_eq!(port.without_mark(b"\0"), b"");
-        assert_eq!(port.without_mark(b"\0"), b"\0");
-        assert_eq!(port.without_mark(b""), b"");
-        assert!(port.mark_held);
-    }
-
-    #[test]
-    fn a_verdict_is_a_whole_line() {
-        assert!(verdict(b"").is_none());
-        assert!(verdict(b"exit 3").is_none());
-        assert!(matches!(verdict(b"exit 3\n"), Some(Ending::Exit(3))));
-        assert!(matches!(verdict(b"error no module\n"), Some(Ending::Refused(reason)) if reason == "no module"));
-        assert!(matches!(verdict(b"nonsense\n"), Some(Ending::Refused(_))));
     }
 }

@@ -45,8 +45,10 @@ impl Report {
         }
     }
 
-    pub(crate) fn has_failures(&self) -> bool {
-        self.results.iter().any(|result| result.outcome == Outcome::Failed)
+    /// Whether the test program had a reason to end with a failure: a test failed, and it got to its end.
+    pub(crate) fn explains_failure(&self) -> bool {
+        let failed = self.results.iter().any(|result| result.outcome == Outcome::Failed);
+        failed && self.results.iter().all(|result| result.outcome != Outcome::Unfinished)
     }
 
     /// The whole report, with the test that was running at its end.
