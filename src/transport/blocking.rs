@@ -175,7 +175,13 @@ fn errno(errno: nix::errno::Errno) -> Cause {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
     use netlink_sys::protocols::NETLINK_ROUTE;
+    use nix::sys::pthread::{pthread_kill, pthread_self};
+    use nix::sys::signal::Signal::SIGUSR1;
 
     use super::*;
 
@@ -201,6 +207,30 @@ mod tests {
             assert!(matches!(connection.reply(), Err(Cause::TimedOut)));
             works(&mut connection);
         }
+    }
+
+    #[test]
+    fn signals_neither_end_the_waiting_nor_prolong_it_for_ever() {
+        let signalled = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(SIGUSR1 as i32, Arc::clone(&signalled)).unwrap();
+        let (waiting, done) = (pthread_self(), Arc::new(AtomicBool::new(false)));
+        let signals = thread::spawn({
+            let done = Arc::clone(&done);
+            move || {
+                while !done.load(Ordering::Relaxed) {
+                    pthread_kill(waiting, SIGUSR1).unwrap();
+                    thread::sleep(Duration::from_millis(1));
+                }
+            }
+        });
+        let mut connection = connection(Duration::from_millis(50));
+        connection.queue_dump(NOOP, |_| {}).unwrap();
+        let reply = connection.reply();
+        done.store(true, Ordering::Relaxed);
+        signals.join().unwrap();
+        assert!(matches!(reply, Err(Cause::TimedOut)), "{reply:?}");
+        assert!(signalled.load(Ordering::Relaxed));
+        works(&mut connection);
     }
 
     #[test]

@@ -44,7 +44,8 @@ pub(crate) fn tests() -> Vec<Trial> {
         a_forged_datagram_is_ignored,
         without_privilege_the_capability_is_named,
     );
-    all.extend(tests!(&[Need::OwnMachine, Need::Ipvs]; a_reloaded_module_is_found_again,));
+    all.extend(tests!(&[Need::OwnMachine, Need::Ipvs];
+ a_reloaded_module_is_found_again, without_the_module_the_error_says_how_to_load_it,));
     all
 }
 
@@ -582,4 +583,22 @@ fn a_reloaded_module_is_found_again(lab: &Lab) {
     ipvs.flush().unwrap();
     unload_ipvs();
     assert_eq!(ipvs.services().unwrap().len(), 0);
+}
+
+fn without_the_module_the_error_says_how_to_load_it(lab: &Lab) {
+    let mut ipvs = lab.ipvs();
+    unload_ipvs();
+    // Nor can the kernel load it by itself.
+    let loader = "/proc/sys/kernel/modprobe";
+    let before = std::fs::read_to_string(loader).unwrap();
+    std::fs::write(loader, "/nowhere").unwrap();
+    let errors =
+        [lab.run(Ipvs::connect).unwrap_err(), ipvs.add_service(&web()).unwrap_err(), ipvs.services().unwrap_err()];
+    std::fs::write(loader, before.trim_end()).unwrap();
+    for error in errors {
+        assert!(error.is_unavailable(), "{error}");
+        assert!(error.to_string().contains("`modprobe ip_vs`"), "{error}");
+    }
+    // The same client goes on once it is there.
+    ipvs.add_service(&web()).unwrap();
 }
