@@ -182,3 +182,37 @@ fn help(out: &mut impl Write) -> io::Result<()> {
     version(out)?;
     out.write_all(include_bytes!("help.txt"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What goes to standard output, and the exit status.
+    fn output(word: &str) -> (String, u8) {
+        let mut out = Vec::new();
+        let status = run("ipvsadm", &[word.to_owned()], &mut out).unwrap();
+        (String::from_utf8(out).unwrap(), status)
+    }
+
+    #[test]
+    fn help_and_version_need_neither_privilege_nor_ipvs() {
+        let (version, status) = output("-v");
+        assert!(version.starts_with("ipvsadm v1.31 2019/12/24 (compiled with ipvsadm-rs "), "{version}");
+        assert!(version.ends_with(" and IPVS v1.2.1)\n"), "{version}");
+        assert_eq!(status, 0);
+        let (help, status) = output("--help");
+        assert!(help.starts_with(&format!("{version}Usage:\n")), "{help}");
+        assert_eq!(status, 0);
+    }
+
+    #[test]
+    fn help_has_every_option() {
+        let help = include_str!("help.txt");
+        let later = ["connection", "timeout", "daemon", "start-daemon", "stop-daemon", "set", "sort"];
+        for form in table::FORMS {
+            let is_later =
+                later.contains(&form.name) || form.name.starts_with("mcast") || form.name.starts_with("sync");
+            assert!(is_later || help.contains(&format!("--{}", form.name)), "{}", form.name);
+        }
+    }
+}

@@ -567,6 +567,18 @@ FWM  4000000000 rr
     }
 
     #[test]
+    fn what_cannot_be_said_is_not_saved_as_something_else() {
+        let mut table = table(&["-A -t 10.0.0.1:80", "-a -t 10.0.0.1:80 -r 10.9.1.4 -i"]);
+        let unknown = Tunnel::Other { kind: 9, port: 0, flags: TunnelFlags::empty() };
+        table[0].1[0].destination.forwarding = Forwarding::Tunnel(unknown);
+        assert!(listed(Listing { mode: Mode::Tunnels, ..PLAIN }, table.clone()).contains("Tunnel  ?             1"));
+        assert!(saved(&table, true).ends_with("-i -w 1 --tun-type ?\n"));
+        table[0].1[0].destination.forwarding = Forwarding::Bypass;
+        assert!(listed(PLAIN, table.clone()).contains("(null)  1 "));
+        assert!(saved(&table, true).ends_with("-r 10.9.1.4:80 (null) -w 1\n"));
+    }
+
+    #[test]
     fn thresholds_and_remembered_clients_have_lists_of_their_own() {
         let mut table = table(&["-A -t 10.0.0.1:80 -s rr", "-a -t 10.0.0.1:80 -r 10.9.1.1:8080 -m -x 100 -y 50"]);
         assert_eq!(

@@ -290,8 +290,8 @@ pub(crate) fn check(given: &[Item], rule: impl Fn(Item) -> Rule, whose: &str) ->
     for &(item, name) in ITEMS {
         match (rule(item), given.contains(&item)) {
             (Rule::Needed, false) => {
-                let whose = format!("You need to supply the '{name}' option for the {whose}");
-                return Err(Mistake::Refused(whose));
+                let text = format!("You need to supply the '{name}' option for the {whose}");
+                return Err(Mistake::Refused(text));
             }
             (Rule::Illegal, true) => return Err(Mistake::Refused(format!("Illegal '{name}' option with the {whose}"))),
             (Rule::OneOf, true) => match chosen {
