@@ -1,0 +1,154 @@
+//! The table in the kernel: opening it, changing it, and saying what it refused in the words that `ipvsadm` has.
+
+use std::process::Command as Process;
+
+use lvs::ipvs::{BatchError, Change, Destination, Info, Ipvs, ServiceKey};
+use lvs::{Cause, Error};
+use nix::libc::{
+    EAFNOSUPPORT, EEXIST, EINVAL, EMSGSIZE, ENOENT, ENOMEM, ENOPROTOOPT, EOPNOTSUPP, EPERM, ERANGE, ESRCH,
+};
+
+/// Opens the kernel's table; if that fails, once more after trying to load the module.
+pub(crate) fn open() -> Result<(Ipvs, Info), String> {
+    let connect = || {
+        let mut ipvs = Ipvs::connect()?;
+        // Only this needs the privilege.
+        let info = ipvs.info()?;
+        Ok((ipvs, info))
+    };
+    connect()
+        .or_else(|_: Error| {
+            // What it could not do, the second attempt says.
+            let _ = Process::new("/sbin/modprobe").args(["--", "ip_vs"]).status();
+            connect()
+        })
+        .map_err(|error| common(&error))
+}
+
+/// Makes changes, in their order; gives what went wrong, with the position of the change.
+pub(crate) fn apply(ipvs: &mut Ipvs, changes: &[Change]) -> Vec<(usize, String)> {
+    let Err(BatchError { failures, answered, interruption, .. }) = ipvs.batch(changes.iter().copied()) else {
+        return Vec::new();
+    };
+    let mut texts = Vec::with_capacity(failures.len());
+    for failure in failures {
+        let text = match refusal_of(ipvs, &failure.change, &failure.error) {
+            Ok(errno) => explain(&failure.change, errno),
+            Err(error) => common(&error),
+        };
+        texts.push((failure.index, text));
+    }
+    texts.extend(interruption.map(|error| (answered, common(&error))));
+    texts
+}
+
+/// What the kernel says to a destination of this service whose lower threshold is above the upper one.
+pub(crate) fn out_of_range(ipvs: &mut Ipvs, service: ServiceKey) -> String {
+    match ipvs.service(service) {
+        Ok(_) => strerror(ERANGE),
+        Err(error) if error.is_not_found() => "Service not defined".to_owned(),
+        Err(error) => common(&error),
+    }
+}
+
+/// What a failed look at the table is called.
+pub(crate) fn explain_query(error: &Error) -> String {
+    if error.is_not_found() { "No such service".to_owned() } else { common(error) }
+}
+
+/// The error number with which the kernel refused a change, or would have if the library had sent it.
+fn refusal_of(ipvs: &mut Ipvs, change: &Change, error: &Error) -> Result<i32, Error> {
+    if let Some(errno) = error.errno() {
+        return Ok(errno);
+    }
+    let (Change::AddDestination(service, destination) | Change::ReplaceDestination(service, destination)) = change
+    else {
+        return Ok(EINVAL);
+    };
+    match ipvs.service(*service) {
+        Err(error) if error.is_not_found() => return Ok(ESRCH),
+        Err(error) => return Err(error),
+        Ok(_) => {}
+    }
+    let is_out_of_range = |destination: &Destination| {
+        destination.thresholds.is_some_and(|thresholds| thresholds.lower.is_some_and(|lower| lower > thresholds.upper))
+    };
+    Ok(match change {
+        _ if is_out_of_range(destination) => ERANGE,
+        // An address that cannot be a destination's is not found among them.
+        Change::ReplaceDestination(..) => ENOENT,
+        _ => EINVAL,
+    })
+}
+
+/// What it is called that the kernel refused a change.
+fn explain(change: &Change, errno: i32) -> String {
+    let text = match (change, errno) {
+        (Change::AddService(_), EEXIST) => "Service already exists",
+        (Change::AddService(_) | Change::ReplaceService(_), ENOENT) => "Scheduler or persistence engine not found",
+        (Change::ReplaceService(_) | Change::DeleteService(_) | Change::Zero(_), ESRCH) => "No such service",
+        (Change::AddDestination(..) | Change::ReplaceDestination(..) | Change::DeleteDestination(..), ESRCH) => {
+            "Service not defined"
+        }
+        (Change::AddDestination(..), EEXIST) => "Destination already exists",
+        (Change::ReplaceDestination(..) | Change::DeleteDestination(..), ENOENT) => "No such destination",
+        _ => return of_any(errno),
+    };
+    text.to_owned()
+}
+
+/// What an error is called whatever was attempted.
+fn common(error: &Error) -> String {
+    match (error.errno(), error.cause()) {
+        (Some(errno), _) => of_any(errno),
+        (None, Cause::FamilyNotFound { .. }) => of_any(ENOPROTOOPT),
+        _ => error.to_string(),
+    }
+}
+
+fn of_any(errno: i32) -> String {
+    let text = match errno {
+        EPERM => "Permission denied (you must be root)",
+        EINVAL => "Invalid operation.  Possibly wrong module version, address not unicast, ...",
+        ENOPROTOOPT => "Protocol not available",
+        ENOMEM => "Memory allocation problem",
+        EOPNOTSUPP => "Operation not supported with IPv6",
+        EAFNOSUPPORT => "Operation not supported with specified address family",
+        EMSGSIZE => "Module is wrong version",
+        _ => return strerror(errno),
+    };
+    text.to_owned()
+}
+
+/// The C library's words for an error number.
+fn strerror(errno: i32) -> String {
+    let text = std::io::Error::from_raw_os_error(errno).to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lvs::ipvs::{Scheduler, Service};
+
+    #[test]
+    fn the_same_number_has_other_words_for_other_changes() {
+        let service = Service::tcp("10.0.0.1:80".parse().unwrap(), Scheduler::RR);
+        let destination = Destination::new("10.9.1.1:80".parse().unwrap());
+        let change = Change::AddDestination(service.key, destination);
+        for (change, errno, text) in [
+            (Change::AddService(service), EEXIST, "Service already exists"),
+            (Change::AddService(service), ENOENT, "Scheduler or persistence engine not found"),
+            (Change::ReplaceService(service), ESRCH, "No such service"),
+            (Change::Zero(service.key), ESRCH, "No such service"),
+            (change, ESRCH, "Service not defined"),
+            (change, EEXIST, "Destination already exists"),
+            (change, ERANGE, "Numerical result out of range"),
+            (change, EPERM, "Permission denied (you must be root)"),
+            (Change::ReplaceDestination(service.key, destination), ENOENT, "No such destination"),
+            (Change::Flush, EINVAL, "Invalid operation.  Possibly wrong module version, address not unicast, ..."),
+        ] {
+            assert_eq!(explain(&change, errno), text, "{change}: {errno}");
+        }
+    }
+}

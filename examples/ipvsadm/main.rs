@@ -1,0 +1,218 @@
+//! `ipvsadm-rs`: the command lines, output and exit statuses of `ipvsadm` 1.31, on the `lvs` crate.
+//!
+//! ```text
+//! ipvsadm-rs -A -t 10.0.0.1:80 -s wrr
+//! ipvsadm-rs -a -t 10.0.0.1:80 -r 10.9.1.1:8080 -m -w 2
+//! ipvsadm-rs -Ln --stats
+//! ```
+//!
+//! What a script can see is the same byte for byte: the formats with the blanks at the ends of lines, the texts of
+//! errors, the exit statuses. Weights are those of Debian's `ipvsadm`, up to 2,147,483,647.
+//!
+//! # Not there yet
+//!
+//! `--set`, `--start-daemon`, `--stop-daemon`, and listing with `-c`, `--timeout` or `--daemon`. They are read and
+//! checked, then answered with a line on standard error and exit status 2.
+//!
+//! # Other than `ipvsadm`, on purpose
+//!
+//! - `-h` and `-v` need neither privilege nor IPVS in the kernel. The text of `-h` is another one, and `-v` says
+//!   `ipvsadm-rs` where `ipvsadm` says `popt`.
+//! - A list is ordered by number. (`ipvsadm` compares numbers that are far apart the wrong way.) `--nosort` is the
+//!   kernel's order, as in `ipvsadm`.
+//! - Firewall marks are never negative, so that a save can be restored.
+//! - Counters of destinations are shown whole, in 64 bits.
+//! - A list of scheduler flags that has only commas is refused. (`ipvsadm` crashes.)
+//! - An IPv6 prefix length that does not fit in 32 bits is refused. (`ipvsadm` takes its lower bits.)
+//! - `-S` writes `-b flag-3` for a service of `sh` or `mh` that has this flag alone. (`ipvsadm` writes `-b`, which it
+//!   cannot restore.) Tunnels of an unknown kind are `?`. (`ipvsadm` crashes.)
+//! - `-R` skips lines that begin with `#`. It reads and checks all of its input before it changes anything, and names
+//!   the line of each error. A change that the kernel refuses does not stop the others; the exit status tells that
+//!   there was one.
+//! - A service that vanishes while it is listed is left out.
+//! - Without `-n`, names of addresses are looked for in `/etc/hosts` and names of ports in `/etc/services`, and
+//!   nowhere else. Names on the command line are looked up as the system does it.
+
+mod kernel;
+mod names;
+mod options;
+mod output;
+mod restore;
+mod syntax;
+mod table;
+mod values;
+
+use std::io::{self, BufWriter, Read, Write};
+use std::process::ExitCode;
+
+use lvs::Error;
+use lvs::ipvs::{Info, Ipvs};
+
+use crate::names::Names;
+use crate::options::{Command, Listing};
+use crate::output::Table;
+
+fn main() -> ExitCode {
+    let mut words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    let program = words.next().unwrap_or_default();
+    let mut out = BufWriter::new(io::stdout().lock());
+    let status = run(&program, &words.collect::<Vec<_>>(), &mut out);
+    let status = status.and_then(|status| out.flush().map(|()| status));
+    ExitCode::from(status.unwrap_or_else(|error| {
+        // Who closed the pipe knows.
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            eprintln!("cannot write: {error}");
+        }
+        1
+    }))
+}
+
+/// Carries out a command line; the exit status.
+fn run(program: &str, words: &[String], out: &mut impl Write) -> io::Result<u8> {
+    let names = &Names::of_system();
+    let command = options::parse(words, names);
+    // These need neither privilege nor IPVS; all else, even a mistake, is told after both have been found.
+    match command {
+        Ok(Command::Help) => return help(out).map(|()| 0),
+        Ok(Command::Version) => return version(out).map(|()| 0),
+        _ => {}
+    }
+    let (ipvs, info) = match kernel::open() {
+        Ok(opened) => opened,
+        Err(reason) => {
+            eprintln!("Can't initialize ipvs: {reason}");
+            eprintln!("Are you sure that IP Virtual Server is built in the kernel or as module?");
+            return Ok(2);
+        }
+    };
+    if info.version < (1, 1, 4) {
+        let (major, minor, patch) = info.version;
+        eprintln!("Warning: IPVS version mismatch: ");
+        eprintln!("  this program is for IPVS 1.1.4 and later,");
+        eprintln!("  the kernel has IPVS {major}.{minor}.{patch}:");
+        eprintln!("  some things may not work.");
+    }
+    let mut session = Session { ipvs, info, names, program };
+    match command {
+        Ok(Command::Restore) => {
+            let mut input = Vec::new();
+            io::stdin().lock().read_to_end(&mut input)?;
+            restore::run(&mut session, &String::from_utf8_lossy(&input), out)
+        }
+        Ok(command) => session.perform(command, "", out),
+        Err(mistake) => {
+            eprintln!("{}", mistake.text(program));
+            Ok(mistake.status())
+        }
+    }
+}
+
+/// What a command is carried out with.
+struct Session<'a> {
+    ipvs: Ipvs,
+    info: Info,
+    names: &'a Names,
+    program: &'a str,
+}
+
+impl Session<'_> {
+    /// Carries out a command; the exit status. `place` says where the command stands and begins each line on standard
+    /// error.
+    fn perform(&mut self, command: Command, place: &str, out: &mut impl Write) -> io::Result<u8> {
+        let (text, status) = match command {
+            Command::Help => return help(out).map(|()| 0),
+            Command::Version => return version(out).map(|()| 0),
+            Command::Restore => return Ok(0),
+            Command::List(listing) => match self.list(&listing, out)? {
+                Ok(()) => return Ok(0),
+                Err(error) => (kernel::explain_query(&error), 1),
+            },
+            Command::Save { numeric } => match self.ipvs.table() {
+                Ok(mut table) => {
+                    output::sort(&mut table);
+                    return output::save(out, &table, numeric, self.names).map(|()| 0);
+                }
+                Err(error) => (kernel::explain_query(&error), 1),
+            },
+            Command::Change(change) => match kernel::apply(&mut self.ipvs, &[change]).pop() {
+                None => return Ok(0),
+                Some((_, text)) => (text, 255),
+            },
+            Command::OutOfRange(service) => (kernel::out_of_range(&mut self.ipvs, service), 255),
+            Command::NotThereYet(option) => {
+                let mistake = options::Mistake::not_there_yet(option);
+                (mistake.text(self.program), mistake.status())
+            }
+        };
+        // What was written before belongs before this.
+        out.flush()?;
+        eprintln!("{place}{text}");
+        Ok(status)
+    }
+
+    /// The outer result is that of writing.
+    fn list(&mut self, listing: &Listing, out: &mut impl Write) -> io::Result<Result<(), Error>> {
+        let mut table = match self.read(listing) {
+            Ok(table) => table,
+            Err(error) => return Ok(Err(error)),
+        };
+        if listing.sorted {
+            output::sort(&mut table);
+        }
+        if listing.service.is_none() {
+            output::version(out, &self.info)?;
+        }
+        output::list(out, listing, &table, self.names).map(Ok)
+    }
+
+    fn read(&mut self, listing: &Listing) -> Result<Table, Error> {
+        match listing.service {
+            None => self.ipvs.table(),
+            Some(key) => Ok(vec![(self.ipvs.service(key)?, self.ipvs.destinations(key)?)]),
+        }
+    }
+}
+
+fn version(out: &mut impl Write) -> io::Result<()> {
+    let own = env!("CARGO_PKG_VERSION");
+    writeln!(out, "ipvsadm v1.31 2019/12/24 (compiled with ipvsadm-rs {own} and IPVS v1.2.1)")
+}
+
+fn help(out: &mut impl Write) -> io::Result<()> {
+    version(out)?;
+    out.write_all(include_bytes!("help.txt"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What goes to standard output, and the exit status.
+    fn output(word: &str) -> (String, u8) {
+        let mut out = Vec::new();
+        let status = run("ipvsadm", &[word.to_owned()], &mut out).unwrap();
+        (String::from_utf8(out).unwrap(), status)
+    }
+
+    #[test]
+    fn help_and_version_need_neither_privilege_nor_ipvs() {
+        let (version, status) = output("-v");
+        assert!(version.starts_with("ipvsadm v1.31 2019/12/24 (compiled with ipvsadm-rs "), "{version}");
+        assert!(version.ends_with(" and IPVS v1.2.1)\n"), "{version}");
+        assert_eq!(status, 0);
+        let (help, status) = output("--help");
+        assert!(help.starts_with(&format!("{version}Usage:\n")), "{help}");
+        assert_eq!(status, 0);
+    }
+
+    #[test]
+    fn help_has_every_option() {
+        let help = include_str!("help.txt");
+        let later = ["connection", "timeout", "daemon", "start-daemon", "stop-daemon", "set", "sort"];
+        for form in table::FORMS {
+            let is_later =
+                later.contains(&form.name) || form.name.starts_with("mcast") || form.name.starts_with("sync");
+            assert!(is_later || help.contains(&format!("--{}", form.name)), "{}", form.name);
+        }
+    }
+}

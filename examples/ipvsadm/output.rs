@@ -1,0 +1,663 @@
+//! Values to text: the formats of a list and of a save. Blanks at the ends of lines belong to the formats.
+
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use lvs::ipvs::{
+    DestinationInfo, Family, Forwarding, Info, Netmask, Protocol, Service, ServiceFlags, ServiceInfo, ServiceKey,
+    Stats, Tunnel, TunnelFlags,
+};
+
+use crate::names::Names;
+use crate::options::{Listing, Mode};
+use crate::values::flag_names;
+
+/// Services with their destinations.
+pub(crate) type Table = Vec<(ServiceInfo, Vec<DestinationInfo>)>;
+
+/// Orders services by mark, family, protocol, address and port; destinations by address and port.
+pub(crate) fn sort(table: &mut Table) {
+    table.sort_by_key(|(info, _)| match info.key() {
+        ServiceKey::Address { protocol, address } => (0, info.key().family(), protocol.0, Some(address)),
+        ServiceKey::FirewallMark { mark, family } => (mark.get(), family, 0, None),
+    });
+    for (_, destinations) in table {
+        destinations.sort_by_key(DestinationInfo::address);
+    }
+}
+
+/// Writes the first line of a list of everything.
+pub(crate) fn version(out: &mut impl Write, info: &Info) -> io::Result<()> {
+    let (major, minor, patch) = info.version;
+    let size = info.connection_table_size;
+    writeln!(out, "IP Virtual Server version {major}.{minor}.{patch} (size={size})")
+}
+
+/// Writes a list: the titles of its columns, then the table.
+pub(crate) fn list(out: &mut impl Write, listing: &Listing, table: &Table, names: &Names) -> io::Result<()> {
+    let writer = Writer { names: (!listing.numeric).then_some(names), mode: listing.mode, exact: listing.exact };
+    titles(out, listing.mode)?;
+    for (info, destinations) in table {
+        writeln!(out, "{}", writer.service(info))?;
+        for destination in destinations {
+            writeln!(out, "  -> {:<28} {}", writer.destination_name(info, destination), writer.columns(destination))?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the table as command lines that make it.
+pub(crate) fn save(out: &mut impl Write, table: &Table, numeric: bool, names: &Names) -> io::Result<()> {
+    let writer = Writer { names: (!numeric).then_some(names), mode: Mode::Settings, exact: false };
+    for (info, destinations) in table {
+        let kind = writer.kind(info.key());
+        writeln!(out, "-A {kind} {}", service_options(&info.service))?;
+        for DestinationInfo { destination, .. } in destinations {
+            let address = writer.endpoint(destination.address, protocol(info.key()));
+            let forwarding = destination.forwarding;
+            let (weight, tunnel) = (destination.weight, tunnel_options(forwarding));
+            writeln!(out, "-a {kind} -r {address} {} -w {weight}{tunnel}", forwarding_option(forwarding))?;
+        }
+    }
+    Ok(())
+}
+
+fn titles(out: &mut impl Write, mode: Mode) -> io::Result<()> {
+    let local = "Prot LocalAddress:Port";
+    let remote = "  -> RemoteAddress:Port";
+    match mode {
+        Mode::Settings => {
+            writeln!(out, "{local} Scheduler Flags")?;
+            writeln!(out, "{remote}           Forward Weight ActiveConn InActConn")
+        }
+        Mode::Tunnels => {
+            writeln!(out, "{local} Scheduler Flags")?;
+            writeln!(out, "{remote}           Forward TunnelInfo    Weight ActiveConn InActConn")
+        }
+        Mode::Thresholds => {
+            let [upper, lower, active, inactive] = ["Uthreshold", "Lthreshold", "ActiveConn", "InActConn"];
+            writeln!(out, "{local:<33} {upper:<10} {lower:<10} {active:<10} {inactive:<10}\n{remote}")
+        }
+        Mode::PersistentConnections => {
+            let [weight, persistent, active, inactive] = ["Weight", "PersistConn", "ActiveConn", "InActConn"];
+            writeln!(out, "{local:<33} {weight:<9} {persistent:<11} {active:<10} {inactive:<10}\n{remote}")
+        }
+        Mode::Stats | Mode::Rates => {
+            write!(out, "{local:<33}")?;
+            for title in match mode {
+                Mode::Stats => ["Conns", "InPkts", "OutPkts", "InBytes", "OutBytes"],
+                _ => ["CPS", "InPPS", "OutPPS", "InBPS", "OutBPS"],
+            } {
+                write!(out, " {title:>8}")?;
+            }
+            writeln!(out, "\n{remote}")
+        }
+    }
+}
+
+/// How things are written.
+struct Writer<'a> {
+    /// `None`: numbers instead of names.
+    names: Option<&'a Names>,
+    mode: Mode,
+    exact: bool,
+}
+
+impl Writer<'_> {
+    /// The line of a service.
+    fn service(&self, info: &ServiceInfo) -> String {
+        let name = self.service_name(info.key());
+        let Stats { connections, packets_in, packets_out, bytes_in, bytes_out, rates, .. } = info.stats;
+        match self.mode {
+            Mode::Stats => {
+                let numbers = [connections, packets_in, packets_out, bytes_in, bytes_out];
+                format!("{name:<33}{}", self.numbers(numbers))
+            }
+            Mode::Rates => {
+                let numbers = [rates.connections, rates.packets_in, rates.packets_out, rates.bytes_in, rates.bytes_out];
+                format!("{name:<33}{}", self.numbers(numbers))
+            }
+            _ => format!("{name} {}", description(&info.service)),
+        }
+    }
+
+    /// What stands behind a destination's name and a blank.
+    fn columns(&self, info: &DestinationInfo) -> String {
+        let DestinationInfo { destination, active_connections, inactive_connections, stats, .. } = info;
+        let connections = format!("{active_connections:<10} {inactive_connections:<10}");
+        let (forwarding, weight) = (destination.forwarding, destination.weight);
+        match self.mode {
+            Mode::Settings => format!("{:<7} {weight:<6} {connections}", forwarding_word(forwarding)),
+            Mode::Tunnels => {
+                let tunnel = tunnel_word(forwarding);
+                format!("{:<7} {tunnel:<13} {weight:<6} {connections}", forwarding_word(forwarding))
+            }
+            Mode::Thresholds => {
+                let upper = destination.thresholds.map_or(0, |thresholds| thresholds.upper.get());
+                let lower =
+                    destination.thresholds.and_then(|thresholds| thresholds.lower).map_or(0, |lower| lower.get());
+                format!("{upper:<10} {lower:<10} {connections}")
+            }
+            Mode::PersistentConnections => {
+                format!("{weight:<9} {:<11} {connections}", info.persistent_connections)
+            }
+            Mode::Stats => {
+                let Stats { connections, packets_in, packets_out, bytes_in, bytes_out, .. } = *stats;
+                self.numbers([connections, packets_in, packets_out, bytes_in, bytes_out]).split_off(1)
+            }
+            Mode::Rates => {
+                let rates = stats.rates;
+                // These three are never scaled.
+                let (connections, packets_in, packets_out) = (rates.connections, rates.packets_in, rates.packets_out);
+                let bytes = self.numbers([rates.bytes_in, rates.bytes_out]);
+                format!("{connections:>8} {packets_in:>8} {packets_out:>8}{bytes}")
+            }
+        }
+    }
+
+    fn numbers<const N: usize>(&self, numbers: [u64; N]) -> String {
+        numbers.map(|number| if self.exact { format!(" {number:>8}") } else { scaled(number) }).concat()
+    }
+
+    fn service_name(&self, key: ServiceKey) -> String {
+        match key {
+            ServiceKey::Address { protocol, address } => {
+                let word = match protocol {
+                    Protocol::TCP => "TCP",
+                    Protocol::UDP => "UDP",
+                    Protocol::SCTP => "SCTP",
+                    _ => "?",
+                };
+                let name = format!("{word:<4} {}", self.endpoint(address, Some(protocol)));
+                if address.is_ipv4() { cut(name, 33) } else { name }
+            }
+            ServiceKey::FirewallMark { mark, family: Family::Inet } => format!("FWM  {mark}"),
+            ServiceKey::FirewallMark { mark, family: Family::Inet6 } => format!("FWM  {mark} IPv6"),
+        }
+    }
+
+    fn destination_name(&self, service: &ServiceInfo, info: &DestinationInfo) -> String {
+        let name = self.endpoint(info.address(), protocol(service.key()));
+        if info.address().is_ipv4() { cut(name, 28) } else { name }
+    }
+
+    /// An address and port, or the names of them. The whole has at most 59 bytes.
+    fn endpoint(&self, address: SocketAddr, protocol: Option<Protocol>) -> String {
+        let (ip, port) = (address.ip(), address.port());
+        let host = self.names.and_then(|names| names.host(ip)).map_or_else(|| address_text(ip), str::to_owned);
+        let service = self.names.zip(protocol).and_then(|(names, protocol)| names.service(port, protocol));
+        let service = service.map_or_else(|| port.to_string(), str::to_owned);
+        cut(if ip.is_ipv4() { format!("{host}:{service}") } else { format!("[{host}]:{service}") }, 59)
+    }
+
+    /// What names a service on the command line.
+    fn kind(&self, key: ServiceKey) -> String {
+        match key {
+            ServiceKey::Address { protocol, address } => {
+                let option = match protocol {
+                    Protocol::TCP => "-t",
+                    Protocol::UDP => "-u",
+                    Protocol::SCTP => "--sctp-service",
+                    _ => "--xxx-service",
+                };
+                format!("{option} {}", self.endpoint(address, Some(protocol)))
+            }
+            ServiceKey::FirewallMark { mark, family: Family::Inet } => format!("-f {mark}"),
+            ServiceKey::FirewallMark { mark, family: Family::Inet6 } => format!("-f {mark} -6"),
+        }
+    }
+}
+
+/// An address as the C library writes it. Rust has another form for those that are zero but for the last 32 bits.
+fn address_text(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V6(v6) => match v6.segments() {
+            [0, 0, 0, 0, 0, 0, high, low] if high != 0 => {
+                format!("::{}", Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
+            }
+            _ => v6.to_string(),
+        },
+        IpAddr::V4(v4) => v4.to_string(),
+    }
+}
+
+/// The protocol whose names the ports of a service's destinations have.
+fn protocol(key: ServiceKey) -> Option<Protocol> {
+    match key {
+        ServiceKey::Address { protocol, .. } => Some(protocol),
+        ServiceKey::FirewallMark { .. } => None,
+    }
+}
+
+/// A service's scheduler, flags and persistence, as a list has them.
+fn description(service: &Service) -> String {
+    let mut text = service.scheduler.to_string();
+    if let Some(flags) = flag_names(service.flags, service.scheduler) {
+        text += &format!(" ({flags})");
+    }
+    if let Some(persistence) = service.persistence {
+        text += &format!(" persistent {}", persistence.timeout.as_secs());
+        if let Some(mask) = mask(persistence.netmask) {
+            text += &format!(" mask {mask}");
+        }
+        if let Some(engine) = service.engine {
+            text += &format!(" pe {engine}");
+        }
+    }
+    if service.flags.contains(ServiceFlags::ONE_PACKET) {
+        text += " ops";
+    }
+    text
+}
+
+/// The same as options. A flag that the scheduler has no name for goes by its number, to be restored.
+fn service_options(service: &Service) -> String {
+    let mut text = format!("-s {}", service.scheduler);
+    if let Some(persistence) = service.persistence {
+        text += &format!(" -p {}", persistence.timeout.as_secs());
+        if let Some(mask) = mask(persistence.netmask) {
+            text += &format!(" -M {mask}");
+        }
+    }
+    if let Some(engine) = service.engine {
+        text += &format!(" --pe {engine}");
+    }
+    if service.flags.contains(ServiceFlags::ONE_PACKET) {
+        text += " -o";
+    }
+    match flag_names(service.flags, service.scheduler).as_deref() {
+        None => {}
+        Some("") => text += " -b flag-3",
+        Some(flags) => text += &format!(" -b {flags}"),
+    }
+    text
+}
+
+/// A netmask, unless it takes each address by itself.
+fn mask(netmask: Netmask) -> Option<String> {
+    if netmask == Netmask::HOST {
+        return None;
+    }
+    let inet = netmask.as_inet().map(|mask| mask.to_string());
+    inet.or_else(|| netmask.as_inet6().map(|length| length.to_string()))
+}
+
+fn forwarding_word(forwarding: Forwarding) -> &'static str {
+    match forwarding {
+        Forwarding::Masquerade => "Masq",
+        Forwarding::Local => "Local",
+        Forwarding::Tunnel(_) => "Tunnel",
+        Forwarding::DirectRoute => "Route",
+        // What C's printf makes of no text, and scripts have seen.
+        _ => "(null)",
+    }
+}
+
+fn forwarding_option(forwarding: Forwarding) -> &'static str {
+    match forwarding {
+        Forwarding::Masquerade => "-m",
+        Forwarding::Tunnel(_) => "-i",
+        Forwarding::DirectRoute | Forwarding::Local => "-g",
+        // Not to be restored as something else.
+        _ => "(null)",
+    }
+}
+
+fn tunnel_word(forwarding: Forwarding) -> String {
+    let checksums = |flags: TunnelFlags| {
+        if flags.contains(TunnelFlags::REMOTE_CHECKSUM) {
+            "r+c"
+        } else if flags.contains(TunnelFlags::CHECKSUM) {
+            "+c"
+        } else {
+            "-c"
+        }
+    };
+    match forwarding {
+        Forwarding::Tunnel(Tunnel::Ipip) => "ipip".to_owned(),
+        Forwarding::Tunnel(Tunnel::Gue { port, flags }) => format!("gue:{port}:{}", checksums(flags)),
+        Forwarding::Tunnel(Tunnel::Gre { flags }) => format!("gre:{}", checksums(flags)),
+        Forwarding::Tunnel(_) => "?".to_owned(),
+        _ => "n/a".to_owned(),
+    }
+}
+
+/// The options of a tunnel, each with a blank before it.
+fn tunnel_options(forwarding: Forwarding) -> String {
+    let checksums = |flags: TunnelFlags| {
+        if flags.contains(TunnelFlags::REMOTE_CHECKSUM) {
+            "--tun-remcsum"
+        } else if flags.contains(TunnelFlags::CHECKSUM) {
+            "--tun-csum"
+        } else {
+            "--tun-nocsum"
+        }
+    };
+    match forwarding {
+        Forwarding::Tunnel(Tunnel::Ipip) => " --tun-type ipip".to_owned(),
+        Forwarding::Tunnel(Tunnel::Gue { port, flags }) => {
+            format!(" --tun-type gue --tun-port {port} {}", checksums(flags))
+        }
+        Forwarding::Tunnel(Tunnel::Gre { flags }) => format!(" --tun-type gre {}", checksums(flags)),
+        // Not to be restored as something else.
+        Forwarding::Tunnel(_) => " --tun-type ?".to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// A number in nine columns, cut to thousands, millions, ... when it is long.
+fn scaled(number: u64) -> String {
+    const K: u64 = 1000;
+    const M: u64 = 1000 * K;
+    const G: u64 = 1000 * M;
+    const T: u64 = 1000 * G;
+    let (unit, letter) = match number {
+        0..100_000_000 => return format!("{number:>9}"),
+        100_000_000..G => (K, 'K'),
+        G..100_000_000_000 => (M, 'M'),
+        100_000_000_000..100_000_000_000_000 => (G, 'G'),
+        _ => (T, 'T'),
+    };
+    format!("{:>8}{letter}", number / unit)
+}
+
+/// The first `length` bytes, or fewer where that would split a letter.
+fn cut(mut text: String, length: usize) -> String {
+    let end = (0..=length.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    text.truncate(end);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::tests::some_names;
+    use crate::options::{Command, parse};
+    use lvs::ipvs::{Answer, Change, Message, Rates};
+    use netlink_packet_core::{Emitable, ParseableParametrized};
+    use netlink_packet_generic::{GenlFamily, GenlHeader};
+
+    /// What the kernel answers about what this command line makes.
+    fn answer(line: &str) -> Answer {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        let Ok(Command::Change(change)) = parse(&words, &some_names()) else { panic!("{line}") };
+        let message = Message::from(change);
+        let mut bytes = vec![0; message.buffer_len()];
+        message.emit(&mut bytes);
+        let first = usize::from(u16::from_ne_bytes([bytes[0], bytes[1]]));
+        if let Change::AddDestination(..) = change {
+            // Destinations come without their service.
+            bytes.drain(..first);
+        } else {
+            // Services come with counters, here with none (IPVS_SVC_ATTR_STATS).
+            bytes.extend(4u16.to_ne_bytes());
+            bytes.extend(10u16.to_ne_bytes());
+            bytes[..2].copy_from_slice(&u16::try_from(first + 4).unwrap().to_ne_bytes());
+        }
+        let header = GenlHeader { cmd: message.command(), version: 1 };
+        match Message::parse_with_param(&bytes, header) {
+            Ok(Message::Answer(answer)) => answer,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    /// The table that these command lines make, the newest destination first.
+    fn table(lines: &[&str]) -> Table {
+        let mut table = Table::new();
+        for line in lines {
+            match answer(line) {
+                Answer::Service(info) => table.push((info, Vec::new())),
+                Answer::Destination(info) => table.last_mut().unwrap().1.insert(0, info),
+                other => panic!("{line}: {other:?}"),
+            }
+        }
+        table
+    }
+
+    const PLAIN: Listing = Listing { service: None, mode: Mode::Settings, numeric: true, exact: false, sorted: true };
+
+    fn listed(listing: Listing, mut table: Table) -> String {
+        if listing.sorted {
+            sort(&mut table);
+        }
+        let mut out = Vec::new();
+        list(&mut out, &listing, &table, &some_names()).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn saved(table: &Table, numeric: bool) -> String {
+        let mut out = Vec::new();
+        save(&mut out, table, numeric, &some_names()).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    /// A table with something of everything.
+    fn samples() -> Table {
+        table(&[
+            "-A -f 8 -6 -s rr -p 100",
+            "-a -f 8 -6 -r [fd00::7]:0 -w 0",
+            "-A -t [2001:db8::80]:80 -s mh -p 120 -M 64 -b mh-port",
+            "-a -t [2001:db8::80]:80 -r [2001:db8:1111:2222:3333:4444:5555:7777]:8080 -m",
+            "-A --sctp-service 10.0.0.6:3868 -s lc -b flag-1,flag-3",
+            "-A -u 10.0.0.5:53 -s rr -o",
+            "-A -u 10.0.0.4:5060 -s sh -p 300 --pe sip -b sh-fallback,sh-port",
+            "-a -u 10.0.0.4:5060 -r 10.9.1.20 -m -w 0",
+            "-A -t 10.0.0.3:443 -s wrr -p 600 -M 255.255.255.0",
+            "-A -t 10.0.0.2:80 -p",
+            "-A -t 10.0.0.1:80 -s rr",
+            "-a -t 10.0.0.1:80 -r [fd00::99]:80 -i",
+            "-a -t 10.0.0.1:80 -r 10.9.1.1:8080 -m -w 5",
+            "-A -f 4000000000 -s rr",
+        ])
+    }
+
+    #[test]
+    fn a_list_is_that_of_ipvsadm() {
+        let expected = "\
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
+TCP  10.0.0.1:80 rr
+  -> 10.9.1.1:8080                Masq    5      0          0\x20\x20\x20\x20\x20\x20\x20\x20\x20
+  -> [fd00::99]:80                Tunnel  1      0          0\x20\x20\x20\x20\x20\x20\x20\x20\x20
+TCP  10.0.0.2:80 wlc persistent 360
+TCP  10.0.0.3:443 wrr persistent 600 mask 255.255.255.0
+UDP  10.0.0.4:5060 sh (sh-fallback,sh-port) persistent 300 pe sip
+  -> 10.9.1.20:5060               Masq    0      0          0\x20\x20\x20\x20\x20\x20\x20\x20\x20
+UDP  10.0.0.5:53 rr ops
+SCTP 10.0.0.6:3868 lc (flag-1,flag-3)
+TCP  [2001:db8::80]:80 mh (mh-port) persistent 120 mask 64
+  -> [2001:db8:1111:2222:3333:4444:5555:7777]:8080 Masq    1      0          0\x20\x20\x20\x20\x20\x20\x20\x20\x20
+FWM  8 IPv6 rr persistent 100
+  -> [fd00::7]:0                  Route   0      0          0\x20\x20\x20\x20\x20\x20\x20\x20\x20
+FWM  4000000000 rr
+";
+        assert_eq!(listed(PLAIN, samples()), expected);
+    }
+
+    #[test]
+    fn a_save_is_that_of_ipvsadm_and_reads_back_as_the_same() {
+        let mut table = samples();
+        sort(&mut table);
+        let expected = "\
+-A -t 10.0.0.1:80 -s rr
+-a -t 10.0.0.1:80 -r 10.9.1.1:8080 -m -w 5
+-a -t 10.0.0.1:80 -r [fd00::99]:80 -i -w 1 --tun-type ipip
+-A -t 10.0.0.2:80 -s wlc -p 360
+-A -t 10.0.0.3:443 -s wrr -p 600 -M 255.255.255.0
+-A -u 10.0.0.4:5060 -s sh -p 300 --pe sip -b sh-fallback,sh-port
+-a -u 10.0.0.4:5060 -r 10.9.1.20:5060 -m -w 0
+-A -u 10.0.0.5:53 -s rr -o
+-A --sctp-service 10.0.0.6:3868 -s lc -b flag-1,flag-3
+-A -t [2001:db8::80]:80 -s mh -p 120 -M 64 -b mh-port
+-a -t [2001:db8::80]:80 -r [2001:db8:1111:2222:3333:4444:5555:7777]:8080 -m -w 1
+-A -f 8 -6 -s rr -p 100
+-a -f 8 -6 -r [fd00::7]:0 -g -w 0
+-A -f 4000000000 -s rr
+";
+        let text = saved(&table, true);
+        assert_eq!(text, expected);
+        let mut again = self::table(&text.lines().collect::<Vec<_>>());
+        sort(&mut again);
+        assert_eq!(again, table);
+    }
+
+    #[test]
+    fn a_flag_that_the_scheduler_has_no_name_for_is_listed_empty_and_saved_by_number() {
+        let table = table(&["-A -f 1 -s sh -b flag-3"]);
+        assert!(listed(PLAIN, table.clone()).ends_with("FWM  1 sh ()\n"));
+        assert_eq!(saved(&table, true), "-A -f 1 -s sh -b flag-3\n");
+    }
+
+    #[test]
+    fn the_order_is_numeric_however_far_apart_the_numbers_are() {
+        let table = table(&[
+            "-A -f 4000000000",
+            "-A -f 1 -6",
+            "-A -f 1",
+            "-A -t [fd00::1]:80",
+            "-A -t [2001:db8::1]:80",
+            "-A -u 10.0.0.1:53",
+            "-A -t 192.168.0.1:80",
+            "-A -t 10.0.0.1:443",
+            "-A -t 10.0.0.1:80",
+            "-a -t 10.0.0.1:80 -r 10.9.1.1:80 -m",
+            "-a -t 10.0.0.1:80 -r 192.168.1.1:80 -m",
+            "-a -t 10.0.0.1:80 -r 10.9.1.1:79 -m",
+        ]);
+        let first_words = |listing| -> String {
+            let text = listed(listing, table.clone());
+            text.lines().skip(2).filter_map(|line| line.split_whitespace().nth(1)).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            first_words(PLAIN),
+            "10.0.0.1:80 10.9.1.1:79 10.9.1.1:80 192.168.1.1:80 10.0.0.1:443 192.168.0.1:80 10.0.0.1:53 \
+             [2001:db8::1]:80 [fd00::1]:80 1 1 4000000000"
+        );
+        assert!(first_words(Listing { sorted: false, ..PLAIN }).starts_with("4000000000 1 1 [fd00::1]:80"));
+    }
+
+    #[test]
+    fn tunnels_are_listed_and_saved_with_their_settings() {
+        let service = "-A -t 10.0.0.1:80";
+        for (options, word, saved_as) in [
+            ("-i", "Tunnel  ipip          1      0          0         ", "-i -w 1 --tun-type ipip"),
+            (
+                "-i --tun-type gue --tun-port 65535 --tun-remcsum",
+                "Tunnel  gue:65535:r+c 1      0          0         ",
+                "-i -w 1 --tun-type gue --tun-port 65535 --tun-remcsum",
+            ),
+            (
+                "-i --tun-type gre",
+                "Tunnel  gre:-c        1      0          0         ",
+                "-i -w 1 --tun-type gre --tun-nocsum",
+            ),
+            (
+                "-i --tun-type gre --tun-csum",
+                "Tunnel  gre:+c        1      0          0         ",
+                "-i -w 1 --tun-type gre --tun-csum",
+            ),
+            ("-m", "Masq    n/a           1      0          0         ", "-m -w 1"),
+        ] {
+            let table = table(&[service, &format!("-a -t 10.0.0.1:80 -r 10.9.1.4 {options}")]);
+            assert!(saved(&table, true).ends_with(&format!("-r 10.9.1.4:80 {saved_as}\n")), "{options}");
+            let text = listed(Listing { mode: Mode::Tunnels, ..PLAIN }, table);
+            assert!(text.ends_with(&format!("  -> 10.9.1.4:80                  {word}\n")), "{options}");
+            assert!(text.contains("           Forward TunnelInfo    Weight ActiveConn InActConn\n"));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_said_is_not_saved_as_something_else() {
+        let mut table = table(&["-A -t 10.0.0.1:80", "-a -t 10.0.0.1:80 -r 10.9.1.4 -i"]);
+        let unknown = Tunnel::Other { kind: 9, port: 0, flags: TunnelFlags::empty() };
+        table[0].1[0].destination.forwarding = Forwarding::Tunnel(unknown);
+        assert!(listed(Listing { mode: Mode::Tunnels, ..PLAIN }, table.clone()).contains("Tunnel  ?             1"));
+        assert!(saved(&table, true).ends_with("-i -w 1 --tun-type ?\n"));
+        table[0].1[0].destination.forwarding = Forwarding::Bypass;
+        assert!(listed(PLAIN, table.clone()).contains("(null)  1 "));
+        assert!(saved(&table, true).ends_with("-r 10.9.1.4:80 (null) -w 1\n"));
+    }
+
+    #[test]
+    fn thresholds_and_remembered_clients_have_lists_of_their_own() {
+        let mut table = table(&["-A -t 10.0.0.1:80 -s rr", "-a -t 10.0.0.1:80 -r 10.9.1.1:8080 -m -x 100 -y 50"]);
+        assert_eq!(
+            listed(Listing { mode: Mode::Thresholds, ..PLAIN }, table.clone()),
+            "Prot LocalAddress:Port            Uthreshold Lthreshold ActiveConn InActConn \n  -> RemoteAddress:Port\n\
+             TCP  10.0.0.1:80 rr\n  -> 10.9.1.1:8080                100        50         0          0         \n"
+        );
+        let info = &mut table[0].1[0];
+        (info.persistent_connections, info.active_connections, info.inactive_connections) = (1, 2, 3);
+        assert_eq!(
+            listed(Listing { mode: Mode::PersistentConnections, ..PLAIN }, table),
+            "Prot LocalAddress:Port            Weight    PersistConn ActiveConn InActConn \n  -> RemoteAddress:Port\n\
+             TCP  10.0.0.1:80 rr\n  -> 10.9.1.1:8080                1         1           2          3         \n"
+        );
+    }
+
+    #[test]
+    fn counters_and_rates_have_nine_columns_each() {
+        let mut table = table(&["-A -t 10.0.0.1:80", "-a -t 10.0.0.1:80 -r 10.9.1.1"]);
+        let mut rates = Rates::default();
+        (rates.connections, rates.packets_in, rates.packets_out) = (5_000_000_000, 1, 2);
+        (rates.bytes_in, rates.bytes_out) = (450, 100_000_000);
+        let mut stats = Stats::default();
+        (stats.connections, stats.packets_in, stats.packets_out) = (2, 8, 7);
+        (stats.bytes_in, stats.bytes_out, stats.rates) = (450, 5_000_000_000, rates);
+        (table[0].0.stats, table[0].1[0].stats) = (stats, stats);
+        assert_eq!(
+            listed(Listing { mode: Mode::Stats, ..PLAIN }, table.clone()),
+            "Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes\n  -> RemoteAddress:Port\n\
+             TCP  10.0.0.1:80                         2        8        7      450    5000M\n\
+             \x20 -> 10.9.1.1:80                         2        8        7      450    5000M\n"
+        );
+        assert_eq!(
+            listed(Listing { mode: Mode::Rates, ..PLAIN }, table.clone()),
+            "Prot LocalAddress:Port                 CPS    InPPS   OutPPS    InBPS   OutBPS\n  -> RemoteAddress:Port\n\
+             TCP  10.0.0.1:80                     5000M        1        2      450  100000K\n\
+             \x20 -> 10.9.1.1:80                  5000000000        1        2      450  100000K\n"
+        );
+        assert!(listed(Listing { mode: Mode::Stats, exact: true, ..PLAIN }, table).ends_with("      450 5000000000\n"));
+    }
+
+    #[test]
+    fn numbers_are_cut_to_their_unit() {
+        for (number, text) in [
+            (0, "        0"),
+            (99_999_999, " 99999999"),
+            (100_000_000, "  100000K"),
+            (999_999_999, "  999999K"),
+            (1_000_000_000, "    1000M"),
+            (99_999_999_999, "   99999M"),
+            (100_000_000_000, "     100G"),
+            (99_999_999_999_999, "   99999G"),
+            (100_000_000_000_000, "     100T"),
+            (u64::MAX, "18446744T"),
+        ] {
+            assert_eq!(scaled(number), text);
+        }
+    }
+
+    #[test]
+    fn addresses_are_written_as_the_c_library_does() {
+        for text in ["::", "::1", "::102", "::1.2.3.4", "::ffff:1.2.3.4", "1::", "2001:db8:0:1:1:1:1:1", "1:0:0:2::3"] {
+            assert_eq!(address_text(text.parse().unwrap()), text);
+        }
+    }
+
+    #[test]
+    fn names_are_cut_to_their_columns() {
+        let named = Listing { numeric: false, ..PLAIN };
+        let lines = ["-A -t 10.0.0.1:80", "-A -t [fd00::1]:80", "-A -u 10.0.0.1:514", "-A -f 1"];
+        let text = listed(named, table(&lines));
+        let services: Vec<_> = text.lines().skip(2).collect();
+        assert_eq!(
+            services,
+            ["TCP  vip.example.com:http wlc", "UDP  vip.example.com:syslog wlc", "TCP  [six]:http wlc", "FWM  1 wlc"]
+        );
+        // A mark has no protocol, so ports of its destinations have no names.
+        let text = listed(named, table(&["-A -f 1", "-a -f 1 -r 10.0.0.1:80"]));
+        assert!(text.contains("  -> vip.example.com:80           Route"));
+        assert_eq!(cut("aéb".to_owned(), 2), "a");
+    }
+}

@@ -1,0 +1,213 @@
+//! Words to options, by the rules of popt, which `ipvsadm` reads its command line with.
+//!
+//! An option is `-s rr`, `-srr`, `-s=rr`, `--scheduler rr` or `--scheduler=rr`; letters that take no value can be
+//! bundled (`-Ln`); `--` ends the options; long names cannot be shortened. Words that are no options may stand
+//! anywhere.
+
+use std::fmt;
+
+/// A form in which an option can be written, and what it means.
+pub(crate) struct Form<T> {
+    pub(crate) letter: Option<char>,
+    /// The long name, without its dashes; empty if it has none.
+    pub(crate) name: &'static str,
+    pub(crate) takes: Takes,
+    pub(crate) means: T,
+}
+
+/// Whether an option has a value.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(crate) enum Takes {
+    Nothing,
+    Value,
+    /// The next word is the value unless it begins with a dash.
+    MaybeValue,
+}
+
+/// What is wrong with the last word that was read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Misuse {
+    Unknown,
+    NoValue,
+    UnwantedValue,
+}
+
+impl fmt::Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "unknown option",
+            Self::NoValue => "missing argument",
+            Self::UnwantedValue => "option does not take an argument",
+        })
+    }
+}
+
+/// Goes through the words of a command line, option by option.
+pub(crate) struct Scanner<'a, T: 'static> {
+    forms: &'static [Form<T>],
+    words: std::slice::Iter<'a, String>,
+    /// The word that was read last, as it was typed.
+    last: &'a str,
+    /// The letters of a bundle that are still to be read.
+    bundle: &'a str,
+    options_ended: bool,
+    leftovers: Vec<&'a str>,
+}
+
+impl<'a, T: Copy> Scanner<'a, T> {
+    pub(crate) fn new(forms: &'static [Form<T>], words: &'a [String]) -> Self {
+        Self { forms, words: words.iter(), last: "", bundle: "", options_ended: false, leftovers: Vec::new() }
+    }
+
+    /// The next option and its value; `None` after the last one.
+    pub(crate) fn option(&mut self) -> Result<Option<(T, Option<&'a str>)>, Misuse> {
+        loop {
+            if let Some(letter) = self.bundle.chars().next() {
+                return self.letter(letter).map(Some);
+            }
+            let Some(word) = self.word() else { return Ok(None) };
+            if self.options_ended || !word.starts_with('-') || word == "-" {
+                self.leftovers.push(word);
+            } else if word == "--" {
+                self.options_ended = true;
+            } else if let Some(long) = word.strip_prefix("--") {
+                return self.long(long).map(Some);
+            } else {
+                self.bundle = word.strip_prefix('-').unwrap_or_default();
+            }
+        }
+    }
+
+    /// The word that was read last, as it was typed.
+    pub(crate) fn last(&self) -> &'a str {
+        self.last
+    }
+
+    /// The words so far that are neither options nor their values.
+    pub(crate) fn leftovers(self) -> Vec<&'a str> {
+        self.leftovers
+    }
+
+    fn word(&mut self) -> Option<&'a str> {
+        let word = self.words.next()?;
+        self.last = word;
+        Some(word)
+    }
+
+    fn letter(&mut self, letter: char) -> Result<(T, Option<&'a str>), Misuse> {
+        let form = self.forms.iter().find(|form| form.letter == Some(letter)).ok_or(Misuse::Unknown)?;
+        let rest = self.bundle.strip_prefix(letter).unwrap_or_default();
+        self.bundle = "";
+        match form.takes {
+            Takes::Nothing if rest.starts_with('=') => Err(Misuse::UnwantedValue),
+            Takes::Nothing => {
+                self.bundle = rest;
+                Ok((form.means, None))
+            }
+            Takes::Value | Takes::MaybeValue if rest.is_empty() => self.value_of(form),
+            Takes::Value | Takes::MaybeValue => Ok((form.means, Some(rest.strip_prefix('=').unwrap_or(rest)))),
+        }
+    }
+
+    fn long(&mut self, long: &'a str) -> Result<(T, Option<&'a str>), Misuse> {
+        let (name, value) = match long.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (long, None),
+        };
+        let is_named = |form: &&Form<T>| form.name == name && !name.is_empty();
+        let form = self.forms.iter().find(is_named).ok_or(Misuse::Unknown)?;
+        match (form.takes, value) {
+            (Takes::Nothing, Some(_)) => Err(Misuse::UnwantedValue),
+            (Takes::Nothing, None) => Ok((form.means, None)),
+            (_, Some(value)) => Ok((form.means, Some(value))),
+            (_, None) => self.value_of(form),
+        }
+    }
+
+    /// The next word as the value of an option.
+    fn value_of(&mut self, form: &Form<T>) -> Result<(T, Option<&'a str>), Misuse> {
+        let is_there = match self.words.as_slice().first() {
+            None => false,
+            Some(next) => form.takes == Takes::Value || !next.starts_with('-'),
+        };
+        match form.takes {
+            Takes::Value if !is_there => Err(Misuse::NoValue),
+            _ if !is_there => Ok((form.means, None)),
+            _ => Ok((form.means, self.word())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FORMS: &[Form<char>] = &[
+        Form { letter: Some('n'), name: "numeric", takes: Takes::Nothing, means: 'n' },
+        Form { letter: Some('s'), name: "scheduler", takes: Takes::Value, means: 's' },
+        Form { letter: Some('p'), name: "persistent", takes: Takes::MaybeValue, means: 'p' },
+        Form { letter: Some('l'), name: "", takes: Takes::Nothing, means: 'l' },
+    ];
+
+    /// `n s=rr`, then the leftover words in brackets, or the misuse and the word that it names.
+    fn read(line: &[&str]) -> String {
+        let words: Vec<String> = line.iter().map(|word| (*word).to_owned()).collect();
+        let mut scanner = Scanner::new(FORMS, &words);
+        let mut text = String::new();
+        loop {
+            match scanner.option() {
+                Ok(Some((means, value))) => {
+                    text.extend([means.into(), value.map_or("".into(), |v| format!("={v}")), " ".into()])
+                }
+                Ok(None) => return format!("{text}{:?}", scanner.leftovers()),
+                Err(misuse) => return format!("{text}{}: {misuse}", scanner.last()),
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_can_be_written_in_five_ways() {
+        for line in [&["-s", "rr"][..], &["-srr"], &["-s=rr"], &["--scheduler", "rr"], &["--scheduler=rr"]] {
+            assert_eq!(read(line), "s=rr []", "{line:?}");
+        }
+        assert_eq!(read(&["-s==rr"]), "s==rr []");
+        assert_eq!(read(&["-s="]), "s= []");
+        assert_eq!(read(&["-s", ""]), "s= []");
+        assert_eq!(read(&["-s", "-n"]), "s=-n []");
+    }
+
+    #[test]
+    fn letters_can_be_bundled_and_the_last_may_have_a_value() {
+        assert_eq!(read(&["-nl"]), "n l []");
+        assert_eq!(read(&["-ns", "rr"]), "n s=rr []");
+        assert_eq!(read(&["-nsrr"]), "n s=rr []");
+        assert_eq!(read(&["-sn"]), "s=n []");
+    }
+
+    #[test]
+    fn an_optional_value_is_no_word_with_a_dash() {
+        assert_eq!(read(&["-p", "30", "-n"]), "p=30 n []");
+        assert_eq!(read(&["-p", "-n"]), "p n []");
+        assert_eq!(read(&["-p"]), "p []");
+        assert_eq!(read(&["-p=-5"]), "p=-5 []");
+        assert_eq!(read(&["--persistent="]), "p= []");
+    }
+
+    #[test]
+    fn other_words_are_left_over() {
+        assert_eq!(read(&["a", "-n", "-", "", "-l"]), "n l [\"a\", \"-\", \"\"]");
+        assert_eq!(read(&["-n", "--", "-l", "--"]), "n [\"-l\", \"--\"]");
+    }
+
+    #[test]
+    fn misuse_names_the_whole_word() {
+        assert_eq!(read(&["--bogus", "-n"]), "--bogus: unknown option");
+        assert_eq!(read(&["--numer"]), "--numer: unknown option");
+        assert_eq!(read(&["--="]), "--=: unknown option");
+        assert_eq!(read(&["-nx"]), "n -nx: unknown option");
+        assert_eq!(read(&["-ns"]), "n -ns: missing argument");
+        assert_eq!(read(&["--scheduler"]), "--scheduler: missing argument");
+        assert_eq!(read(&["--numeric=1"]), "--numeric=1: option does not take an argument");
+        assert_eq!(read(&["-ln=x"]), "l -ln=x: option does not take an argument");
+    }
+}
