@@ -1,4 +1,4 @@
-//! Our reading and writing agree with those of the real `ipvsadm`.
+//! Our reading and writing, and our `ipvsadm-rs`, agree with the real `ipvsadm`.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -12,10 +12,15 @@ use lvs::ipvs::{
 use crate::lab::{Lab, Need, address, tests};
 
 pub(crate) fn tests() -> Vec<Trial> {
-    tests!(&[Need::Ipvs, Need::Program("ipvsadm")];
+    let mut all = tests!(&[Need::Ipvs, Need::Program("ipvsadm")];
         ipvsadm_reads_what_we_wrote,
         we_read_what_ipvsadm_wrote,
-    )
+    );
+    all.extend(tests!(&[Need::Ipvs, Need::Program("ipvsadm"), Need::Program("ipvsadm-rs")];
+        both_programs_list_the_same,
+        what_one_program_saves_the_other_restores,
+    ));
+    all
 }
 
 /// A table, and the command lines that make it.
@@ -107,4 +112,32 @@ fn we_read_what_ipvsadm_wrote(lab: &Lab) {
         })
         .collect();
     assert_eq!(read, table.into_iter().collect());
+}
+
+fn both_programs_list_the_same(lab: &Lab) {
+    for command in table().1 {
+        lab.tool(&format!("ipvsadm-rs {command}"));
+    }
+    let modes =
+        ["", "--stats", "--rate", "--thresholds", "--persistent-conn", "--tun-info", "--nosort", "--exact --stats"];
+    for mode in modes {
+        assert_eq!(lab.tool(&format!("ipvsadm-rs -Ln {mode}")), lab.tool(&format!("ipvsadm -Ln {mode}")), "{mode}");
+    }
+    let one = "-Ln -t 10.96.0.10:443";
+    assert_eq!(lab.tool(&format!("ipvsadm-rs {one}")), lab.tool(&format!("ipvsadm {one}")));
+    assert_eq!(lab.tool("ipvsadm-rs -Sn"), lab.tool("ipvsadm -Sn"));
+}
+
+fn what_one_program_saves_the_other_restores(lab: &Lab) {
+    for command in table().1 {
+        lab.tool(&format!("ipvsadm {command}"));
+    }
+    let saved = lab.tool("ipvsadm -Sn");
+    lab.tool("ipvsadm-rs -C");
+    lab.tool_with_input("ipvsadm-rs -R", &saved);
+    assert_eq!(lab.tool("ipvsadm -Sn"), saved);
+    let ours = lab.tool("ipvsadm-rs -Sn");
+    lab.tool("ipvsadm -C");
+    lab.tool_with_input("ipvsadm -R", &ours);
+    assert_eq!(lab.tool("ipvsadm -Sn"), saved);
 }

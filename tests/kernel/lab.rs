@@ -1,9 +1,10 @@
 //! What every test stands on: a namespace of its own, and the reason when the kernel lacks something.
 
 use std::fmt::Debug;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
 use libtest_mimic::{Completion, Trial};
 use lvs::ipvs::Ipvs;
@@ -96,8 +97,19 @@ impl Lab {
 
     /// Runs a program inside the namespace, its words separated by blanks; returns what it prints.
     pub(crate) fn tool(&self, command: &str) -> String {
+        self.tool_with_input(command, "")
+    }
+
+    pub(crate) fn tool_with_input(&self, command: &str, input: &str) -> String {
         let words: Vec<_> = command.split_whitespace().collect();
-        let output = self.run(|| Command::new(words[0]).args(&words[1..]).output()).unwrap();
+        let piped = || Stdio::piped();
+        let output = self.run(|| {
+            let mut program = Command::new(words[0]);
+            let mut child = program.args(&words[1..]).stdin(piped()).stdout(piped()).stderr(piped()).spawn().unwrap();
+            // Dropped at once: the program sees the end of its input. One that does not read may be gone by now.
+            let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+            child.wait_with_output().unwrap()
+        });
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{command}: {}{text}", String::from_utf8_lossy(&output.stderr));
         text
