@@ -1031,7 +1031,8 @@ fn deed() -> impl Strategy<Value = Deed> {
         2 => bytes().prop_map(Deed::Queue),
         2 => Just(Deed::Dump),
         4 => (0..5u8).prop_map(Deed::Steps),
-        2 => (prop_oneof![4 => Just(0), 1 => any::<u32>()], bytes()).prop_map(|(port, bytes)| Deed::Receive { port, bytes }),
+        2 => (prop_oneof![4 => Just(0), 1 => any::<u32>()], bytes())
+            .prop_map(|(port, bytes)| Deed::Receive { port, bytes }),
         6 => (kind, flags, 0..4u32, bytes(), prop_oneof![3 => Just(0), 1 => 0..20usize])
             .prop_map(|(kind, flags, back, body, cut)| Deed::Reply { kind, flags, back, body, cut }),
         1 => Just(Deed::Long),
