@@ -3,6 +3,8 @@
 #![expect(clippy::panic, reason = "likewise")]
 #![expect(clippy::indexing_slicing, reason = "the bytes were made here, or are captures that do not change")]
 
+#[cfg(target_endian = "little")]
+mod captures;
 mod interop;
 mod ipvs;
 
