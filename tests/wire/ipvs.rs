@@ -310,6 +310,37 @@ fn a_destination_has_these_attributes() {
 }
 
 #[test]
+fn a_threshold_that_is_not_set_is_zero() {
+    let upper = NonZeroU32::new(258).unwrap();
+    for (thresholds, expected) in [
+        (None, [0u32, 0]),
+        (Some(Thresholds { upper, lower: None }), [258, 0]),
+        (Some(Thresholds { upper, lower: NonZeroU32::new(7) }), [258, 7]),
+    ] {
+        let mut destination = destination();
+        destination.thresholds = thresholds;
+        let nest = destination_nest(add(destination));
+        assert_eq!(
+            [5, 6].map(|number| payload(&nest, number).to_vec()),
+            expected.map(|value| value.to_ne_bytes().to_vec())
+        );
+    }
+}
+
+#[test]
+fn a_timeout_is_sent_in_whole_seconds_and_one_beyond_the_attribute_as_its_longest() {
+    for (timeout, expected) in [
+        (Duration::from_millis(258_999), 258),
+        (Duration::from_secs(u32::MAX.into()), u32::MAX),
+        (Duration::from_secs(1 << 32), u32::MAX),
+        (Duration::MAX, u32::MAX),
+    ] {
+        let service = Service::new(tcp4(), Scheduler::RR).persistent(timeout);
+        assert_eq!(payload(&service_nest(Change::AddService(service)), 8), expected.to_ne_bytes());
+    }
+}
+
+#[test]
 fn a_destination_to_delete_is_its_key_alone() {
     assert_list(
         &destination_nest(Change::DeleteDestination(tcp4(), "10.1.2.4:8443".parse().unwrap())),
@@ -1044,8 +1075,9 @@ fn destinations() -> BoxedStrategy<Destination> {
         1 => Just(Forwarding::Bypass),
         1 => (5..=7u32).prop_map(Forwarding::Other),
     ];
-    let thresholds = (any::<NonZeroU32>(), any::<u32>())
-        .prop_map(|(upper, lower)| Thresholds { upper, lower: NonZeroU32::new(lower) });
+    let lower = prop_oneof![Just(0), any::<u32>()];
+    let thresholds =
+        (any::<NonZeroU32>(), lower).prop_map(|(upper, lower)| Thresholds { upper, lower: NonZeroU32::new(lower) });
     (addresses(), forwarding, any::<u32>(), prop::option::of(thresholds))
         .prop_map(|(address, forwarding, weight, thresholds)| {
             let mut destination = Destination::new(address).weight(weight).forwarding(forwarding);
