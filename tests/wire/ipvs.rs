@@ -522,6 +522,16 @@ fn an_ipv4_address_may_have_4_bytes_or_16() {
 }
 
 #[test]
+fn an_ipv4_address_of_another_length_is_an_error() {
+    let service = service_nest(Change::DeleteService(tcp4()));
+    for length in (0..=20).filter(|length| !matches!(length, 4 | 16)) {
+        let nest = [without(&service, 3), attribute(3, &vec![1; length])].concat();
+        let expected = format!("IPVS_SVC_ATTR_ADDR: wanted 16 bytes, got {length}");
+        assert_eq!(decode(3, &attribute(SERVICE, &nest)), Err(expected));
+    }
+}
+
+#[test]
 fn an_ipv6_address_has_16_bytes() {
     let service = service_nest(Change::DeleteService(udp6()));
     let answer = destination_nest(Change::DeleteDestination(udp6(), "[2001:db8::3]:53".parse().unwrap()));
