@@ -327,6 +327,17 @@ fn broken_words_are_an_error_and_the_next_request_works() {
 }
 
 #[test]
+fn a_refusal_that_does_not_repeat_the_request_is_one() {
+    let mut talk = Talk::new();
+    for flags in [0, CAPPED, ACK_TLVS] {
+        let sent = talk.request(b"add");
+        let bare = message(ERROR, flags, sequence(&sent), &(-EEXIST).to_ne_bytes());
+        assert_eq!(talk.hear(&bare), [refused(0, EEXIST), Said::Finished], "flags {flags:#x}");
+    }
+    talk.works();
+}
+
+#[test]
 fn errors_at_the_edges_of_their_type_are_told_apart() {
     let mut talk = Talk::new();
     for (code, expected) in [(i32::MIN, Some(i32::MAX)), (-4095, Some(4095)), (-1, Some(1)), (1, None)] {
