@@ -288,6 +288,7 @@ fn the_kernels_words_are_read_behind_a_capped_and_a_repeated_request() {
         // Without the flag, what stands there is not attributes.
         (0, &everything, None, None),
         (CAPPED, &everything, None, None),
+        (!ACK_TLVS, &everything, None, None),
     ] {
         // A body that needs padding, and one that looks like an attribute.
         for body in [&b"12345"[..], &attribute(1, b"not this\0")] {
@@ -479,6 +480,15 @@ fn an_interrupted_dump_gives_its_entries_and_fails_at_its_end() {
         assert_eq!(talk.step(), Said::Finished);
         talk.works();
     }
+}
+
+#[test]
+fn no_other_flag_is_an_interruption() {
+    let mut talk = Talk::new();
+    let dump = talk.dump();
+    let datagram = [message(FAMILY, !INTERRUPTED, dump, b"one"), message(DONE, !INTERRUPTED, dump, &[0; 4])].concat();
+    assert_eq!(talk.hear(&datagram), [got(0, b"one"), Said::Finished]);
+    talk.works();
 }
 
 #[test]
@@ -756,7 +766,8 @@ fn an_answer_without_its_number_is_an_error() {
     for length in 0..4 {
         let sent = talk.request(b"get");
         let heard = talk.hear(&message(ERROR, 0, sequence(&sent), &[0; 4][..length]));
-        assert!(matches!(&heard[..], [Said::Failed(text)] if text.contains("nlmsgerr")), "{length}: {heard:?}");
+        let expected = format!("nlmsgerr: wanted 4 bytes, got {length}");
+        assert!(matches!(&heard[..], [Said::Failed(text)] if text.ends_with(&expected)), "{length}: {heard:?}");
         talk.works();
     }
 }
