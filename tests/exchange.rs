@@ -221,6 +221,7 @@ impl Talk {
 #[test]
 fn without_a_request_there_is_nothing_to_do() {
     let mut talk = Talk::new();
+    assert_eq!(hex(talk.0.message()), "");
     assert_eq!(talk.step(), Said::Finished);
     assert_eq!(talk.step(), Said::Finished);
     talk.works();
@@ -797,6 +798,12 @@ fn a_reset_forgets_that_a_dump_is_open_and_what_was_received() {
     talk.0.reset();
     assert_eq!(talk.step(), Said::Finished);
     talk.works();
+    // What is not looked at yet may be broken.
+    let sent = talk.request(b"get");
+    talk.receive_from(0, &[&message(FAMILY, 0, sequence(&sent), b"one")[..], &[3, 0, 0, 0, 0]].concat());
+    assert_eq!(talk.step(), got(0, b"one"));
+    talk.0.reset();
+    assert_eq!(talk.step(), Said::Finished);
     // Also when the next dump waits for it already.
     talk.dump();
     talk.0.abandon();
@@ -972,6 +979,12 @@ fn it_is_full_with_so_many_requests_or_bytes() {
     talk.0.abandon();
     assert!(!talk.0.is_full(), "what is given up does not count");
     talk.works();
+
+    limits.requests = 1;
+    let mut talk = Talk::within(limits);
+    assert!(!talk.0.is_full(), "there is room for one");
+    talk.0.queue(FAMILY, 0, b"").unwrap();
+    assert!(talk.0.is_full());
 }
 
 #[test]
@@ -992,8 +1005,9 @@ fn limits_follow_the_buffers() {
     assert_eq!(Limits::for_buffers(DEFAULT, DEFAULT), Limits::default());
     // A datagram of requests must fit the default send buffer, with a last one of any attribute, and one of a dump
     // the inbox.
-    assert!(Limits::default().bytes + 65_536 < DEFAULT - 32);
-    assert!(Limits::default().inbox >= 32 * 1024);
+    assert_eq!(Limits::default().bytes, 98_304);
+    assert!(98_304 + 65_536 < DEFAULT - 32);
+    assert_eq!(Limits::default().inbox, 65_536);
     let mut exchange = Exchange::new(Limits::default());
     assert_eq!(exchange.inbox().len(), Limits::default().inbox);
 }
