@@ -419,7 +419,7 @@ fn every_message_has_its_command() {
 
 #[test]
 fn an_unknown_command_is_an_error_that_says_which() {
-    for command in [0, 9, 10, 11, 12, 13, 18, 255] {
+    for command in [0, 18, 255] {
         let error = decode(command, &[]).unwrap_err();
         assert!(error.contains("IPVS_CMD") && error.contains(&command.to_string()), "{error}");
     }
@@ -897,8 +897,8 @@ fn strewn(list: &[u8], strange: &[u8]) -> Vec<u8> {
 #[test]
 fn unknown_attributes_are_skipped_in_every_list() {
     for (command, bytes, message) in every_kind() {
-        for strange in unknown().iter().chain([&attribute(3, &[9; 5]), &attribute(6, &[9; 8])]) {
-            assert_eq!(decode(command, &strewn(&bytes, strange)), Ok(message), "{}", hex(strange));
+        for strange in unknown() {
+            assert_eq!(decode(command, &strewn(&bytes, &strange)), Ok(message), "{}", hex(&strange));
         }
         if command == SET_INFO {
             continue;
