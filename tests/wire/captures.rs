@@ -4,14 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 use std::path::Path;
 use std::time::Duration;
 
 use lvs::exchange::{Exchange, Limits, Step};
 use lvs::ipvs::{
-    Answer, Change, Destination, DestinationInfo, Family, Forwarding, Message, Netmask, Persistence, PersistenceEngine,
-    Query, Scheduler, Service, ServiceFlags, ServiceInfo, ServiceKey, Stats, Thresholds, Tunnel, TunnelFlags,
+    Answer, Change, Destination, DestinationInfo, Family, Forwarding, Interface, Message, Netmask, Persistence,
+    PersistenceEngine, Query, Scheduler, Service, ServiceFlags, ServiceInfo, ServiceKey, Stats, SyncDaemon, SyncState,
+    Thresholds, Timeouts, Tunnel, TunnelFlags,
 };
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_generic::{GenlFamily, GenlMessage};
@@ -134,6 +135,29 @@ fn edited() -> Destination {
     edited
 }
 
+/// The daemons that were started: a master, a backup, and one with nothing but an interface.
+fn daemons() -> [SyncDaemon; 3] {
+    let interface = Interface::new("sync0").unwrap();
+    let mut master = SyncDaemon::new(SyncState::Master, interface, 254);
+    master.max_length = NonZeroU16::new(1027);
+    master.group = Some("224.0.1.82".parse().unwrap());
+    master.port = NonZeroU16::new(8851);
+    master.ttl = NonZeroU8::new(3);
+    let mut backup = SyncDaemon::new(SyncState::Backup, interface, 7);
+    backup.max_length = NonZeroU16::new(1028);
+    backup.group = Some("ff02::1:52".parse().unwrap());
+    backup.port = NonZeroU16::new(8852);
+    [master, backup, SyncDaemon::new(SyncState::Backup, interface, 0)]
+}
+
+fn timeouts() -> Timeouts {
+    let mut timeouts = Timeouts::default();
+    timeouts.tcp = Some(Duration::from_secs(66_051));
+    timeouts.tcp_fin = Some(Duration::from_secs(66_052));
+    timeouts.udp = Some(Duration::from_secs(66_053));
+    timeouts
+}
+
 /// Captures of `ipvsadm` in which each attribute means something.
 fn full_requests() -> Vec<(&'static str, Message)> {
     let [wide, maglev, sip, one_packet, sctp, mark4, mark6] = services();
@@ -151,6 +175,8 @@ fn full_requests() -> Vec<(&'static str, Message)> {
         ("get-destinations", Query::Destinations(tcp()).into()),
         ("get-services", Query::Services.into()),
         ("get-info", Query::Info.into()),
+        ("get-timeouts", Query::Timeouts.into()),
+        ("get-daemons", Query::Daemons.into()),
         ("zero-all", Change::ZeroAll.into()),
         ("flush", Change::Flush.into()),
     ]
@@ -254,6 +280,43 @@ fn where_ipvsadm_sends_more_it_is_what_the_kernel_does_not_look_at_or_takes_for_
             }
         }
     }
+}
+
+#[test]
+fn daemons_are_started_as_ipvsadm_does_but_for_the_order() {
+    for (name, daemon) in ["start-master", "start-backup", "start-plain"].into_iter().zip(daemons()) {
+        let (command, _, theirs) = request(name);
+        // It reads as the answer that has the same bytes.
+        assert_eq!(decode(command, &theirs), Ok(Answer::Daemon(daemon).into()), "{name}");
+        let ours = encode(Change::StartDaemon(daemon));
+        assert_eq!(by_number(payload(&ours, 3)), by_number(payload(&theirs, 3)), "{name}");
+    }
+}
+
+#[test]
+fn daemons_are_stopped_by_their_state_alone() {
+    for (name, state) in [("stop-master", SyncState::Master), ("stop-backup", SyncState::Backup)] {
+        let change = Message::from(Change::StopDaemon(state));
+        let (command, _, theirs) = request(name);
+        assert_eq!(change.command(), command);
+        let mut theirs = by_number(payload(&theirs, 3));
+        // It also sends no interface and no number, which the kernel does not look at.
+        assert_eq!((theirs.remove(&2), theirs.remove(&3)), (Some("00 ".to_owned()), Some("00 00 00 00 ".to_owned())));
+        assert_eq!(by_number(payload(&encode(change), 3)), theirs, "{name}");
+    }
+}
+
+#[test]
+fn timeouts_are_set_as_ipvsadm_does() {
+    let (command, _, theirs) = request("set-all-timeouts");
+    assert_eq!(decode(command, &theirs), Ok(Answer::Timeouts(timeouts()).into()));
+    assert_eq!(hex(&encode(Change::SetTimeouts(timeouts()))), hex(&theirs));
+    // One that is left as it is has no attribute; it sends 0.
+    let mut two = timeouts();
+    (two.tcp_fin, two.udp) = (None, Some(Duration::from_secs(515)));
+    let mut theirs = by_number(&request("set-timeouts").2);
+    assert_eq!(theirs.remove(&5), Some("00 00 00 00 ".to_owned()));
+    assert_eq!(by_number(&encode(Change::SetTimeouts(two))), theirs);
 }
 
 // What kernels answer.
@@ -414,6 +477,23 @@ fn every_kernel_tells_its_version_and_size() {
             };
             assert_eq!((info.version, info.connection_table_size), ((1, 2, 1), size), "{kernel}");
         }
+    }
+}
+
+#[test]
+fn every_kernel_tells_its_timeouts_and_daemons() {
+    let [master, mut backup, mut plain] = daemons();
+    // What it was not told, it takes: a packet's length from the interface's, the rest from its header.
+    backup.ttl = NonZeroU8::new(1);
+    plain.max_length = NonZeroU16::new(1472);
+    plain.group = Some("224.0.0.81".parse().unwrap());
+    plain.port = NonZeroU16::new(8848);
+    plain.ttl = NonZeroU8::new(1);
+    for kernel in KERNELS {
+        let read = |name| answers(&capture(&format!("ipvs-{kernel}-{name}")));
+        assert_eq!(read("timeouts"), [Answer::Timeouts(timeouts())], "{kernel}");
+        assert_eq!(read("daemons"), [Answer::Daemon(master), Answer::Daemon(backup)], "{kernel}");
+        assert_eq!(read("daemon-plain"), [Answer::Daemon(plain)], "{kernel}");
     }
 }
 

@@ -1,12 +1,13 @@
 //! IPVS values and their bytes, as `linux/ip_vs.h` says.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
 use lvs::ipvs::{
-    Answer, Change, Destination, Family, Forwarding, Info, Message, Netmask, Persistence, PersistenceEngine, Protocol,
-    Query, Rates, Scheduler, Service, ServiceFlags, ServiceKey, Stats, Thresholds, Tunnel, TunnelFlags,
+    Answer, Change, Destination, Family, Forwarding, Info, Interface, Message, Netmask, Persistence, PersistenceEngine,
+    Protocol, Query, Rates, Scheduler, Service, ServiceFlags, ServiceKey, Stats, SyncDaemon, SyncState, Thresholds,
+    Timeouts, Tunnel, TunnelFlags,
 };
 use netlink_packet_generic::GenlFamily;
 use proptest::collection::vec;
@@ -16,9 +17,12 @@ use crate::{attribute, attributes, back, decode, encode, hex, payload, without};
 
 const SERVICE: u16 = 1;
 const DESTINATION: u16 = 2;
+const DAEMON: u16 = 3;
 
 const NEW_SERVICE: u8 = 1;
 const NEW_DESTINATION: u8 = 5;
+const NEW_DAEMON: u8 = 9;
+const SET_CONFIG: u8 = 12;
 const SET_INFO: u8 = 14;
 
 // Values.
@@ -53,6 +57,23 @@ fn destination() -> Destination {
     destination.forwarding =
         Forwarding::Tunnel(Tunnel::Gue { port: NonZeroU16::new(6080).unwrap(), flags: TunnelFlags::CHECKSUM });
     destination
+}
+
+fn daemon() -> SyncDaemon {
+    let mut daemon = SyncDaemon::new(SyncState::Backup, Interface::new("bond0.258").unwrap(), 0x0102_0304);
+    daemon.max_length = NonZeroU16::new(1027);
+    daemon.group = Some("224.0.1.82".parse().unwrap());
+    daemon.port = NonZeroU16::new(8851);
+    daemon.ttl = NonZeroU8::new(3);
+    daemon
+}
+
+fn timeouts(tcp: Option<u64>, tcp_fin: Option<u64>, udp: Option<u64>) -> Timeouts {
+    let mut timeouts = Timeouts::default();
+    timeouts.tcp = tcp.map(Duration::from_secs);
+    timeouts.tcp_fin = tcp_fin.map(Duration::from_secs);
+    timeouts.udp = udp.map(Duration::from_secs);
+    timeouts
 }
 
 /// Ten numbers that differ from each other in every byte order and width.
@@ -133,8 +154,10 @@ fn every_kind() -> Vec<(u8, Vec<u8>, Message)> {
         add(destination()),
         Change::ZeroAll,
         Change::Flush,
+        Change::StopDaemon(SyncState::Master),
+        Change::StopDaemon(SyncState::Backup),
     ];
-    let mut queries = vec![Query::Services, Query::Info];
+    let mut queries = vec![Query::Services, Query::Info, Query::Timeouts, Query::Daemons];
     for key in [tcp4(), udp6(), mark(Family::Inet), mark(Family::Inet6)] {
         changes.extend([
             Change::AddService(service(key)),
@@ -152,12 +175,18 @@ fn every_kind() -> Vec<(u8, Vec<u8>, Message)> {
         (NEW_SERVICE, service_answer(service(mark(Family::Inet6)), numbers())),
         (NEW_DESTINATION, destination_answer(destination(), [258, 259, 260], numbers())),
         (SET_INFO, info(0x0001_0203, 258)),
+        (SET_CONFIG, encode(Change::SetTimeouts(timeouts(Some(258), Some(259), Some(260))))),
+        (NEW_DAEMON, encode(Change::StartDaemon(daemon()))),
     ] {
         let message = decode(command, &bytes).unwrap();
         assert!(matches!(message, Message::Answer(_)), "{message:?}");
         all.push((command, bytes, message));
     }
     all
+}
+
+fn has_no_nests(command: u8) -> bool {
+    matches!(command, SET_INFO | SET_CONFIG)
 }
 
 fn info(version: u32, size: u32) -> Vec<u8> {
@@ -349,6 +378,120 @@ fn a_destination_to_delete_is_its_key_alone() {
 }
 
 #[test]
+fn a_daemon_has_its_port_in_the_machines_order() {
+    let change = Change::StartDaemon(daemon());
+    assert_list(
+        payload(&encode(change), DAEMON),
+        &[
+            (1, &2u32.to_ne_bytes()),
+            (2, b"bond0.258\0"),
+            (3, &0x0102_0304u32.to_ne_bytes()),
+            (4, &1027u16.to_ne_bytes()),
+            (5, &[224, 0, 1, 82]),
+            (7, &8851u16.to_ne_bytes()),
+            (8, &[3]),
+        ],
+    );
+    let mut other = daemon();
+    other.state = SyncState::Master;
+    other.group = Some("ff02::1:52".parse().unwrap());
+    let nest = payload(&encode(Change::StartDaemon(other)), DAEMON).to_vec();
+    assert_eq!(payload(&nest, 1), 1u32.to_ne_bytes());
+    assert_eq!(payload(&nest, 6), [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0x52]);
+    assert_eq!(hex(&without(&without(&nest, 6), 1)), hex(&without(&without(payload(&encode(change), DAEMON), 5), 1)));
+    // To start a daemon and to tell of one are the same bytes.
+    for daemon in [daemon(), other] {
+        assert_eq!(back(Change::StartDaemon(daemon)), Ok(Answer::Daemon(daemon).into()));
+        assert_eq!(hex(&encode(Answer::Daemon(daemon))), hex(&encode(Change::StartDaemon(daemon))));
+        assert_eq!(Message::from(Change::StartDaemon(daemon)).command(), NEW_DAEMON);
+    }
+}
+
+#[test]
+fn a_plain_daemon_leaves_the_rest_to_the_kernel() {
+    let plain = SyncDaemon::new(SyncState::Master, Interface::new("eth0").unwrap(), 0);
+    let expected: [(u16, &[u8]); 3] = [(1, &1u32.to_ne_bytes()), (2, b"eth0\0"), (3, &[0; 4])];
+    assert_list(payload(&encode(Change::StartDaemon(plain)), DAEMON), &expected);
+    assert_list(payload(&encode(Change::StopDaemon(SyncState::Backup)), DAEMON), &[(1, &2u32.to_ne_bytes())]);
+    assert_eq!(Message::from(Change::StopDaemon(SyncState::Backup)).command(), 10);
+    // 0 is what kernels and tools say for none.
+    let zeros = [attribute(4, &[0; 2]), attribute(7, &[0; 2]), attribute(8, &[0])].concat();
+    let nest = [payload(&encode(Change::StartDaemon(plain)), DAEMON), &zeros].concat();
+    assert_eq!(decode(NEW_DAEMON, &attribute(DAEMON, &nest)), Ok(Answer::Daemon(plain).into()));
+}
+
+#[test]
+fn a_daemons_ipv4_group_goes_before_an_ipv6_one() {
+    let nest = payload(&encode(Change::StartDaemon(daemon())), DAEMON).to_vec();
+    let other = attribute(6, &[0xff; 16]);
+    for nest in [[nest.clone(), other.clone()], [other, nest]] {
+        assert_eq!(decode(NEW_DAEMON, &attribute(DAEMON, &nest.concat())), Ok(Answer::Daemon(daemon()).into()));
+    }
+}
+
+#[test]
+fn timeouts_that_are_not_set_are_not_sent() {
+    for (timeouts, expected) in [
+        (timeouts(Some(0x0102_0304), Some(258), Some(259)), &[(4, 0x0102_0304u32), (5, 258), (6, 259)][..]),
+        (timeouts(None, Some(258), None), &[(5, 258)]),
+        (timeouts(Some(u64::MAX), None, Some(1 << 32)), &[(4, u32::MAX), (6, u32::MAX)]),
+        (timeouts(None, None, None), &[]),
+    ] {
+        let bytes = encode(Change::SetTimeouts(timeouts));
+        let expected = expected.iter().flat_map(|(kind, value)| attribute(*kind, &value.to_ne_bytes()));
+        assert_eq!(hex(&bytes), hex(&expected.collect::<Vec<_>>()));
+        assert_eq!(hex(&encode(Answer::Timeouts(timeouts))), hex(&bytes));
+        assert_eq!(Message::from(Change::SetTimeouts(timeouts)).command(), SET_CONFIG);
+    }
+    let timeouts = timeouts(Some(258), None, Some(259));
+    assert_eq!(back(Change::SetTimeouts(timeouts)), Ok(Answer::Timeouts(timeouts).into()));
+}
+
+#[test]
+fn what_is_of_daemons_and_timeouts_and_wrong_is_an_error_that_names_it() {
+    let nest = payload(&encode(Change::StartDaemon(daemon())), DAEMON).to_vec();
+    let wrong = |list: &[u8]| decode(NEW_DAEMON, &attribute(DAEMON, list)).unwrap_err();
+    for (kind, name, wanted) in [
+        (1, "IPVS_DAEMON_ATTR_STATE", 4),
+        (3, "IPVS_DAEMON_ATTR_SYNC_ID", 4),
+        (4, "IPVS_DAEMON_ATTR_SYNC_MAXLEN", 2),
+        (5, "IPVS_DAEMON_ATTR_MCAST_GROUP", 4),
+        (6, "IPVS_DAEMON_ATTR_MCAST_GROUP6", 16),
+        (7, "IPVS_DAEMON_ATTR_MCAST_PORT", 2),
+        (8, "IPVS_DAEMON_ATTR_MCAST_TTL", 1),
+    ] {
+        for got in (0..=20).filter(|got| *got != wanted) {
+            let error = wrong(&[nest.clone(), attribute(kind, &vec![0; got])].concat());
+            assert_eq!(error, format!("{name}: wanted {wanted} bytes, got {got}"));
+        }
+    }
+    for (kind, name) in
+        [(1, "IPVS_DAEMON_ATTR_STATE"), (2, "IPVS_DAEMON_ATTR_MCAST_IFN"), (3, "IPVS_DAEMON_ATTR_SYNC_ID")]
+    {
+        assert_eq!(wrong(&without(&nest, kind)), format!("{name} is missing"));
+    }
+    for state in [0u32, 3, 1 << 24] {
+        let error = wrong(&[without(&nest, 1), attribute(1, &state.to_ne_bytes())].concat());
+        assert_eq!(error, format!("IPVS_DAEMON_ATTR_STATE: {state} is not a value it can have"));
+    }
+    for text in [&b"eth0"[..], b"\xff\0", b"sixteen-letters-\0"] {
+        let error = wrong(&[without(&nest, 2), attribute(2, text)].concat());
+        assert!(error.starts_with("IPVS_DAEMON_ATTR_MCAST_IFN"), "{error}");
+    }
+    let missing = Err("IPVS_CMD_ATTR_DAEMON is missing".to_owned());
+    assert_eq!((decode(NEW_DAEMON, &[]), decode(10, &[])), (missing.clone(), missing));
+    assert_eq!(decode(10, &attribute(DAEMON, &[])), Err("IPVS_DAEMON_ATTR_STATE is missing".to_owned()));
+    for (kind, name) in
+        [(4, "IPVS_CMD_ATTR_TIMEOUT_TCP"), (5, "IPVS_CMD_ATTR_TIMEOUT_TCP_FIN"), (6, "IPVS_CMD_ATTR_TIMEOUT_UDP")]
+    {
+        for got in (0..=20).filter(|got| *got != 4) {
+            let error = decode(SET_CONFIG, &attribute(kind, &vec![0; got])).unwrap_err();
+            assert_eq!(error, format!("{name}: wanted 4 bytes, got {got}"));
+        }
+    }
+}
+
+#[test]
 fn every_way_of_forwarding_has_its_number() {
     let flags = TunnelFlags::from_bits_retain(0x0102);
     let port = NonZeroU16::new(443).unwrap();
@@ -386,6 +529,8 @@ fn messages_without_an_object_have_no_attributes() {
         (Change::ZeroAll.into(), 16),
         (Query::Services.into(), 4),
         (Query::Info.into(), 15),
+        (Query::Timeouts.into(), 13),
+        (Query::Daemons.into(), 11),
     ] {
         assert_eq!(hex(&encode(message)), "");
         assert_eq!(message.command(), command);
@@ -900,7 +1045,7 @@ fn unknown_attributes_are_skipped_in_every_list() {
         for strange in unknown() {
             assert_eq!(decode(command, &strewn(&bytes, &strange)), Ok(message), "{}", hex(&strange));
         }
-        if command == SET_INFO {
+        if has_no_nests(command) {
             continue;
         }
         for strange in unknown() {
@@ -951,7 +1096,7 @@ fn a_message_cut_anywhere_is_an_error_or_whole_attributes() {
 #[test]
 fn a_nest_cut_anywhere_is_an_error_or_whole_attributes() {
     for (command, bytes, _) in every_kind() {
-        if command == SET_INFO {
+        if has_no_nests(command) {
             continue;
         }
         for outer in attributes(&bytes) {
@@ -974,7 +1119,7 @@ fn a_broken_length_is_an_error_or_a_value_and_never_a_panic() {
         let mut lengths = Vec::new();
         for outer in attributes(&bytes) {
             lengths.push(outer.whole.start);
-            if command == SET_INFO {
+            if has_no_nests(command) {
                 continue;
             }
             for inner in attributes(&bytes[outer.payload.clone()]) {
@@ -1097,6 +1242,31 @@ fn destinations() -> BoxedStrategy<Destination> {
         .boxed()
 }
 
+fn states() -> impl Strategy<Value = SyncState> {
+    prop_oneof![Just(SyncState::Master), Just(SyncState::Backup)]
+}
+
+fn daemons() -> BoxedStrategy<SyncDaemon> {
+    let interface = name(15).prop_map(|name| Interface::new(&name).unwrap());
+    let group = prop::option::of(families().prop_flat_map(ip));
+    let rest = (any::<u16>(), group, any::<u16>(), any::<u8>());
+    (states(), interface, any::<u32>(), rest)
+        .prop_map(|(state, interface, sync_id, (max_length, group, port, ttl))| {
+            let mut daemon = SyncDaemon::new(state, interface, sync_id);
+            daemon.max_length = NonZeroU16::new(max_length);
+            daemon.group = group;
+            daemon.port = NonZeroU16::new(port);
+            daemon.ttl = NonZeroU8::new(ttl);
+            daemon
+        })
+        .boxed()
+}
+
+fn some_timeouts() -> impl Strategy<Value = Timeouts> {
+    let timeout = || prop::option::of((1..=u32::MAX).prop_map(u64::from));
+    (timeout(), timeout(), timeout()).prop_map(|(tcp, tcp_fin, udp)| timeouts(tcp, tcp_fin, udp))
+}
+
 fn requests() -> BoxedStrategy<Message> {
     let changes = prop_oneof![
         3 => services().prop_map(Change::AddService),
@@ -1107,13 +1277,15 @@ fn requests() -> BoxedStrategy<Message> {
         1 => (keys(), addresses()).prop_map(|(key, address)| Change::DeleteDestination(key, address)),
         1 => keys().prop_map(Change::Zero),
         1 => Just(Change::ZeroAll),
-        1 => Just(Change::Flush),
+        1 => prop_oneof![Just(Change::Flush), states().prop_map(Change::StopDaemon)],
     ];
     let queries = prop_oneof![
         keys().prop_map(Query::Service),
         Just(Query::Services),
         keys().prop_map(Query::Destinations),
         Just(Query::Info),
+        Just(Query::Timeouts),
+        Just(Query::Daemons),
     ];
     prop_oneof![3 => changes.prop_map(Message::from), 1 => queries.prop_map(Message::from)].boxed()
 }
@@ -1128,6 +1300,8 @@ fn answers() -> BoxedStrategy<(u8, Vec<u8>, Message)> {
             read(NEW_DESTINATION, destination_answer(destination, connections, numbers))
         }),
         (0..1u32 << 24, any::<u32>()).prop_map(move |(version, size)| read(SET_INFO, info(version, size))),
+        daemons().prop_map(move |daemon| read(NEW_DAEMON, encode(Change::StartDaemon(daemon)))),
+        some_timeouts().prop_map(move |timeouts| read(SET_CONFIG, encode(Change::SetTimeouts(timeouts)))),
     ]
     .boxed()
 }
@@ -1164,6 +1338,12 @@ proptest! {
             }
             other => prop_assert!(false, "{} is {other:?}", hex(&bytes)),
         }
+    }
+
+    #[test]
+    fn whatever_is_answered_about_daemons_and_timeouts_is_read(daemon in daemons(), timeouts in some_timeouts()) {
+        prop_assert_eq!(back(Change::StartDaemon(daemon)), Ok(Answer::Daemon(daemon).into()));
+        prop_assert_eq!(back(Change::SetTimeouts(timeouts)), Ok(Answer::Timeouts(timeouts).into()));
     }
 
     #[test]
