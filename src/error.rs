@@ -189,6 +189,9 @@ pub enum Cause {
     /// A reply could not be understood.
     #[error("the kernel's reply could not be read: {0}")]
     Decode(#[from] DecodeError),
+    /// Some of many changes were not made: an [`ipvs::BatchError`](crate::ipvs::BatchError), got out by `downcast_ref`.
+    #[error("{0}")]
+    Batch(Box<dyn std::error::Error + Send + Sync>),
     /// The kernel acknowledged a question without answering it.
     #[error("the kernel acknowledged the request but sent no answer")]
     NoAnswer,

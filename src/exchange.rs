@@ -7,6 +7,9 @@
 //!   [`Exchange::is_full`]; they travel in one datagram, which the kernel works through in order.
 //! - Call [`Exchange::step`] and do what it says, until it says [`Step::Finished`].
 //!
+//! The socket must acknowledge in short (`NETLINK_CAP_ACK`) and in words (`NETLINK_EXT_ACK`), and be read with
+//! `MSG_TRUNC`.
+//!
 //! Only the last request asks for an acknowledgement. The kernel answers a refused request in any case, so every
 //! request before the last one that was not refused was done. That holds only if no reply is lost: [`Limits`] keeps
 //! the number of requests in a datagram so low that even their refusals all together fit the receive buffer.
@@ -21,6 +24,7 @@
 //! exchange.queue(33, 0, b"body").unwrap();
 //! assert!(matches!(exchange.step(), Ok(Step::Send)));
 //! let sent = exchange.outgoing().to_vec();
+//! exchange.sent();
 //! // The kernel's acknowledgement: an error message with the error number 0 and the request's header.
 //! let mut ack = 36u32.to_ne_bytes().to_vec();
 //! ack.extend(2u16.to_ne_bytes());
@@ -45,7 +49,8 @@ use crate::wire::message::{self, Content};
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The most requests in one datagram: as many refusals must fit the socket's receive buffer.
+    /// The most requests in one datagram: as many refusals must fit the socket's receive buffer. Answers take more
+    /// room than refusals: who queues many questions must allow for that.
     pub requests: usize,
     /// How many bytes of requests make a datagram full.
     pub bytes: usize,
@@ -84,7 +89,7 @@ impl Default for Limits {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Step {
-    /// Send [`Exchange::outgoing`] to the kernel as one datagram.
+    /// Send [`Exchange::outgoing`] to the kernel as one datagram and tell with [`Exchange::sent`].
     Send,
     /// Receive one datagram into [`Exchange::inbox`] and tell with [`Exchange::received`].
     Receive,
@@ -122,8 +127,6 @@ struct InFlight {
 enum Progress {
     /// More may be queued.
     Queued,
-    /// Given out to be sent; whether that worked shows in what the driver calls next.
-    GivenOut,
     /// The kernel has them.
     Sent,
 }
@@ -223,7 +226,7 @@ impl Exchange {
         usize::try_from(count).unwrap_or(usize::MAX) >= self.limits.requests || self.outgoing.len() >= self.limits.bytes
     }
 
-    /// What to do next. After [`Step::Send`] the datagram counts as sent; after an error all requests are given up.
+    /// What to do next. After an error all requests are given up.
     ///
     /// # Errors
     /// [`Cause::Truncated`], [`Cause::Decode`], and [`Cause::Interrupted`] in place of [`Step::Finished`].
@@ -238,6 +241,14 @@ impl Exchange {
     /// The datagram to send on [`Step::Send`].
     pub fn outgoing(&self) -> &[u8] {
         &self.outgoing
+    }
+
+    /// Says that the datagram of [`Step::Send`] is with the kernel.
+    pub fn sent(&mut self) {
+        self.outgoing.clear();
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.progress = Progress::Sent;
+        }
     }
 
     /// Where to receive a datagram to.
@@ -294,22 +305,17 @@ impl Exchange {
             let Some(in_flight) = &mut self.in_flight else {
                 return Ok(Step::Finished);
             };
-            match in_flight.progress {
-                Progress::Sent => return Ok(Step::Receive),
-                Progress::GivenOut => {
-                    in_flight.progress = Progress::Sent;
-                    self.outgoing.clear();
-                    return Ok(Step::Receive);
-                }
-                Progress::Queued => {}
+            if in_flight.progress == Progress::Sent {
+                return Ok(Step::Receive);
             }
-            if in_flight.dump && self.open_dump.is_some() {
+            // The kernel refuses a second dump, and goes on filling the receive buffer with the first: there would be no
+            // room for the refusals of many.
+            if self.open_dump.is_some() && (in_flight.dump || in_flight.count > 1) {
                 return Ok(Step::Receive);
             }
             if !in_flight.dump {
                 message::ask_for_ack(&mut self.outgoing, self.last);
             }
-            in_flight.progress = Progress::GivenOut;
             return Ok(Step::Send);
         }
     }

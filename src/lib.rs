@@ -32,16 +32,19 @@
 //! Nothing runs in the background, nothing is cached but the number of the IPVS family, nothing is written to a log.
 #![forbid(unsafe_code)]
 
+mod address;
 mod error;
 pub mod exchange;
 mod interop;
 pub mod ipvs;
+mod name;
 pub mod netns;
 mod transport;
 pub mod vip;
 mod wire;
 
 pub use error::{Cause, DecodeError, Error, Reason, Refusal, Refused, Result};
+pub use name::{Interface, InvalidName};
 pub use transport::Options;
 
 /// The README's examples compile, too.

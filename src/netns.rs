@@ -12,8 +12,9 @@
 //! # Ok::<(), lvs::Error>(())
 //! ```
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::thread;
 
@@ -31,7 +32,8 @@ const OWN: &str = "/proc/thread-self/ns/net";
 pub struct Namespace(OwnedFd);
 
 impl Namespace {
-    /// Makes a new, empty network namespace without a name. It ends with the last that holds it: this value, sockets
+    /// Makes a new, empty network namespace without a name. Even its loopback interface is down, without which IPVS takes
+    /// no IPv4 destinations. It ends with the last that holds it: this value, sockets
     /// and processes inside, whatever happens to this process.
     ///
     /// # Errors
@@ -89,6 +91,11 @@ impl Namespace {
         })?
         .map_err(|error: std::io::Error| Error::new(operation, Cause::Io(error)))
     }
+}
+
+/// What tells the calling thread's namespace from all others that exist; `None` where `/proc` is not mounted.
+pub(crate) fn identity() -> Option<(u64, u64)> {
+    fs::metadata(OWN).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 impl AsFd for Namespace {

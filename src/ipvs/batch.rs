@@ -1,6 +1,7 @@
 //! Many changes at once.
 
 use std::fmt;
+use std::ops::Range;
 
 use nix::libc::ENOENT;
 
@@ -19,9 +20,11 @@ pub struct BatchError {
     pub failures: Vec<Failure>,
     /// How many changes, from the first on, have an answer.
     pub answered: usize,
-    /// What ended the batch early, if something did. Whether the changes from `answered` on were made is not known for
-    /// those that travelled at that moment (at most some hundred); those after them were not sent.
+    /// What ended the batch early, if something did.
     pub interruption: Option<Error>,
+    /// The changes that travelled when the batch was interrupted: it is not known whether those that are not among the
+    /// failures were made. What comes after them was not sent.
+    pub unknown: Range<usize>,
 }
 
 /// A change that was refused.
@@ -51,17 +54,29 @@ impl fmt::Display for BatchError {
 
 impl std::error::Error for BatchError {}
 
+/// The whole of it is the error's cause: [`Cause::Batch`].
+impl From<BatchError> for Error {
+    fn from(error: BatchError) -> Self {
+        Self::new("make changes in a batch", Cause::Batch(Box::new(error)))
+    }
+}
+
+/// Says before sending what is wrong with a change.
+pub(super) type Check = fn(&Change) -> Result<()>;
+
 /// Makes the changes, in their order, many with each system call.
-pub(super) fn run(ipvs: &mut Ipvs, changes: impl Iterator<Item = Change>) -> Result<(), BatchError> {
+pub(super) fn run(ipvs: &mut Ipvs, changes: impl Iterator<Item = Change>, check: Check) -> Result<(), BatchError> {
     let mut batch = Batch { ipvs, on_their_way: Vec::new(), answered: 0, failures: Vec::new() };
-    let interruption = batch.run(changes).err();
+    let interruption = batch.run(changes, check).err();
     let (answered, mut failures) = (batch.answered, std::mem::take(&mut batch.failures));
     if interruption.is_none() && failures.is_empty() {
         return Ok(());
     }
+    let end = batch.on_their_way.last().map_or(answered, |(index, _)| index + 1);
+    let unknown = answered..end;
     // What was refused before sending stands before what travelled with it.
     failures.sort_by_key(|failure| failure.index);
-    Err(BatchError { failures, answered, interruption })
+    Err(BatchError { failures, answered, interruption, unknown })
 }
 
 /// A batch on its way.
@@ -81,17 +96,14 @@ impl Drop for Batch<'_> {
 }
 
 impl Batch<'_> {
-    fn run(&mut self, changes: impl Iterator<Item = Change>) -> Result<()> {
+    fn run(&mut self, changes: impl Iterator<Item = Change>, check: Check) -> Result<()> {
         let mut given = 0;
         for (index, change) in changes.enumerate() {
             given = index + 1;
-            let queued = match change.check() {
-                Ok(()) => self.ipvs.queue(change.into()),
-                Err(problem) => Err(Cause::InvalidInput(problem)),
-            };
-            match queued {
+            let mut queue = || self.ipvs.queue(change.into()).map_err(|cause| Error::new(change, cause));
+            match check(&change).and_then(|()| queue()) {
                 Ok(()) => self.on_their_way.push((index, change)),
-                Err(cause) => self.failures.push(Failure { index, change, error: Error::new(change, cause) }),
+                Err(error) => self.failures.push(Failure { index, change, error }),
             }
             if self.ipvs.connection.is_full() {
                 self.send(given)?;

@@ -10,7 +10,8 @@ use nix::libc::ENOENT;
 use super::message::{Answer, Change, Info, Message, Query};
 use super::numbers::{FAMILY, MODULE};
 use super::{
-    BatchError, Destination, DestinationInfo, Service, ServiceInfo, ServiceKey, SyncDaemon, SyncState, Timeouts, batch,
+    BatchError, Destination, DestinationInfo, Service, ServiceInfo, ServiceKey, Stats, SyncDaemon, SyncState, Timeouts,
+    batch,
 };
 use crate::error::{Cause, Error, Reason, Refusal, Refused, Result};
 use crate::transport::Options;
@@ -157,7 +158,7 @@ impl Ipvs {
     ///
     /// # Errors
     /// [`is_not_found`](Error::is_not_found) when there is no such service; otherwise as [`Ipvs::add_service`]. After
-    /// an error the service is as it was.
+    /// a refusal the service is as it was.
     pub fn replace_service(&mut self, service: &Service) -> Result<()> {
         self.change(Change::ReplaceService(*service))
     }
@@ -168,13 +169,16 @@ impl Ipvs {
     /// # Errors
     /// As [`Ipvs::replace_service`]; [`is_invalid_input`](Error::is_invalid_input) when `edit` changes the key.
     pub fn update_service(&mut self, key: ServiceKey, edit: impl FnOnce(&mut Service)) -> Result<()> {
-        let mut service = self.service(key)?.service;
+        let operation = || format!("update service {key}");
+        let before = self.service(key).map_err(|error| error.during(operation()))?.service;
+        let mut service = before;
         edit(&mut service);
         if service.key != key {
             let cause = Cause::InvalidInput("an update cannot change what identifies the service".into());
-            return Err(Error::new(format_args!("update service {key}"), cause));
+            return Err(Error::new(operation(), cause));
         }
-        self.replace_service(&service)
+        self.make_edited(Change::ReplaceService(before), Change::ReplaceService(service))
+            .map_err(|error| error.during(operation()))
     }
 
     /// Deletes a virtual service and its destinations (`IPVS_CMD_DEL_SERVICE`).
@@ -221,18 +225,20 @@ impl Ipvs {
         edit: impl FnOnce(&mut Destination),
     ) -> Result<()> {
         let operation = || format!("update destination {address} of service {service}");
-        let found = self.destinations(service)?.into_iter().find(|info| info.address() == address);
-        let Some(DestinationInfo { mut destination, .. }) = found else {
+        let found = self.destinations(service).map_err(|error| error.during(operation()))?;
+        let Some(before) = found.into_iter().map(|info| info.destination).find(|found| found.address == address) else {
             let refusal = Refusal { errno: ENOENT, message: None, offset: None };
             let refused = Refused::new(Reason::DestinationNotFound, "no such destination", refusal);
             return Err(Error::new(operation(), refused));
         };
+        let mut destination = before;
         edit(&mut destination);
         if destination.address != address {
             let cause = Cause::InvalidInput("an update cannot change what identifies the destination".into());
             return Err(Error::new(operation(), cause));
         }
-        self.replace_destination(service, &destination)
+        self.make_edited(Change::ReplaceDestination(service, before), Change::ReplaceDestination(service, destination))
+            .map_err(|error| error.during(operation()))
     }
 
     /// Deletes a destination of a service (`IPVS_CMD_DEL_DEST`). Its connections are cut off: to let them end, set
@@ -323,15 +329,13 @@ impl Ipvs {
     /// # Errors
     /// As the method named like the change.
     pub fn change(&mut self, change: Change) -> Result<()> {
-        self.batch([change]).map_err(|mut error| match error.failures.pop() {
-            Some(failure) => failure.error,
-            None => error.interruption.unwrap_or_else(|| Error::new(change, Cause::NoAnswer)),
-        })
+        self.make(change, Change::check)
     }
 
     /// Makes many changes, in their order, many with each system call. One that is refused does not stop the others.
     ///
-    /// The changes are taken one by one and sent as they come, so an iterator of any length runs in constant memory.
+    /// The changes are taken one by one and sent as they come, so an iterator of any length runs in constant memory, but
+    /// for the failures that it leads to.
     ///
     /// ```no_run
     /// use lvs::ipvs::{Change, Ipvs, Scheduler, Service};
@@ -350,7 +354,21 @@ impl Ipvs {
     /// [`BatchError`] has every change that was not made, with its position and its error; each is the one of the
     /// method named like the change.
     pub fn batch(&mut self, changes: impl IntoIterator<Item = Change>) -> Result<(), BatchError> {
-        batch::run(self, changes.into_iter())
+        batch::run(self, changes.into_iter(), Change::check)
+    }
+
+    fn make(&mut self, change: Change, check: batch::Check) -> Result<()> {
+        batch::run(self, std::iter::once(change), check).map_err(|mut error| match error.failures.pop() {
+            Some(failure) => failure.error,
+            None => error.interruption.unwrap_or_else(|| Error::new(change, Cause::NoAnswer)),
+        })
+    }
+
+    /// Makes a change of what was read as `before`.
+    fn make_edited(&mut self, before: Change, after: Change) -> Result<()> {
+        // What another program has set, and the kernel holds, is not the caller's doing.
+        let check = if before.check().is_ok() { Change::check } else { |_: &Change| Ok(()) };
+        self.make(after, check)
     }
 
     pub(super) fn queue(&mut self, message: Message) -> Result<(), Cause> {
@@ -407,6 +425,10 @@ impl Ipvs {
                 Reply::Finished => return Ok(None),
                 Reply::Message(_) => match Message::read(self.connection.message()) {
                     Ok(Message::Answer(answer)) => return Ok(Some(answer)),
+                    // Without statistics it looks just like a request.
+                    Ok(Message::Change(Change::AddService(service))) => {
+                        return Ok(Some(Answer::Service(ServiceInfo { service, stats: Stats::default() })));
+                    }
                     // A command that is no answer to anything.
                     Ok(_) => {}
                     Err(error) => {

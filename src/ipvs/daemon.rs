@@ -5,9 +5,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::num::{NonZeroU8, NonZeroU16};
 
-use super::name::named;
-use super::numbers::{DaemonAttr, INTERFACE_LENGTH, daemon};
+use super::numbers::{DaemonAttr, daemon};
 use crate::error::DecodeError;
+use crate::name::Interface;
 use crate::wire::reader::required;
 use crate::wire::{Attrs, Writer};
 
@@ -27,8 +27,8 @@ pub struct SyncDaemon {
     /// all if its own is 0. 0 to 255, since the messages have 8 bits for it.
     #[doc(alias = "IPVS_DAEMON_ATTR_SYNC_ID")]
     pub sync_id: u32,
-    /// The longest message, in bytes without its headers (`IPVS_DAEMON_ATTR_SYNC_MAXLEN`, Linux 4.3). `None`: as the
-    /// interface allows.
+    /// The longest message, in bytes without its headers (`IPVS_DAEMON_ATTR_SYNC_MAXLEN`, Linux 4.3). On a backup less
+    /// than 1024 is taken for 1024. `None`: as the interface allows.
     #[doc(alias = "IPVS_DAEMON_ATTR_SYNC_MAXLEN")]
     pub max_length: Option<NonZeroU16>,
     /// The multicast group, IPv4 or IPv6 (`IPVS_DAEMON_ATTR_MCAST_GROUP`, `IPVS_DAEMON_ATTR_MCAST_GROUP6`, Linux 4.3).
@@ -50,14 +50,12 @@ impl SyncDaemon {
     }
 
     /// What the kernel would refuse, or take for something else than was meant.
-    pub(super) fn check(&self) -> Result<(), Cow<'static, str>> {
+    pub(super) fn problem(&self) -> Option<Cow<'static, str>> {
         if self.sync_id > 255 {
-            return Err(format!("the sync id {} is above 255", self.sync_id).into());
+            return Some(format!("the sync id {} is above 255", self.sync_id).into());
         }
-        match self.group.filter(|group| !group.is_multicast()) {
-            Some(group) => Err(format!("{group} is not the address of a multicast group").into()),
-            None => Ok(()),
-        }
+        let group = self.group.filter(|group| !group.is_multicast())?;
+        Some(format!("{group} is not the address of a multicast group").into())
     }
 }
 
@@ -79,11 +77,6 @@ impl fmt::Display for SyncState {
             Self::Backup => "backup",
         })
     }
-}
-
-named! {
-    /// The name of a network interface.
-    Interface INTERFACE_LENGTH
 }
 
 // The bytes.

@@ -1,12 +1,13 @@
 //! Destinations (real servers): where a service's connections go.
 
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 
 use super::address::{self, Family};
 use super::numbers::{DestinationAttr, INT_MAX, forwarding, tunnel};
 use super::{ServiceKey, Stats};
+use crate::address::not_of_a_host;
 use crate::error::DecodeError;
 use crate::wire::reader::required;
 use crate::wire::{Attr, Attrs, Writer};
@@ -58,48 +59,46 @@ impl Destination {
     }
 
     /// What the kernel would refuse, or take for something else than was meant.
-    pub(super) fn check(&self, service: &ServiceKey) -> Result<(), Cow<'static, str>> {
+    pub(super) fn problem(&self, service: &ServiceKey) -> Option<Cow<'static, str>> {
         if let Some(part) = address::extra_parts(self.address) {
-            return Err(format!("a destination's address cannot have a {part}").into());
+            return Some(format!("a destination's address cannot have a {part}").into());
         }
         if self.weight > INT_MAX {
-            return Err(format!("weight {} is above {INT_MAX}", self.weight).into());
+            return Some(format!("weight {} is above {INT_MAX}", self.weight).into());
         }
         if let Some(Thresholds { upper, lower }) = self.thresholds {
             if upper.get() > INT_MAX {
-                return Err(format!("upper threshold {upper} is above {INT_MAX}").into());
+                return Some(format!("upper threshold {upper} is above {INT_MAX}").into());
             }
             if let Some(lower) = lower.filter(|lower| *lower > upper) {
-                return Err(format!("lower threshold {lower} is above the upper one, {upper}").into());
+                return Some(format!("lower threshold {lower} is above the upper one, {upper}").into());
             }
         }
         if let Forwarding::Other(method) = self.forwarding {
-            return Err(format!("forwarding method {method} has no meaning").into());
+            return Some(format!("forwarding method {method} has no meaning").into());
         }
-        let ip = self.address.ip();
-        let broadcast = IpAddr::from(std::net::Ipv4Addr::BROADCAST);
-        if ip.is_unspecified() || ip.is_multicast() || ip == broadcast {
-            return Err(format!("{ip} is not the address of one host").into());
+        if let Some(problem) = not_of_a_host(self.address.ip()) {
+            return Some(problem.into());
         }
         let tunnelled = matches!(self.forwarding, Forwarding::Tunnel(_));
         if !tunnelled && Family::of(self.address) != service.family() {
-            return Err(format!(
-                "a destination of another family than its {} service needs a tunnel",
-                service.family()
-            )
-            .into());
+            return Some(
+                format!("a destination of another family than its {} service needs a tunnel", service.family()).into(),
+            );
         }
         if let ServiceKey::Address { address, .. } = service {
             let keeps_port = tunnelled || self.forwarding == Forwarding::DirectRoute;
-            if keeps_port && self.address.port() != address.port() {
-                return Err(format!(
-                    "direct routing and tunnels leave the port as it is: it must be the service's, {}",
-                    address.port()
-                )
-                .into());
+            if keeps_port && ![0, address.port()].contains(&self.address.port()) {
+                return Some(
+                    format!(
+                        "direct routing and tunnels leave the port as it is: it must be the service's, {}, or 0",
+                        address.port()
+                    )
+                    .into(),
+                );
             }
         }
-        Ok(())
+        None
     }
 }
 
@@ -227,7 +226,7 @@ impl Forwarding {
             Self::Tunnel(_) => forwarding::TUNNEL,
             Self::DirectRoute => forwarding::DIRECT_ROUTE,
             Self::Bypass => forwarding::BYPASS,
-            Self::Other(number) => number & forwarding::MASK,
+            Self::Other(number) => number,
         }
     }
 }

@@ -9,7 +9,7 @@ use super::destination::{self, Destination, DestinationInfo};
 use super::numbers::{Command, InfoAttr, VERSION, command};
 use super::service::{self, Service, ServiceInfo, ServiceKey};
 use super::timeouts::Timeouts;
-use crate::error::DecodeError;
+use crate::error::{Cause, DecodeError, Error, Result};
 use crate::wire::reader::required;
 use crate::wire::{Attrs, Writer, genl};
 
@@ -58,21 +58,30 @@ pub enum Change {
 }
 
 impl Change {
-    /// What can be known to be wrong before asking the kernel.
-    pub(super) fn check(&self) -> Result<(), Cow<'static, str>> {
+    /// Finds what the kernel would refuse, or take for something else than was meant, as far as that can be known
+    /// without asking it. [`Ipvs`](super::Ipvs) checks every change before sending it; who sends a [`Message`] by other
+    /// means should do the same.
+    ///
+    /// # Errors
+    /// [`is_invalid_input`](Error::is_invalid_input), with what is wrong.
+    pub fn check(&self) -> Result<()> {
+        self.problem().map_or(Ok(()), |problem| Err(Error::new(self, Cause::InvalidInput(problem))))
+    }
+
+    fn problem(&self) -> Option<Cow<'static, str>> {
         match self {
-            Self::AddService(service) | Self::ReplaceService(service) => service.check(),
+            Self::AddService(service) | Self::ReplaceService(service) => service.problem(),
             Self::AddDestination(key, destination) | Self::ReplaceDestination(key, destination) => {
-                destination.check(key)
+                destination.problem(key)
             }
-            Self::SetTimeouts(timeouts) => timeouts.check(),
-            Self::StartDaemon(daemon) => daemon.check(),
+            Self::SetTimeouts(timeouts) => timeouts.problem(),
+            Self::StartDaemon(daemon) => daemon.problem(),
             Self::DeleteService(_)
             | Self::DeleteDestination(..)
             | Self::Zero(_)
             | Self::ZeroAll
             | Self::Flush
-            | Self::StopDaemon(_) => Ok(()),
+            | Self::StopDaemon(_) => None,
         }
     }
 }
@@ -174,7 +183,7 @@ pub struct Info {
 
 /// A message of the generic netlink family `IPVS`, to or from the kernel.
 ///
-/// For those who bring their own transport: it has the traits of the rust-netlink crates (`GenlFamily`, `Emitable`,
+/// For those who bring their own transport; they should [`check`](Change::check) what they send. It has the traits of the rust-netlink crates (`GenlFamily`, `Emitable`,
 /// `ParseableParametrized`), so that it travels in a `GenlMessage` with `netlink-proto` and `genetlink`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]

@@ -151,8 +151,6 @@ pub(crate) mod daemon {
     pub(crate) const BACKUP: u32 = 2;
 }
 
-/// The longest name of an interface (`IP_VS_IFNAME_MAXLEN` without the zero byte).
-pub(crate) const INTERFACE_LENGTH: usize = 15;
 /// The longest scheduler name (`IP_VS_SCHEDNAME_MAXLEN` without the zero byte).
 pub(crate) const SCHEDULER_LENGTH: usize = 15;
 /// The longest name of a persistence engine (`IP_VS_PENAME_MAXLEN`; the kernel takes the zero byte on top).

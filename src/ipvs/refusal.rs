@@ -11,7 +11,7 @@ const PERMISSION: &str = "IPVS needs CAP_NET_ADMIN in the initial user namespace
 impl Change {
     /// What it means that the kernel refused this.
     pub(super) fn refused(&self, refusal: Refusal) -> Refused {
-        use Errno::{EAFNOSUPPORT, EEXIST, EINVAL, ENODEV, ENOENT, ERANGE, ESRCH};
+        use Errno::{EAFNOSUPPORT, EEXIST, EINVAL, ENETUNREACH, ENODEV, ENOENT, ERANGE, ESRCH};
         let (reason, explanation) = match (self, Errno::from_raw(refusal.errno)) {
             (_, EAFNOSUPPORT) => {
                 (Reason::Unsupported, "this kernel's IPVS has no support for the address family".into())
@@ -30,14 +30,17 @@ impl Change {
             }
             (Self::AddDestination(..) | Self::ReplaceDestination(..), EINVAL) => (
                 Reason::Invalid,
-                "the destination's address is not that of one host here, or its family differs from the service's \
-                 while a sync daemon runs"
+                "the destination's address is not that of one host here; or this network namespace has no address of its \
+                 own yet (bring up lo); or the families of service and destination differ while a sync daemon runs"
                     .into(),
             ),
             (Self::AddDestination(..) | Self::ReplaceDestination(..), ERANGE) => {
                 (Reason::Invalid, "the weight or the thresholds are out of range".into())
             }
             (Self::StartDaemon(_), EEXIST) => (Reason::AlreadyExists, "such a daemon runs already".into()),
+            (Self::StartDaemon(_), ENETUNREACH) => {
+                (Reason::Invalid, "the interface is down or has no address to send from".into())
+            }
             (Self::StartDaemon(_), ENODEV) => (Reason::InterfaceNotFound, "no such interface".into()),
             (Self::StartDaemon(_), EINVAL) => (
                 Reason::Invalid,

@@ -1,7 +1,7 @@
 //! How a destination is chosen, and how clients are recognised: the parts of IPVS that are modules of their own.
 
-use super::name::{Name, named};
 use super::numbers::{ENGINE_LENGTH, SCHEDULER_LENGTH};
+use crate::name::{Name, named};
 
 named! {
     /// A scheduler: how the destination of a new connection is chosen.
@@ -10,7 +10,7 @@ named! {
     /// to 7.3 have ([`ip_vs` schedulers](https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/Kconfig));
     /// any other name can be made with [`Scheduler::new`].
     #[doc(alias = "IPVS_SVC_ATTR_SCHED_NAME")]
-    Scheduler SCHEDULER_LENGTH
+    Scheduler SCHEDULER_LENGTH, Ok
 }
 
 impl Scheduler {
@@ -52,7 +52,7 @@ named! {
     ///
     /// The kernel loads the module `ip_vs_pe_NAME` when a service first asks for it.
     #[doc(alias = "IPVS_SVC_ATTR_PE_NAME")]
-    PersistenceEngine ENGINE_LENGTH
+    PersistenceEngine ENGINE_LENGTH, Ok
 }
 
 impl PersistenceEngine {

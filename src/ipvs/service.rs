@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -75,22 +75,24 @@ impl Service {
     }
 
     /// What the kernel would refuse, or take for something else than was meant.
-    pub(super) fn check(&self) -> Result<(), Cow<'static, str>> {
+    pub(super) fn problem(&self) -> Option<Cow<'static, str>> {
         if let ServiceKey::Address { protocol, address } = self.key {
             if let Some(part) = address::extra_parts(address) {
-                return Err(format!("a virtual service's address cannot have a {part}").into());
+                return Some(format!("a virtual service's address cannot have a {part}").into());
+            }
+            if let IpAddr::V6(ip) = address.ip() {
+                if ip.to_ipv4_mapped().is_some() {
+                    return Some("an IPv4 address written as IPv6, which no packet has".into());
+                }
             }
             if address.port() == 0 && self.persistence.is_none() {
-                return Err("port 0 (any port) needs a persistent service".into());
+                return Some("port 0 (any port) needs a persistent service".into());
             }
             if self.flags.contains(ServiceFlags::ONE_PACKET) && protocol != Protocol::UDP {
-                return Err("one-packet scheduling is only for UDP and firewall-mark services".into());
+                return Some("one-packet scheduling is only for UDP and firewall-mark services".into());
             }
         }
-        match &self.persistence {
-            Some(persistence) => persistence.check(self.key.family()),
-            None => Ok(()),
-        }
+        self.persistence.and_then(|persistence| persistence.problem(self.key.family()))
     }
 }
 
@@ -209,17 +211,17 @@ impl Persistence {
         Self { netmask, ..self }
     }
 
-    fn check(&self, family: Family) -> Result<(), Cow<'static, str>> {
+    fn problem(&self, family: Family) -> Option<Cow<'static, str>> {
         if self.timeout.subsec_nanos() != 0 {
-            return Err(format!("the persistence timeout {:?} is not in whole seconds", self.timeout).into());
+            return Some(format!("the persistence timeout {:?} is not in whole seconds", self.timeout).into());
         }
         if self.timeout > Self::LONGEST {
-            return Err(format!("the persistence timeout {:?} is above {:?}", self.timeout, Self::LONGEST).into());
+            return Some(format!("the persistence timeout {:?} is above {:?}", self.timeout, Self::LONGEST).into());
         }
         match (self.netmask.0, family) {
-            (Mask::Inet(_), Family::Inet6) => Err("an IPv4 persistence netmask on an IPv6 service".into()),
-            (Mask::Inet6(_), Family::Inet) => Err("an IPv6 persistence prefix on an IPv4 service".into()),
-            _ => Ok(()),
+            (Mask::Inet(_), Family::Inet6) => Some("an IPv4 persistence netmask on an IPv6 service".into()),
+            (Mask::Inet6(_), Family::Inet) => Some("an IPv6 persistence prefix on an IPv4 service".into()),
+            _ => None,
         }
     }
 }
@@ -369,7 +371,6 @@ impl Service {
             out.raw(&flags.to_ne_bytes());
             out.raw(&u32::MAX.to_ne_bytes());
         });
-        // A longer one is refused before it comes here.
         out.u32_ne(ServiceAttr::Timeout, persistence.timeout.as_secs().try_into().unwrap_or(u32::MAX));
         // An IPv4 mask goes in network order, an IPv6 prefix length in the machine's.
         match (persistence.netmask.0, self.key.family()) {

@@ -4,7 +4,8 @@ use super::numbers::StatsAttr;
 use crate::error::DecodeError;
 use crate::wire::{Attr, Attrs, Kind, Writer};
 
-/// What went through a service or a destination since it was made, or since [`Ipvs::zero`](super::Ipvs::zero).
+/// What went through a service or a destination since it was made, or since [`Ipvs::zero`](super::Ipvs::zero). A
+/// destination that is deleted and added again while it still has connections goes on counting.
 ///
 /// The kernel renews these copies every 2 seconds, so they lag behind by as much; they stand still while the sysctl
 /// `net.ipv4.vs.run_estimation` is 0.

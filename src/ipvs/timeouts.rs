@@ -12,8 +12,9 @@ use crate::wire::{Attrs, Writer};
 ///
 /// In whole seconds, from 1 up. The kernel refuses what its ticks cannot count in 31 bits: more than 2,147,483 s where it
 /// has 1000 a second, 8,589,934 s with 250.
+///
+/// Complete: Linux 7.3 still knows these three, and others are settings elsewhere.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-#[non_exhaustive]
 #[doc(alias("IPVS_CMD_SET_CONFIG", "IPVS_CMD_GET_CONFIG"))]
 pub struct Timeouts {
     /// Of established TCP connections (`IPVS_CMD_ATTR_TIMEOUT_TCP`); 900 s unless changed. `None` leaves it as it is,
@@ -34,19 +35,18 @@ impl Timeouts {
     }
 
     /// What the kernel would refuse, or take for something else than was meant.
-    pub(super) fn check(&self) -> Result<(), Cow<'static, str>> {
+    pub(super) fn problem(&self) -> Option<Cow<'static, str>> {
         for timeout in self.each().into_iter().filter_map(|(_, timeout)| timeout) {
             if timeout.is_zero() || timeout.subsec_nanos() != 0 || u32::try_from(timeout.as_secs()).is_err() {
-                return Err(format!("a timeout of {timeout:?} is not a number of whole seconds from 1 up").into());
+                return Some(format!("a timeout of {timeout:?} is not a number of whole seconds from 1 up").into());
             }
         }
-        Ok(())
+        None
     }
 
     pub(super) fn write(&self, out: &mut Writer<'_>) {
         for (kind, timeout) in self.each() {
             if let Some(timeout) = timeout {
-                // A longer one is refused before it comes here.
                 out.u32_ne(kind, timeout.as_secs().try_into().unwrap_or(u32::MAX));
             }
         }
@@ -69,7 +69,7 @@ impl Timeouts {
 }
 
 impl fmt::Display for Timeouts {
-    /// `tcp 900s, udp 300s`
+    /// `tcp 900s, udp 300s`; `to stay` when all do.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = [("tcp", self.tcp), ("tcp fin", self.tcp_fin), ("udp", self.udp)];
         let mut first = true;
@@ -79,6 +79,6 @@ impl fmt::Display for Timeouts {
                 first = false;
             }
         }
-        Ok(())
+        if first { f.write_str("to stay") } else { Ok(()) }
     }
 }

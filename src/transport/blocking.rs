@@ -6,12 +6,17 @@ use std::time::{Duration, Instant};
 use netlink_sys::{Socket, SocketAddr};
 use nix::libc::{ENOBUFS, MSG_DONTWAIT, MSG_TRUNC};
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
-use nix::sys::time::TimeVal;
+use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::Options;
 use crate::error::{Cause, Refusal};
 use crate::exchange::{Exchange, Limits, Step};
 use crate::wire::Writer;
+
+/// A datagram of a dump and an acknowledgement always fit in this many bytes.
+const SMALLEST_BUFFER: usize = 128 << 10;
+/// The kernel takes the size for a signed number.
+const LARGEST_BUFFER: usize = i32::MAX as usize;
 
 /// One netlink socket for the life of a client, and the exchange it carries.
 #[derive(Debug)]
@@ -41,8 +46,9 @@ impl Connection {
         socket.connect(&SocketAddr::new(0, 0)).map_err(Cause::Io)?;
         socket.set_ext_ack(true).map_err(Cause::Io)?;
         socket.set_cap_ack(true).map_err(Cause::Io)?;
-        let forced = setsockopt(&socket, sockopt::RcvBufForce, &options.receive_buffer);
-        forced.or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &options.receive_buffer)).map_err(errno)?;
+        let receive = options.receive_buffer.clamp(SMALLEST_BUFFER, LARGEST_BUFFER);
+        let forced = setsockopt(&socket, sockopt::RcvBufForce, &receive);
+        forced.or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &receive)).map_err(errno)?;
         let receive = socket.get_rx_buf_sz().map_err(Cause::Io)?;
         let send = getsockopt(&socket, sockopt::SndBuf).map_err(errno)?;
         setsockopt(&socket, sockopt::ReceiveTimeout, &time_value(options.timeout)?).map_err(errno)?;
@@ -106,16 +112,18 @@ impl Connection {
         let datagram = self.exchange.outgoing();
         loop {
             match self.socket.send(datagram, 0) {
-                Ok(sent) if sent == datagram.len() => return Ok(()),
+                Ok(sent) if sent == datagram.len() => break,
                 Ok(_) => return Err(Cause::Io(ErrorKind::WriteZero.into())),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(Cause::Io(error)),
             }
         }
+        self.exchange.sent();
+        Ok(())
     }
 
     fn receive(&mut self) -> Result<(), Cause> {
-        let mut started = None;
+        let started = Instant::now();
         loop {
             match receive_from(&self.socket, self.exchange.inbox(), 0) {
                 Ok((length, sender)) => {
@@ -124,7 +132,6 @@ impl Connection {
                 }
                 // Signals start the system call, and with it its own time limit, anew.
                 Err(error) if error.kind() == ErrorKind::Interrupted => {
-                    let started = started.get_or_insert_with(Instant::now);
                     if self.timeout > Duration::ZERO && started.elapsed() >= self.timeout {
                         return Err(Cause::TimedOut);
                     }
@@ -159,14 +166,14 @@ fn receive_from(socket: &Socket, mut inbox: &mut [u8], flags: i32) -> io::Result
 }
 
 fn time_value(duration: Duration) -> Result<TimeVal, Cause> {
-    let seconds = duration.as_secs().try_into();
+    let seconds = i32::try_from(duration.as_secs());
     let seconds = seconds.map_err(|_| Cause::InvalidInput("the timeout is too long for the kernel".into()))?;
     // Zero means for ever: less than a microsecond must not become that.
     let micros = match duration.subsec_micros() {
         0 if duration.subsec_nanos() > 0 => 1,
         micros => micros,
     };
-    Ok(TimeVal::new(seconds, micros.into()))
+    Ok(TimeVal::microseconds(i64::from(seconds) * 1_000_000 + i64::from(micros)))
 }
 
 fn errno(errno: nix::errno::Errno) -> Cause {

@@ -12,7 +12,8 @@ pub struct Options {
     /// [`is_timed_out`](crate::Error::is_timed_out). 30 seconds by default; [`Duration::ZERO`] waits for ever.
     pub timeout: Duration,
     /// The receive buffer to ask for, in bytes (`SO_RCVBUFFORCE`, or as much as `net.core.rmem_max` allows without the
-    /// privilege). It decides how many requests of a batch travel at once. 1 MiB by default.
+    /// privilege). It decides how many requests of a batch travel at once. 1 MiB by default; less than 128 KiB is taken
+    /// for 128 KiB.
     pub receive_buffer: usize,
 }
 

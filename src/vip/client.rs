@@ -8,7 +8,10 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::errno::Errno;
 
 use super::message;
+use crate::address::not_of_a_host;
 use crate::error::{Cause, DecodeError, Error, Reason, Refusal, Refused, Result};
+use crate::name::Interface;
+use crate::netns;
 use crate::transport::Options;
 use crate::transport::blocking::{Connection, Reply};
 
@@ -17,19 +20,24 @@ use crate::transport::blocking::{Connection, Reply};
 /// Changes need `CAP_NET_ADMIN` in the user namespace that owns the network namespace;
 /// [`is_permission_denied`](Error::is_permission_denied) says so. Reading needs nothing.
 #[derive(Debug)]
-pub struct Vips(Connection);
+pub struct Vips {
+    connection: Connection,
+    namespace: Option<(u64, u64)>,
+}
 
 /// A dummy interface, as found or made by [`Vips::ensure_dummy`].
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Dummy {
-    name: String,
+    name: Interface,
     index: u32,
+    /// An index means another interface in each namespace.
+    namespace: Option<(u64, u64)>,
 }
 
 impl Dummy {
     /// Its name.
     pub fn name(&self) -> &str {
-        &self.name
+        self.name.as_str()
     }
 
     /// Its index in its network namespace.
@@ -40,7 +48,6 @@ impl Dummy {
 
 /// Whether there was something to do.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[must_use = "tells whether the address was bound already, or was not bound at all"]
 pub enum Outcome {
     /// It is as was asked for, and was not before.
     Changed,
@@ -67,7 +74,8 @@ impl Vips {
             connection.check_strictly()?;
             Ok(connection)
         });
-        connection.map(Self).map_err(|cause| Error::new("connect to rtnetlink", cause))
+        let connection = connection.map_err(|cause| Error::new("connect to rtnetlink", cause))?;
+        Ok(Self { connection, namespace: netns::identity() })
     }
 
     /// Finds the dummy interface of this name, or makes it (`RTM_NEWLINK`). A new one is left down: addresses on it
@@ -79,15 +87,15 @@ impl Vips {
     /// [`is_unavailable`](Error::is_unavailable) when the kernel has no dummy interfaces.
     pub fn ensure_dummy(&mut self, name: &str) -> Result<Dummy> {
         let failed = |cause| Error::new(format_args!("ensure dummy interface {name}"), cause);
-        check_name(name).map_err(failed)?;
+        let name = Interface::new(name).map_err(|wrong| failed(Cause::InvalidInput(wrong.to_string().into())))?;
         match self.link(name).map_err(failed)? {
-            Some(link) => return dummy(name, link).map_err(failed),
+            Some(link) => return self.dummy(name, link).map_err(failed),
             None => self.create(name).map_err(failed)?,
         }
         let link = self.link(name).map_err(failed)?;
         let gone =
             || Refused::new(Reason::InterfaceNotFound, "another process deleted it at once", refusal(Errno::ENODEV));
-        dummy(name, link.ok_or_else(|| failed(gone().into()))?).map_err(failed)
+        self.dummy(name, link.ok_or_else(|| failed(gone().into()))?).map_err(failed)
     }
 
     /// Deletes a dummy interface and with it all of its addresses (`RTM_DELLINK`).
@@ -96,20 +104,22 @@ impl Vips {
     /// See [`Vips`].
     pub fn delete_dummy(&mut self, dummy: &Dummy) -> Result<Outcome> {
         let operation = format!("delete dummy interface {}", dummy.name);
+        self.check_namespace(dummy, &operation)?;
         self.change(&operation, &message::delete_link(dummy.index), 0, Errno::ENODEV)
     }
 
     /// Binds an address to the interface, as `/32` or `/128` (`RTM_NEWADDR`). IPv6 addresses can be used at once: no
-    /// duplicate is looked for.
+    /// duplicate is looked for. An IPv6 address that the interface has with another prefix length counts as bound, though
+    /// it is neither listed nor unbound here.
     ///
     /// # Errors
     /// [`is_not_found`](Error::is_not_found) when the interface is gone; [`is_invalid_input`](Error::is_invalid_input)
     /// when no host can have the address.
     pub fn bind(&mut self, dummy: &Dummy, address: IpAddr) -> Result<Outcome> {
         let operation = format!("bind {address} to {}", dummy.name);
-        if address.is_unspecified() || address.is_multicast() || address == IpAddr::from([255; 4]) {
-            let cause = Cause::InvalidInput("not the address of one host".into());
-            return Err(Error::new(operation, cause));
+        self.check_namespace(dummy, &operation)?;
+        if let Some(problem) = not_of_a_host(address) {
+            return Err(Error::new(operation, Cause::InvalidInput(problem.into())));
         }
         let request = message::new_address(dummy.index, address);
         self.change(&operation, &request, NLM_F_CREATE | NLM_F_EXCL, Errno::EEXIST)
@@ -121,6 +131,7 @@ impl Vips {
     /// [`is_not_found`](Error::is_not_found) when the interface is gone.
     pub fn unbind(&mut self, dummy: &Dummy, address: IpAddr) -> Result<Outcome> {
         let operation = format!("unbind {address} from {}", dummy.name);
+        self.check_namespace(dummy, &operation)?;
         self.change(&operation, &message::delete_address(dummy.index, address), 0, Errno::EADDRNOTAVAIL)
     }
 
@@ -131,9 +142,11 @@ impl Vips {
     /// [`is_not_found`](Error::is_not_found) when the interface is gone; [`is_interrupted`](Error::is_interrupted)
     /// when addresses changed meanwhile.
     pub fn addresses(&mut self, dummy: &Dummy) -> Result<Vec<IpAddr>> {
+        let operation = format!("list the addresses of {}", dummy.name);
+        self.check_namespace(dummy, &operation)?;
         let mut addresses = Vec::new();
         let (kind, body) = message::encode(&message::get_addresses(dummy.index));
-        let list = self.0.queue_dump(kind, |out| out.raw(&body)).and_then(|()| {
+        let list = self.connection.queue_dump(kind, |out| out.raw(&body)).and_then(|()| {
             self.replies(|kind, body| {
                 let found = message::read_address(kind, body)?;
                 addresses.extend(found.filter(|(index, _)| *index == dummy.index).map(|(_, address)| address));
@@ -141,14 +154,14 @@ impl Vips {
             })
         });
         list.and_then(|refused| refused.map_or(Ok(()), |refusal| Err(explain(refusal).into())))
-            .map_err(|cause| Error::new(format_args!("list the addresses of {}", dummy.name), cause))?;
+            .map_err(|cause| Error::new(operation, cause))?;
         Ok(addresses)
     }
 
     /// The interface called `name`, if there is one.
-    fn link(&mut self, name: &str) -> Result<Option<message::Link>, Cause> {
+    fn link(&mut self, name: Interface) -> Result<Option<message::Link>, Cause> {
         let mut link = None;
-        self.queue(&message::get_link(name), 0)?;
+        self.queue(&message::get_link(name.as_str()), 0)?;
         let refused = self.replies(|kind, body| {
             link = message::read_link(kind, body)?.or(link.take());
             Ok(())
@@ -161,8 +174,8 @@ impl Vips {
     }
 
     /// Makes a dummy interface, unless there is an interface of this name by then.
-    fn create(&mut self, name: &str) -> Result<(), Cause> {
-        self.queue(&message::new_dummy(name), NLM_F_CREATE | NLM_F_EXCL)?;
+    fn create(&mut self, name: Interface) -> Result<(), Cause> {
+        self.queue(&message::new_dummy(name.as_str()), NLM_F_CREATE | NLM_F_EXCL)?;
         let Some(refusal) = self.replies(|_, _| Ok(()))? else {
             return Ok(());
         };
@@ -175,6 +188,24 @@ impl Vips {
             }
             _ => Err(explain(refusal).into()),
         }
+    }
+
+    fn dummy(&self, name: Interface, link: message::Link) -> Result<Dummy, Cause> {
+        if link.kind.as_deref() == Some(message::DUMMY) {
+            return Ok(Dummy { name, index: link.index, namespace: self.namespace });
+        }
+        let kind =
+            link.kind.map_or("no kind of its own (hardware or loopback)".to_owned(), |kind| format!("kind {kind}"));
+        let explanation = format!("an interface of this name exists and has {kind}");
+        Err(Refused::new(Reason::AlreadyExists, explanation, refusal(Errno::EEXIST)).into())
+    }
+
+    fn check_namespace(&self, dummy: &Dummy, operation: &str) -> Result<()> {
+        if dummy.namespace == self.namespace {
+            return Ok(());
+        }
+        let problem = "the interface is in another network namespace than this client";
+        Err(Error::new(operation, Cause::InvalidInput(problem.into())))
     }
 
     /// Sends a change; to be refused with `unchanged` means that there was nothing to do.
@@ -195,7 +226,7 @@ impl Vips {
 
     fn queue(&mut self, request: &RouteNetlinkMessage, flags: u16) -> Result<(), Cause> {
         let (kind, body) = message::encode(request);
-        self.0.queue(kind, flags, |out| out.raw(&body))
+        self.connection.queue(kind, flags, |out| out.raw(&body))
     }
 
     /// Gives every reply to `each`; returns what the kernel refused, if it did.
@@ -205,44 +236,18 @@ impl Vips {
     ) -> Result<Option<Refusal>, Cause> {
         let mut refused = None;
         loop {
-            match self.0.reply()? {
+            match self.connection.reply()? {
                 Reply::Finished => return Ok(refused),
                 Reply::Refused(_, refusal) => refused = Some(refusal),
                 Reply::Message(kind) => {
-                    if let Err(error) = each(kind, self.0.message()) {
-                        self.0.abandon();
+                    if let Err(error) = each(kind, self.connection.message()) {
+                        self.connection.abandon();
                         return Err(error.into());
                     }
                 }
             }
         }
     }
-}
-
-/// A name as the kernel takes it (`dev_valid_name`).
-fn check_name(name: &str) -> Result<(), Cause> {
-    let wrong = |what| Err(Cause::InvalidInput(format!("an interface's name {what}").into()));
-    match name {
-        "" | "." | ".." => wrong("cannot be empty, . or .."),
-        _ if name.len() > 15 => wrong("has at most 15 bytes"),
-        _ if name.contains(|c: char| c == '/' || c == ':' || c == '\0' || c.is_whitespace()) => {
-            wrong("cannot have a slash, a colon, a blank or a zero byte")
-        }
-        _ => Ok(()),
-    }
-}
-
-fn dummy(name: &str, link: message::Link) -> Result<Dummy, Cause> {
-    if link.kind.as_deref() == Some(message::DUMMY) {
-        return Ok(Dummy { name: name.to_owned(), index: link.index });
-    }
-    let kind = link.kind.map_or("no kind of its own (hardware or loopback)".to_owned(), |kind| format!("kind {kind}"));
-    Err(Refused::new(
-        Reason::AlreadyExists,
-        format!("an interface of this name exists and has {kind}"),
-        refusal(Errno::EEXIST),
-    )
-    .into())
 }
 
 /// What the kernel would have said, had it been asked.

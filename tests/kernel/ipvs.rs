@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use lvs::ipvs::{
-    Change, Destination, Family, Forwarding, Interface, Ipvs, Netmask, Persistence, PersistenceEngine, Scheduler,
+    Change, Destination, Family, Forwarding, Ipvs, Message, Netmask, Persistence, PersistenceEngine, Scheduler,
     Service, ServiceFlags, ServiceKey, SyncDaemon, SyncState, Thresholds, Timeouts, Tunnel, TunnelFlags,
 };
-use lvs::{Cause, Error, Options, Reason};
+use lvs::netns::Namespace;
+use lvs::{Cause, Error, Interface, Options, Reason};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
 
 use crate::lab::{Lab, Need, address, tests, unprivileged_child};
@@ -32,7 +33,8 @@ pub(crate) fn tests() -> Vec<Trial> {
         what_only_the_kernel_knows_is_explained,
         deleting_a_service_deletes_its_destinations,
         flush_empties_the_table,
-        counters_can_be_set_to_zero,
+        what_another_program_set_can_be_updated,
+        a_panicking_iterator_leaves_nothing_behind,
         timeouts_are_set_and_left_alone,
         sync_daemons_start_and_stop,
         a_thousand_services_are_listed_with_their_destinations,
@@ -305,6 +307,7 @@ fn what_the_kernel_would_refuse_is_not_sent(lab: &Lab) {
         Change::AddDestination(key, server.forwarding(Forwarding::Other(5))),
         Change::AddDestination(key, Destination::new(address("10.244.1.1:80")).forwarding(Forwarding::DirectRoute)),
         Change::AddDestination(key, Destination::new(address("224.0.0.1:443"))),
+        Change::AddService(Service::tcp(address("[::ffff:10.0.0.1]:80"), Scheduler::RR)),
         Change::AddDestination(key, Destination::new(address("0.0.0.0:443"))),
         Change::ReplaceDestination(key, Destination::new(address("255.255.255.255:443"))),
     ];
@@ -327,6 +330,11 @@ fn what_only_the_kernel_knows_is_explained(lab: &Lab) {
     assert_eq!(reason(&error), Some(Reason::Invalid));
     assert_eq!(error.errno(), Some(22));
     assert!(error.to_string().contains("not that of one host"), "{error}");
+    let empty = Namespace::create().unwrap();
+    let mut ipvs = empty.run(Ipvs::connect).unwrap().unwrap();
+    ipvs.add_service(&web()).unwrap();
+    let error = ipvs.add_destination(web().key, &Destination::new(address("10.244.1.1:443"))).unwrap_err();
+    assert!(error.to_string().contains("bring up lo"), "{error}");
 }
 
 fn deleting_a_service_deletes_its_destinations(lab: &Lab) {
@@ -346,11 +354,68 @@ fn flush_empties_the_table(lab: &Lab) {
     ipvs.flush().unwrap();
 }
 
-fn counters_can_be_set_to_zero(lab: &Lab) {
+/// Puts a destination into the table as it stands, without the client's own checks.
+fn put(lab: &Lab, key: ServiceKey, destination: Destination) {
+    use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+    use netlink_packet_generic::GenlMessage;
+    use netlink_packet_generic::ctrl::nlas::GenlCtrlAttrs;
+    use netlink_packet_generic::ctrl::{GenlCtrl, GenlCtrlCmd};
+
+    let socket = lab.run(|| Socket::new(NETLINK_GENERIC)).unwrap();
+    let ask = |bytes: &[u8]| {
+        socket.send_to(bytes, &SocketAddr::new(0, 0), 0).unwrap();
+        socket.recv_from_full().unwrap().0
+    };
+    let nlas = vec![GenlCtrlAttrs::FamilyName("IPVS".into())];
+    let lookup = GenlMessage::from_payload(GenlCtrl { cmd: GenlCtrlCmd::GetFamily, nlas });
+    let mut lookup = NetlinkMessage::from(lookup);
+    lookup.header.flags = NLM_F_REQUEST;
+    lookup.finalize();
+    let mut bytes = vec![0; lookup.buffer_len()];
+    lookup.serialize(&mut bytes);
+    // The family's number is the controller's second attribute, behind the name.
+    let family = ask(&bytes);
+    let id = u16::from_ne_bytes([family[36], family[37]]);
+    let mut request = GenlMessage::from_payload(Message::from(Change::AddDestination(key, destination)));
+    request.set_resolved_family_id(id);
+    let mut request = NetlinkMessage::from(request);
+    request.header.flags = NLM_F_REQUEST | NLM_F_ACK;
+    request.finalize();
+    let mut bytes = vec![0; request.buffer_len()];
+    request.serialize(&mut bytes);
+    let reply = NetlinkMessage::<GenlMessage<Message>>::deserialize(&ask(&bytes)).unwrap();
+    assert!(matches!(reply.payload, NetlinkPayload::Error(error) if error.code.is_none()));
+}
+
+fn what_another_program_set_can_be_updated(lab: &Lab) {
     let mut ipvs = lab.ipvs();
     ipvs.add_service(&web()).unwrap();
-    ipvs.zero(web().key).unwrap();
-    ipvs.zero_all().unwrap();
+    let odd = Destination::new(address("10.244.1.1:8080")).forwarding(Forwarding::DirectRoute);
+    assert!(ipvs.add_destination(web().key, &odd).unwrap_err().is_invalid_input());
+    put(lab, web().key, odd);
+    ipvs.update_destination(web().key, odd.address, |server| server.weight = 0).unwrap();
+    assert_eq!(read_destinations(&mut ipvs, web().key), HashSet::from([odd.weight(0)]));
+    // What the caller does is looked at when it was right before.
+    let right = Destination::new(address("10.244.1.2:443"));
+    ipvs.add_destination(web().key, &right).unwrap();
+    let update = ipvs.update_destination(web().key, right.address, |server| server.weight = u32::MAX).unwrap_err();
+    assert!(update.is_invalid_input(), "{update}");
+    assert!(update.operation().starts_with("update destination 10.244.1.2:443"), "{update}");
+}
+
+fn a_panicking_iterator_leaves_nothing_behind(lab: &Lab) {
+    let mut ipvs = lab.ipvs();
+    let changes = many(20_000).map(|service| {
+        let ServiceKey::Address { address, .. } = service.key else { unreachable!() };
+        assert!(address.port() != 10_500, "as planned");
+        Change::AddService(service)
+    });
+    let batch = std::panic::AssertUnwindSafe(|| ipvs.batch(changes));
+    assert!(std::panic::catch_unwind(batch).is_err());
+    let made = ipvs.services().unwrap().len();
+    assert!(made < 10_500, "{made}");
+    assert!(ipvs.delete_service(ServiceKey::tcp(address("10.0.0.1:20000"))).unwrap_err().is_not_found());
+    assert_eq!(ipvs.services().unwrap().len(), made);
 }
 
 fn timeouts_are_set_and_left_alone(lab: &Lab) {
@@ -358,14 +423,11 @@ fn timeouts_are_set_and_left_alone(lab: &Lab) {
     let seconds = |seconds| Some(Duration::from_secs(seconds));
     let before = ipvs.timeouts().unwrap();
     assert!(before.tcp.is_some() && before.tcp_fin.is_some() && before.udp.is_some(), "{before:?}");
-    let mut timeouts = Timeouts::default();
-    timeouts.tcp = seconds(258);
-    timeouts.udp = seconds(259);
+    let mut timeouts = Timeouts { tcp: seconds(258), tcp_fin: None, udp: seconds(259) };
     ipvs.set_timeouts(&timeouts).unwrap();
     timeouts.tcp_fin = before.tcp_fin;
     assert_eq!(ipvs.timeouts().unwrap(), timeouts);
-    let mut fin = Timeouts::default();
-    fin.tcp_fin = seconds(260);
+    let mut fin = Timeouts { tcp_fin: seconds(260), ..Timeouts::default() };
     ipvs.set_timeouts(&fin).unwrap();
     timeouts.tcp_fin = fin.tcp_fin;
     assert_eq!(ipvs.timeouts().unwrap(), timeouts);
@@ -482,7 +544,7 @@ fn twenty_thousand_failures_are_told_apart(lab: &Lab) {
 }
 
 fn a_small_receive_buffer_loses_nothing(lab: &Lab) {
-    for receive_buffer in [0, 5000, 100_000, 1 << 24] {
+    for receive_buffer in [0, 100_000, 106_496, 400_000, 1 << 24, usize::MAX] {
         let mut options = Options::default();
         options.receive_buffer = receive_buffer;
         let mut ipvs = lab.run(|| Ipvs::connect_with(&options)).unwrap();
@@ -490,6 +552,12 @@ fn a_small_receive_buffer_loses_nothing(lab: &Lab) {
         assert_eq!(error.failures.len(), 3000);
         ipvs.batch(many(3000).map(Change::AddService)).unwrap();
         assert_eq!(ipvs.services().unwrap().len(), 3000);
+        // The rest of a list that ended early must not take the room of the failures.
+        assert_eq!(ipvs.stream_services().unwrap().take(5).count(), 5);
+        let error = ipvs.batch(many(3000).map(Change::AddService)).unwrap_err();
+        assert_eq!((error.failures.len(), error.answered), (3000, 3000), "{receive_buffer}: {error}");
+        assert_eq!(ipvs.stream_services().unwrap().take(5).count(), 5);
+        assert!(ipvs.add_service(&many(1).next().unwrap()).unwrap_err().is_already_exists());
         ipvs.flush().unwrap();
     }
 }

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
-use lvs::ipvs::{Destination, Scheduler, Service};
+use lvs::ipvs::{Destination, Scheduler, Service, Stats};
 
 use crate::lab::{Lab, Need, address, tests};
 
@@ -39,11 +39,20 @@ fn ask(service: SocketAddr) -> (TcpStream, String) {
     (stream, answer)
 }
 
+/// Waits for the kernel to renew its counters, which it does every 2 seconds.
+fn until(mut counted: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !counted() {
+        assert!(Instant::now() < deadline, "the counters do not get there");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
 fn spread(lab: &Lab, service: SocketAddr, servers: [SocketAddr; 2]) {
     let (mut vips, mut ipvs) = (lab.vips(), lab.ipvs());
     let dummy = vips.ensure_dummy("vip0").unwrap();
     for address in [service, servers[0], servers[1]] {
-        let _ = vips.bind(&dummy, address.ip()).unwrap();
+        vips.bind(&dummy, address.ip()).unwrap();
     }
     let web = Service::tcp(service, Scheduler::WRR);
     ipvs.add_service(&web).unwrap();
@@ -66,21 +75,20 @@ fn spread(lab: &Lab, service: SocketAddr, servers: [SocketAddr; 2]) {
         .map(|info| info.active_connections + info.inactive_connections)
         .sum();
     assert_eq!(connections, 40);
-    // The kernel renews the counters every 2 seconds.
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        let stats = ipvs.service(web.key).unwrap().stats;
-        if stats.connections == 40 && stats.rates.connections > 0 {
-            assert!(stats.packets_in >= 120 && stats.bytes_in > stats.packets_in * 40, "{stats:?}");
-            break;
-        }
-        assert!(Instant::now() < deadline, "{stats:?}");
-        thread::sleep(Duration::from_millis(50));
-    }
+    let mut stats = Stats::default();
+    until(|| {
+        stats = ipvs.service(web.key).unwrap().stats;
+        stats.connections == 40 && stats.rates.connections > 0
+    });
+    assert!(stats.packets_in >= 120 && stats.bytes_in > stats.packets_in * 40, "{stats:?}");
     let mut counted: Vec<_> = ipvs.destinations(web.key).unwrap().iter().map(|info| info.stats.connections).collect();
     counted.sort_unstable();
     assert_eq!(counted, [10, 30]);
     ipvs.zero(web.key).unwrap();
+    assert_eq!(ipvs.service(web.key).unwrap().stats.connections, 0);
+    lab.run(|| ask(service));
+    until(|| ipvs.service(web.key).unwrap().stats.connections == 1);
+    ipvs.zero_all().unwrap();
     assert_eq!(ipvs.service(web.key).unwrap().stats.connections, 0);
 }
 

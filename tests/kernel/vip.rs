@@ -5,7 +5,9 @@ use std::net::{IpAddr, TcpListener};
 
 use libtest_mimic::Trial;
 use lvs::Reason;
+use lvs::netns::Namespace;
 use lvs::vip::Outcome::{Changed, Unchanged};
+use lvs::vip::Vips;
 
 use crate::lab::{Lab, Need, tests};
 
@@ -18,6 +20,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         a_bound_address_is_local_at_once,
         addresses_that_no_host_has_are_refused,
         an_interface_that_is_gone_is_not_found,
+        an_interface_of_another_namespace_is_refused,
         hundreds_of_addresses_are_listed,
     ));
     all
@@ -71,8 +74,8 @@ fn binding_and_unbinding_tell_whether_there_was_something_to_do(lab: &Lab) {
 fn only_the_interface_that_was_asked_for_is_listed(lab: &Lab) {
     let mut vips = lab.vips();
     let (one, two) = (vips.ensure_dummy("vip1").unwrap(), vips.ensure_dummy("vip2").unwrap());
-    let _ = vips.bind(&one, ip("10.96.0.1")).unwrap();
-    let _ = vips.bind(&two, ip("10.96.0.2")).unwrap();
+    vips.bind(&one, ip("10.96.0.1")).unwrap();
+    vips.bind(&two, ip("10.96.0.2")).unwrap();
     lab.tool("ip address add 10.96.9.1/24 dev vip2");
     lab.tool("ip link set vip2 up");
     assert_eq!(vips.addresses(&one).unwrap(), [ip("10.96.0.1")]);
@@ -86,7 +89,7 @@ fn a_bound_address_is_local_at_once(lab: &Lab) {
     let dummy = vips.ensure_dummy("vip0").unwrap();
     for address in [ip("10.96.0.10"), ip("2001:db8::a")] {
         assert!(lab.run(|| TcpListener::bind((address, 80))).is_err());
-        let _ = vips.bind(&dummy, address).unwrap();
+        vips.bind(&dummy, address).unwrap();
         lab.run(|| TcpListener::bind((address, 80))).unwrap();
     }
     assert!(!lab.tool("ip -6 route").contains("2001:db8::a"), "a second route beside the local one");
@@ -95,7 +98,7 @@ fn a_bound_address_is_local_at_once(lab: &Lab) {
 fn addresses_that_no_host_has_are_refused(lab: &Lab) {
     let mut vips = lab.vips();
     let dummy = vips.ensure_dummy("vip0").unwrap();
-    for address in ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255"] {
+    for address in ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255", "::ffff:10.0.0.1"] {
         assert!(vips.bind(&dummy, ip(address)).unwrap_err().is_invalid_input(), "{address}");
     }
 }
@@ -122,9 +125,26 @@ fn hundreds_of_addresses_are_listed(lab: &Lab) {
     let all: HashSet<IpAddr> =
         (0..=255).flat_map(|n| [ip(&format!("10.96.1.{n}")), ip(&format!("2001:db8::{n:x}"))]).collect();
     for address in &all {
-        let _ = vips.bind(&dummy, *address).unwrap();
+        vips.bind(&dummy, *address).unwrap();
     }
     let listed = vips.addresses(&dummy).unwrap();
     assert_eq!(listed.len(), all.len());
     assert_eq!(listed.into_iter().collect::<HashSet<_>>(), all);
+}
+
+fn an_interface_of_another_namespace_is_refused(lab: &Lab) {
+    let dummy = lab.vips().ensure_dummy("vip0").unwrap();
+    let other = Namespace::create().unwrap();
+    let mut vips = other.run(Vips::connect).unwrap().unwrap();
+    // The same index may be anything there.
+    let errors = [
+        vips.bind(&dummy, ip("10.96.0.10")).unwrap_err(),
+        vips.unbind(&dummy, ip("10.96.0.10")).unwrap_err(),
+        vips.addresses(&dummy).unwrap_err(),
+        vips.delete_dummy(&dummy).unwrap_err(),
+    ];
+    for error in errors {
+        assert!(error.is_invalid_input() && error.to_string().contains("another network namespace"), "{error}");
+    }
+    assert_eq!(lab.vips().delete_dummy(&dummy).unwrap(), Changed);
 }

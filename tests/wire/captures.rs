@@ -8,11 +8,12 @@ use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 use std::path::Path;
 use std::time::Duration;
 
+use lvs::Interface;
 use lvs::exchange::{Exchange, Limits, Step};
 use lvs::ipvs::{
-    Answer, Change, Destination, DestinationInfo, Family, Forwarding, Interface, Message, Netmask, Persistence,
-    PersistenceEngine, Query, Scheduler, Service, ServiceFlags, ServiceInfo, ServiceKey, Stats, SyncDaemon, SyncState,
-    Thresholds, Timeouts, Tunnel, TunnelFlags,
+    Answer, Change, Destination, DestinationInfo, Family, Forwarding, Message, Netmask, Persistence, PersistenceEngine,
+    Query, Scheduler, Service, ServiceFlags, ServiceInfo, ServiceKey, Stats, SyncDaemon, SyncState, Thresholds,
+    Timeouts, Tunnel, TunnelFlags,
 };
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_generic::{GenlFamily, GenlMessage};
@@ -151,11 +152,8 @@ fn daemons() -> [SyncDaemon; 3] {
 }
 
 fn timeouts() -> Timeouts {
-    let mut timeouts = Timeouts::default();
-    timeouts.tcp = Some(Duration::from_secs(66_051));
-    timeouts.tcp_fin = Some(Duration::from_secs(66_052));
-    timeouts.udp = Some(Duration::from_secs(66_053));
-    timeouts
+    let [tcp, tcp_fin, udp] = [66_051, 66_052, 66_053].map(|seconds| Some(Duration::from_secs(seconds)));
+    Timeouts { tcp, tcp_fin, udp }
 }
 
 /// Captures of `ipvsadm` in which each attribute means something.
@@ -515,6 +513,7 @@ fn in_reply_to(sequence: u32, datagram: &[u8]) -> Vec<u8> {
 fn play(exchange: &mut Exchange, datagrams: &[Vec<u8>]) -> Vec<Result<Message, i32>> {
     assert!(matches!(exchange.step(), Ok(Step::Send)));
     let sequence = u32::from_ne_bytes(exchange.outgoing()[8..12].try_into().unwrap());
+    exchange.sent();
     let mut datagrams = datagrams.iter();
     let mut got = Vec::new();
     loop {

@@ -4,10 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
+use lvs::Interface;
 use lvs::ipvs::{
-    Answer, Change, Destination, Family, Forwarding, Info, Interface, Message, Netmask, Persistence, PersistenceEngine,
-    Protocol, Query, Rates, Scheduler, Service, ServiceFlags, ServiceKey, Stats, SyncDaemon, SyncState, Thresholds,
-    Timeouts, Tunnel, TunnelFlags,
+    Answer, Change, Destination, Family, Forwarding, Info, Message, Netmask, Persistence, PersistenceEngine, Protocol,
+    Query, Rates, Scheduler, Service, ServiceFlags, ServiceKey, Stats, SyncDaemon, SyncState, Thresholds, Timeouts,
+    Tunnel, TunnelFlags,
 };
 use netlink_packet_generic::GenlFamily;
 use proptest::collection::vec;
@@ -69,11 +70,8 @@ fn daemon() -> SyncDaemon {
 }
 
 fn timeouts(tcp: Option<u64>, tcp_fin: Option<u64>, udp: Option<u64>) -> Timeouts {
-    let mut timeouts = Timeouts::default();
-    timeouts.tcp = tcp.map(Duration::from_secs);
-    timeouts.tcp_fin = tcp_fin.map(Duration::from_secs);
-    timeouts.udp = udp.map(Duration::from_secs);
-    timeouts
+    let [tcp, tcp_fin, udp] = [tcp, tcp_fin, udp].map(|seconds| seconds.map(Duration::from_secs));
+    Timeouts { tcp, tcp_fin, udp }
 }
 
 /// Ten numbers that differ from each other in every byte order and width.
@@ -1247,7 +1245,7 @@ fn states() -> impl Strategy<Value = SyncState> {
 }
 
 fn daemons() -> BoxedStrategy<SyncDaemon> {
-    let interface = name(15).prop_map(|name| Interface::new(&name).unwrap());
+    let interface = name(15).prop_filter_map("no interface's name", |name| Interface::new(&name).ok());
     let group = prop::option::of(families().prop_flat_map(ip));
     let rest = (any::<u16>(), group, any::<u16>(), any::<u8>());
     (states(), interface, any::<u32>(), rest)

@@ -1,4 +1,4 @@
-//! Names of kernel modules' parts, held in place: a service is copied, never allocated.
+//! Names of the kernel's things, held in place: what has them is copied, never allocated.
 
 use std::fmt;
 
@@ -68,19 +68,21 @@ pub struct InvalidName {
 }
 
 /// Makes a public type of a [`Name`].
+///
+/// `check` refuses what only this type of name cannot be.
 macro_rules! named {
-    ($(#[$doc:meta])* $type:ident $length:expr) => {
+    ($(#[$doc:meta])* $type:ident $length:expr, $check:expr) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
-        pub struct $type($crate::ipvs::name::Name<{ $length }>);
+        pub struct $type($crate::name::Name<{ $length }>);
 
         impl $type {
             /// The one with this name.
             ///
             /// # Errors
-            /// When the name is empty, longer than the kernel takes, or has a zero byte.
-            pub fn new(name: &str) -> Result<Self, $crate::ipvs::InvalidName> {
-                $crate::ipvs::name::Name::new(name).map(Self)
+            /// When the name is empty, longer than the kernel takes, or has something in it that the kernel refuses.
+            pub fn new(name: &str) -> Result<Self, $crate::name::InvalidName> {
+                $crate::name::Name::new(name).and_then($check).map(Self)
             }
 
             /// Its name.
@@ -90,7 +92,7 @@ macro_rules! named {
         }
 
         impl std::str::FromStr for $type {
-            type Err = $crate::ipvs::InvalidName;
+            type Err = $crate::name::InvalidName;
             fn from_str(name: &str) -> Result<Self, Self::Err> {
                 Self::new(name)
             }
@@ -109,7 +111,19 @@ macro_rules! named {
         }
     };
 }
-pub(super) use named;
+pub(crate) use named;
+
+named! {
+    /// The name of a network interface: at most 15 bytes, without slashes, colons and blanks, and neither `.` nor `..`
+    /// (`dev_valid_name` in the kernel).
+    Interface 15, |name: Name<15>| match name.as_str() {
+        "." | ".." => Err(InvalidName { name: name.as_str().to_owned(), problem: "cannot be an interface's" }),
+        text if text.contains(|c: char| matches!(c, '/' | ':' | '\x0b') || c.is_ascii_whitespace()) => {
+            Err(InvalidName { name: text.to_owned(), problem: "has a slash, a colon or a blank" })
+        }
+        _ => Ok(name),
+    }
+}
 
 #[cfg(test)]
 mod tests {
