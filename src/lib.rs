@@ -47,6 +47,17 @@ pub use error::{Cause, DecodeError, Error, Reason, Refusal, Refused, Result};
 pub use name::{Interface, InvalidName};
 pub use transport::Options;
 
+// Clients move between threads, errors anywhere.
+const _: () = {
+    const fn is_send_and_sync<T: Send + Sync + 'static>() {}
+    is_send_and_sync::<ipvs::Ipvs>();
+    is_send_and_sync::<ipvs::BatchError>();
+    is_send_and_sync::<vip::Vips>();
+    is_send_and_sync::<netns::Namespace>();
+    is_send_and_sync::<exchange::Exchange>();
+    is_send_and_sync::<Error>();
+};
+
 /// The README's examples compile, too.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -317,7 +317,7 @@ fn an_ack_with_words_is_still_an_ack() {
 #[test]
 fn broken_words_are_an_error_and_the_next_request_works() {
     let mut talk = Talk::new();
-    for attributes in [&[3, 0, 1, 0][..], &attribute(1, b"no end"), &attribute(2, &[1, 2])] {
+    for attributes in [&[3, 0, 1, 0][..], &attribute(2, &[1, 2])] {
         let sent = talk.request(b"add");
         let heard = talk.hear(&answer_with(&sent, EINVAL, CAPPED | ACK_TLVS, attributes));
         assert!(matches!(&heard[..], [Said::Failed(_)]), "{}: {heard:?}", hex(attributes));
@@ -328,6 +328,18 @@ fn broken_words_are_an_error_and_the_next_request_works() {
     let mut answer = answer_with(&sent, EINVAL, ACK_TLVS, &[]);
     answer[20..24].copy_from_slice(&900u32.to_ne_bytes());
     assert!(matches!(&talk.hear(&answer)[..], [Said::Failed(_)]));
+    talk.works();
+}
+
+#[test]
+fn odd_words_do_not_hide_the_refusal() {
+    let mut talk = Talk::new();
+    for (words, text) in [(&b"no end"[..], "no end"), (b"od\xffd\0", "od\u{fffd}d"), (b"", "")] {
+        let sent = talk.request(b"add");
+        let heard = talk.hear(&answer_with(&sent, EEXIST, CAPPED | ACK_TLVS, &attribute(1, words)));
+        let told = Said::Refused { request: 0, errno: EEXIST, message: Some(text.into()), offset: None };
+        assert_eq!(heard, [told, Said::Finished]);
+    }
     talk.works();
 }
 

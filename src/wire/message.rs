@@ -153,12 +153,19 @@ fn answer(body: &[u8], flags: u16, repeats_request: bool) -> Result<Result<(), R
         for attr in Attrs::<ExtendedAck>::new(rest) {
             let attr = attr?;
             match attr.kind {
-                ExtendedAck::Message => refusal.message = Some(attr.text()?.to_owned()),
+                // Words are for people: what is odd about them must not hide the refusal.
+                ExtendedAck::Message => refusal.message = Some(words(attr.bytes())),
                 ExtendedAck::Offset => refusal.offset = Some(attr.u32_ne()?),
             }
         }
     }
     Ok(Err(refusal))
+}
+
+/// Text up to its zero byte, if it has one.
+fn words(bytes: &[u8]) -> String {
+    let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(text).into_owned()
 }
 
 #[cfg(test)]
