@@ -275,6 +275,9 @@ impl Exchange {
     /// been done.
     pub fn abandon(&mut self) {
         self.outgoing.clear();
+        if self.truncated.take().is_some() {
+            self.unread = 0..0;
+        }
         if let Some(in_flight) = self.in_flight.take() {
             if in_flight.dump && in_flight.progress == Progress::Sent {
                 self.open_dump = Some(in_flight.first);
@@ -294,11 +297,19 @@ impl Exchange {
         loop {
             if let Some(length) = self.truncated.take() {
                 self.unread = 0..0;
-                return Err(Cause::Truncated { length, room: self.inbox.len() });
+                // Its first message says whose it was, if that much of it fitted.
+                match message::sequence(&self.inbox) {
+                    Some(sequence) if !self.awaits(sequence) => continue,
+                    _ => return Err(Cause::Truncated { length, room: self.inbox.len() }),
+                }
             }
             if !self.unread.is_empty() {
-                if let Some(step) = self.read_message()? {
-                    return Ok(step);
+                // Nothing that came before the requests were sent is theirs.
+                let sent = self.in_flight.as_ref().is_some_and(|in_flight| in_flight.progress == Progress::Sent);
+                match self.read_message() {
+                    Ok(Some(step)) => return Ok(step),
+                    Err(error) if sent => return Err(error),
+                    Ok(None) | Err(_) => {}
                 }
                 continue;
             }
@@ -318,6 +329,13 @@ impl Exchange {
             }
             return Ok(Step::Send);
         }
+    }
+
+    /// Whether replies with this sequence number belong to a request on its way.
+    fn awaits(&self, sequence: u32) -> bool {
+        self.in_flight.as_ref().is_some_and(|in_flight| {
+            in_flight.progress == Progress::Sent && sequence.wrapping_sub(in_flight.first) < in_flight.count
+        })
     }
 
     /// Looks at the next message of the datagram; `None` if it is nothing to tell.
@@ -359,5 +377,35 @@ impl Exchange {
             }
         }
         Ok(refusal.map(|refusal| Step::Refused { request, refusal }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ack(sequence: u32, errno: i32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let body = [&(-errno).to_ne_bytes()[..], &[0; 16]].concat();
+        message::write(&mut bytes, 2, 0, sequence, |out| out.raw(&body)).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn sequence_numbers_wrap_around() {
+        let mut exchange = Exchange::new(Limits::default());
+        exchange.next = u32::MAX - 1;
+        for _ in 0..4 {
+            exchange.queue(33, 0, b"").unwrap();
+        }
+        assert!(matches!(exchange.step(), Ok(Step::Send)));
+        exchange.sent();
+        assert!(matches!(exchange.step(), Ok(Step::Receive)));
+        // The second (the last number there is), a stranger, and the last one (number 1).
+        let datagram = [ack(u32::MAX, 17), ack(2, 5), ack(u32::MAX - 2, 5), ack(1, 0)].concat();
+        exchange.inbox()[..datagram.len()].copy_from_slice(&datagram);
+        exchange.received(datagram.len(), 0);
+        assert!(matches!(exchange.step(), Ok(Step::Refused { request: 1, refusal: Refusal { errno: 17, .. } })));
+        assert!(matches!(exchange.step(), Ok(Step::Finished)));
     }
 }

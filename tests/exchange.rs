@@ -829,6 +829,48 @@ fn a_reset_forgets_that_a_dump_is_open_and_what_was_received() {
     talk.works();
 }
 
+#[test]
+fn a_reset_forgets_a_truncated_datagram() {
+    let mut talk = Talk::new();
+    talk.request(b"get");
+    talk.0.received(1 << 20, 0);
+    talk.0.reset();
+    assert_eq!(talk.step(), Said::Finished);
+    talk.works();
+}
+
+#[test]
+fn giving_up_forgets_a_truncated_datagram() {
+    let mut talk = Talk::new();
+    talk.request(b"get");
+    talk.0.received(1 << 20, 0);
+    talk.0.abandon();
+    assert_eq!(talk.step(), Said::Finished);
+    talk.works();
+}
+
+#[test]
+fn a_truncated_datagram_of_an_abandoned_request_is_skipped() {
+    let mut limits = Limits::default();
+    limits.inbox = 64;
+    let mut talk = Talk::within(limits);
+    let dump = talk.dump();
+    talk.0.abandon();
+    let sent = talk.request(b"get");
+    assert_eq!(talk.hear(&entry(dump, &[1; 80])), [Said::Receive]);
+    assert_eq!(talk.hear(&answer(&sent, 0)), [Said::Finished]);
+}
+
+#[test]
+fn giving_up_in_the_middle_of_a_broken_datagram_does_not_spoil_the_next_request() {
+    let mut talk = Talk::new();
+    let old = talk.request(b"old");
+    talk.receive_from(0, &[&message(FAMILY, 0, sequence(&old), b"one")[..], &[3, 0, 0, 0, 0]].concat());
+    assert_eq!(talk.step(), got(0, b"one"));
+    talk.0.abandon();
+    talk.works();
+}
+
 // Many requests.
 
 /// Queues `count` requests and sends them; gives their messages.

@@ -140,9 +140,11 @@ impl Parts {
                         other => return Err(attr.wrong_value(other)),
                     });
                 }
-                DaemonAttr::Interface => {
-                    parts.interface = Some(Interface::new(attr.text()?).map_err(|_| attr.wrong_text())?);
-                }
+                // `ipvsadm` sends an empty name where it only names a state.
+                DaemonAttr::Interface => match attr.text()? {
+                    "" => {}
+                    name => parts.interface = Some(Interface::new(name).map_err(|_| attr.wrong_text())?),
+                },
                 DaemonAttr::SyncId => parts.sync_id = Some(attr.u32_ne()?),
                 DaemonAttr::MaxLength => parts.max_length = NonZeroU16::new(attr.u16_ne()?),
                 DaemonAttr::Group => parts.group = Some(IpAddr::from(attr.array::<4>()?)),

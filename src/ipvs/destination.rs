@@ -314,6 +314,8 @@ impl<'a> Parts<'a> {
                 DestinationAttr::InactiveConnections => parts.inactive = attr.u32_ne()?,
                 DestinationAttr::PersistentConnections => parts.persistent = attr.u32_ne()?,
                 DestinationAttr::Stats => old_stats = Some(Stats::read(attr.nested())?),
+                // 0 stands for the service's, as none does.
+                DestinationAttr::Family if attr.u16_ne()? == 0 => parts.family = None,
                 DestinationAttr::Family => parts.family = Some(Family::read(&attr)?),
                 DestinationAttr::Stats64 => parts.stats = Some(Stats::read(attr.nested())?),
                 DestinationAttr::TunnelKind => parts.tunnel.0 = attr.u8()?,

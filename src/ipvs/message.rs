@@ -364,3 +364,19 @@ impl Info {
         Ok(Self { version: (major, minor, patch), connection_table_size })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_has_its_header_before_its_attributes() {
+        let message = Message::from(Change::Zero(ServiceKey::tcp("10.0.0.1:443".parse().unwrap())));
+        let (mut whole, mut attributes) = (Vec::new(), Vec::new());
+        message.write(&mut Writer::new(&mut whole));
+        message.write_attributes(&mut Writer::new(&mut attributes));
+        assert!(!attributes.is_empty());
+        assert_eq!(whole, [&[16, 1, 0, 0], &attributes[..]].concat());
+        assert_eq!(Message::read(&whole), Ok(message));
+    }
+}

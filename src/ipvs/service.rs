@@ -11,7 +11,7 @@ use super::numbers::{HASHED, PERSISTENT, ServiceAttr};
 use super::{PersistenceEngine, Scheduler, Stats};
 use crate::error::DecodeError;
 use crate::wire::reader::required;
-use crate::wire::{Attrs, Writer};
+use crate::wire::{Attr, Attrs, Writer};
 
 /// A virtual service: where clients connect and how their connections are spread.
 ///
@@ -391,8 +391,12 @@ impl ServiceInfo {
 
 /// What stands in a service's attributes, as far as it does.
 #[derive(Default)]
-pub(super) struct Parts {
-    key: Option<ServiceKey>,
+pub(super) struct Parts<'a> {
+    family: Option<Family>,
+    protocol: Option<Protocol>,
+    address: Option<Attr<'a, ServiceAttr>>,
+    port: Option<u16>,
+    mark: Option<NonZeroU32>,
     scheduler: Option<Scheduler>,
     flags: u32,
     timeout: u32,
@@ -401,22 +405,23 @@ pub(super) struct Parts {
     stats: Option<Stats>,
 }
 
-impl Parts {
-    pub(super) fn read(attrs: Attrs<'_, ServiceAttr>) -> Result<Self, DecodeError> {
+impl<'a> Parts<'a> {
+    pub(super) fn read(attrs: Attrs<'a, ServiceAttr>) -> Result<Self, DecodeError> {
         let mut parts = Self::default();
-        let (mut family, mut protocol, mut address, mut port, mut mark) = (None, None, None, None, None);
         let mut old_stats = None;
         for attr in attrs {
             let attr = attr?;
             match attr.kind {
-                ServiceAttr::Family => family = Some(Family::read(&attr)?),
-                ServiceAttr::Protocol => protocol = Some(Protocol(attr.u16_ne()?)),
-                ServiceAttr::Address => address = Some(attr),
-                ServiceAttr::Port => port = Some(attr.u16_be()?),
-                ServiceAttr::FirewallMark => mark = NonZeroU32::new(attr.u32_ne()?),
-                ServiceAttr::Scheduler => {
-                    parts.scheduler = Some(Scheduler::new(attr.text()?).map_err(|_| attr.wrong_text())?);
-                }
+                ServiceAttr::Family => parts.family = Some(Family::read(&attr)?),
+                ServiceAttr::Protocol => parts.protocol = Some(Protocol(attr.u16_ne()?)),
+                ServiceAttr::Address => parts.address = Some(attr),
+                ServiceAttr::Port => parts.port = Some(attr.u16_be()?),
+                ServiceAttr::FirewallMark => parts.mark = NonZeroU32::new(attr.u32_ne()?),
+                // `ipvsadm` sends an empty name where it only names a service.
+                ServiceAttr::Scheduler => match attr.text()? {
+                    "" => {}
+                    name => parts.scheduler = Some(Scheduler::new(name).map_err(|_| attr.wrong_text())?),
+                },
                 ServiceAttr::Flags => {
                     let [f0, f1, f2, f3, _, _, _, _] = attr.array()?;
                     parts.flags = u32::from_ne_bytes([f0, f1, f2, f3]);
@@ -435,21 +440,18 @@ impl Parts {
             }
         }
         parts.stats = parts.stats.or(old_stats);
-        if let Some(family) = family {
-            parts.key = match (mark, protocol, address, port) {
-                (Some(mark), ..) => Some(ServiceKey::FirewallMark { mark, family }),
-                (None, Some(protocol), Some(address), Some(port)) => {
-                    let address = SocketAddr::new(address::read(&address, family)?, port);
-                    Some(ServiceKey::Address { protocol, address })
-                }
-                _ => None,
-            };
-        }
         Ok(parts)
     }
 
     pub(super) fn key(&self) -> Result<ServiceKey, DecodeError> {
-        required(self.key, ServiceAttr::Address)
+        let family = required(self.family, ServiceAttr::Family)?;
+        if let Some(mark) = self.mark {
+            return Ok(ServiceKey::FirewallMark { mark, family });
+        }
+        let protocol = required(self.protocol, ServiceAttr::Protocol)?;
+        let address = address::read(&required(self.address, ServiceAttr::Address)?, family)?;
+        let port = required(self.port, ServiceAttr::Port)?;
+        Ok(ServiceKey::Address { protocol, address: SocketAddr::new(address, port) })
     }
 
     pub(super) fn stats(&self) -> Option<Stats> {

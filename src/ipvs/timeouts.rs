@@ -62,7 +62,11 @@ impl Timeouts {
                 Command::TimeoutUdp => &mut timeouts.udp,
                 Command::Service | Command::Destination | Command::Daemon => continue,
             };
-            *timeout = Some(Duration::from_secs(attr.u32_ne()?.into()));
+            // 0 leaves it as it is.
+            *timeout = match attr.u32_ne()? {
+                0 => None,
+                seconds => Some(Duration::from_secs(seconds.into())),
+            };
         }
         Ok(timeouts)
     }

@@ -98,6 +98,11 @@ pub(crate) enum Content {
     Nothing,
 }
 
+/// The sequence number of a datagram's first message.
+pub(crate) fn sequence(datagram: &[u8]) -> Option<u32> {
+    datagram.get(8..12)?.try_into().ok().map(u32::from_ne_bytes)
+}
+
 /// Reads the message that starts at `start` in a datagram.
 pub(crate) fn read(datagram: &[u8], start: usize) -> Result<Incoming, DecodeError> {
     let bytes = datagram.get(start..).unwrap_or_default();
@@ -247,5 +252,14 @@ mod tests {
         let mut bytes = message(33, 0x300, &[]);
         ask_for_ack(&mut bytes, 0);
         assert_eq!(bytes[6..8], (0x300u16 | REQUEST | ACK).to_ne_bytes());
+    }
+
+    #[test]
+    fn a_message_with_too_long_an_attribute_leaves_what_was_before_it() {
+        let mut out = message(33, 0, &[1, 2, 3]);
+        let before = out.clone();
+        let written = write(&mut out, 33, 0, 1, |w| w.bytes(ExtendedAck::Message, &[0; 70_000]));
+        assert_eq!(written, Err("NLMSGERR_ATTR_MSG"));
+        assert_eq!(out, before);
     }
 }

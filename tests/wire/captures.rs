@@ -219,7 +219,7 @@ fn by_number(list: &[u8]) -> BTreeMap<u16, String> {
 
 #[test]
 fn what_ipvsadm_sends_is_read() {
-    for (name, expected) in full_requests() {
+    for (name, expected) in full_requests().into_iter().chain(padded_requests()) {
         let (command, _, attributes) = request(name);
         assert_eq!(decode(command, &attributes), Ok(expected), "{name}: {}", hex(&attributes));
     }
@@ -297,6 +297,7 @@ fn daemons_are_stopped_by_their_state_alone() {
         let change = Message::from(Change::StopDaemon(state));
         let (command, _, theirs) = request(name);
         assert_eq!(change.command(), command);
+        assert_eq!(decode(command, &theirs), Ok(change), "{name}");
         let mut theirs = by_number(payload(&theirs, 3));
         // It also sends no interface and no number, which the kernel does not look at.
         assert_eq!((theirs.remove(&2), theirs.remove(&3)), (Some("00 ".to_owned()), Some("00 00 00 00 ".to_owned())));
@@ -312,7 +313,9 @@ fn timeouts_are_set_as_ipvsadm_does() {
     // One that is left as it is has no attribute; it sends 0.
     let mut two = timeouts();
     (two.tcp_fin, two.udp) = (None, Some(Duration::from_secs(515)));
-    let mut theirs = by_number(&request("set-timeouts").2);
+    let (command, _, theirs) = request("set-timeouts");
+    assert_eq!(decode(command, &theirs), Ok(Answer::Timeouts(two).into()));
+    let mut theirs = by_number(&theirs);
     assert_eq!(theirs.remove(&5), Some("00 00 00 00 ".to_owned()));
     assert_eq!(by_number(&encode(Change::SetTimeouts(two))), theirs);
 }

@@ -699,6 +699,13 @@ fn a_destination_without_a_family_has_its_services() {
         ];
         assert_eq!(decode(7, &both.concat()), Ok(change.into()));
     }
+    // 0 is none, for the kernel.
+    let change = Change::DeleteDestination(tcp4(), "10.1.2.4:53".parse().unwrap());
+    let both = [
+        attribute(SERVICE, &service_nest(change)),
+        attribute(DESTINATION, &[without(&destination_nest(change), 11), attribute(11, &[0; 2])].concat()),
+    ];
+    assert_eq!(decode(7, &both.concat()), Ok(change.into()));
     // Its own goes first.
     let change = Change::DeleteDestination(tcp4(), "[2001:db8::3]:53".parse().unwrap());
     assert_eq!(back(change), Ok(change.into()));
@@ -936,13 +943,17 @@ fn a_value_of_another_length_is_an_error_that_names_its_attribute() {
 fn a_missing_attribute_is_an_error_that_names_it() {
     let missing = |name: &str| Err(format!("{name} is missing"));
     let nest = service_nest(Change::AddService(service(tcp4())));
-    for (kind, name) in [(3, "IPVS_SVC_ATTR_ADDR"), (6, "IPVS_SVC_ATTR_SCHED_NAME")] {
+    let key =
+        [(1, "IPVS_SVC_ATTR_AF"), (2, "IPVS_SVC_ATTR_PROTOCOL"), (3, "IPVS_SVC_ATTR_ADDR"), (4, "IPVS_SVC_ATTR_PORT")];
+    for (kind, name) in key.into_iter().chain([(6, "IPVS_SVC_ATTR_SCHED_NAME")]) {
         for command in [1, 2] {
             assert_eq!(decode(command, &attribute(SERVICE, &without(&nest, kind))), missing(name));
         }
     }
-    for command in [3, 4, 8, 16] {
-        assert_eq!(decode(command, &attribute(SERVICE, &without(&nest, 3))), missing("IPVS_SVC_ATTR_ADDR"));
+    for (kind, name) in key {
+        for command in [3, 4, 8, 16] {
+            assert_eq!(decode(command, &attribute(SERVICE, &without(&nest, kind))), missing(name));
+        }
     }
     for command in [1, 2, 3, 6, 7, 8] {
         assert_eq!(decode(command, &[]), missing("IPVS_CMD_ATTR_SERVICE"), "{command}");
