@@ -30,6 +30,7 @@
 //!   the line of each error. A change that the kernel refuses does not stop the others; the exit status tells that
 //!   there was one.
 //! - A service that vanishes while it is listed is left out.
+//! - Output that cannot be written (a full disk) is an error, with exit status 1.
 //! - Without `-n`, names of addresses are looked for in `/etc/hosts` and names of ports in `/etc/services`, and
 //!   nowhere else. Names on the command line are looked up as the system does it.
 
@@ -59,10 +60,11 @@ fn main() -> ExitCode {
     let status = run(&program, &words.collect::<Vec<_>>(), &mut out);
     let status = status.and_then(|status| out.flush().map(|()| status));
     ExitCode::from(status.unwrap_or_else(|error| {
-        // Who closed the pipe knows.
-        if error.kind() != io::ErrorKind::BrokenPipe {
-            eprintln!("cannot write: {error}");
+        // Who closed the pipe knows. A shell sees this status of what a signal (SIGPIPE) ended.
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return 141;
         }
+        eprintln!("cannot write: {error}");
         1
     }))
 }
