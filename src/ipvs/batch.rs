@@ -8,6 +8,7 @@ use nix::libc::ENOENT;
 use super::{Change, Ipvs};
 use crate::error::{Cause, Error, Refusal, Result};
 use crate::transport::blocking::Reply;
+use crate::wire::message::NOOP;
 
 /// Some changes of a batch were not made.
 ///
@@ -100,16 +101,27 @@ impl Batch<'_> {
         let mut given = 0;
         for (index, change) in changes.enumerate() {
             given = index + 1;
-            let mut queue = || self.ipvs.queue(change.into()).map_err(|cause| Error::new(change, cause));
-            match check(&change).and_then(|()| queue()) {
-                Ok(()) => self.on_their_way.push((index, change)),
-                Err(error) => self.failures.push(Failure { index, change, error }),
+            if let Err(error) = check(&change).and_then(|()| self.queue(index, change)) {
+                self.failures.push(Failure { index, change, error });
             }
             if self.ipvs.connection.is_full() {
                 self.send(given)?;
             }
         }
         self.send(given)
+    }
+
+    fn queue(&mut self, index: usize, change: Change) -> Result<()> {
+        let failed = |cause| Error::new(change, cause);
+        self.ipvs.queue(change.into()).map_err(failed)?;
+        self.on_their_way.push((index, change));
+        if matches!(change, Change::StopDaemon(_)) {
+            // A daemon that is stopped before it has begun ends with EINTR, and netlink is silent about that one error.
+            // What comes behind it is answered.
+            self.ipvs.connection.queue(NOOP, 0, |_| {}).map_err(failed)?;
+            self.on_their_way.push((index, change));
+        }
+        Ok(())
     }
 
     /// Sends what is queued and takes the answers; then all of the first `given` changes have one.
@@ -161,8 +173,7 @@ impl Batch<'_> {
         let (again, others): (Vec<_>, Vec<_>) = all.partition(|(.., refusal)| refusal.errno == ENOENT);
         *refused = others;
         for (index, change, _) in again {
-            self.ipvs.queue(change.into()).map_err(|cause| Error::new(change, cause))?;
-            self.on_their_way.push((index, change));
+            self.queue(index, change)?;
         }
         self.take_refusals(refused)
     }

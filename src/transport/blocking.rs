@@ -190,10 +190,11 @@ mod tests {
     use nix::sys::pthread::{pthread_kill, pthread_self};
     use nix::sys::signal::Signal::SIGUSR1;
 
+    // As a dump it asks for no acknowledgement, and nothing comes back.
+    use crate::wire::message::NOOP;
+
     use super::*;
 
-    /// A request of this type is passed over by the kernel: without an acknowledgement nothing comes back.
-    const NOOP: u16 = 1;
     /// A request of this type is refused.
     const UNKNOWN: u16 = 0xffff;
 

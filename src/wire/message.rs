@@ -16,7 +16,8 @@ const CAPPED: u16 = 0x100;
 /// The acknowledgement carries attributes (`NLM_F_ACK_TLVS`).
 const ACK_ATTRIBUTES: u16 = 0x200;
 
-const NOOP: u16 = 1;
+/// A message that does nothing but to be acknowledged (`NLMSG_NOOP`).
+pub(crate) const NOOP: u16 = 1;
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
 const OVERRUN: u16 = 4;

@@ -475,6 +475,13 @@ fn sync_daemons_start_and_stop(lab: &Lab) {
     ipvs.start_daemon(&backup).unwrap();
     assert_eq!(ipvs.daemons().unwrap(), [backup]);
     ipvs.stop_daemon(SyncState::Backup).unwrap();
+    // One that has not begun is stopped without an answer of the kernel's own.
+    for _ in 0..20 {
+        ipvs.start_daemon(&backup).unwrap();
+        ipvs.stop_daemon(SyncState::Backup).unwrap();
+        ipvs.batch([Change::StartDaemon(backup), Change::StopDaemon(SyncState::Backup)]).unwrap();
+    }
+    assert_eq!(ipvs.daemons().unwrap(), []);
     assert!(ipvs.start_daemon(&SyncDaemon::new(SyncState::Master, near, 256)).unwrap_err().is_invalid_input());
 }
 
