@@ -345,7 +345,7 @@ impl<'a> Given<'a> {
         if let (ServiceKey::Address { address: service, .. }, Method::Gatewaying | Method::Ipip) = (key, self.method) {
             address.set_port(service.port());
         }
-        let family = if address.is_ipv4() { Family::Inet } else { Family::Inet6 };
+        let family = Family::of(address);
         if family != key.family() && self.method != Method::Ipip {
             return refused("Different address family is allowed only for tunneling servers");
         }

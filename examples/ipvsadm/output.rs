@@ -373,41 +373,18 @@ mod tests {
     use super::*;
     use crate::names::tests::some_names;
     use crate::options::{Command, parse};
-    use lvs::ipvs::{Answer, Change, Message, Rates};
-    use netlink_packet_core::{Emitable, ParseableParametrized};
-    use netlink_packet_generic::{GenlFamily, GenlHeader};
-
-    /// What the kernel answers about what this command line makes.
-    fn answer(line: &str) -> Answer {
-        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        let Ok(Command::Change(change)) = parse(&words, &some_names()) else { panic!("{line}") };
-        let message = Message::from(change);
-        let mut bytes = vec![0; message.buffer_len()];
-        message.emit(&mut bytes);
-        let first = usize::from(u16::from_ne_bytes([bytes[0], bytes[1]]));
-        if let Change::AddDestination(..) = change {
-            // Destinations come without their service.
-            bytes.drain(..first);
-        } else {
-            // Services come with counters, here with none (IPVS_SVC_ATTR_STATS).
-            bytes.extend(4u16.to_ne_bytes());
-            bytes.extend(10u16.to_ne_bytes());
-            bytes[..2].copy_from_slice(&u16::try_from(first + 4).unwrap().to_ne_bytes());
-        }
-        let header = GenlHeader { cmd: message.command(), version: 1 };
-        match Message::parse_with_param(&bytes, header) {
-            Ok(Message::Answer(answer)) => answer,
-            other => panic!("{line}: {other:?}"),
-        }
-    }
+    use lvs::ipvs::{Change, Rates};
 
     /// The table that these command lines make, the newest destination first.
     fn table(lines: &[&str]) -> Table {
         let mut table = Table::new();
         for line in lines {
-            match answer(line) {
-                Answer::Service(info) => table.push((info, Vec::new())),
-                Answer::Destination(info) => table.last_mut().unwrap().1.insert(0, info),
+            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            match parse(&words, &some_names()) {
+                Ok(Command::Change(Change::AddService(service))) => table.push((ServiceInfo::new(service), Vec::new())),
+                Ok(Command::Change(Change::AddDestination(_, destination))) => {
+                    table.last_mut().unwrap().1.insert(0, DestinationInfo::new(destination));
+                }
                 other => panic!("{line}: {other:?}"),
             }
         }

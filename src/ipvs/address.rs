@@ -18,7 +18,8 @@ pub enum Family {
 }
 
 impl Family {
-    pub(super) fn of(address: SocketAddr) -> Self {
+    /// The family of an address.
+    pub fn of(address: SocketAddr) -> Self {
         if address.is_ipv4() { Self::Inet } else { Self::Inet6 }
     }
 }

@@ -10,8 +10,7 @@ use nix::libc::ENOENT;
 use super::message::{Answer, Change, Info, Message, Query};
 use super::numbers::{FAMILY, MODULE};
 use super::{
-    BatchError, Destination, DestinationInfo, Service, ServiceInfo, ServiceKey, Stats, SyncDaemon, SyncState, Timeouts,
-    batch,
+    BatchError, Destination, DestinationInfo, Service, ServiceInfo, ServiceKey, SyncDaemon, SyncState, Timeouts, batch,
 };
 use crate::error::{Cause, Error, Reason, Refusal, Refused, Result};
 use crate::transport::Options;
@@ -427,7 +426,7 @@ impl Ipvs {
                     Ok(Message::Answer(answer)) => return Ok(Some(answer)),
                     // Without statistics it looks just like a request.
                     Ok(Message::Change(Change::AddService(service))) => {
-                        return Ok(Some(Answer::Service(ServiceInfo { service, stats: Stats::default() })));
+                        return Ok(Some(Answer::Service(ServiceInfo::new(service))));
                     }
                     // A command that is no answer to anything.
                     Ok(_) => {}

@@ -203,6 +203,17 @@ pub struct DestinationInfo {
 }
 
 impl DestinationInfo {
+    /// A destination without connections through which nothing went, such as the tests of a program need.
+    pub fn new(destination: Destination) -> Self {
+        Self {
+            destination,
+            active_connections: 0,
+            inactive_connections: 0,
+            persistent_connections: 0,
+            stats: Stats::default(),
+        }
+    }
+
     /// What identifies the destination within its service.
     pub fn address(&self) -> SocketAddr {
         self.destination.address

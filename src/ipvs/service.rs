@@ -329,6 +329,11 @@ pub struct ServiceInfo {
 }
 
 impl ServiceInfo {
+    /// A service through which nothing went, such as the tests of a program need.
+    pub fn new(service: Service) -> Self {
+        Self { service, stats: Stats::default() }
+    }
+
     /// What identifies the service.
     pub fn key(&self) -> ServiceKey {
         self.service.key
