@@ -6,6 +6,7 @@ mod test;
 mod verdict;
 mod vm;
 
+use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use std::fmt::Display;
 use std::io::Write;
@@ -130,7 +131,17 @@ pub(crate) fn step(what: impl Display) {
 }
 
 fn main() -> ExitCode {
-    let status = match Arguments::parse().task {
+    let task = match Arguments::try_parse() {
+        Ok(arguments) => arguments.task,
+        // A bad value is told in one line, without where to find help.
+        Err(error) if error.kind() == ErrorKind::ValueValidation => {
+            let text = error.to_string();
+            let _ = writeln!(std::io::stderr(), "{}", text.lines().next().unwrap_or_default());
+            return ExitCode::from(2);
+        }
+        Err(error) => error.exit(),
+    };
+    let status = match task {
         Task::Check => check::run(),
         Task::Test { kernel, own, timeout, filter } => {
             let lines = if kernel.is_empty() { Wanted::all().collect() } else { kernel };
