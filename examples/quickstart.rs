@@ -20,7 +20,7 @@ use std::process::{Command, ExitCode, id};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lvs::ipvs::{Destination, DestinationInfo, Ipvs, Scheduler, Service, ServiceInfo};
+use lvs::ipvs::{Destination, DestinationInfo, Info, Ipvs, Scheduler, Service, ServiceInfo};
 use lvs::netns::Namespace;
 use lvs::vip::{Outcome, Vips};
 
@@ -59,7 +59,7 @@ fn demo() -> Result<()> {
         ipvs.add_destination(web.key, &Destination::new(*server).weight(weight))?;
     }
     println!("\nBefore:");
-    print_table(&ipvs.table()?);
+    print_table(&ipvs.info()?, &ipvs.table()?);
 
     // The client: one connection after the other, each a request and its answer.
     let mut served = BTreeMap::<String, usize>::new();
@@ -68,7 +68,8 @@ fn demo() -> Result<()> {
     }
 
     println!("\nAfter {CONNECTIONS} connections to {VIRTUAL_IP}:80:");
-    print_table(&counted_table(&mut ipvs)?);
+    let counted = counted_table(&mut ipvs)?;
+    print_table(&ipvs.info()?, &counted);
     println!("\nWho answered, by weight {WEIGHTS:?}:");
     for (server, count) in &served {
         println!("  {server}: {count:>3} {}", "#".repeat(*count));
@@ -178,7 +179,9 @@ fn counted_table(ipvs: &mut Ipvs) -> Result<Vec<(ServiceInfo, Vec<DestinationInf
 }
 
 /// Prints what `ipvsadm-rs -Ln --stats` would.
-fn print_table(table: &[(ServiceInfo, Vec<DestinationInfo>)]) {
+fn print_table(info: &Info, table: &[(ServiceInfo, Vec<DestinationInfo>)]) {
+    let (major, minor, patch) = info.version;
+    println!("IP Virtual Server version {major}.{minor}.{patch} (size={})", info.connection_table_size);
     let titles = ["Conns", "InPkts", "OutPkts", "InBytes", "OutBytes"];
     println!(
         "Prot {:<28} {}\n  -> RemoteAddress:Port",
