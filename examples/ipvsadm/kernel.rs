@@ -92,6 +92,8 @@ fn explain(change: &Change, errno: i32) -> String {
         }
         (Change::AddDestination(..), EEXIST) => "Destination already exists",
         (Change::ReplaceDestination(..) | Change::DeleteDestination(..), ENOENT) => "No such destination",
+        (Change::StartDaemon(_), EEXIST) => "Daemon has already run",
+        (Change::StopDaemon(_), ESRCH) => "No daemon is running",
         _ => return of_any(errno),
     };
     text.to_owned()

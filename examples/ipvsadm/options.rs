@@ -5,12 +5,13 @@
 //! leftover words; the scheduler's flags; which options go with which command; and what only the whole shows.
 
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
+use lvs::Interface;
 use lvs::ipvs::{
     Change, Destination, Family, Forwarding, Netmask, Persistence, PersistenceEngine, Protocol, Scheduler, Service,
-    ServiceFlags, ServiceKey, Thresholds, Tunnel, TunnelFlags,
+    ServiceFlags, ServiceKey, SyncDaemon, SyncState, Thresholds, Timeouts, Tunnel, TunnelFlags,
 };
 
 use crate::names::Names;
@@ -28,6 +29,8 @@ pub(crate) enum Command {
     /// threshold without an upper one.
     OutOfRange(ServiceKey),
     List(Listing),
+    ListTimeouts,
+    ListDaemons,
     Save {
         numeric: bool,
     },
@@ -103,15 +106,17 @@ pub(crate) fn parse(words: &[String], names: &Names) -> Result<Command, Mistake>
         Ok(Some((Word::Verb(verb), value))) => (verb, value),
         _ => return Err(Mistake::NoCommand),
     };
-    let is_state = value.is_some_and(|state| matches!(state, "master" | "backup"));
+    let states = [SyncState::Master, SyncState::Backup];
+    let state = states.into_iter().find(|state| value == Some(state.to_string().as_str()));
     match verb {
         Verb::Help => return Ok(Command::Help),
         Verb::Version => return Ok(Command::Version),
-        Verb::StartDaemon if !is_state => return refused("illegal start-daemon parameter specified"),
-        Verb::StopDaemon if !is_state => return refused("illegal start_daemon specified"),
+        Verb::StartDaemon if state.is_none() => return refused("illegal start-daemon parameter specified"),
+        Verb::StopDaemon if state.is_none() => return refused("illegal start_daemon specified"),
         _ => {}
     }
     let mut given = Given::new(verb);
+    given.state = state.unwrap_or(SyncState::Master);
     loop {
         match scanner.option() {
             Ok(Some((Word::Verb(_), _))) => return refused(format!("invalid option `{}'", scanner.last())),
@@ -121,7 +126,7 @@ pub(crate) fn parse(words: &[String], names: &Names) -> Result<Command, Mistake>
         }
     }
     let leftovers = scanner.leftovers();
-    let leftovers = if verb == Verb::Set { after_timeouts(&leftovers)? } else { &leftovers };
+    let leftovers = if verb == Verb::Set { given.timeouts(&leftovers)? } else { &leftovers };
     if let Some(word) = leftovers.first() {
         return refused(format!("unexpected argument {word}"));
     }
@@ -145,6 +150,14 @@ struct Given<'a> {
     lower: u32,
     tunnel: TunnelType,
     tunnel_port: u16,
+    timeouts: Timeouts,
+    state: SyncState,
+    interface: &'a str,
+    sync_id: u32,
+    max_length: u16,
+    group: Option<IpAddr>,
+    port: u16,
+    ttl: u8,
 }
 
 impl<'a> Given<'a> {
@@ -165,6 +178,14 @@ impl<'a> Given<'a> {
             lower: 0,
             tunnel: TunnelType::Ipip,
             tunnel_port: 0,
+            timeouts: Timeouts::default(),
+            state: SyncState::Master,
+            interface: "eth0",
+            sync_id: 0,
+            max_length: 0,
+            group: None,
+            port: 0,
+            ttl: 0,
         }
     }
 
@@ -263,12 +284,13 @@ impl<'a> Given<'a> {
                 let named = types.into_iter().find(|kind| kind.name() == value);
                 self.tunnel = named.ok_or_else(|| illegal("tunnel type"))?;
             }
-            Item::SyncId => _ = number(0..=255, "syncid")?,
-            Item::McastPort => _ = port("mcast-port")?,
-            Item::McastTtl => _ = number(1..=255, "mcast-ttl")?,
-            Item::SyncMaxlen => _ = number(1..=65507, "sync-maxlen")?,
+            Item::McastInterface => self.interface = cut(value, 15),
+            Item::SyncId => self.sync_id = number(0..=255, "syncid")?,
+            Item::McastPort => self.port = port("mcast-port")?,
+            Item::McastTtl => self.ttl = number(1..=255, "mcast-ttl")?.try_into().unwrap_or(u8::MAX),
+            Item::SyncMaxlen => self.max_length = number(1..=65507, "sync-maxlen")?.try_into().unwrap_or(u16::MAX),
             Item::McastGroup => match value.parse::<IpAddr>() {
-                Ok(group) if group.is_multicast() => {}
+                Ok(group) if group.is_multicast() => self.group = Some(group),
                 _ => {
                     let version = if value.contains(':') { 6 } else { 4 };
                     return refused(format!("invalid IPv{version} mcast-group `{value}'"));
@@ -307,13 +329,38 @@ impl<'a> Given<'a> {
             Verb::List => return self.list(),
             Verb::Save => return Ok(Command::Save { numeric: self.has(Item::Numeric) }),
             Verb::Restore => return Ok(Command::Restore),
-            Verb::Set => return Ok(Command::NotThereYet("--set")),
-            Verb::StartDaemon => return Ok(Command::NotThereYet("--start-daemon")),
-            Verb::StopDaemon => return Ok(Command::NotThereYet("--stop-daemon")),
+            Verb::Set => Change::SetTimeouts(self.timeouts),
+            Verb::StartDaemon => Change::StartDaemon(self.daemon()?),
+            Verb::StopDaemon => Change::StopDaemon(self.state),
             Verb::Help => return Ok(Command::Help),
             Verb::Version => return Ok(Command::Version),
         };
         Ok(Command::Change(change))
+    }
+
+    /// Takes the three words of `--set`, where 0 leaves a timeout as it is; gives what stands behind them.
+    fn timeouts<'b>(&mut self, words: &'b [&'a str]) -> Result<&'b [&'a str], Mistake> {
+        let Some((&[tcp, tcp_fin, udp], rest)) = words.split_first_chunk::<3>() else {
+            return refused("--set option requires 3 timeout values");
+        };
+        let timeout = |word| match values::number(word, 0..=LONGEST_TIMEOUT) {
+            None => refused(format!("invalid timeout value `{word}' specified")),
+            Some(0) => Ok(None),
+            Some(seconds) => Ok(Some(Duration::from_secs(seconds.into()))),
+        };
+        self.timeouts = Timeouts { tcp: timeout(tcp)?, tcp_fin: timeout(tcp_fin)?, udp: timeout(udp)? };
+        Ok(rest)
+    }
+
+    fn daemon(&self) -> Result<SyncDaemon, Mistake> {
+        // What cannot be an interface's name is none's: the kernel's words for that.
+        let no_device = |_| Mistake::Syntax("No such device".to_owned());
+        let mut daemon = SyncDaemon::new(self.state, Interface::new(self.interface).map_err(no_device)?, self.sync_id);
+        daemon.max_length = NonZeroU16::new(self.max_length);
+        daemon.group = self.group;
+        daemon.port = NonZeroU16::new(self.port);
+        daemon.ttl = NonZeroU8::new(self.ttl);
+        Ok(daemon)
     }
 
     fn has(&self, item: Item) -> bool {
@@ -391,14 +438,12 @@ impl<'a> Given<'a> {
         {
             return refused("options conflicts in the list command");
         }
-        for (item, option) in
-            [(Item::Connection, "--connection"), (Item::Timeout, "--timeout"), (Item::Daemon, "--daemon")]
-        {
-            if self.has(item) {
-                return Ok(Command::NotThereYet(option));
-            }
-        }
-        Ok(Command::List(self.listing()))
+        Ok(match () {
+            () if self.has(Item::Connection) => Command::NotThereYet("--connection"),
+            () if self.has(Item::Timeout) => Command::ListTimeouts,
+            () if self.has(Item::Daemon) => Command::ListDaemons,
+            () => Command::List(self.listing()),
+        })
     }
 
     fn listing(&self) -> Listing {
@@ -422,17 +467,6 @@ impl<'a> Given<'a> {
 
 fn refused<T>(text: impl Into<String>) -> Result<T, Mistake> {
     Err(Mistake::Refused(text.into()))
-}
-
-/// Checks the three values of `--set`, and gives the words after them.
-fn after_timeouts<'a, 'b>(words: &'a [&'b str]) -> Result<&'a [&'b str], Mistake> {
-    let Some((timeouts, rest)) = words.split_at_checked(3) else {
-        return refused("--set option requires 3 timeout values");
-    };
-    match timeouts.iter().find(|word| values::number(word, 0..=LONGEST_TIMEOUT).is_none()) {
-        Some(word) => refused(format!("invalid timeout value `{word}' specified")),
-        None => Ok(rest),
-    }
 }
 
 /// The longest prefix of at most `length` bytes.
@@ -560,9 +594,28 @@ mod tests {
     }
 
     #[test]
+    fn timeouts_and_daemons_are_what_the_words_say() {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        let timeouts = Timeouts { tcp: seconds(258), tcp_fin: None, udp: seconds(2_678_400) };
+        assert_eq!(read("--set 258 0 2678400"), Ok(Command::Change(Change::SetTimeouts(timeouts))));
+        let mut daemon = SyncDaemon::new(SyncState::Master, Interface::new("eth0").unwrap(), 5);
+        assert_eq!(read("--start-daemon=master --syncid 5"), Ok(Command::Change(Change::StartDaemon(daemon))));
+        daemon.state = SyncState::Backup;
+        daemon.interface = Interface::new("br0").unwrap();
+        daemon.max_length = NonZeroU16::new(1400);
+        daemon.group = "ff05::258".parse().ok();
+        daemon.port = NonZeroU16::new(258);
+        daemon.ttl = NonZeroU8::new(7);
+        let line = "--start-daemon backup --mcast-interface br0 --syncid 5 --sync-maxlen 1400 --mcast-group ff05::258 \
+                    --mcast-port 258 --mcast-ttl 7";
+        assert_eq!(read(line), Ok(Command::Change(Change::StartDaemon(daemon))));
+        assert_eq!(read("--stop-daemon backup --syncid 1"), Ok(Command::Change(Change::StopDaemon(SyncState::Backup))));
+        assert_eq!(read("-L --timeout"), Ok(Command::ListTimeouts));
+        assert_eq!(read("-Ln --daemon"), Ok(Command::ListDaemons));
+    }
+
+    #[test]
     fn what_is_not_there_yet_is_still_checked() {
-        assert_eq!(read("--set 1 2 3"), Ok(Command::NotThereYet("--set")));
-        assert_eq!(read("--start-daemon=master --syncid 5"), Ok(Command::NotThereYet("--start-daemon")));
         assert_eq!(read("-Lnc"), Ok(Command::NotThereYet("--connection")));
         for (line, text) in [
             ("--set 1 2", "--set option requires 3 timeout values"),

@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use lvs::ipvs::{
     DestinationInfo, Family, Forwarding, Info, Netmask, Protocol, Service, ServiceFlags, ServiceInfo, ServiceKey,
-    Stats, Tunnel, TunnelFlags,
+    Stats, SyncDaemon, Timeouts, Tunnel, TunnelFlags,
 };
 
 use crate::names::Names;
@@ -31,6 +32,34 @@ pub(crate) fn version(out: &mut impl Write, info: &Info) -> io::Result<()> {
     let (major, minor, patch) = info.version;
     let size = info.connection_table_size;
     writeln!(out, "IP Virtual Server version {major}.{minor}.{patch} (size={size})")
+}
+
+/// Writes how long connections are remembered.
+pub(crate) fn timeouts(out: &mut impl Write, timeouts: &Timeouts) -> io::Result<()> {
+    let seconds = |timeout: Option<Duration>| timeout.unwrap_or_default().as_secs();
+    let (tcp, tcp_fin, udp) = (seconds(timeouts.tcp), seconds(timeouts.tcp_fin), seconds(timeouts.udp));
+    writeln!(out, "Timeout (tcp tcpfin udp): {tcp} {tcp_fin} {udp}")
+}
+
+/// Writes the sync daemons that run.
+pub(crate) fn daemons(out: &mut impl Write, daemons: &[SyncDaemon]) -> io::Result<()> {
+    for daemon in daemons {
+        write!(out, "{} sync daemon (mcast={}, syncid={}", daemon.state, daemon.interface, daemon.sync_id)?;
+        if let Some(length) = daemon.max_length {
+            write!(out, ", maxlen={length}")?;
+        }
+        if let Some(group) = daemon.group {
+            write!(out, ", group={group}")?;
+        }
+        if let Some(port) = daemon.port {
+            write!(out, ", port={port}")?;
+        }
+        if let Some(ttl) = daemon.ttl {
+            write!(out, ", ttl={ttl}")?;
+        }
+        writeln!(out, ")")?;
+    }
+    Ok(())
 }
 
 /// Writes a list: the titles of its columns, then the table.

@@ -19,6 +19,7 @@ pub(crate) fn tests() -> Vec<Trial> {
     all.extend(tests!(&[Need::Ipvs, Need::Program("ipvsadm"), Need::Program("ipvsadm-rs")];
         both_programs_list_the_same,
         what_one_program_saves_the_other_restores,
+        both_programs_set_timeouts_and_run_daemons,
     ));
     all
 }
@@ -140,4 +141,31 @@ fn what_one_program_saves_the_other_restores(lab: &Lab) {
     lab.tool("ipvsadm -C");
     lab.tool_with_input("ipvsadm -R", &ours);
     assert_eq!(lab.tool("ipvsadm -Sn"), saved);
+}
+
+fn both_programs_set_timeouts_and_run_daemons(lab: &Lab) {
+    lab.tool("ip link add near type veth peer name far");
+    lab.tool("ip address add 10.9.9.1/24 dev near");
+    lab.tool("ip link set near up");
+    for (own, other) in [("ipvsadm-rs", "ipvsadm"), ("ipvsadm", "ipvsadm-rs")] {
+        let own = |words: &str| lab.tool(&format!("{own} {words}"));
+        let other = |words: &str| lab.tool(&format!("{other} {words}"));
+        own("--set 258 0 259");
+        assert!(own("-L --timeout").starts_with("Timeout (tcp tcpfin udp): 258 "));
+        assert_eq!(own("-L --timeout"), other("-L --timeout"));
+        assert_eq!(own("-L --daemon"), "");
+        own("--start-daemon master --mcast-interface near --syncid 77");
+        let line = "--start-daemon backup --mcast-interface near --sync-maxlen 1400 --mcast-group 224.0.1.99 \
+                    --mcast-port 258 --mcast-ttl 7";
+        own(line);
+        let listed = own("-L --daemon");
+        assert!(
+            listed
+                .contains("backup sync daemon (mcast=near, syncid=0, maxlen=1400, group=224.0.1.99, port=258, ttl=7)")
+        );
+        assert_eq!(listed, other("-L --daemon"));
+        other("--stop-daemon backup");
+        own("--stop-daemon master");
+        assert_eq!(own("-L --daemon"), "");
+    }
 }
