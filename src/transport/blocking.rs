@@ -232,12 +232,17 @@ mod tests {
             }
         });
         let mut connection = connection(Duration::from_millis(50));
-        connection.queue_dump(NOOP, |_| {}).unwrap();
-        let reply = connection.reply();
+        // On a busy machine no signal may come in time.
+        let interrupted = (0..100).any(|_| {
+            signalled.store(false, Ordering::Relaxed);
+            connection.queue_dump(NOOP, |_| {}).unwrap();
+            let reply = connection.reply();
+            assert!(matches!(reply, Err(Cause::TimedOut)), "{reply:?}");
+            signalled.load(Ordering::Relaxed)
+        });
         done.store(true, Ordering::Relaxed);
         signals.join().unwrap();
-        assert!(matches!(reply, Err(Cause::TimedOut)), "{reply:?}");
-        assert!(signalled.load(Ordering::Relaxed));
+        assert!(interrupted);
         works(&mut connection);
     }
 
