@@ -3,10 +3,14 @@
 #![expect(clippy::panic, reason = "likewise")]
 #![expect(clippy::indexing_slicing, reason = "the bytes were made here, or are captures that do not change")]
 
+mod answered;
+mod broken;
 #[cfg(target_endian = "little")]
 mod captures;
 mod interop;
-mod ipvs;
+mod properties;
+mod sent;
+mod values;
 
 use std::ops::Range;
 
