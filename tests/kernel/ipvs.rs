@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::num::{NonZeroU16, NonZeroU32};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use libtest_mimic::Trial;
 use lvs::ipvs::{
@@ -10,13 +10,13 @@ use lvs::ipvs::{
     Service, ServiceFlags, ServiceKey, SyncDaemon, SyncState, Thresholds, Timeouts, Tunnel, TunnelFlags,
 };
 use lvs::netns::Namespace;
-use lvs::{Cause, Error, Interface, Options, Reason};
+use lvs::{Cause, Error, Interface, Reason};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
 
-use crate::lab::{Lab, Need, address, tests, unprivileged_child};
+use crate::lab::{Lab, Need, address, tests};
 
 pub(crate) fn tests() -> Vec<Trial> {
-    let mut all = tests!(&[Need::Ipvs];
+    tests!(&[Need::Ipvs];
         info_has_a_version,
         every_kind_of_service_is_read_as_it_was_written,
         every_kind_of_destination_is_read_as_it_was_written,
@@ -34,28 +34,16 @@ pub(crate) fn tests() -> Vec<Trial> {
         deleting_a_service_deletes_its_destinations,
         flush_empties_the_table,
         what_another_program_set_can_be_updated,
-        a_panicking_iterator_leaves_nothing_behind,
         timeouts_are_set_and_left_alone,
         sync_daemons_start_and_stop,
-        a_thousand_services_are_listed_with_their_destinations,
-        twenty_thousand_services_are_listed_completely,
-        a_list_that_is_given_up_does_not_spoil_the_next,
-        twenty_thousand_failures_are_told_apart,
-        a_small_receive_buffer_loses_nothing,
-        a_batch_goes_on_after_a_failure,
-        a_forged_datagram_is_ignored,
-        without_privilege_the_capability_is_named,
-    );
-    all.extend(tests!(&[Need::OwnMachine, Need::Ipvs];
- a_reloaded_module_is_found_again, without_the_module_the_error_says_how_to_load_it,));
-    all
+    )
 }
 
 fn mark(mark: u32) -> NonZeroU32 {
     NonZeroU32::new(mark).unwrap()
 }
 
-fn web() -> Service {
+pub(crate) fn web() -> Service {
     Service::tcp(address("10.96.0.10:443"), Scheduler::WRR)
 }
 
@@ -121,7 +109,7 @@ fn read_services(ipvs: &mut Ipvs) -> HashSet<Service> {
     ipvs.services().unwrap().into_iter().map(|info| info.service).collect()
 }
 
-fn read_destinations(ipvs: &mut Ipvs, key: ServiceKey) -> HashSet<Destination> {
+pub(crate) fn read_destinations(ipvs: &mut Ipvs, key: ServiceKey) -> HashSet<Destination> {
     ipvs.destinations(key).unwrap().into_iter().map(|info| info.destination).collect()
 }
 
@@ -403,21 +391,6 @@ fn what_another_program_set_can_be_updated(lab: &Lab) {
     assert!(update.operation().starts_with("update destination 10.244.1.2:443"), "{update}");
 }
 
-fn a_panicking_iterator_leaves_nothing_behind(lab: &Lab) {
-    let mut ipvs = lab.ipvs();
-    let changes = many(20_000).map(|service| {
-        let ServiceKey::Address { address, .. } = service.key else { unreachable!() };
-        assert!(address.port() != 10_500, "as planned");
-        Change::AddService(service)
-    });
-    let batch = std::panic::AssertUnwindSafe(|| ipvs.batch(changes));
-    assert!(std::panic::catch_unwind(batch).is_err());
-    let made = ipvs.services().unwrap().len();
-    assert!(made < 10_500, "{made}");
-    assert!(ipvs.delete_service(ServiceKey::tcp(address("10.0.0.1:20000"))).unwrap_err().is_not_found());
-    assert_eq!(ipvs.services().unwrap().len(), made);
-}
-
 fn timeouts_are_set_and_left_alone(lab: &Lab) {
     let mut ipvs = lab.ipvs();
     let seconds = |seconds| Some(Duration::from_secs(seconds));
@@ -483,200 +456,4 @@ fn sync_daemons_start_and_stop(lab: &Lab) {
     }
     assert_eq!(ipvs.daemons().unwrap(), []);
     assert!(ipvs.start_daemon(&SyncDaemon::new(SyncState::Master, near, 256)).unwrap_err().is_invalid_input());
-}
-
-/// Services at 10.0.0.1 and all ports of it from 1 on.
-fn many(count: u16) -> impl Iterator<Item = Service> + Clone {
-    (1..=count).map(|port| Service::tcp(([10, 0, 0, 1], port).into(), Scheduler::RR))
-}
-
-fn a_thousand_services_are_listed_with_their_destinations(lab: &Lab) {
-    let mut ipvs = lab.ipvs();
-    let changes = many(1000).zip(0u32..).flat_map(|(service, i)| {
-        let destinations = [1, 2, 3].into_iter().take(i as usize % 4).map(move |host| {
-            let destination = Destination::new(([10, 244, 0, host], 80).into()).weight(i);
-            Change::AddDestination(service.key, destination)
-        });
-        [Change::AddService(service)].into_iter().chain(destinations)
-    });
-    ipvs.batch(changes).unwrap();
-    let table = ipvs.table().unwrap();
-    assert_eq!(table.len(), 1000);
-    for (info, destinations) in table {
-        let ServiceKey::Address { address, .. } = info.key() else { panic!("{info:?}") };
-        let i = usize::from(address.port()) - 1;
-        assert_eq!(destinations.len(), i % 4, "{info:?}");
-        assert!(destinations.iter().all(|destination| destination.destination.weight as usize == i));
-    }
-}
-
-fn twenty_thousand_services_are_listed_completely(lab: &Lab) {
-    let mut ipvs = lab.ipvs();
-    let all: HashSet<_> = many(20_000).collect();
-    ipvs.batch(many(20_000).map(Change::AddService)).unwrap();
-    // Linux 7.x may still be resizing its table: no service may be missing from this list all the same.
-    let listed = ipvs.services().unwrap();
-    assert_eq!(listed.len(), 20_000);
-    assert_eq!(listed.into_iter().map(|info| info.service).collect::<HashSet<_>>(), all);
-    // A stream may repeat some meanwhile; one that does not is complete.
-    let complete = (0..10).find_map(|_| {
-        let listed: Vec<_> = ipvs.stream_services().unwrap().map(|info| info.unwrap().service).collect();
-        assert_eq!(listed.len(), 20_000);
-        let seen: HashSet<_> = listed.into_iter().collect();
-        (seen.len() == 20_000).then_some(seen)
-    });
-    assert_eq!(complete, Some(all));
-}
-
-fn a_list_that_is_given_up_does_not_spoil_the_next(lab: &Lab) {
-    let mut ipvs = lab.ipvs();
-    ipvs.batch(many(2000).map(Change::AddService)).unwrap();
-    for read in [0, 1, 150, 1999] {
-        assert_eq!(ipvs.stream_services().unwrap().take(read).count(), read);
-        assert_eq!(ipvs.info().unwrap().version.0, 1);
-        assert_eq!(ipvs.stream_services().unwrap().take(read).count(), read);
-        assert!(ipvs.add_service(&many(1).next().unwrap()).unwrap_err().is_already_exists());
-        assert_eq!(ipvs.services().unwrap().len(), 2000);
-    }
-}
-
-fn twenty_thousand_failures_are_told_apart(lab: &Lab) {
-    let mut ipvs = lab.ipvs();
-    let error = ipvs.batch(many(20_000).map(|service| Change::DeleteService(service.key))).unwrap_err();
-    assert!(error.interruption.is_none());
-    assert_eq!((error.failures.len(), error.answered), (20_000, 20_000));
-    for (index, (failure, service)) in error.failures.iter().zip(many(20_000)).enumerate() {
-        assert_eq!(failure.index, index);
-        assert_eq!(failure.change, Change::DeleteService(service.key));
-        assert!(failure.error.is_not_found());
-        assert_eq!(failure.error.operation(), failure.change.to_string());
-    }
-}
-
-fn a_small_receive_buffer_loses_nothing(lab: &Lab) {
-    for receive_buffer in [0, 100_000, 106_496, 400_000, 1 << 24, usize::MAX] {
-        let mut options = Options::default();
-        options.receive_buffer = receive_buffer;
-        let mut ipvs = lab.run(|| Ipvs::connect_with(&options)).unwrap();
-        let error = ipvs.batch(many(3000).map(|service| Change::DeleteService(service.key))).unwrap_err();
-        assert_eq!(error.failures.len(), 3000);
-        ipvs.batch(many(3000).map(Change::AddService)).unwrap();
-        assert_eq!(ipvs.services().unwrap().len(), 3000);
-        // The rest of a list that ended early must not take the room of the failures.
-        assert_eq!(ipvs.stream_services().unwrap().take(5).count(), 5);
-        let error = ipvs.batch(many(3000).map(Change::AddService)).unwrap_err();
-        assert_eq!((error.failures.len(), error.answered), (3000, 3000), "{receive_buffer}: {error}");
-        assert_eq!(ipvs.stream_services().unwrap().take(5).count(), 5);
-        assert!(ipvs.add_service(&many(1).next().unwrap()).unwrap_err().is_already_exists());
-        ipvs.flush().unwrap();
-    }
-}
-
-fn a_batch_goes_on_after_a_failure(lab: &Lab) {
-    let mut ipvs = lab.ipvs();
-    let server = Destination::new(address("10.244.1.1:443"));
-    let error = ipvs
-        .batch([
-            Change::AddService(web()),
-            Change::AddService(web()),
-            Change::AddDestination(web().key, server),
-            Change::AddDestination(web().key, server.weight(u32::MAX)),
-            Change::AddDestination(web().key, server),
-            Change::ReplaceDestination(web().key, server.weight(258)),
-            Change::DeleteService(ServiceKey::udp(address("10.96.0.10:443"))),
-        ])
-        .unwrap_err();
-    let failed: Vec<_> = error.failures.iter().map(|failure| (failure.index, failure.error.errno())).collect();
-    assert_eq!(failed, [(1, Some(17)), (3, None), (4, Some(17)), (6, Some(3))]);
-    assert_eq!(error.answered, 7);
-    assert!(error.to_string().starts_with("4 of 7 changes failed; the first, at 1: add service"), "{error}");
-    assert_eq!(read_destinations(&mut ipvs, web().key), HashSet::from([server.weight(258)]));
-}
-
-/// The generic netlink sockets of the machine: port and inode.
-fn netlink_ports() -> HashSet<u32> {
-    let table = std::fs::read_to_string("/proc/thread-self/net/netlink").unwrap();
-    let rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
-    rows.filter(|row| row[1] == "16").map(|row| row[2].parse().unwrap()).collect()
-}
-
-fn a_forged_datagram_is_ignored(lab: &Lab) {
-    let before = lab.run(netlink_ports);
-    let mut ipvs = lab.ipvs();
-    ipvs.batch(many(300).map(Change::AddService)).unwrap();
-    let ports: Vec<_> = lab.run(netlink_ports).difference(&before).copied().collect();
-    assert_eq!(ports.len(), 1);
-    // An acknowledgement of whatever the client asked, for a good range of sequence numbers.
-    let forged: Vec<u8> = (0..2000u32)
-        .flat_map(|sequence| {
-            let words = [36, 2, sequence, ports[0], 0, 0, 0, 0, 0];
-            words.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<_>>()
-        })
-        .collect();
-    let sent = lab.run(|| Socket::new(NETLINK_GENERIC).unwrap().send_to(&forged, &SocketAddr::new(ports[0], 0), 0));
-    // The kernel itself keeps it away from a connected socket.
-    assert_eq!(sent.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
-    assert!(ipvs.add_service(&many(1).next().unwrap()).unwrap_err().is_already_exists());
-    assert_eq!(ipvs.services().unwrap().len(), 300);
-}
-
-fn without_privilege_the_capability_is_named(lab: &Lab) {
-    let lines = unprivileged_child(lab);
-    assert_eq!(lines.len(), 3, "{lines:?}");
-    for line in lines {
-        assert!(line.starts_with("permission denied: ") && line.contains("CAP_NET_ADMIN"), "{line}");
-    }
-}
-
-/// Unloads the IPVS modules. The network namespaces of earlier tests, which hold them, may take a moment to end.
-fn unload_ipvs() {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    let holders = |modules: &str| {
-        let names = modules.lines().filter_map(|line| line.split(' ').next());
-        names.filter(|name| name.starts_with("ip_vs_") || *name == "xt_ipvs").map(str::to_owned).collect::<Vec<_>>()
-    };
-    loop {
-        for module in holders(&std::fs::read_to_string("/proc/modules").unwrap()).into_iter().chain(["ip_vs".into()]) {
-            let name = std::ffi::CString::new(module).unwrap();
-            let _ = nix::kmod::delete_module(&name, nix::kmod::DeleteModuleFlags::O_NONBLOCK);
-        }
-        let left = std::fs::read_to_string("/proc/modules").unwrap();
-        if !left.lines().any(|line| line.starts_with("ip_vs ")) {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{left}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
-fn a_reloaded_module_is_found_again(lab: &Lab) {
-    let mut ipvs = lab.ipvs();
-    unload_ipvs();
-    ipvs.add_service(&web()).unwrap();
-    assert!(ipvs.add_service(&web()).unwrap_err().is_already_exists());
-    ipvs.flush().unwrap();
-    unload_ipvs();
-    ipvs.batch(many(2000).map(Change::AddService)).unwrap();
-    assert_eq!(ipvs.services().unwrap().len(), 2000);
-    ipvs.flush().unwrap();
-    unload_ipvs();
-    assert_eq!(ipvs.services().unwrap().len(), 0);
-}
-
-fn without_the_module_the_error_says_how_to_load_it(lab: &Lab) {
-    let mut ipvs = lab.ipvs();
-    unload_ipvs();
-    // Nor can the kernel load it by itself.
-    let loader = "/proc/sys/kernel/modprobe";
-    let before = std::fs::read_to_string(loader).unwrap();
-    std::fs::write(loader, "/nowhere").unwrap();
-    let errors =
-        [lab.run(Ipvs::connect).unwrap_err(), ipvs.add_service(&web()).unwrap_err(), ipvs.services().unwrap_err()];
-    std::fs::write(loader, before.trim_end()).unwrap();
-    for error in errors {
-        assert!(error.is_unavailable(), "{error}");
-        assert!(error.to_string().contains("`modprobe ip_vs`"), "{error}");
-    }
-    // The same client goes on once it is there.
-    ipvs.add_service(&web()).unwrap();
 }

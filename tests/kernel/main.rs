@@ -7,7 +7,9 @@
 mod ipvs;
 mod ipvsadm;
 mod lab;
+mod module;
 mod netns;
+mod scale;
 mod traffic;
 mod vip;
 
@@ -23,6 +25,14 @@ fn main() -> ExitCode {
     // Up to Linux 6.12 the services of all namespaces are in one table, and a list that is read while another test
     // changes that table may lack some.
     arguments.test_threads.get_or_insert(1);
-    let tests = [ipvs::tests(), ipvsadm::tests(), netns::tests(), traffic::tests(), vip::tests()];
+    let tests = [
+        ipvs::tests(),
+        ipvsadm::tests(),
+        module::tests(),
+        netns::tests(),
+        scale::tests(),
+        traffic::tests(),
+        vip::tests(),
+    ];
     libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit_code()
 }

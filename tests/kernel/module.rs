@@ -1,0 +1,80 @@
+//! Without the kernel's module, and without the privilege.
+
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Trial;
+use lvs::ipvs::{Change, Ipvs};
+
+use crate::ipvs::web;
+use crate::lab::{Lab, Need, tests, unprivileged_child};
+use crate::scale::many;
+
+pub(crate) fn tests() -> Vec<Trial> {
+    let mut all = tests!(&[Need::Ipvs]; without_privilege_the_capability_is_named,);
+    all.extend(tests!(&[Need::OwnMachine, Need::Ipvs];
+        a_reloaded_module_is_found_again,
+        without_the_module_the_error_says_how_to_load_it,
+    ));
+    all
+}
+
+fn without_privilege_the_capability_is_named(lab: &Lab) {
+    let lines = unprivileged_child(lab);
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    for line in lines {
+        assert!(line.starts_with("permission denied: ") && line.contains("CAP_NET_ADMIN"), "{line}");
+    }
+}
+
+/// Unloads the IPVS modules. The network namespaces of earlier tests, which hold them, may take a moment to end.
+fn unload_ipvs() {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let holders = |modules: &str| {
+        let names = modules.lines().filter_map(|line| line.split(' ').next());
+        names.filter(|name| name.starts_with("ip_vs_") || *name == "xt_ipvs").map(str::to_owned).collect::<Vec<_>>()
+    };
+    loop {
+        for module in holders(&std::fs::read_to_string("/proc/modules").unwrap()).into_iter().chain(["ip_vs".into()]) {
+            let name = std::ffi::CString::new(module).unwrap();
+            let _ = nix::kmod::delete_module(&name, nix::kmod::DeleteModuleFlags::O_NONBLOCK);
+        }
+        let left = std::fs::read_to_string("/proc/modules").unwrap();
+        if !left.lines().any(|line| line.starts_with("ip_vs ")) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{left}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn a_reloaded_module_is_found_again(lab: &Lab) {
+    let mut ipvs = lab.ipvs();
+    unload_ipvs();
+    ipvs.add_service(&web()).unwrap();
+    assert!(ipvs.add_service(&web()).unwrap_err().is_already_exists());
+    ipvs.flush().unwrap();
+    unload_ipvs();
+    ipvs.batch(many(2000).map(Change::AddService)).unwrap();
+    assert_eq!(ipvs.services().unwrap().len(), 2000);
+    ipvs.flush().unwrap();
+    unload_ipvs();
+    assert_eq!(ipvs.services().unwrap().len(), 0);
+}
+
+fn without_the_module_the_error_says_how_to_load_it(lab: &Lab) {
+    let mut ipvs = lab.ipvs();
+    unload_ipvs();
+    // Nor can the kernel load it by itself.
+    let loader = "/proc/sys/kernel/modprobe";
+    let before = std::fs::read_to_string(loader).unwrap();
+    std::fs::write(loader, "/nowhere").unwrap();
+    let errors =
+        [lab.run(Ipvs::connect).unwrap_err(), ipvs.add_service(&web()).unwrap_err(), ipvs.services().unwrap_err()];
+    std::fs::write(loader, before.trim_end()).unwrap();
+    for error in errors {
+        assert!(error.is_unavailable(), "{error}");
+        assert!(error.to_string().contains("`modprobe ip_vs`"), "{error}");
+    }
+    // The same client goes on once it is there.
+    ipvs.add_service(&web()).unwrap();
+}
