@@ -178,10 +178,12 @@ impl Batch<'_> {
         self.take_refusals(refused)
     }
 
+    /// An error of what is on its way: one change, or some of a batch by their positions.
     fn interrupted(&self, cause: Cause) -> Error {
-        match self.on_their_way.as_slice() {
-            [(_, change)] => Error::new(change, cause),
-            changes => Error::new(format_args!("a batch of {} changes", changes.len()), cause),
+        match (self.on_their_way.first(), self.on_their_way.last()) {
+            (Some((first, change)), Some((last, _))) if first == last => Error::new(change, cause),
+            (Some((first, _)), Some((last, _))) => Error::new(format_args!("make changes {first} to {last}"), cause),
+            _ => Error::new("make changes", cause),
         }
     }
 }
