@@ -9,6 +9,7 @@ mod ipvsadm;
 mod lab;
 mod module;
 mod netns;
+mod peers;
 mod scale;
 mod traffic;
 mod vip;

@@ -1,51 +1,19 @@
 //! Real connections through the table.
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::net::SocketAddr;
 
 use libtest_mimic::Trial;
 use lvs::ipvs::{Destination, Scheduler, Service, Stats};
 
 use crate::lab::{Lab, Need, address, tests};
+use crate::peers::{Client, Server, Transport, until};
 
 pub(crate) fn tests() -> Vec<Trial> {
     tests!(&[Need::Ipvs, Need::Dummy];
         connections_are_spread_and_counted,
         connections_are_spread_and_counted_over_ipv6,
     )
-}
-
-/// Accepts connections inside the lab, sends the address that it listens at, and waits for the client's end.
-fn server(lab: &Lab, at: SocketAddr) {
-    let listener = lab.run(|| TcpListener::bind(at)).unwrap();
-    thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            thread::spawn(move || {
-                write!(stream, "{at}").unwrap();
-                stream.shutdown(std::net::Shutdown::Write).unwrap();
-                let _ = stream.read_to_end(&mut Vec::new());
-            });
-        }
-    });
-}
-
-fn ask(service: SocketAddr) -> (TcpStream, String) {
-    let mut stream = TcpStream::connect_timeout(&service, Duration::from_secs(20)).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    (stream, answer)
-}
-
-/// Waits for the kernel to renew its counters, which it does every 2 seconds.
-fn until(mut counted: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !counted() {
-        assert!(Instant::now() < deadline, "the counters do not get there");
-        thread::sleep(Duration::from_millis(50));
-    }
 }
 
 fn spread(lab: &Lab, service: SocketAddr, servers: [SocketAddr; 2]) {
@@ -56,16 +24,17 @@ fn spread(lab: &Lab, service: SocketAddr, servers: [SocketAddr; 2]) {
     }
     let web = Service::tcp(service, Scheduler::WRR);
     ipvs.add_service(&web).unwrap();
+    let mut running = Vec::new();
     for (at, weight) in servers.into_iter().zip([1, 3]) {
-        server(lab, at);
+        running.push(Server::start(lab.namespace(), Transport::Tcp, at, &at.to_string()));
         ipvs.add_destination(web.key, &Destination::new(at).weight(weight)).unwrap();
     }
     let mut open = Vec::new();
     let mut answers = HashMap::<String, usize>::new();
     for _ in 0..40 {
-        let (stream, answer) = lab.run(|| ask(service));
-        open.push(stream);
-        *answers.entry(answer).or_default() += 1;
+        let mut client = Client::new(lab.namespace(), Transport::Tcp).connect(service).unwrap();
+        *answers.entry(client.ask().unwrap()).or_default() += 1;
+        open.push(client);
     }
     assert_eq!(answers, HashMap::from([(servers[0].to_string(), 10), (servers[1].to_string(), 30)]));
     let connections: u32 = ipvs
@@ -76,7 +45,7 @@ fn spread(lab: &Lab, service: SocketAddr, servers: [SocketAddr; 2]) {
         .sum();
     assert_eq!(connections, 40);
     let mut stats = Stats::default();
-    until(|| {
+    until("counters of the service", || {
         stats = ipvs.service(web.key).unwrap().stats;
         stats.connections == 40 && stats.rates.connections > 0
     });
@@ -86,8 +55,8 @@ fn spread(lab: &Lab, service: SocketAddr, servers: [SocketAddr; 2]) {
     assert_eq!(counted, [10, 30]);
     ipvs.zero(web.key).unwrap();
     assert_eq!(ipvs.service(web.key).unwrap().stats.connections, 0);
-    lab.run(|| ask(service));
-    until(|| ipvs.service(web.key).unwrap().stats.connections == 1);
+    open.push(Client::new(lab.namespace(), Transport::Tcp).connect(service).unwrap());
+    until("a connection after zeroing", || ipvs.service(web.key).unwrap().stats.connections == 1);
     ipvs.zero_all().unwrap();
     assert_eq!(ipvs.service(web.key).unwrap().stats.connections, 0);
 }
