@@ -273,7 +273,7 @@ pub enum Reason {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Refusal {
-    /// The error number, positive.
+    /// The error number: positive, but for subsystems that make mistakes. ipset has numbers of its own, from 4096 on.
     pub errno: i32,
     /// The kernel's own words (`NLMSGERR_ATTR_MSG`), if it said any.
     pub message: Option<String>,

@@ -100,7 +100,7 @@ pub enum Step {
         /// The message's type.
         kind: u16,
     },
-    /// The kernel refused a request.
+    /// The kernel refused a request: its body may be [`Exchange::message`].
     Refused {
         /// Which of the queued requests, counted from 0.
         request: usize,
@@ -266,7 +266,8 @@ impl Exchange {
         self.unread = 0..length.min(self.inbox.len());
     }
 
-    /// The body of the message of the last [`Step::Message`].
+    /// The body of the message of the last [`Step::Message`]; after [`Step::Refused`], that of the refused request if the
+    /// kernel repeats it: ipset does, and says in it which line was wrong.
     pub fn message(&self) -> &[u8] {
         self.inbox.get(self.message.clone()).unwrap_or_default()
     }
@@ -345,7 +346,7 @@ impl Exchange {
         self.unread.start = incoming.end.min(self.unread.end);
 
         if self.open_dump == Some(incoming.sequence) {
-            if matches!(incoming.content, Content::Done(_) | Content::Answer(_)) {
+            if matches!(incoming.content, Content::Done(_) | Content::Answer(..)) {
                 self.open_dump = None;
             }
             return Ok(None);
@@ -366,7 +367,10 @@ impl Exchange {
                 return Ok(Some(Step::Message { request, kind }));
             }
             Content::Nothing => return Ok(None),
-            Content::Answer(answer) => (last, answer.err()),
+            Content::Answer(answer, repeated) => {
+                self.message = repeated;
+                (last, answer.err())
+            }
             Content::Done(answer) => (in_flight.dump, answer.err()),
         };
         if ends {

@@ -392,7 +392,7 @@ impl<'a> Given<'a> {
         if let (ServiceKey::Address { address: service, .. }, Method::Gatewaying | Method::Ipip) = (key, self.method) {
             address.set_port(service.port());
         }
-        let family = Family::of(address);
+        let family = Family::of(address.ip());
         if family != key.family() && self.method != Method::Ipip {
             return refused("Different address family is allowed only for tunneling servers");
         }

@@ -1,39 +1,11 @@
-//! Address families, and addresses as IPVS sends and takes them: 16 bytes whatever the family.
+//! Families and addresses as IPVS sends and takes them: 16 bytes whatever the family.
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use super::numbers::{INET, INET6};
+use crate::address::Family;
 use crate::error::DecodeError;
 use crate::wire::{Attr, Kind, Writer};
-
-/// An address family.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-#[doc(alias = "IPVS_SVC_ATTR_AF")]
-pub enum Family {
-    /// IPv4 (`AF_INET`).
-    Inet,
-    /// IPv6 (`AF_INET6`).
-    Inet6,
-}
-
-impl Family {
-    /// The family of an address.
-    pub fn of(address: SocketAddr) -> Self {
-        if address.is_ipv4() { Self::Inet } else { Self::Inet6 }
-    }
-}
-
-impl fmt::Display for Family {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Inet => "inet",
-            Self::Inet6 => "inet6",
-        })
-    }
-}
-
-// The bytes.
 
 impl Family {
     pub(super) fn write(self, out: &mut Writer<'_>, kind: impl Kind) {

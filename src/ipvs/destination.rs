@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 
-use super::address::{self, Family};
+use super::address;
 use super::numbers::{DestinationAttr, INT_MAX, forwarding, tunnel};
 use super::{ServiceKey, Stats};
-use crate::address::not_of_a_host;
+use crate::address::{Family, not_of_a_host};
 use crate::error::DecodeError;
 use crate::wire::reader::required;
 use crate::wire::{Attr, Attrs, Writer};
@@ -81,7 +81,7 @@ impl Destination {
             return Some(problem.into());
         }
         let tunnelled = matches!(self.forwarding, Forwarding::Tunnel(_));
-        if !tunnelled && Family::of(self.address) != service.family() {
+        if !tunnelled && Family::of(self.address.ip()) != service.family() {
             return Some(
                 format!("a destination of another family than its {} service needs a tunnel", service.family()).into(),
             );
@@ -224,7 +224,7 @@ impl DestinationInfo {
 
 /// Writes what identifies a destination.
 pub(super) fn write_key(out: &mut Writer<'_>, address: SocketAddr) {
-    Family::of(address).write(out, DestinationAttr::Family);
+    Family::of(address.ip()).write(out, DestinationAttr::Family);
     address::write(out, DestinationAttr::Address, address.ip());
     out.u16_be(DestinationAttr::Port, address.port());
 }

@@ -46,7 +46,7 @@ mod service;
 mod stats;
 mod timeouts;
 
-pub use address::Family;
+pub use crate::address::Family;
 pub use batch::{BatchError, Failure};
 pub use client::{Ipvs, Services};
 pub use daemon::{SyncDaemon, SyncState};

@@ -6,9 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::address::{self, Family};
+use super::address;
 use super::numbers::{HASHED, PERSISTENT, ServiceAttr};
 use super::{PersistenceEngine, Scheduler, Stats};
+use crate::address::Family;
 use crate::error::DecodeError;
 use crate::wire::reader::required;
 use crate::wire::{Attr, Attrs, Writer};
@@ -138,7 +139,7 @@ impl ServiceKey {
     /// The address family of the service's clients.
     pub fn family(&self) -> Family {
         match self {
-            Self::Address { address, .. } => Family::of(*address),
+            Self::Address { address, .. } => Family::of(address.ip()),
             Self::FirewallMark { family, .. } => *family,
         }
     }

@@ -91,8 +91,8 @@ pub(crate) struct Incoming {
 pub(crate) enum Content {
     /// A message of the protocol: its type, and where its body stands in the datagram.
     Data { kind: u16, body: std::ops::Range<usize> },
-    /// The answer to a request: done, or refused.
-    Answer(Result<(), Refusal>),
+    /// The answer to a request: done, or refused; and where the refused request's body stands, if it is repeated.
+    Answer(Result<(), Refusal>, std::ops::Range<usize>),
     /// The end of a dump.
     Done(Result<(), Refusal>),
     /// Nothing to look at.
@@ -119,7 +119,7 @@ pub(crate) fn read(datagram: &[u8], start: usize) -> Result<Incoming, DecodeErro
     let kind = u16::from_ne_bytes([k0, k1]);
     let flags = u16::from_ne_bytes([f0, f1]);
     let content = match kind {
-        ERROR => Content::Answer(answer(body, flags, true)?),
+        ERROR => Content::Answer(answer(body, flags, true)?, repeated(start + HEADER, body, flags)),
         DONE => Content::Done(answer(body, flags, false)?),
         NOOP | OVERRUN => Content::Nothing,
         _ => Content::Data { kind, body: start + HEADER..start + length },
@@ -144,8 +144,8 @@ fn answer(body: &[u8], flags: u16, repeats_request: bool) -> Result<Result<(), R
         };
     };
     let errno = i32::from_ne_bytes(*code).saturating_neg();
-    if errno <= 0 {
-        // A dump may end with a positive count.
+    // A dump may end with a positive count. An error may be positive by mistake (as some of hash:ip,mac are).
+    if errno == 0 || (errno < 0 && !repeats_request) {
         return Ok(Ok(()));
     }
     let mut refusal = Refusal { errno, message: None, offset: None };
@@ -166,6 +166,17 @@ fn answer(body: &[u8], flags: u16, repeats_request: bool) -> Result<Result<(), R
         }
     }
     Ok(Err(refusal))
+}
+
+/// Where in the datagram the body of the request stands that an error message, whose body starts at `start`, repeats.
+fn repeated(start: usize, body: &[u8], flags: u16) -> std::ops::Range<usize> {
+    let begin = start + 4 + HEADER;
+    let length = body.get(4..8).and_then(|field| field.try_into().ok()).map_or(0, u32::from_ne_bytes);
+    let end = usize::try_from(length).ok().and_then(|length| (start + 4).checked_add(length));
+    match end {
+        Some(end) if flags & CAPPED == 0 && (begin..=start + body.len()).contains(&end) => begin..end,
+        _ => begin..begin,
+    }
 }
 
 /// Text up to its zero byte, if it has one.
@@ -233,14 +244,17 @@ mod tests {
             let body = [&(-17i32).to_ne_bytes()[..], &echoed, &tlv, &offset].concat();
             let got = read(&message(ERROR, flags, &body), 0).unwrap();
             let refusal = Refusal { errno: 17, message: Some("oops".into()), offset: Some(260) };
-            assert_eq!(got.content, Content::Answer(Err(refusal)));
+            let repeated = 36..36 + request;
+            assert_eq!(got.content, Content::Answer(Err(refusal), repeated));
         }
     }
 
     #[test]
     fn an_ack_is_no_refusal_and_the_end_of_a_dump_may_be_one() {
         let ok = read(&message(ERROR, 0, &[0; 20]), 0).unwrap();
-        assert_eq!(ok.content, Content::Answer(Ok(())));
+        assert!(matches!(ok.content, Content::Answer(Ok(()), _)));
+        let odd = read(&message(ERROR, 0, &[1i32.to_ne_bytes(), [0; 4], [0; 4], [0; 4], [0; 4]].concat()), 0).unwrap();
+        assert!(matches!(odd.content, Content::Answer(Err(Refusal { errno: -1, .. }), _)));
         for body in [&[][..], &[0; 4], &7i32.to_ne_bytes()] {
             assert_eq!(read(&message(DONE, 0, body), 0).unwrap().content, Content::Done(Ok(())));
         }

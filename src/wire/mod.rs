@@ -13,6 +13,7 @@
 
 pub(crate) mod genl;
 pub(crate) mod message;
+pub(crate) mod nfnetlink;
 pub(crate) mod reader;
 pub(crate) mod writer;
 

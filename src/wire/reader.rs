@@ -24,6 +24,11 @@ impl<'a, K: Kind> Attrs<'a, K> {
         Self { rest: bytes, kind: PhantomData }
     }
 
+    /// How many bytes of the list are still to be read.
+    pub(crate) fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     /// The next attribute, known or not, as its number and payload.
     fn split(&mut self) -> Result<(u16, &'a [u8]), DecodeError> {
         let framing = DecodeError::Framing { list: K::LIST, left: self.rest.len() };
@@ -91,6 +96,14 @@ impl<'a, K: Kind> Attr<'a, K> {
 
     pub(crate) fn u32_ne(&self) -> Result<u32, DecodeError> {
         self.array().map(u32::from_ne_bytes)
+    }
+
+    pub(crate) fn u32_be(&self) -> Result<u32, DecodeError> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    pub(crate) fn u64_be(&self) -> Result<u64, DecodeError> {
+        self.array().map(u64::from_be_bytes)
     }
 
     pub(crate) fn u64_ne(&self) -> Result<u64, DecodeError> {
@@ -194,7 +207,9 @@ mod tests {
             assert_eq!(attr.u16_ne().is_ok(), length == 2);
             assert_eq!(attr.u16_be().is_ok(), length == 2);
             assert_eq!(attr.u32_ne().is_ok(), length == 4);
+            assert_eq!(attr.u32_be().is_ok(), length == 4);
             assert_eq!(attr.u64_ne().is_ok(), length == 8);
+            assert_eq!(attr.u64_be().is_ok(), length == 8);
             assert_eq!(attr.array::<16>().is_ok(), length == 16);
         }
         let short = Attr { kind: Test::Two, payload: &[1] }.u32_ne().unwrap_err();

@@ -2,6 +2,10 @@
 
 use super::{Kind, padding};
 
+/// What an attribute's number says of its payload: attributes, or a number in network byte order.
+const NESTED: u16 = 1 << 15;
+const NET_BYTEORDER: u16 = 1 << 14;
+
 /// Appends attributes to a buffer.
 ///
 /// An attribute that does not fit in its 16-bit length is remembered, not cut: see [`Writer::finish`].
@@ -44,6 +48,26 @@ impl<'b> Writer<'b> {
         self.bytes(kind, &value.to_ne_bytes());
     }
 
+    /// In network byte order, and marked so (`NLA_F_NET_BYTEORDER`).
+    pub(crate) fn u16_net(&mut self, kind: impl Kind, value: u16) {
+        self.attribute(kind, NET_BYTEORDER, |inner| inner.raw(&value.to_be_bytes()));
+    }
+
+    /// As [`Writer::u16_net`].
+    pub(crate) fn u32_net(&mut self, kind: impl Kind, value: u32) {
+        self.attribute(kind, NET_BYTEORDER, |inner| inner.raw(&value.to_be_bytes()));
+    }
+
+    /// As [`Writer::u16_net`].
+    pub(crate) fn u64_net(&mut self, kind: impl Kind, value: u64) {
+        self.attribute(kind, NET_BYTEORDER, |inner| inner.raw(&value.to_be_bytes()));
+    }
+
+    /// Bytes that are in network byte order, and marked so.
+    pub(crate) fn bytes_net(&mut self, kind: impl Kind, payload: &[u8]) {
+        self.attribute(kind, NET_BYTEORDER, |inner| inner.raw(payload));
+    }
+
     /// Text and the zero byte that ends it.
     pub(crate) fn text(&mut self, kind: impl Kind, text: &str) {
         self.nest(kind, |inner| {
@@ -53,10 +77,24 @@ impl<'b> Writer<'b> {
     }
 
     /// An attribute that holds what `fill` writes.
-    pub(crate) fn nest<K: Kind>(&mut self, kind: K, fill: impl FnOnce(&mut Self)) {
+    pub(crate) fn nest(&mut self, kind: impl Kind, fill: impl FnOnce(&mut Self)) {
+        self.attribute(kind, 0, fill);
+    }
+
+    /// An attribute that holds the attributes which `fill` writes, and says so (`NLA_F_NESTED`).
+    pub(crate) fn marked_nest(&mut self, kind: impl Kind, fill: impl FnOnce(&mut Self)) {
+        self.attribute(kind, NESTED, fill);
+    }
+
+    /// How many bytes are in the buffer.
+    pub(crate) fn length(&self) -> usize {
+        self.out.len()
+    }
+
+    fn attribute<K: Kind>(&mut self, kind: K, mark: u16, fill: impl FnOnce(&mut Self)) {
         let start = self.out.len();
         self.raw(&[0; 2]);
-        self.raw(&kind.number().to_ne_bytes());
+        self.raw(&(kind.number() | mark).to_ne_bytes());
         fill(self);
         let length = self.out.len() - start;
         match (u16::try_from(length), self.out.get_mut(start..start + 2)) {
@@ -115,6 +153,14 @@ mod tests {
         let inner: Vec<_> = outer.nested::<Test>().map(Result::unwrap).collect();
         assert_eq!(inner[0].text(), Ok("wrr"));
         assert_eq!(inner[1].u16_ne(), Ok(258));
+    }
+
+    #[test]
+    fn marks_are_in_the_number() {
+        let bytes = written(|w| w.marked_nest(Test::One, |w| w.u16_net(Test::Two, 0x0102)));
+        assert_eq!(bytes[2..4], 0x8001u16.to_ne_bytes());
+        assert_eq!(bytes[6..8], 0x4002u16.to_ne_bytes());
+        assert_eq!(bytes[8..10], [1, 2]);
     }
 
     #[test]
