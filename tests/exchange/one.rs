@@ -138,7 +138,7 @@ fn a_refusal_that_does_not_repeat_the_request_is_one() {
 #[test]
 fn errors_at_the_edges_of_their_type_are_told_apart() {
     let mut talk = Talk::new();
-    for (code, expected) in [(i32::MIN, Some(i32::MAX)), (-4095, Some(4095)), (-1, Some(1)), (1, None)] {
+    for (code, expected) in [(i32::MIN, Some(i32::MAX)), (-4095, Some(4095)), (-1, Some(1)), (0, None), (1, Some(-1))] {
         let sent = talk.request(b"add");
         let mut answer = answer(&sent, 0);
         answer[16..20].copy_from_slice(&code.to_ne_bytes());
