@@ -84,7 +84,7 @@ impl Error {
         self.reason() == Some(Reason::AlreadyExists)
     }
 
-    /// The object that was named (the service, the destination, the daemon, the interface) is not there. [`Cause::Refused`] has
+    /// The object that was named (the service, the destination, the daemon, the interface, the set, the entry) is not there. [`Cause::Refused`] has
     /// which, in [`Refused::reason`].
     pub fn is_not_found(&self) -> bool {
         matches!(
@@ -94,6 +94,8 @@ impl Error {
                     | Reason::DestinationNotFound
                     | Reason::DaemonNotFound
                     | Reason::InterfaceNotFound
+                    | Reason::SetNotFound
+                    | Reason::EntryNotFound
             )
         )
     }
@@ -110,6 +112,16 @@ impl Error {
     /// of interface.
     pub fn is_unavailable(&self) -> bool {
         matches!(self.cause(), Cause::FamilyNotFound { .. }) || self.reason() == Some(Reason::Unavailable)
+    }
+
+    /// There is no room for more: the set has as many entries as it may have.
+    pub fn is_full(&self) -> bool {
+        self.reason() == Some(Reason::Full)
+    }
+
+    /// Something else is using the object, such as a rule of a packet filter.
+    pub fn is_in_use(&self) -> bool {
+        self.reason() == Some(Reason::Busy)
     }
 
     /// The request was wrong in itself, and was not sent.
@@ -253,6 +265,16 @@ pub enum Reason {
     DaemonNotFound,
     /// There is no such network interface.
     InterfaceNotFound,
+    /// There is no such set.
+    SetNotFound,
+    /// The set has no such entry.
+    EntryNotFound,
+    /// There is no room for more: the set has as many entries as it may have, or the kernel as many sets.
+    Full,
+    /// The sets are of types that cannot stand for each other.
+    TypeMismatch,
+    /// The set was made without what its entry is to carry (timeouts, counters, comments, skbinfo).
+    NotEnabled,
     /// The module that the request needs (a scheduler, a persistence engine, a kind of interface) is not there.
     Unavailable,
     /// The caller lacks a capability.

@@ -36,6 +36,7 @@ mod address;
 mod error;
 pub mod exchange;
 mod interop;
+pub mod ipset;
 pub mod ipvs;
 mod name;
 pub mod netns;

@@ -30,7 +30,7 @@ impl<const N: usize> Name<N> {
     }
 
     pub(crate) fn new(text: &str) -> Result<Self, InvalidName> {
-        let invalid = |problem| InvalidName { name: text.to_owned(), problem };
+        let invalid = |problem| InvalidName::new(text, problem);
         if text.is_empty() {
             return Err(invalid("is empty"));
         }
@@ -65,6 +65,12 @@ impl<const N: usize> fmt::Debug for Name<N> {
 pub struct InvalidName {
     name: String,
     problem: &'static str,
+}
+
+impl InvalidName {
+    pub(crate) fn new(name: &str, problem: &'static str) -> Self {
+        Self { name: name.to_owned(), problem }
+    }
 }
 
 /// Makes a public type of a [`Name`].
@@ -117,9 +123,9 @@ named! {
     /// The name of a network interface: at most 15 bytes, without slashes, colons and blanks, and neither `.` nor `..`
     /// (`dev_valid_name` in the kernel).
     Interface 15, |name: Name<15>| match name.as_str() {
-        "." | ".." => Err(InvalidName { name: name.as_str().to_owned(), problem: "cannot be an interface's" }),
+        text @ ("." | "..") => Err(InvalidName::new(text, "cannot be an interface's")),
         text if text.contains(|c: char| matches!(c, '/' | ':' | '\x0b') || c.is_ascii_whitespace()) => {
-            Err(InvalidName { name: text.to_owned(), problem: "has a slash, a colon or a blank" })
+            Err(InvalidName::new(text, "has a slash, a colon or a blank"))
         }
         _ => Ok(name),
     }

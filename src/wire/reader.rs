@@ -24,11 +24,6 @@ impl<'a, K: Kind> Attrs<'a, K> {
         Self { rest: bytes, kind: PhantomData }
     }
 
-    /// How many bytes of the list are still to be read.
-    pub(crate) fn left(&self) -> usize {
-        self.rest.len()
-    }
-
     /// The next attribute, known or not, as its number and payload.
     fn split(&mut self) -> Result<(u16, &'a [u8]), DecodeError> {
         let framing = DecodeError::Framing { list: K::LIST, left: self.rest.len() };

@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 
 use libtest_mimic::{Completion, Trial};
+use lvs::ipset::{Ipset, Kind};
 use lvs::ipvs::Ipvs;
 use lvs::netns::Namespace;
 use lvs::vip::Vips;
@@ -15,6 +16,8 @@ use lvs::vip::Vips;
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Need {
     Ipvs,
+    /// A type of sets.
+    Ipset(Kind),
     Dummy,
     /// A program on the path.
     Program(&'static str),
@@ -63,6 +66,10 @@ impl Lab {
                 let info = self.run(|| Ipvs::connect().and_then(|mut ipvs| ipvs.info()));
                 info.map(drop).map_err(|error| error.to_string())
             }
+            Need::Ipset(kind) => {
+                let revisions = self.run(|| Ipset::connect().and_then(|mut ipset| ipset.revisions(kind)));
+                revisions.map(drop).map_err(|error| error.to_string())
+            }
             Need::Dummy => {
                 let dummy = self.run(|| Vips::connect().and_then(|mut vips| vips.ensure_dummy("probe")));
                 dummy.map(drop).map_err(|error| error.to_string())
@@ -89,6 +96,10 @@ impl Lab {
 
     pub(crate) fn ipvs(&self) -> Ipvs {
         self.run(Ipvs::connect).unwrap()
+    }
+
+    pub(crate) fn ipset(&self) -> Ipset {
+        self.run(Ipset::connect).unwrap()
     }
 
     pub(crate) fn vips(&self) -> Vips {

@@ -1,0 +1,690 @@
+//! The client: operations on the kernel's sets.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use netlink_sys::protocols::NETLINK_NETFILTER;
+
+use super::batch::{self, BatchError, Change};
+use super::entry::Member;
+use super::kind::{Any, Kind, SetType};
+use super::numbers::{Command, PROTOCOL, SUBSYSTEM, command, error, list};
+use super::parts::SetName;
+use super::refusal::{Operation, explain};
+use super::set::{NewSet, Parts, Set, SetInfo, family_number};
+use crate::address::Family;
+use crate::error::{Cause, Error, Reason, Refusal, Refused, Result};
+use crate::transport::Options;
+use crate::transport::blocking::{Connection, Reply};
+use crate::wire::reader::required;
+use crate::wire::{Writer, nfnetlink};
+
+/// What is an error without it is none: the entry or the set to be added is there, the one to be removed is not
+/// (`NLM_F_EXCL`).
+const STRICT: u16 = 0x200;
+
+/// Whether it matters that an entry or a set to be made is there already, or one to be removed is not there.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Exist {
+    /// It is an error.
+    Error,
+    /// It is fine (`ipset -exist`). An entry that is there takes what the new one carries; see
+    /// [`create`](Ipset::create) for sets.
+    Fine,
+}
+
+impl Exist {
+    pub(super) fn flags(self) -> u16 {
+        match self {
+            Self::Error => STRICT,
+            Self::Fine => 0,
+        }
+    }
+}
+
+/// The sets of a network namespace: that of the thread that connects, for as long as the client lives.
+///
+/// Every operation needs `CAP_NET_ADMIN` in the user namespace that owns the network namespace, also those that only
+/// read; [`is_permission_denied`](Error::is_permission_denied) says so. Operations on one set fail with
+/// [`is_not_found`](Error::is_not_found) when there is no such set. Each can fail for reasons that are not repeated below: no permission,
+/// a time-out ([`Options::timeout`]), lost replies ([`Cause::Overrun`]).
+#[derive(Debug)]
+pub struct Ipset {
+    pub(super) connection: Connection,
+    /// The lowest and the highest revision of each type that this kernel has, once it was asked.
+    revisions: [Option<(u8, u8)>; Kind::ALL.len()],
+}
+
+/// One line of a list.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "they come one at a time")]
+pub enum Listed {
+    /// A set. Its members follow.
+    Set(SetInfo),
+    /// A member of the set before.
+    Member(Member<Any>),
+}
+
+impl Ipset {
+    /// Opens a socket. The kernel loads its ipset module when it is asked for the first time.
+    ///
+    /// # Errors
+    /// When the system has no room for another socket.
+    pub fn connect() -> Result<Self> {
+        Self::connect_with(&Options::default())
+    }
+
+    /// As [`Ipset::connect`], with other buffers or another time-out.
+    ///
+    /// # Errors
+    /// As [`Ipset::connect`].
+    pub fn connect_with(options: &Options) -> Result<Self> {
+        let connection = Connection::open(NETLINK_NETFILTER, options);
+        let connection = connection.map_err(|cause| Error::new("connect to ipset", cause))?;
+        Ok(Self { connection, revisions: [None; Kind::ALL.len()] })
+    }
+
+    /// The versions of the protocol that the kernel speaks, the lowest and the highest (`IPSET_CMD_PROTOCOL`). All of
+    /// this crate needs 7, which every kernel since Linux 4.20 speaks.
+    ///
+    /// # Errors
+    /// See [`Ipset`].
+    pub fn protocol(&mut self) -> Result<RangeInclusive<u8>> {
+        let operation = "ask for the version of ipset";
+        let answer = self.ask(
+            command::PROTOCOL,
+            |_| {},
+            |parts| {
+                let highest = required(parts.protocol, Command::Protocol)?;
+                Ok(parts.lowest_revision.unwrap_or(highest)..=highest)
+            },
+        );
+        answer.map_err(|(cause, _)| Error::new(operation, cause))
+    }
+
+    /// The revisions of a type of sets that the kernel has (`IPSET_CMD_TYPE`). It loads the module if it can, and is
+    /// asked once for each type.
+    ///
+    /// # Errors
+    /// [`is_unavailable`](Error::is_unavailable) when it does not have the type.
+    pub fn revisions(&mut self, kind: Kind) -> Result<RangeInclusive<u8>> {
+        let place = Kind::ALL.iter().position(|known| *known == kind).unwrap_or_default();
+        if let Some(Some((lowest, highest))) = self.revisions.get(place) {
+            return Ok(*lowest..=*highest);
+        }
+        let operation = format_args!("ask for the type {kind}");
+        let family = if kind.has_family() || kind.name().starts_with("bitmap:ip") { Some(Family::Inet) } else { None };
+        let answer = self.ask(
+            command::TYPE,
+            |out| {
+                out.text(Command::TypeName, kind.name());
+                out.u8(Command::Family, family_number(family));
+            },
+            |parts| {
+                let highest = required(parts.revision, Command::Revision)?;
+                Ok((parts.lowest_revision.unwrap_or(highest), highest))
+            },
+        );
+        let (lowest, highest) = answer.map_err(|(cause, refusal)| match refusal {
+            Some(refusal) => Error::new(operation, explain(Operation::Ask, Some(kind), refusal)),
+            None => Error::new(operation, cause),
+        })?;
+        if let Some(known) = self.revisions.get_mut(place) {
+            *known = Some((lowest, highest));
+        }
+        Ok(lowest..=highest)
+    }
+
+    /// Makes a set (`IPSET_CMD_CREATE`).
+    ///
+    /// With [`Exist::Fine`], a set of this name that is there already must be of the same type and options, as far as the
+    /// kernel compares them: not `hashsize`, `bucketsize`, `initval` and `forceadd`.
+    ///
+    /// # Errors
+    /// [`is_already_exists`](Error::is_already_exists); [`is_unavailable`](Error::is_unavailable) when the kernel lacks
+    /// the type or what the options need.
+    pub fn create<T: SetType>(&mut self, name: SetName, new: &NewSet<T>, exist: Exist) -> Result<Set<T>> {
+        let operation = format_args!("create set {name} ({})", new.kind);
+        let failed = |cause| Error::new(operation, cause);
+        new.check().map_err(failed)?;
+        let revision = self.revision_for(new).map_err(|error| error.during(operation))?;
+        let family = new.family();
+        let body = |out: &mut Writer<'_>| {
+            out.text(Command::SetName, name.as_str());
+            out.text(Command::TypeName, new.kind.name());
+            out.u8(Command::Revision, revision);
+            out.u8(Command::Family, family_number(family));
+            out.marked_nest(Command::Data, |out| new.write(out));
+        };
+        self.tell(operation, Operation::Create, Some(new.kind), command::CREATE, exist, body)?;
+        let set = Set::new(name, new.kind, family);
+        if exist == Exist::Fine {
+            // The kernel does not compare families.
+            let there = self.header(name).map_err(|error| error.during(operation))?;
+            if there.family() != family {
+                let text =
+                    format!("a set of this name exists, of the other family than {}", family.unwrap_or(Family::Inet));
+                return Err(failed(Cause::InvalidInput(text.into())));
+            }
+        }
+        Ok(set)
+    }
+
+    /// The revision to make such a set with.
+    fn revision_for<T: SetType>(&mut self, new: &NewSet<T>) -> Result<u8> {
+        let (kind, (needed, since)) = (new.kind, new.needs());
+        let there = self.revisions(kind)?;
+        if *there.end() < needed {
+            let text = format!(
+                "it needs revision {needed} of {kind}, which Linux {since} has; this kernel has up to {}",
+                there.end()
+            );
+            let refusal = Refusal { errno: error::FIND_TYPE, message: None, offset: None };
+            return Err(Error::new("", Refused::new(Reason::Unavailable, text, refusal)));
+        }
+        Ok(kind.revision().clamp(*there.start(), *there.end()))
+    }
+
+    /// Removes a set (`IPSET_CMD_DESTROY`).
+    ///
+    /// # Errors
+    /// [`is_in_use`](Error::is_in_use) while a rule or a `list:set` refers to it, or it is being listed.
+    pub fn destroy(&mut self, name: SetName, exist: Exist) -> Result<()> {
+        let operation = format_args!("destroy set {name}");
+        self.tell(operation, Operation::Destroy, None, command::DESTROY, exist, |out| {
+            out.text(Command::SetName, name.as_str());
+        })
+    }
+
+    /// Removes all sets, or none if one of them is in use (`IPSET_CMD_DESTROY`).
+    ///
+    /// # Errors
+    /// [`is_in_use`](Error::is_in_use); a `list:set` and its members are in each other's way: flush first.
+    pub fn destroy_all(&mut self) -> Result<()> {
+        self.tell("destroy all sets", Operation::Destroy, None, command::DESTROY, Exist::Error, |_| {})
+    }
+
+    /// Removes all entries of a set (`IPSET_CMD_FLUSH`).
+    ///
+    /// # Errors
+    /// See [`Ipset`].
+    pub fn flush(&mut self, name: SetName) -> Result<()> {
+        let operation = format_args!("flush set {name}");
+        self.tell(operation, Operation::Ask, None, command::FLUSH, Exist::Error, |out| {
+            out.text(Command::SetName, name.as_str());
+        })
+    }
+
+    /// Removes all entries of all sets (`IPSET_CMD_FLUSH`).
+    ///
+    /// # Errors
+    /// See [`Ipset`].
+    pub fn flush_all(&mut self) -> Result<()> {
+        self.tell("flush all sets", Operation::Ask, None, command::FLUSH, Exist::Error, |_| {})
+    }
+
+    /// Gives a set another name (`IPSET_CMD_RENAME`).
+    ///
+    /// # Errors
+    /// [`is_already_exists`](Error::is_already_exists) when another set has it; [`is_in_use`](Error::is_in_use) as
+    /// [`Ipset::destroy`].
+    pub fn rename(&mut self, from: SetName, to: SetName) -> Result<()> {
+        let operation = format_args!("rename set {from} to {to}");
+        self.tell(operation, Operation::Rename, None, command::RENAME, Exist::Error, |out| {
+            out.text(Command::SetName, from.as_str());
+            out.text(Command::TypeName, to.as_str());
+        })
+    }
+
+    /// Exchanges the contents of two sets at once (`IPSET_CMD_SWAP`): rules that refer to one then match with what was
+    /// in the other. Their entries must be of the same parts and family; their options may differ.
+    ///
+    /// # Errors
+    /// [`is_in_use`](Error::is_in_use) while one is being listed; a refusal with [`Reason::TypeMismatch`].
+    pub fn swap(&mut self, one: SetName, other: SetName) -> Result<()> {
+        let operation = format_args!("swap sets {one} and {other}");
+        self.tell(operation, Operation::Swap, None, command::SWAP, Exist::Error, |out| {
+            out.text(Command::SetName, one.as_str());
+            out.text(Command::TypeName, other.as_str());
+        })
+    }
+
+    /// Adds an entry, or all of a range (`IPSET_CMD_ADD`).
+    ///
+    /// # Errors
+    /// [`is_already_exists`](Error::is_already_exists); [`is_full`](Error::is_full); [`Reason::NotEnabled`] when the
+    /// set was made without what the entry carries. Of a range, what comes before the failure is added.
+    pub fn add<T: SetType>(&mut self, set: &Set<T>, member: &Member<T>, exist: Exist) -> Result<()> {
+        let operation = format_args!("add {} to set {set}", T::any(member.entry));
+        self.one(operation, Operation::Add, command::ADD, set, member, exist)
+    }
+
+    /// Removes an entry, or all of a range (`IPSET_CMD_DEL`). What the member carries does not matter.
+    ///
+    /// # Errors
+    /// [`is_not_found`](Error::is_not_found).
+    pub fn delete<T: SetType>(&mut self, set: &Set<T>, member: &Member<T>, exist: Exist) -> Result<()> {
+        let operation = format_args!("delete {} from set {set}", T::any(member.entry));
+        self.one(operation, Operation::Delete, command::DEL, set, member, exist)
+    }
+
+    /// Whether an entry is in a set (`IPSET_CMD_TEST`). In a set of networks, an address is if one of them has it; with
+    /// `nomatch`, whether an exception has it.
+    ///
+    /// The kernel also says no to an entry that the set cannot hold, such as one outside of its range.
+    ///
+    /// # Errors
+    /// See [`Ipset`].
+    pub fn test<T: SetType>(&mut self, set: &Set<T>, member: &Member<T>) -> Result<bool> {
+        let operation = format_args!("test {} in set {set}", T::any(member.entry));
+        match self.one(operation, Operation::Test, command::TEST, set, member, Exist::Error) {
+            Ok(()) => Ok(true),
+            Err(error) if error.errno() == Some(self::error::EXIST) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn one<T: SetType>(
+        &mut self,
+        operation: fmt::Arguments<'_>,
+        what: Operation,
+        command: u8,
+        set: &Set<T>,
+        member: &Member<T>,
+        exist: Exist,
+    ) -> Result<()> {
+        member.check(set.kind(), set.family()).map_err(|cause| Error::new(operation, cause))?;
+        self.tell(operation, what, Some(set.kind()), command, exist, |out| {
+            out.text(Command::SetName, set.name().as_str());
+            out.marked_nest(Command::Data, |out| member.write(out, None));
+        })
+    }
+
+    /// Adds any number of entries, many with each message, and stops at the first that fails.
+    ///
+    /// Memory stays the same whatever their number.
+    ///
+    /// # Errors
+    /// [`BatchError`] says which one failed: those before it are in the set, those behind it were not tried.
+    pub fn add_all<T: SetType>(
+        &mut self,
+        set: &Set<T>,
+        members: impl IntoIterator<Item = Member<T>>,
+        exist: Exist,
+    ) -> Result<(), BatchError> {
+        batch::fill(self, command::ADD, set, &mut members.into_iter(), exist)
+    }
+
+    /// Removes any number of entries: as [`Ipset::add_all`].
+    ///
+    /// # Errors
+    /// As [`Ipset::add_all`].
+    pub fn delete_all<T: SetType>(
+        &mut self,
+        set: &Set<T>,
+        members: impl IntoIterator<Item = Member<T>>,
+        exist: Exist,
+    ) -> Result<(), BatchError> {
+        batch::fill(self, command::DEL, set, &mut members.into_iter(), exist)
+    }
+
+    /// Makes any number of changes in their order, and stops at the first that fails: what `ipset restore` does.
+    ///
+    /// Neighbouring entries of one set travel together. Memory stays the same whatever the number of changes.
+    ///
+    /// # Errors
+    /// [`BatchError`] says which one failed: those before it are made, those behind it were not tried.
+    pub fn batch(&mut self, changes: impl IntoIterator<Item = Change>) -> Result<(), BatchError> {
+        batch::run(self, changes.into_iter())
+    }
+
+    /// Puts a set of these members in the place of the one with this name, at once; makes it if there is none.
+    ///
+    /// The members are first put into a set of another name beside it; then the two are swapped, and the old one is
+    /// destroyed. Rules that refer to the set see either all of the old members or all of the new ones. Whatever goes
+    /// wrong, the set is as it was before or as it should be, and what an interrupted replacement left over is removed by
+    /// the next one. Two replacements of one set at the same time are in each other's way.
+    ///
+    /// # Errors
+    /// As [`Ipset::add_all`], [`Ipset::create`] and [`Ipset::swap`]; a position is given for members only.
+    pub fn replace<T: SetType>(
+        &mut self,
+        name: SetName,
+        new: &NewSet<T>,
+        members: impl IntoIterator<Item = Member<T>>,
+    ) -> Result<Set<T>, BatchError> {
+        batch::replace(self, name, new, members)
+    }
+
+    /// The set of this name, of whatever type (`IPSET_CMD_HEADER`).
+    ///
+    /// # Errors
+    /// See [`Ipset`].
+    pub fn header(&mut self, name: SetName) -> Result<Set<Any>> {
+        let operation = format_args!("look up set {name}");
+        let body = |out: &mut Writer<'_>| out.text(Command::SetName, name.as_str());
+        let answer = self.ask(command::HEADER, body, |parts| Ok(parts.set()?));
+        answer.map_err(|(cause, refusal)| asked(operation, cause, refusal))
+    }
+
+    /// The set of this name, if it is of the type `T` (`IPSET_CMD_HEADER`).
+    ///
+    /// # Errors
+    /// When it is of another type.
+    pub fn open<T: SetType>(&mut self, name: SetName) -> Result<Set<T>> {
+        let set = self.header(name)?;
+        match T::KIND {
+            Some(kind) if kind != set.kind() => {
+                let text = format!("it is a {}, not a {kind}", set.kind());
+                Err(Error::new(format_args!("open set {name}"), Cause::InvalidInput(text.into())))
+            }
+            _ => Ok(Set::new(name, set.kind(), set.family())),
+        }
+    }
+
+    /// The number by which rules of packet filters know a set (`IPSET_CMD_GET_BYNAME`). It stays with the name when
+    /// contents are swapped.
+    ///
+    /// # Errors
+    /// See [`Ipset`].
+    pub fn index(&mut self, name: SetName) -> Result<u16> {
+        let operation = format_args!("look up the index of set {name}");
+        let body = |out: &mut Writer<'_>| out.text(Command::SetName, name.as_str());
+        let answer = self.ask(command::GET_BYNAME, body, |parts| Ok(required(parts.index, Command::Index)?));
+        answer.map_err(|(cause, refusal)| asked(operation, cause, refusal))
+    }
+
+    /// The name of the set of this number (`IPSET_CMD_GET_BYINDEX`).
+    ///
+    /// # Errors
+    /// See [`Ipset`].
+    pub fn name_of(&mut self, index: u16) -> Result<SetName> {
+        let operation = format_args!("look up set number {index}");
+        let body = |out: &mut Writer<'_>| out.u16_net(Command::Index, index);
+        let answer = self.ask(command::GET_BYINDEX, body, |parts| Ok(required(parts.name, Command::SetName)?));
+        answer.map_err(|(cause, refusal)| asked(operation, cause, refusal))
+    }
+
+    /// The names of all sets (`IPSET_CMD_LIST`), the `list:set` last.
+    ///
+    /// # Errors
+    /// See [`Ipset`].
+    pub fn names(&mut self) -> Result<Vec<SetName>> {
+        let operation = "list the names of all sets";
+        self.start_list(None, list::NAMES_ONLY).map_err(|cause| Error::new(operation, cause))?;
+        let mut names = Vec::new();
+        while let Some(name) = self.next_part(operation, |parts| Ok(required(parts.name, Command::SetName)?))? {
+            names.push(name);
+        }
+        Ok(names)
+    }
+
+    /// All sets without their members (`IPSET_CMD_LIST`), the `list:set` last. The kernel counts the entries of each
+    /// by going through all of them.
+    ///
+    /// # Errors
+    /// See [`Ipset`].
+    pub fn sets(&mut self) -> Result<Vec<SetInfo>> {
+        self.headers(None, "list all sets")
+    }
+
+    /// A set without its members (`IPSET_CMD_LIST`).
+    ///
+    /// # Errors
+    /// See [`Ipset`].
+    pub fn info(&mut self, name: SetName) -> Result<SetInfo> {
+        let operation = format_args!("list set {name}");
+        let first = self.headers(Some(name), operation)?.into_iter().next();
+        first.ok_or_else(|| Error::new(operation, Cause::NoAnswer))
+    }
+
+    fn headers(&mut self, name: Option<SetName>, operation: impl fmt::Display + Copy) -> Result<Vec<SetInfo>> {
+        self.start_list(name, list::HEADERS_ONLY).map_err(|cause| Error::new(operation, cause))?;
+        let mut sets = Vec::new();
+        while let Some(info) = self.next_part(operation, |parts| Ok(parts.info()?))? {
+            sets.push(info);
+        }
+        Ok(sets)
+    }
+
+    /// All sets with their members (`IPSET_CMD_LIST`), or one, as they come from the kernel: memory stays the same
+    /// whatever the number of members. A list that is given up is
+    /// read to its end all the same.
+    ///
+    /// While a set is being listed it cannot be destroyed, renamed or swapped, and other processes' attempts fail, too:
+    /// do not dawdle. Entries that are added or removed meanwhile may be listed or not.
+    ///
+    /// # Errors
+    /// See [`Ipset`]; later ones come as items.
+    pub fn list(&mut self, name: Option<SetName>) -> Result<Listing<'_>> {
+        self.start_list(name, 0).map_err(|cause| Error::new(Listing::operation(name), cause))?;
+        Ok(Listing { ipset: self, name, kind: None, pending: VecDeque::new(), ended: false })
+    }
+
+    /// The members of a set (`IPSET_CMD_LIST`): as [`Ipset::list`].
+    ///
+    /// # Errors
+    /// As [`Ipset::list`]; an item that is an error when the set is of another type by now.
+    pub fn members<T: SetType>(&mut self, set: &Set<T>) -> Result<Members<'_, T>> {
+        Ok(Members { listing: self.list(Some(set.name()))?, set: *set })
+    }
+
+    // The conversation.
+
+    /// Queues a command.
+    pub(super) fn queue(&mut self, command: u8, flags: u16, body: impl FnOnce(&mut Writer<'_>)) -> Result<(), Cause> {
+        self.connection.queue(nfnetlink::message_type(SUBSYSTEM, command), flags, |out| {
+            write_start(out);
+            body(out);
+        })
+    }
+
+    fn start_list(&mut self, name: Option<SetName>, flags: u32) -> Result<(), Cause> {
+        self.connection.queue_dump(nfnetlink::message_type(SUBSYSTEM, command::LIST), |out| {
+            write_start(out);
+            if let Some(name) = name {
+                out.text(Command::SetName, name.as_str());
+            }
+            if flags != 0 {
+                out.u32_net(Command::Flags, flags);
+            }
+        })
+    }
+
+    /// Tells the kernel to do something that it answers with an acknowledgement.
+    fn tell(
+        &mut self,
+        operation: impl fmt::Display,
+        what: Operation,
+        kind: Option<Kind>,
+        command: u8,
+        exist: Exist,
+        body: impl FnOnce(&mut Writer<'_>),
+    ) -> Result<()> {
+        let mut refused = None;
+        let mut done = self.queue(command, exist.flags(), body);
+        while done.is_ok() {
+            match self.connection.reply() {
+                Ok(Reply::Finished) => break,
+                Ok(Reply::Message(_)) => {}
+                Ok(Reply::Refused(_, refusal)) => refused = Some(refusal),
+                Err(cause) => done = Err(cause),
+            }
+        }
+        match (done, refused) {
+            (Err(cause), _) => Err(Error::new(operation, cause)),
+            (Ok(()), Some(refusal)) => Err(Error::new(operation, explain(what, kind, refusal))),
+            (Ok(()), None) => Ok(()),
+        }
+    }
+
+    /// Asks the kernel something that it answers with one message.
+    fn ask<A>(
+        &mut self,
+        command: u8,
+        body: impl FnOnce(&mut Writer<'_>),
+        mut read: impl FnMut(&Parts<'_>) -> Result<A, Cause>,
+    ) -> Result<A, (Cause, Option<Refusal>)> {
+        let (mut answer, mut refused) = (None, None);
+        self.queue(command, 0, body).map_err(|cause| (cause, None))?;
+        loop {
+            match self.connection.reply().map_err(|cause| (cause, None))? {
+                Reply::Finished => break,
+                Reply::Message(_) => {
+                    answer = Some(read_parts(self.connection.message(), &mut read).map_err(|cause| (cause, None))?);
+                }
+                Reply::Refused(_, refusal) => refused = Some(refusal),
+            }
+        }
+        match (answer, refused) {
+            (_, Some(refusal)) => Err((Cause::NoAnswer, Some(refusal))),
+            (Some(answer), None) => Ok(answer),
+            (None, None) => Err((Cause::NoAnswer, None)),
+        }
+    }
+
+    /// The next message of a list.
+    fn next_part<A>(
+        &mut self,
+        operation: impl fmt::Display,
+        read: impl FnMut(&Parts<'_>) -> Result<A, Cause>,
+    ) -> Result<Option<A>> {
+        let mut refused = None;
+        let read = loop {
+            match self.connection.reply() {
+                Ok(Reply::Finished) => break Ok(None),
+                Ok(Reply::Message(_)) => break read_parts(self.connection.message(), read).map(Some),
+                Ok(Reply::Refused(_, refusal)) => refused = Some(refusal),
+                Err(cause) => break Err(cause),
+            }
+        };
+        match (read, refused) {
+            (Ok(None), Some(refusal)) => Err(Error::new(operation, explain(Operation::Ask, None, refusal))),
+            (Ok(part), _) => Ok(part),
+            (Err(cause), _) => {
+                self.connection.abandon();
+                Err(Error::new(operation, cause))
+            }
+        }
+    }
+}
+
+/// What every request starts with.
+fn write_start(out: &mut Writer<'_>) {
+    nfnetlink::write_header(out, super::numbers::family::INET);
+    out.u8(Command::Protocol, PROTOCOL);
+}
+
+fn read_parts<A>(body: &[u8], mut read: impl FnMut(&Parts<'_>) -> Result<A, Cause>) -> Result<A, Cause> {
+    read(&Parts::read(nfnetlink::attributes(body)?)?)
+}
+
+/// The error of a question.
+fn asked(operation: impl fmt::Display, cause: Cause, refusal: Option<Refusal>) -> Error {
+    match refusal {
+        Some(refusal) => Error::new(operation, explain(Operation::Ask, None, refusal)),
+        None => Error::new(operation, cause),
+    }
+}
+
+/// Sets and their members, as they come from the kernel: see [`Ipset::list`].
+#[derive(Debug)]
+pub struct Listing<'a> {
+    ipset: &'a mut Ipset,
+    name: Option<SetName>,
+    /// The type of the set whose members come.
+    kind: Option<Kind>,
+    /// What of the last message was not given out yet.
+    pending: VecDeque<Listed>,
+    ended: bool,
+}
+
+impl Listing<'_> {
+    fn operation(name: Option<SetName>) -> String {
+        name.map_or_else(|| "list all sets".to_owned(), |name| format!("list set {name}"))
+    }
+
+    /// Takes the next message apart; says whether there was one.
+    fn receive(&mut self) -> Result<bool> {
+        let (kind, pending) = (&mut self.kind, &mut self.pending);
+        let part = self.ipset.next_part(Self::operation(self.name), |parts| {
+            // What comes without a header goes on with the set before.
+            if parts.data.is_some() {
+                let info = parts.info()?;
+                *kind = Some(info.set.kind());
+                pending.push_back(Listed::Set(info));
+            }
+            let kind = required(*kind, Command::TypeName)?;
+            for entry in parts.entries.iter().flat_map(Clone::clone) {
+                pending.push_back(Listed::Member(Member::read(kind, entry?.nested())?));
+            }
+            Ok(())
+        })?;
+        Ok(part.is_some())
+    }
+}
+
+impl Iterator for Listing<'_> {
+    type Item = Result<Listed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(listed) = self.pending.pop_front() {
+                return Some(Ok(listed));
+            }
+            if self.ended {
+                return None;
+            }
+            match self.receive() {
+                Ok(true) => {}
+                Ok(false) => self.ended = true,
+                Err(error) => {
+                    self.pending.clear();
+                    self.ended = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Listing<'_> {
+    /// Until its list is at the end, a set cannot be destroyed, renamed or swapped.
+    fn drop(&mut self) {
+        while !self.ended {
+            self.ended = !matches!(self.ipset.connection.reply(), Ok(Reply::Message(_) | Reply::Refused(..)));
+        }
+    }
+}
+
+/// The members of a set, as they come from the kernel: see [`Ipset::members`].
+#[derive(Debug)]
+pub struct Members<'a, T: SetType> {
+    listing: Listing<'a>,
+    set: Set<T>,
+}
+
+impl<T: SetType> Iterator for Members<'_, T> {
+    type Item = Result<Member<T>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let failed = |cause| Error::new(format_args!("list set {}", self.set), cause);
+            match self.listing.next()? {
+                Err(error) => return Some(Err(error)),
+                Ok(Listed::Set(info)) if info.set.kind() == self.set.kind() => {}
+                Ok(Listed::Set(info)) => {
+                    self.listing.ended = true;
+                    self.listing.pending.clear();
+                    let text = format!("it is a {} by now, not a {}", info.set.kind(), self.set.kind());
+                    return Some(Err(failed(Cause::InvalidInput(text.into()))));
+                }
+                Ok(Listed::Member(member)) => {
+                    let typed: Result<Member<T>, _> = member.of_type();
+                    return Some(typed.map_err(|cause| failed(cause.into())));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,577 @@
+//! Entries of sets of any type, and what an entry may carry besides.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::kind::{Any, Kind, Networks, SetType};
+use super::numbers::{AddressAttr, EntryAttr, MAX_TIMEOUT, flag};
+use super::parts::{
+    Addresses, Comment, InterfaceMatch, ListMember, Mac, Network, Place, Ports, ProtocolPorts, SetName,
+};
+use crate::address::Family;
+use crate::error::{Cause, DecodeError};
+use crate::name::Interface;
+use crate::wire::reader::required;
+use crate::wire::{Attr, Attrs, Kind as Attribute, Writer};
+
+/// An entry of a set of any type.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Entry {
+    /// `bitmap:ip`, `hash:ip`, `hash:net`.
+    Ip(Addresses),
+    /// `bitmap:ip,mac`, and `hash:ip,mac`, where the second is always there.
+    IpMac(IpAddr, Option<Mac>),
+    /// `hash:ip,mark`.
+    IpMark(Addresses, u32),
+    /// `hash:ip,port`, `hash:net,port`.
+    IpPort(Addresses, ProtocolPorts),
+    /// `hash:ip,port,ip`, `hash:ip,port,net`, `hash:net,port,net`.
+    IpPortIp(Addresses, ProtocolPorts, Addresses),
+    /// `hash:net,net`.
+    IpIp(Addresses, Addresses),
+    /// `hash:net,iface`.
+    IpInterface(Addresses, InterfaceMatch),
+    /// `bitmap:port`.
+    Port(Ports),
+    /// `hash:mac`.
+    Mac(Mac),
+    /// `list:set`.
+    Set(ListMember),
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(ip) => ip.fmt(f),
+            Self::IpMac(ip, None) => ip.fmt(f),
+            Self::IpMac(ip, Some(mac)) => write!(f, "{ip},{mac}"),
+            Self::IpMark(ip, mark) => write!(f, "{ip},0x{mark:08x}"),
+            Self::IpPort(ip, port) => write!(f, "{ip},{port}"),
+            Self::IpPortIp(ip, port, other) => write!(f, "{ip},{port},{other}"),
+            Self::IpIp(ip, other) => write!(f, "{ip},{other}"),
+            Self::IpInterface(ip, interface) => write!(f, "{ip},{interface}"),
+            Self::Port(ports) => ports.fmt(f),
+            Self::Mac(mac) => mac.fmt(f),
+            Self::Set(set) => set.fmt(f),
+        }
+    }
+}
+
+/// The entry is not one of sets of this type.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("not an entry of sets of this type")]
+pub struct WrongEntry;
+
+/// The entry of a set type as an [`Entry`], and back: each line is read in both directions.
+macro_rules! entries {
+    ($($entry:ty: { $($any:tt)+ } = { $($typed:tt)+ };)+) => {
+        $(
+            impl From<$entry> for Entry {
+                fn from($($typed)+: $entry) -> Self {
+                    $($any)+
+                }
+            }
+
+            impl TryFrom<Entry> for $entry {
+                type Error = WrongEntry;
+                fn try_from(entry: Entry) -> Result<Self, WrongEntry> {
+                    match entry {
+                        $($any)+ => Ok($($typed)+),
+                        _ => Err(WrongEntry),
+                    }
+                }
+            }
+        )+
+    };
+}
+
+entries! {
+    Addresses: { Entry::Ip(ip) } = { ip };
+    (IpAddr, Option<Mac>): { Entry::IpMac(ip, mac) } = { (ip, mac) };
+    (IpAddr, Mac): { Entry::IpMac(ip, Some(mac)) } = { (ip, mac) };
+    (Addresses, u32): { Entry::IpMark(ip, mark) } = { (ip, mark) };
+    (Addresses, ProtocolPorts): { Entry::IpPort(ip, port) } = { (ip, port) };
+    (Addresses, ProtocolPorts, IpAddr): { Entry::IpPortIp(ip, port, Addresses::One(other)) } = { (ip, port, other) };
+    (Addresses, ProtocolPorts, Addresses): { Entry::IpPortIp(ip, port, other) } = { (ip, port, other) };
+    (Addresses, Addresses): { Entry::IpIp(ip, other) } = { (ip, other) };
+    (Addresses, InterfaceMatch): { Entry::IpInterface(ip, interface) } = { (ip, interface) };
+    Ports: { Entry::Port(ports) } = { ports };
+    Mac: { Entry::Mac(mac) } = { mac };
+    ListMember: { Entry::Set(set) } = { set };
+}
+
+/// An entry of a set and what it carries: to be added, or as it was read.
+///
+/// What is carried must have been asked for when the set was made.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Member<T: SetType> {
+    /// The entry.
+    pub entry: T::Entry,
+    /// When it leaves the set by itself, in whole seconds up to 2147483; zero is never. If it is not said, the set's
+    /// default. What is read is the time that is left.
+    pub timeout: Option<Duration>,
+    /// What matched it; of a set with counters.
+    pub counters: Option<Counters>,
+    /// Its comment; of a set with comments.
+    pub comment: Option<Comment>,
+    /// What the `SET` target of iptables puts on packets that match it; of a set with skbinfo.
+    pub skb: SkbInfo,
+    /// An exception: what matches it is not in the set (`nomatch`).
+    pub nomatch: bool,
+}
+
+/// What matched an entry.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Counters {
+    /// Packets.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// What the `SET` target of iptables (`--map-mark`, …) puts on packets.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub struct SkbInfo {
+    /// A packet mark and which of its bits count.
+    pub mark: Option<(u32, u32)>,
+    /// A class of traffic control: major and minor number.
+    pub priority: Option<(u16, u16)>,
+    /// A queue of the network card.
+    pub queue: Option<u16>,
+}
+
+impl<T: SetType> Member<T> {
+    /// This entry, carrying nothing.
+    pub fn new(entry: impl Into<T::Entry>) -> Self {
+        Self {
+            entry: entry.into(),
+            timeout: None,
+            counters: None,
+            comment: None,
+            skb: SkbInfo::default(),
+            nomatch: false,
+        }
+    }
+
+    /// Leaves the set by itself after this time, in whole seconds up to 2147483; zero is never.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout: Some(timeout), ..self }
+    }
+
+    /// Starts with these counts rather than with zero.
+    pub fn counters(self, counters: Counters) -> Self {
+        Self { counters: Some(counters), ..self }
+    }
+
+    /// With a comment.
+    pub fn comment(self, comment: Comment) -> Self {
+        Self { comment: Some(comment), ..self }
+    }
+
+    /// With what the `SET` target puts on packets.
+    pub fn skb(self, skb: SkbInfo) -> Self {
+        Self { skb, ..self }
+    }
+
+    /// The same as a member of a set of whatever type.
+    pub fn any(self) -> Member<Any> {
+        let Self { entry, timeout, counters, comment, skb, nomatch } = self;
+        Member { entry: T::any(entry), timeout, counters, comment, skb, nomatch }
+    }
+}
+
+impl<T: Networks> Member<T> {
+    /// An exception: what matches it is not in the set.
+    pub fn nomatch(self) -> Self {
+        Self { nomatch: true, ..self }
+    }
+}
+
+impl Member<Any> {
+    /// The same as a member of a set of this type.
+    ///
+    /// # Errors
+    /// When sets of this type have no such entries.
+    pub fn of_type<T: SetType>(self) -> Result<Member<T>, <T::Entry as TryFrom<Entry>>::Error> {
+        let Self { entry, timeout, counters, comment, skb, nomatch } = self;
+        Ok(Member { entry: entry.try_into()?, timeout, counters, comment, skb, nomatch })
+    }
+}
+
+// What is wrong with it.
+
+/// What a set of this type and family cannot hold, in words.
+pub(super) fn check(kind: Kind, family: Option<Family>, entry: &Entry) -> Result<(), Cause> {
+    let of_kind = match entry {
+        Entry::Ip(_) => matches!(kind, Kind::BitmapIp | Kind::HashIp | Kind::HashNet),
+        Entry::IpMac(_, None) => kind == Kind::BitmapIpMac,
+        Entry::IpMac(_, Some(_)) => matches!(kind, Kind::BitmapIpMac | Kind::HashIpMac),
+        Entry::IpMark(..) => kind == Kind::HashIpMark,
+        Entry::IpPort(..) => matches!(kind, Kind::HashIpPort | Kind::HashNetPort),
+        Entry::IpPortIp(_, _, Addresses::One(_)) => {
+            matches!(kind, Kind::HashIpPortIp | Kind::HashIpPortNet | Kind::HashNetPortNet)
+        }
+        Entry::IpPortIp(..) => matches!(kind, Kind::HashIpPortNet | Kind::HashNetPortNet),
+        Entry::IpIp(..) => kind == Kind::HashNetNet,
+        Entry::IpInterface(..) => kind == Kind::HashNetIface,
+        Entry::Port(_) => kind == Kind::BitmapPort,
+        Entry::Mac(_) => kind == Kind::HashMac,
+        Entry::Set(_) => kind == Kind::ListSet,
+    };
+    if !of_kind {
+        return Err(Cause::InvalidInput(format!("{entry} is no entry of a {kind}").into()));
+    }
+    let (first, second) = match *entry {
+        Entry::Ip(ip) | Entry::IpMark(ip, _) | Entry::IpPort(ip, _) | Entry::IpInterface(ip, _) => (Some(ip), None),
+        Entry::IpMac(ip, _) => (Some(Addresses::One(ip)), None),
+        Entry::IpPortIp(ip, _, other) | Entry::IpIp(ip, other) => (Some(ip), Some(other)),
+        Entry::Port(_) | Entry::Mac(_) | Entry::Set(_) => (None, None),
+    };
+    for (addresses, network) in [(first, kind.starts_with_network()), (second, kind.has_networks())] {
+        if let Some(addresses) = addresses {
+            check_addresses(kind, family, addresses, network)?;
+        }
+    }
+    if let Entry::IpPort(_, ProtocolPorts { protocol: 0, .. })
+    | Entry::IpPortIp(_, ProtocolPorts { protocol: 0, .. }, _) = entry
+    {
+        return Err(Cause::InvalidInput("0 is no protocol".into()));
+    }
+    Ok(())
+}
+
+fn check_addresses(kind: Kind, family: Option<Family>, addresses: Addresses, network: bool) -> Result<(), Cause> {
+    let family = family.unwrap_or(Family::Inet);
+    let wrong = |why: &str| Err(Cause::InvalidInput(format!("{addresses}: {why}").into()));
+    if addresses.family() != family {
+        return wrong(&format!("the set has addresses of the family {family}"));
+    }
+    match addresses {
+        Addresses::One(_) => Ok(()),
+        Addresses::Range(first, last) if Family::of(first) != Family::of(last) => {
+            wrong("the ends are of different families")
+        }
+        Addresses::Range(..) if family == Family::Inet6 => wrong("the kernel takes no ranges of IPv6 addresses"),
+        Addresses::Range(..) => Ok(()),
+        Addresses::Network(_) if !network && family == Family::Inet6 => {
+            wrong(&format!("a {kind} takes single IPv6 addresses only"))
+        }
+        Addresses::Network(network) if network.prefix() == 0 => {
+            // Only these two compare with no bits at all.
+            match kind {
+                Kind::HashNetIface | Kind::HashNetPortNet => Ok(()),
+                _ => wrong("a network of all addresses is not possible; two networks of prefix length 1 are"),
+            }
+        }
+        Addresses::Network(_) => Ok(()),
+    }
+}
+
+impl<T: SetType> Member<T> {
+    /// What of it cannot be sent to a set of this type and family.
+    pub(super) fn check(&self, kind: Kind, family: Option<Family>) -> Result<(), Cause> {
+        check(kind, family, &T::any(self.entry))?;
+        if self.nomatch && !kind.has_networks() {
+            return Err(Cause::InvalidInput(format!("a {kind} has no exceptions (nomatch)").into()));
+        }
+        self.timeout.map_or(Ok(()), |timeout| seconds(timeout).map(drop))
+    }
+}
+
+/// A timeout as the kernel takes it.
+pub(super) fn seconds(timeout: Duration) -> Result<u32, Cause> {
+    match u32::try_from(timeout.as_secs()) {
+        Ok(seconds) if seconds <= MAX_TIMEOUT && timeout.subsec_nanos() == 0 => Ok(seconds),
+        _ => Err(Cause::InvalidInput(
+            format!("a timeout of {timeout:?}: the kernel takes whole seconds up to {MAX_TIMEOUT}").into(),
+        )),
+    }
+}
+
+// The bytes.
+
+pub(super) fn write_address(out: &mut Writer<'_>, kind: impl Attribute, address: IpAddr) {
+    out.marked_nest(kind, |out| match address {
+        IpAddr::V4(v4) => out.bytes_net(AddressAttr::V4, &v4.octets()),
+        IpAddr::V6(v6) => out.bytes_net(AddressAttr::V6, &v6.octets()),
+    });
+}
+
+pub(super) fn read_address<K: Attribute>(attr: &Attr<'_, K>) -> Result<IpAddr, DecodeError> {
+    let inner = attr.nested::<AddressAttr>().next().transpose()?;
+    match required(inner, AddressAttr::V4)? {
+        inner if inner.kind == AddressAttr::V4 => Ok(IpAddr::from(inner.array::<4>()?)),
+        inner => Ok(IpAddr::from(inner.array::<16>()?)),
+    }
+}
+
+/// Writes one of the two addresses that an entry may have.
+fn write_addresses(out: &mut Writer<'_>, addresses: Addresses, [from, to, prefix]: [EntryAttr; 3]) {
+    write_address(out, from, addresses.first());
+    match addresses {
+        Addresses::One(_) => {}
+        Addresses::Network(network) => out.u8(prefix, network.prefix()),
+        Addresses::Range(_, last) => write_address(out, to, last),
+    }
+}
+
+const FIRST: [EntryAttr; 3] = [EntryAttr::Ip, EntryAttr::IpTo, EntryAttr::Cidr];
+const SECOND: [EntryAttr; 3] = [EntryAttr::Ip2, EntryAttr::Ip2To, EntryAttr::Cidr2];
+
+fn write_ports(out: &mut Writer<'_>, ports: Ports) {
+    out.u16_net(EntryAttr::Port, ports.first);
+    if ports.last != ports.first {
+        out.u16_net(EntryAttr::PortTo, ports.last);
+    }
+}
+
+impl Entry {
+    /// Writes it; returns the flags that belong to it.
+    fn write(&self, out: &mut Writer<'_>) -> u32 {
+        match *self {
+            Self::Ip(ip) => write_addresses(out, ip, FIRST),
+            Self::IpMac(ip, mac) => {
+                write_address(out, EntryAttr::Ip, ip);
+                if let Some(mac) = mac {
+                    out.bytes(EntryAttr::Ether, &mac.bytes());
+                }
+            }
+            Self::IpMark(ip, mark) => {
+                write_addresses(out, ip, FIRST);
+                out.u32_net(EntryAttr::Mark, mark);
+            }
+            Self::IpPort(ip, port) => write_with_port(out, ip, port),
+            Self::IpPortIp(ip, port, other) => {
+                write_with_port(out, ip, port);
+                write_addresses(out, other, SECOND);
+            }
+            Self::IpIp(ip, other) => {
+                write_addresses(out, ip, FIRST);
+                write_addresses(out, other, SECOND);
+            }
+            Self::IpInterface(ip, interface) => {
+                write_addresses(out, ip, FIRST);
+                out.text(EntryAttr::Interface, interface.name.as_str());
+                let bit = |set, bit| if set { bit } else { 0 };
+                return bit(interface.physdev, flag::PHYSDEV) | bit(interface.wildcard, flag::WILDCARD);
+            }
+            Self::Port(ports) => write_ports(out, ports),
+            Self::Mac(mac) => out.bytes(EntryAttr::Ether, &mac.bytes()),
+            Self::Set(ListMember { set, place }) => {
+                out.text(EntryAttr::Name, set.as_str());
+                match place {
+                    None => {}
+                    Some(Place::After(other)) => out.text(EntryAttr::NameRef, other.as_str()),
+                    Some(Place::Before(other)) => {
+                        out.text(EntryAttr::NameRef, other.as_str());
+                        return flag::BEFORE;
+                    }
+                }
+            }
+        }
+        0
+    }
+}
+
+fn write_with_port(out: &mut Writer<'_>, ip: Addresses, port: ProtocolPorts) {
+    write_addresses(out, ip, FIRST);
+    out.u8(EntryAttr::Protocol, port.protocol);
+    write_ports(out, port.ports);
+}
+
+impl<T: SetType> Member<T> {
+    /// Writes all of it, with the number by which a refusal names it.
+    pub(super) fn write(&self, out: &mut Writer<'_>, line: Option<u32>) {
+        let entry = T::any(self.entry);
+        let mut flags = entry.write(out);
+        if self.nomatch {
+            flags |= flag::NOMATCH;
+        }
+        if flags != 0 {
+            out.u32_net(EntryAttr::Flags, flags);
+        }
+        if let Some(timeout) = self.timeout.and_then(|timeout| seconds(timeout).ok()) {
+            out.u32_net(EntryAttr::Timeout, timeout);
+        }
+        if let Some(Counters { packets, bytes }) = self.counters {
+            out.u64_net(EntryAttr::Packets, packets);
+            out.u64_net(EntryAttr::Bytes, bytes);
+        }
+        if let Some(comment) = &self.comment {
+            out.text(EntryAttr::Comment, comment.as_str());
+        }
+        if let Some((mark, mask)) = self.skb.mark {
+            out.u64_net(EntryAttr::SkbMark, u64::from(mark) << 32 | u64::from(mask));
+        }
+        if let Some((major, minor)) = self.skb.priority {
+            out.u32_net(EntryAttr::SkbPrio, u32::from(major) << 16 | u32::from(minor));
+        }
+        if let Some(queue) = self.skb.queue {
+            out.u16_net(EntryAttr::SkbQueue, queue);
+        }
+        if let Some(line) = line {
+            out.u32_ne(EntryAttr::Line, line);
+        }
+    }
+}
+
+/// What stands in an entry's attributes, as far as it does.
+#[derive(Default)]
+struct Parts<'a> {
+    ip: Option<IpAddr>,
+    ip_to: Option<IpAddr>,
+    prefix: Option<u8>,
+    ip2: Option<IpAddr>,
+    ip2_to: Option<IpAddr>,
+    prefix2: Option<u8>,
+    port: Option<u16>,
+    port_to: Option<u16>,
+    protocol: Option<u8>,
+    mark: Option<u32>,
+    mac: Option<Mac>,
+    interface: Option<&'a str>,
+    name: Option<&'a str>,
+    name_ref: Option<&'a str>,
+    flags: u32,
+    packets: Option<u64>,
+    bytes: Option<u64>,
+}
+
+impl Member<Any> {
+    /// Reads an entry of a set of this type.
+    pub(super) fn read(kind: Kind, attrs: Attrs<'_, EntryAttr>) -> Result<Self, DecodeError> {
+        let mut parts = Parts::default();
+        let (mut timeout, mut comment, mut skb) = (None, None, SkbInfo::default());
+        for attr in attrs {
+            let attr = attr?;
+            match attr.kind {
+                EntryAttr::Ip => parts.ip = Some(read_address(&attr)?),
+                EntryAttr::IpTo => parts.ip_to = Some(read_address(&attr)?),
+                EntryAttr::Cidr => parts.prefix = Some(attr.u8()?),
+                EntryAttr::Port => parts.port = Some(attr.u16_be()?),
+                EntryAttr::PortTo => parts.port_to = Some(attr.u16_be()?),
+                EntryAttr::Timeout => timeout = Some(Duration::from_secs(attr.u32_be()?.into())),
+                EntryAttr::Protocol => parts.protocol = Some(attr.u8()?),
+                EntryAttr::Flags => parts.flags = attr.u32_be()?,
+                EntryAttr::Line => {}
+                EntryAttr::Mark => parts.mark = Some(attr.u32_be()?),
+                EntryAttr::Ether => parts.mac = Some(Mac::new(attr.array()?)),
+                EntryAttr::Name => parts.name = Some(attr.text()?),
+                EntryAttr::NameRef => parts.name_ref = Some(attr.text()?),
+                EntryAttr::Ip2 => parts.ip2 = Some(read_address(&attr)?),
+                EntryAttr::Cidr2 => parts.prefix2 = Some(attr.u8()?),
+                EntryAttr::Ip2To => parts.ip2_to = Some(read_address(&attr)?),
+                EntryAttr::Interface => parts.interface = Some(attr.text()?),
+                EntryAttr::Bytes => parts.bytes = Some(attr.u64_be()?),
+                EntryAttr::Packets => parts.packets = Some(attr.u64_be()?),
+                EntryAttr::Comment => comment = Some(Comment::read(attr.text()?)),
+                EntryAttr::SkbMark => {
+                    let both = attr.u64_be()?;
+                    skb.mark = Some((high(both), low(both)));
+                }
+                EntryAttr::SkbPrio => {
+                    let [a, b, c, d] = attr.array()?;
+                    skb.priority = Some((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])));
+                }
+                EntryAttr::SkbQueue => skb.queue = Some(attr.u16_be()?),
+            }
+        }
+        let counters = match (parts.packets, parts.bytes) {
+            (None, None) => None,
+            (packets, bytes) => {
+                Some(Counters { packets: packets.unwrap_or_default(), bytes: bytes.unwrap_or_default() })
+            }
+        };
+        let nomatch = parts.flags & flag::NOMATCH != 0;
+        Ok(Self { entry: parts.entry(kind)?, timeout, counters, comment, skb, nomatch })
+    }
+}
+
+fn high(value: u64) -> u32 {
+    let [a, b, c, d, ..] = value.to_be_bytes();
+    u32::from_be_bytes([a, b, c, d])
+}
+
+fn low(value: u64) -> u32 {
+    let [.., a, b, c, d] = value.to_be_bytes();
+    u32::from_be_bytes([a, b, c, d])
+}
+
+impl Parts<'_> {
+    fn entry(&self, kind: Kind) -> Result<Entry, DecodeError> {
+        Ok(match kind {
+            Kind::BitmapIp | Kind::HashIp | Kind::HashNet => Entry::Ip(self.first()?),
+            Kind::BitmapIpMac => Entry::IpMac(required(self.ip, EntryAttr::Ip)?, self.mac),
+            Kind::HashIpMac => {
+                Entry::IpMac(required(self.ip, EntryAttr::Ip)?, Some(required(self.mac, EntryAttr::Ether)?))
+            }
+            Kind::HashIpMark => Entry::IpMark(self.first()?, required(self.mark, EntryAttr::Mark)?),
+            Kind::HashIpPort | Kind::HashNetPort => Entry::IpPort(self.first()?, self.protocol_ports()?),
+            Kind::HashIpPortIp | Kind::HashIpPortNet | Kind::HashNetPortNet => {
+                Entry::IpPortIp(self.first()?, self.protocol_ports()?, self.second()?)
+            }
+            Kind::HashNetNet => Entry::IpIp(self.first()?, self.second()?),
+            Kind::HashNetIface => {
+                let name = required(self.interface, EntryAttr::Interface)?;
+                let wrong = |_| DecodeError::Text { attribute: EntryAttr::Interface.name() };
+                let interface = InterfaceMatch {
+                    name: Interface::new(name).map_err(wrong)?,
+                    physdev: self.flags & flag::PHYSDEV != 0,
+                    wildcard: self.flags & flag::WILDCARD != 0,
+                };
+                Entry::IpInterface(self.first()?, interface)
+            }
+            Kind::BitmapPort => Entry::Port(self.ports()?),
+            Kind::HashMac => Entry::Mac(required(self.mac, EntryAttr::Ether)?),
+            Kind::ListSet => {
+                let set = set_name(required(self.name, EntryAttr::Name)?, EntryAttr::Name)?;
+                let before = self.flags & flag::BEFORE != 0;
+                let place = match self.name_ref {
+                    None => None,
+                    Some(other) if before => Some(Place::Before(set_name(other, EntryAttr::NameRef)?)),
+                    Some(other) => Some(Place::After(set_name(other, EntryAttr::NameRef)?)),
+                };
+                Entry::Set(ListMember { set, place })
+            }
+        })
+    }
+
+    fn first(&self) -> Result<Addresses, DecodeError> {
+        addresses(required(self.ip, EntryAttr::Ip)?, self.ip_to, self.prefix, EntryAttr::Cidr)
+    }
+
+    fn second(&self) -> Result<Addresses, DecodeError> {
+        addresses(required(self.ip2, EntryAttr::Ip2)?, self.ip2_to, self.prefix2, EntryAttr::Cidr2)
+    }
+
+    fn ports(&self) -> Result<Ports, DecodeError> {
+        let first = required(self.port, EntryAttr::Port)?;
+        Ok(Ports { first, last: self.port_to.unwrap_or(first) })
+    }
+
+    fn protocol_ports(&self) -> Result<ProtocolPorts, DecodeError> {
+        Ok(ProtocolPorts { protocol: required(self.protocol, EntryAttr::Protocol)?, ports: self.ports()? })
+    }
+}
+
+fn addresses(
+    address: IpAddr,
+    last: Option<IpAddr>,
+    prefix: Option<u8>,
+    attribute: EntryAttr,
+) -> Result<Addresses, DecodeError> {
+    match (last, prefix) {
+        (Some(last), _) => Ok(Addresses::Range(address, last)),
+        (None, None) => Ok(address.into()),
+        (None, Some(prefix)) => {
+            let wrong = DecodeError::Value { attribute: attribute.name(), value: prefix.into() };
+            Network::new(address, prefix).map(Addresses::from).ok_or(wrong)
+        }
+    }
+}
+
+pub(super) fn set_name(text: &str, attribute: impl Attribute) -> Result<SetName, DecodeError> {
+    SetName::read(text).map_err(|_| DecodeError::Text { attribute: attribute.name() })
+}

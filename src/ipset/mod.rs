@@ -1,0 +1,52 @@
+//! ipset: sets of addresses, networks, ports and interfaces in the kernel, for packet filters to match with.
+//!
+//! - [`Ipset`] is the client: one socket, every operation.
+//! - A set has a type: [`HashIp`], [`HashNetPort`], …. A [`NewSet`] is what a set is made with, a [`Set`] names one that is
+//!   there, a [`Member`] is an entry of one and what it carries. All three are of the set's type, so that a wrong entry or
+//!   option does not compile.
+//! - [`Any`] is the type of sets whose type is found out at run time; its entries are [`Entry`] values.
+//! - A [`Change`] is one change as a value, [`Ipset::batch`] makes any number of them.
+//!
+//! ```no_run
+//! use lvs::ipset::{Exist, HashIp, HashNetPort, Ipset, Member, NewSet, ProtocolPorts};
+//! use std::time::Duration;
+//!
+//! let mut ipset = Ipset::connect()?;
+//! let new = NewSet::<HashIp>::ipv4().timeout(Duration::from_secs(600)).counters();
+//! let blocked = ipset.create("blocked".parse()?, &new, Exist::Fine)?;
+//! ipset.add(&blocked, &Member::new("192.0.2.1".parse::<std::net::IpAddr>()?), Exist::Fine)?;
+//! for member in ipset.members(&blocked)? {
+//!     println!("{:?}", member?.entry);
+//! }
+//!
+//! let web = ipset.create("web".parse()?, &NewSet::<HashNetPort>::ipv6(), Exist::Error)?;
+//! let network = "2001:db8::/32".parse()?;
+//! ipset.add(&web, &Member::new((network, ProtocolPorts::tcp(80..=443))), Exist::Error)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Sets are of one network namespace: see [`netns`](crate::netns). Everything here is protocol 7, which every kernel
+//! since Linux 4.20 speaks (`include/uapi/linux/netfilter/ipset/ip_set.h`, `ipset(8)`).
+
+mod batch;
+mod client;
+mod entry;
+mod kind;
+mod numbers;
+mod parts;
+mod refusal;
+mod set;
+
+pub use crate::address::Family;
+pub use batch::{BatchError, Change};
+pub use client::{Exist, Ipset, Listed, Listing, Members};
+pub use entry::{Counters, Entry, Member, SkbInfo, WrongEntry};
+pub use kind::{
+    AddressBitmap, Any, BitmapIp, BitmapIpMac, BitmapPort, Hash, HashIp, HashIpMac, HashIpMark, HashIpPort,
+    HashIpPortIp, HashIpPortNet, HashMac, HashNet, HashNetIface, HashNetNet, HashNetPort, HashNetPortNet, Kind,
+    ListSet, Method, Networks, OfFamily, SetType, UnknownKind, WithBitmask, WithNetmask,
+};
+pub use parts::{
+    Addresses, Comment, InterfaceMatch, InvalidText, ListMember, Mac, Network, Place, Ports, ProtocolPorts, SetName,
+};
+pub use set::{NewSet, Range, Set, SetInfo, SetOptions};

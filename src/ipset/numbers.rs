@@ -1,0 +1,162 @@
+//! The numbers of the kernel's ipset interface (`include/uapi/linux/netfilter/ipset/ip_set.h`, Linux 6.1 to 7.3).
+
+use crate::wire::kinds;
+
+/// ipset among netfilter's subsystems (`NFNL_SUBSYS_IPSET`).
+pub(crate) const SUBSYSTEM: u8 = 6;
+/// The version of the protocol that is spoken here (`IPSET_PROTOCOL`); since Linux 4.20.
+pub(crate) const PROTOCOL: u8 = 7;
+/// What is given where a name, a type or a comment ends: its zero byte counts (`IPSET_MAXNAMELEN`).
+pub(crate) const MAX_NAME: usize = 31;
+/// The longest comment in bytes, without its zero byte (`IPSET_MAX_COMMENT_SIZE`).
+pub(crate) const MAX_COMMENT: usize = 255;
+/// The longest timeout in seconds: the kernel counts milliseconds in 31 bits.
+pub(crate) const MAX_TIMEOUT: u32 = i32::MAX as u32 / 1000;
+
+/// Families of sets (`NFPROTO_*`).
+pub(crate) mod family {
+    pub(crate) const UNSPECIFIED: u8 = 0;
+    pub(crate) const INET: u8 = 2;
+    pub(crate) const INET6: u8 = 10;
+}
+
+/// `IPSET_CMD_*`.
+pub(crate) mod command {
+    pub(crate) const PROTOCOL: u8 = 1;
+    pub(crate) const CREATE: u8 = 2;
+    pub(crate) const DESTROY: u8 = 3;
+    pub(crate) const FLUSH: u8 = 4;
+    pub(crate) const RENAME: u8 = 5;
+    pub(crate) const SWAP: u8 = 6;
+    pub(crate) const LIST: u8 = 7;
+    pub(crate) const ADD: u8 = 9;
+    pub(crate) const DEL: u8 = 10;
+    pub(crate) const TEST: u8 = 11;
+    pub(crate) const HEADER: u8 = 12;
+    pub(crate) const TYPE: u8 = 13;
+    pub(crate) const GET_BYNAME: u8 = 14;
+    pub(crate) const GET_BYINDEX: u8 = 15;
+}
+
+/// What a list is to leave out (`enum ipset_cmd_flags`).
+pub(crate) mod list {
+    pub(crate) const NAMES_ONLY: u32 = 2;
+    pub(crate) const HEADERS_ONLY: u32 = 4;
+}
+
+kinds! {
+    /// Attributes of a command.
+    Command "IPSET_ATTR" {
+        Protocol = 1 "IPSET_ATTR_PROTOCOL",
+        SetName = 2 "IPSET_ATTR_SETNAME",
+        // The other name of RENAME and SWAP has this number, too (IPSET_ATTR_SETNAME2).
+        TypeName = 3 "IPSET_ATTR_TYPENAME",
+        Revision = 4 "IPSET_ATTR_REVISION",
+        Family = 5 "IPSET_ATTR_FAMILY",
+        Flags = 6 "IPSET_ATTR_FLAGS",
+        Data = 7 "IPSET_ATTR_DATA",
+        Entries = 8 "IPSET_ATTR_ADT",
+        Line = 9 "IPSET_ATTR_LINENO",
+        // The lowest version in the reply to PROTOCOL has this number, too (IPSET_ATTR_PROTOCOL_MIN).
+        LowestRevision = 10 "IPSET_ATTR_REVISION_MIN",
+        Index = 11 "IPSET_ATTR_INDEX",
+    }
+}
+
+kinds! {
+    /// Attributes of a set.
+    SetAttr "IPSET_ATTR_DATA" {
+        Ip = 1 "IPSET_ATTR_IP",
+        IpTo = 2 "IPSET_ATTR_IP_TO",
+        Cidr = 3 "IPSET_ATTR_CIDR",
+        Port = 4 "IPSET_ATTR_PORT",
+        PortTo = 5 "IPSET_ATTR_PORT_TO",
+        Timeout = 6 "IPSET_ATTR_TIMEOUT",
+        Flags = 8 "IPSET_ATTR_CADT_FLAGS",
+        MarkMask = 11 "IPSET_ATTR_MARKMASK",
+        Bitmask = 12 "IPSET_ATTR_BITMASK",
+        InitVal = 17 "IPSET_ATTR_INITVAL",
+        HashSize = 18 "IPSET_ATTR_HASHSIZE",
+        MaxElem = 19 "IPSET_ATTR_MAXELEM",
+        Netmask = 20 "IPSET_ATTR_NETMASK",
+        BucketSize = 21 "IPSET_ATTR_BUCKETSIZE",
+        Size = 23 "IPSET_ATTR_SIZE",
+        Elements = 24 "IPSET_ATTR_ELEMENTS",
+        References = 25 "IPSET_ATTR_REFERENCES",
+        MemSize = 26 "IPSET_ATTR_MEMSIZE",
+    }
+}
+
+kinds! {
+    /// Attributes of an entry.
+    EntryAttr "IPSET_ATTR_DATA" {
+        Ip = 1 "IPSET_ATTR_IP",
+        IpTo = 2 "IPSET_ATTR_IP_TO",
+        Cidr = 3 "IPSET_ATTR_CIDR",
+        Port = 4 "IPSET_ATTR_PORT",
+        PortTo = 5 "IPSET_ATTR_PORT_TO",
+        Timeout = 6 "IPSET_ATTR_TIMEOUT",
+        Protocol = 7 "IPSET_ATTR_PROTO",
+        Flags = 8 "IPSET_ATTR_CADT_FLAGS",
+        Line = 9 "IPSET_ATTR_LINENO",
+        Mark = 10 "IPSET_ATTR_MARK",
+        Ether = 17 "IPSET_ATTR_ETHER",
+        Name = 18 "IPSET_ATTR_NAME",
+        NameRef = 19 "IPSET_ATTR_NAMEREF",
+        Ip2 = 20 "IPSET_ATTR_IP2",
+        Cidr2 = 21 "IPSET_ATTR_CIDR2",
+        Ip2To = 22 "IPSET_ATTR_IP2_TO",
+        Interface = 23 "IPSET_ATTR_IFACE",
+        Bytes = 24 "IPSET_ATTR_BYTES",
+        Packets = 25 "IPSET_ATTR_PACKETS",
+        Comment = 26 "IPSET_ATTR_COMMENT",
+        SkbMark = 27 "IPSET_ATTR_SKBMARK",
+        SkbPrio = 28 "IPSET_ATTR_SKBPRIO",
+        SkbQueue = 29 "IPSET_ATTR_SKBQUEUE",
+    }
+}
+
+kinds! {
+    /// An address.
+    AddressAttr "IPSET_ATTR_IPADDR" {
+        V4 = 1 "IPSET_ATTR_IPADDR_IPV4",
+        V6 = 2 "IPSET_ATTR_IPADDR_IPV6",
+    }
+}
+
+/// Flags of sets and entries (`enum ipset_cadt_flags`).
+pub(crate) mod flag {
+    pub(crate) const BEFORE: u32 = 1;
+    pub(crate) const PHYSDEV: u32 = 2;
+    pub(crate) const NOMATCH: u32 = 4;
+    pub(crate) const COUNTERS: u32 = 8;
+    pub(crate) const COMMENT: u32 = 16;
+    pub(crate) const FORCEADD: u32 = 32;
+    pub(crate) const SKBINFO: u32 = 64;
+    pub(crate) const WILDCARD: u32 = 128;
+}
+
+/// Error numbers of ipset (`enum ipset_errno`), the general ones.
+pub(crate) mod error {
+    pub(crate) const PROTOCOL: i32 = 4097;
+    pub(crate) const FIND_TYPE: i32 = 4098;
+    pub(crate) const MAX_SETS: i32 = 4099;
+    pub(crate) const BUSY: i32 = 4100;
+    pub(crate) const EXIST_SETNAME2: i32 = 4101;
+    pub(crate) const TYPE_MISMATCH: i32 = 4102;
+    pub(crate) const EXIST: i32 = 4103;
+    pub(crate) const INVALID_CIDR: i32 = 4104;
+    pub(crate) const INVALID_NETMASK: i32 = 4105;
+    pub(crate) const INVALID_FAMILY: i32 = 4106;
+    pub(crate) const TIMEOUT: i32 = 4107;
+    pub(crate) const REFERENCED: i32 = 4108;
+    pub(crate) const IPADDR_IPV4: i32 = 4109;
+    pub(crate) const IPADDR_IPV6: i32 = 4110;
+    pub(crate) const COUNTER: i32 = 4111;
+    pub(crate) const COMMENT: i32 = 4112;
+    pub(crate) const INVALID_MARKMASK: i32 = 4113;
+    pub(crate) const SKBINFO: i32 = 4114;
+    pub(crate) const BITMASK_NETMASK_EXCL: i32 = 4115;
+    /// The first of those that mean another thing for each method (bitmap, hash, list).
+    pub(crate) const OF_METHOD: i32 = 4352;
+}

@@ -1,0 +1,132 @@
+//! What the kernel's error numbers mean for each operation and each type of sets.
+
+use std::borrow::Cow;
+
+use nix::errno::Errno;
+
+use super::kind::{Kind, Method};
+use super::numbers::error;
+use crate::error::{Reason, Refusal, Refused};
+
+const PERMISSION: &str = "ipset needs CAP_NET_ADMIN in the user namespace that owns the network namespace: run as root";
+
+/// What was attempted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Operation {
+    Create,
+    Destroy,
+    Rename,
+    Swap,
+    Add,
+    Delete,
+    Test,
+    Ask,
+}
+
+/// What it means that the kernel refused an operation on a set of this type, if the type is known.
+pub(super) fn explain(operation: Operation, kind: Option<Kind>, refusal: Refusal) -> Refused {
+    match refusal.errno {
+        error::OF_METHOD.. => of_method(operation, kind, refusal),
+        error::PROTOCOL.. => general(operation, kind, refusal),
+        _ => of_errno(operation, kind, refusal),
+    }
+}
+
+fn general(operation: Operation, kind: Option<Kind>, refusal: Refusal) -> Refused {
+    use Operation::{Add, Create, Delete, Destroy, Rename, Swap, Test};
+    let (reason, explanation): (_, Cow<'static, str>) = match (refusal.errno, operation) {
+        (error::PROTOCOL, Create | Add | Delete | Test) => (
+            Reason::Invalid,
+            "this kernel does not know such an option or entry for sets of this type (or an address is of the wrong family)"
+                .into(),
+        ),
+        (error::PROTOCOL, _) => (Reason::Unsupported, "this kernel speaks another version of ipset's protocol".into()),
+        (error::FIND_TYPE, _) => {
+            (Reason::Unavailable, kind.map_or_else(|| "no such type of sets".into(), missing_module))
+        }
+        (error::MAX_SETS, _) => (Reason::Full, "there are as many sets as the kernel can have".into()),
+        (error::BUSY, Destroy) => {
+            (Reason::Busy, "the set is used by a rule, is in a list:set, or is being listed".into())
+        }
+        (error::EXIST_SETNAME2, Rename) => (Reason::AlreadyExists, "a set has the new name already".into()),
+        (error::EXIST_SETNAME2, _) => (Reason::SetNotFound, "the second set is not there".into()),
+        (error::TYPE_MISMATCH, Swap) => {
+            (Reason::TypeMismatch, "the sets differ in what their entries are or in their family".into())
+        }
+        (error::EXIST, Add) => (Reason::AlreadyExists, "the entry is in the set already".into()),
+        (error::EXIST, _) => (Reason::EntryNotFound, "the entry is not in the set".into()),
+        (error::INVALID_CIDR, _) => (Reason::Invalid, "the prefix length is not possible here".into()),
+        (error::INVALID_NETMASK, _) => (Reason::Invalid, "the netmask or bitmask is not possible here".into()),
+        (error::INVALID_FAMILY, _) => (Reason::Invalid, "sets of this type are not of this family".into()),
+        (error::TIMEOUT, _) => (Reason::NotEnabled, "the set was made without timeouts".into()),
+        (error::REFERENCED, _) => {
+            (Reason::Busy, "the set is used by a rule, is in a list:set, or is being listed".into())
+        }
+        (error::IPADDR_IPV4, _) => (Reason::Invalid, "an IPv4 address is needed".into()),
+        (error::IPADDR_IPV6, _) => (Reason::Invalid, "an IPv6 address is needed".into()),
+        (error::COUNTER, _) => (Reason::NotEnabled, "the set was made without counters".into()),
+        (error::COMMENT, _) => (Reason::NotEnabled, "the set was made without comments".into()),
+        (error::INVALID_MARKMASK, _) => (Reason::Invalid, "the mask of marks is zero".into()),
+        (error::SKBINFO, _) => (Reason::NotEnabled, "the set was made without skbinfo".into()),
+        (error::BITMASK_NETMASK_EXCL, _) => (Reason::Invalid, "a netmask and a bitmask exclude each other".into()),
+        _ => return Refused::unexplained(refusal),
+    };
+    Refused::new(reason, explanation, refusal)
+}
+
+/// These numbers mean another thing for each method.
+fn of_method(operation: Operation, kind: Option<Kind>, refusal: Refusal) -> Refused {
+    let Some(kind) = kind else {
+        return Refused::unexplained(refusal);
+    };
+    let number = refusal.errno - error::OF_METHOD;
+    let (reason, explanation): (_, &str) = match (kind.method(), number) {
+        (Method::Bitmap, 0) => (Reason::Invalid, "it is outside of the set's range"),
+        (Method::Bitmap, 1) if operation == Operation::Create => {
+            (Reason::Invalid, "the range has more than 65536 elements")
+        }
+        (Method::Hash, 0) => (Reason::Full, "the set is full (maxelem), or a network has too many interfaces"),
+        (Method::Hash, 1) => (Reason::Invalid, "the address, the mark or the Ethernet address is zero"),
+        (Method::Hash, 2) => (Reason::Invalid, "0 is no protocol"),
+        (Method::Hash, 3) => (Reason::Invalid, "the protocol is missing"),
+        (Method::Hash, 4) => (Reason::Invalid, "sets of this type and family take no ranges"),
+        (Method::Hash, 5) => (Reason::Invalid, "the range has too many addresses"),
+        (Method::List, 0) => (Reason::SetNotFound, "the set to be listed is not there"),
+        (Method::List, 1) => (Reason::Invalid, "a list:set cannot be in a list:set"),
+        (Method::List, 2) => (Reason::Invalid, "nothing to be before is named"),
+        (Method::List, 3) => (Reason::SetNotFound, "the set that says where is not there"),
+        (Method::List, 4) => (Reason::Full, "the list is full"),
+        (Method::List, 5) => (Reason::EntryNotFound, "the set that says where is not in the list"),
+        _ => return Refused::unexplained(refusal),
+    };
+    Refused::new(reason, explanation, refusal)
+}
+
+fn of_errno(operation: Operation, kind: Option<Kind>, refusal: Refusal) -> Refused {
+    let (reason, explanation): (_, &str) = match (Errno::from_raw(refusal.errno), operation) {
+        (Errno::EPERM, _) => (Reason::PermissionDenied, PERMISSION),
+        (Errno::ENOENT, _) => (Reason::SetNotFound, "no such set"),
+        (Errno::EEXIST, Operation::Create) => {
+            (Reason::AlreadyExists, "a set of this name exists, of another type or with other options if that was fine")
+        }
+        (Errno::EBUSY, Operation::Swap) => (Reason::Busy, "one of the sets is being listed"),
+        (Errno::EINVAL, Operation::Add | Operation::Delete) => {
+            (Reason::Invalid, "the kernel holds the entry for wrong (since Linux 6.2, an address of zero)")
+        }
+        (Errno::ENOMEM, Operation::Create) => (Reason::OutOfMemory, "the set would be larger than the kernel can hold"),
+        // Some checks of hash:ip,mac forget the sign of their number.
+        _ if refusal.errno < 0 && kind == Some(Kind::HashIpMac) => {
+            (Reason::Invalid, "the address is of the wrong family, or the set was made without what the entry carries")
+        }
+        _ => return Refused::unexplained(refusal),
+    };
+    Refused::new(reason, explanation, refusal)
+}
+
+fn missing_module(kind: Kind) -> Cow<'static, str> {
+    format!(
+        "no type {kind}: the module ip_set_{} is not loaded and could not be loaded",
+        kind.name().replace(':', "_").replace(',', "")
+    )
+    .into()
+}
