@@ -21,7 +21,6 @@ const FULL: usize = 60 * 1024;
 
 /// A change of the kernel's sets, as a value.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "nearly all of many changes are additions, the largest")]
 pub enum Change {
     /// Make a set: [`Ipset::create`].
     Create(SetName, NewSet<Any>, Exist),

@@ -32,6 +32,7 @@ mod batch;
 mod client;
 mod entry;
 mod kind;
+mod list;
 mod numbers;
 mod parts;
 mod refusal;
@@ -39,13 +40,14 @@ mod set;
 
 pub use crate::address::Family;
 pub use batch::{BatchError, Change};
-pub use client::{Exist, Ipset, Listed, Listing, Members};
+pub use client::{Exist, Ipset};
 pub use entry::{Counters, Entry, Member, SkbInfo, WrongEntry};
 pub use kind::{
     AddressBitmap, Any, BitmapIp, BitmapIpMac, BitmapPort, Hash, HashIp, HashIpMac, HashIpMark, HashIpPort,
     HashIpPortIp, HashIpPortNet, HashMac, HashNet, HashNetIface, HashNetNet, HashNetPort, HashNetPortNet, Kind,
     ListSet, Method, Networks, OfFamily, SetType, UnknownKind, WithBitmask, WithNetmask,
 };
+pub use list::{Listed, Listing, Members};
 pub use parts::{
     Addresses, Comment, InterfaceMatch, InvalidText, ListMember, Mac, Network, Place, Ports, ProtocolPorts, SetName,
 };
