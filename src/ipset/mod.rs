@@ -35,6 +35,8 @@ mod kind;
 mod list;
 mod numbers;
 mod parts;
+#[cfg(test)]
+mod properties;
 mod refusal;
 mod set;
 

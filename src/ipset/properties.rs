@@ -1,0 +1,199 @@
+//! What is written reads back, and nothing that arrives ends in a panic.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use proptest::option;
+use proptest::prelude::*;
+
+use super::set::Parts;
+use super::*;
+use crate::wire::{Attrs, Writer};
+
+fn v4() -> impl Strategy<Value = IpAddr> {
+    any::<u32>().prop_map(|bits| Ipv4Addr::from_bits(bits).into())
+}
+
+fn v6() -> impl Strategy<Value = IpAddr> {
+    any::<u128>().prop_map(|bits| Ipv6Addr::from_bits(bits).into())
+}
+
+fn ip() -> impl Strategy<Value = IpAddr> {
+    prop_oneof![v4(), v6()]
+}
+
+fn addresses() -> impl Strategy<Value = Addresses> {
+    let network = (ip(), 0..=128u8).prop_map(|(ip, prefix)| {
+        let longest = if ip.is_ipv4() { 32 } else { 128 };
+        Addresses::from(Network::new(ip, prefix.min(longest)).unwrap())
+    });
+    prop_oneof![
+        ip().prop_map(Addresses::One),
+        network,
+        (v4(), v4()).prop_map(|(first, last)| Addresses::Range(first, last)),
+    ]
+}
+
+fn ports() -> impl Strategy<Value = Ports> {
+    (any::<u16>(), any::<u16>()).prop_map(|(first, last)| Ports { first, last })
+}
+
+fn name() -> impl Strategy<Value = SetName> {
+    "[a-zA-Z0-9_:. -]{1,31}".prop_map(|name| name.parse().unwrap())
+}
+
+/// A type of sets and an entry of one.
+fn entry() -> impl Strategy<Value = (Kind, Entry)> {
+    let mac = || any::<[u8; 6]>().prop_map(Mac::new);
+    let protocol = || (any::<u8>(), ports()).prop_map(|(protocol, ports)| ProtocolPorts { protocol, ports });
+    let interface = ("[a-z0-9.]{3,15}", any::<bool>(), any::<bool>())
+        .prop_map(|(name, physdev, wildcard)| InterfaceMatch { name: name.parse().unwrap(), physdev, wildcard });
+    let place = option::of((any::<bool>(), name()))
+        .prop_map(|place| place.map(|(before, name)| if before { Place::Before(name) } else { Place::After(name) }));
+    prop_oneof![
+        (prop::sample::select(vec![Kind::BitmapIp, Kind::HashIp, Kind::HashNet]), addresses())
+            .prop_map(|(kind, ip)| (kind, Entry::Ip(ip))),
+        (ip(), option::of(mac())).prop_map(|(ip, mac)| (Kind::BitmapIpMac, Entry::IpMac(ip, mac))),
+        (ip(), mac()).prop_map(|(ip, mac)| (Kind::HashIpMac, Entry::IpMac(ip, Some(mac)))),
+        (addresses(), any::<u32>()).prop_map(|(ip, mark)| (Kind::HashIpMark, Entry::IpMark(ip, mark))),
+        (prop::sample::select(vec![Kind::HashIpPort, Kind::HashNetPort]), addresses(), protocol())
+            .prop_map(|(kind, ip, port)| (kind, Entry::IpPort(ip, port))),
+        (
+            prop::sample::select(vec![Kind::HashIpPortIp, Kind::HashIpPortNet, Kind::HashNetPortNet]),
+            addresses(),
+            protocol(),
+            addresses()
+        )
+            .prop_map(|(kind, ip, port, other)| (kind, Entry::IpPortIp(ip, port, other))),
+        (addresses(), addresses()).prop_map(|(one, other)| (Kind::HashNetNet, Entry::IpIp(one, other))),
+        (addresses(), interface).prop_map(|(ip, interface)| (Kind::HashNetIface, Entry::IpInterface(ip, interface))),
+        ports().prop_map(|ports| (Kind::BitmapPort, Entry::Port(ports))),
+        mac().prop_map(|mac| (Kind::HashMac, Entry::Mac(mac))),
+        (name(), place).prop_map(|(set, place)| (Kind::ListSet, Entry::Set(ListMember { set, place }))),
+    ]
+}
+
+fn member() -> impl Strategy<Value = (Kind, Member<Any>)> {
+    let counters = (any::<u64>(), any::<u64>()).prop_map(|(packets, bytes)| Counters { packets, bytes });
+    let skb = (any::<Option<(u32, u32)>>(), any::<Option<(u16, u16)>>(), any::<Option<u16>>())
+        .prop_map(|(mark, priority, queue)| SkbInfo { mark, priority, queue });
+    let comment = "[^\"\n\0]{0,60}".prop_map(|text| Comment::new(&text).unwrap());
+    (entry(), option::of(0..=2_147_483u64), option::of(counters), option::of(comment), skb, any::<bool>()).prop_map(
+        |((kind, entry), timeout, counters, comment, skb, nomatch)| {
+            let timeout = timeout.map(Duration::from_secs);
+            (kind, Member { entry, timeout, counters, comment, skb, nomatch })
+        },
+    )
+}
+
+fn set() -> impl Strategy<Value = NewSet<Any>> {
+    let kind = prop::sample::select(Kind::ALL.to_vec());
+    let numbers = (any::<Option<u32>>(), any::<Option<u32>>(), any::<Option<u32>>(), option::of(1..=6u8));
+    let masks = (any::<bool>(), option::of(1..=32u8), any::<u32>(), option::of(1..=u32::MAX), any::<Option<u32>>());
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    (kind, any::<bool>(), numbers, masks, flags, option::of(0..=2_147_483u64), (any::<u32>(), ports())).prop_map(
+        |(
+            kind,
+            v6,
+            (hashsize, maxelem, initval, half),
+            (with_bitmask, netmask, bits, markmask, size),
+            flags,
+            timeout,
+            range,
+        )| {
+            let mut options = SetOptions::default();
+            (options.counters, options.comment, options.skbinfo, options.forceadd) = flags;
+            options.timeout = timeout.map(Duration::from_secs);
+            options.forceadd &= kind.method() == Method::Hash;
+            if kind.has_family() {
+                options.family = Some(if v6 { Family::Inet6 } else { Family::Inet });
+            }
+            match kind.method() {
+                Method::Hash => {
+                    (options.hashsize, options.maxelem, options.initval) = (hashsize, maxelem, initval);
+                    options.bucketsize = half.map(|half| 2 * half);
+                }
+                Method::Bitmap if kind == Kind::BitmapPort => options.range = Some(Range::Ports(range.1)),
+                Method::Bitmap => options.range = Some(Range::Addresses(range.0.into(), (range.0 | 0xff).into())),
+                Method::List => options.size = size,
+            }
+            match kind {
+                Kind::BitmapIp => options.netmask = netmask,
+                Kind::HashIp | Kind::HashIpPort | Kind::HashNetNet if with_bitmask && !v6 => {
+                    options.bitmask = Some(IpAddr::V4(Ipv4Addr::from_bits(bits.max(1))));
+                }
+                Kind::HashIp | Kind::HashIpPort | Kind::HashNetNet => options.netmask = netmask,
+                Kind::HashIpMark => options.markmask = markmask,
+                _ => {}
+            }
+            NewSet::<Any>::new(kind, options)
+        },
+    )
+}
+
+fn written(fill: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut writer = Writer::new(&mut out);
+    fill(&mut writer);
+    assert_eq!(writer.finish(), None);
+    out
+}
+
+proptest! {
+    #[test]
+    fn members_read_back((kind, member) in member(), line in any::<Option<u32>>()) {
+        let bytes = written(|out| member.write(out, line));
+        prop_assert_eq!(Member::read(kind, Attrs::new(&bytes)), Ok(member));
+    }
+
+    #[test]
+    fn sets_read_back(set in set()) {
+        prop_assert!(set.check().is_ok(), "{:?}", set.check());
+        let options = *set.options();
+        let mut bytes = written(|out| set.write(out));
+        if let Some(mask) = options.markmask {
+            // The kernel sends this one back in its own byte order.
+            let big = mask.to_be_bytes();
+            let at = bytes.windows(8).position(|window| window[..2] == 8u16.to_ne_bytes() && window[2..4] == 0x400bu16.to_ne_bytes() && window[4..] == big);
+            bytes[at.unwrap() + 4..][..4].copy_from_slice(&mask.to_ne_bytes());
+        }
+        let header = written(|out| {
+            out.text(numbers::Command::SetName, "tried");
+            out.text(numbers::Command::TypeName, set.kind.name());
+            out.u8(numbers::Command::Revision, 3);
+            out.u8(numbers::Command::Family, super::set::family_number(set.family()));
+            out.marked_nest(numbers::Command::Data, |out| out.raw(&bytes));
+        });
+        let info = Parts::read(&header).unwrap().info().unwrap();
+        prop_assert_eq!((info.set.kind(), info.set.family(), info.options), (set.kind, set.family(), options));
+    }
+
+    #[test]
+    fn damaged_bytes_are_read_or_refused((kind, member) in member(), damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)) {
+        let mut bytes = written(|out| member.write(out, Some(1)));
+        for (at, value) in damage {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        let _ = Member::read(kind, Attrs::new(&bytes));
+        if let Ok(parts) = Parts::read(&bytes) {
+            let _ = parts.info();
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        for kind in Kind::ALL {
+            let _ = Member::read(*kind, Attrs::new(&bytes));
+        }
+        if let Ok(parts) = Parts::read(&bytes) {
+            let _ = parts.info();
+        }
+    }
+
+    #[test]
+    fn texts_of_parts_read_back(addresses in addresses(), bytes in any::<[u8; 6]>()) {
+        prop_assert_eq!(addresses.to_string().parse(), Ok(addresses));
+        prop_assert_eq!(Mac::new(bytes).to_string().parse(), Ok(Mac::new(bytes)));
+    }
+}
