@@ -13,6 +13,7 @@ use lvs::netns::Namespace;
 use lvs::{Cause, Error, Interface, Reason};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
 
+use crate::kernels::family;
 use crate::lab::{Lab, Need, address, tests};
 
 pub(crate) fn tests() -> Vec<Trial> {
@@ -346,26 +347,14 @@ fn flush_empties_the_table(lab: &Lab) {
 fn put(lab: &Lab, key: ServiceKey, destination: Destination) {
     use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
     use netlink_packet_generic::GenlMessage;
-    use netlink_packet_generic::ctrl::nlas::GenlCtrlAttrs;
-    use netlink_packet_generic::ctrl::{GenlCtrl, GenlCtrlCmd};
 
     let socket = lab.run(|| Socket::new(NETLINK_GENERIC)).unwrap();
     let ask = |bytes: &[u8]| {
         socket.send_to(bytes, &SocketAddr::new(0, 0), 0).unwrap();
         socket.recv_from_full().unwrap().0
     };
-    let nlas = vec![GenlCtrlAttrs::FamilyName("IPVS".into())];
-    let lookup = GenlMessage::from_payload(GenlCtrl { cmd: GenlCtrlCmd::GetFamily, nlas });
-    let mut lookup = NetlinkMessage::from(lookup);
-    lookup.header.flags = NLM_F_REQUEST;
-    lookup.finalize();
-    let mut bytes = vec![0; lookup.buffer_len()];
-    lookup.serialize(&mut bytes);
-    // The family's number is the controller's second attribute, behind the name.
-    let family = ask(&bytes);
-    let id = u16::from_ne_bytes([family[36], family[37]]);
     let mut request = GenlMessage::from_payload(Message::from(Change::AddDestination(key, destination)));
-    request.set_resolved_family_id(id);
+    request.set_resolved_family_id(family(lab));
     let mut request = NetlinkMessage::from(request);
     request.header.flags = NLM_F_REQUEST | NLM_F_ACK;
     request.finalize();
