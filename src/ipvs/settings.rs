@@ -20,7 +20,7 @@
 //!
 //! # What a load balancer should set
 //!
-//! A new network namespace starts with the kernel's defaults, which are older than most of what they are used for.
+//! A new network namespace starts with the kernel's defaults, not with the values of another one (but for [`CONN_MAX`]).
 //!
 //! - [`CONNTRACK`] to `true` when netfilter is to do something with the packets of services, above all source NAT
 //!   (masquerading) of what goes to real servers that do not answer through this machine by themselves. Without it IPVS
@@ -329,8 +329,8 @@ settings! {
     /// unless changed.
     AMEMTHRESH: i32 = number::<_, 0, { i32::MAX as i64 }>(Entry::new("amemthresh", None));
 
-    /// `backup_only`: schedule nothing while a backup sync daemon runs and no master does, so that two directors that are
-    /// each other's real servers do not send packets in circles. Off unless changed. Since Linux 3.9.
+    /// `backup_only`: leave all packets alone while a backup sync daemon runs, so that two directors that are each other's
+    /// real servers do not send packets in circles. Off unless changed. Since Linux 3.9.
     BACKUP_ONLY: bool = boolean(Entry::new("backup_only", Some("3.9")));
 
     /// `cache_bypass`: when a firewall-mark service has no destination available, send on to where the client wanted, for
@@ -396,8 +396,8 @@ settings! {
     /// see [above](self#what-a-load-balancer-should-set).
     EXPIRE_QUIESCENT_TEMPLATE: bool = boolean(Entry::new("expire_quiescent_template", None));
 
-    /// `ignore_tunneled`: leave packets of other protocols than TCP, UDP, SCTP and ICMP alone, such as those that another
-    /// director has tunnelled to this machine. Off unless changed. Since Linux 4.4.
+    /// `ignore_tunneled`: leave alone for good what comes in a protocol that IPVS does not know, such as packets that another
+    /// director has tunnelled to this machine, so that they do not go in circles. Off unless changed. Since Linux 4.4.
     IGNORE_TUNNELED: bool = boolean(Entry::new("ignore_tunneled", Some("4.4")));
 
     /// `lblc_expiration`: when the scheduler [`LBLC`](super::Scheduler::LBLC) forgets which destination an address went to
@@ -420,11 +420,12 @@ settings! {
     /// [above](self#what-a-load-balancer-should-set). On unless changed. Since Linux 5.16.
     RUN_ESTIMATION: bool = boolean(Entry::new("run_estimation", Some("5.16")));
 
-    /// `schedule_icmp`: schedule ICMP errors that belong to no connection by the packet inside, so that they get to the server
-    /// that a director of several in parallel chose. Off unless changed. Since Linux 4.4.
+    /// `schedule_icmp`: schedule ICMP errors that belong to no connection, by the packet inside. Off unless changed. Since
+    /// Linux 4.4.
     SCHEDULE_ICMP: bool = boolean(Entry::new("schedule_icmp", Some("4.4")));
 
-    /// `secure_tcp`: follow TCP's states more closely, with shorter timeouts for half-open connections. Off unless changed.
+    /// `secure_tcp`: follow TCP's states by a stricter table; with masquerading a connection then counts as established
+    /// only after the whole handshake. Off unless changed.
     SECURE_TCP: Defense = defense(Entry::new("secure_tcp", None));
 
     /// `sloppy_sctp`: schedule SCTP connections whose beginning was not seen. Off unless changed. Since Linux 3.11.

@@ -88,3 +88,17 @@ impl Stats {
 fn number(attr: &Attr<'_, StatsAttr>) -> Result<u64, DecodeError> {
     if attr.bytes().len() == 4 { attr.u32_ne().map(u64::from) } else { attr.u64_ne() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filler_before_a_number_is_passed_over() {
+        let mut bytes = Vec::new();
+        let mut out = Writer::new(&mut bytes);
+        out.bytes(StatsAttr::Padding, &[]);
+        out.u64_ne(StatsAttr::Connections, 7);
+        assert_eq!(Stats::read(Attrs::new(&bytes)).unwrap(), Stats { connections: 7, ..Stats::default() });
+    }
+}
