@@ -13,10 +13,10 @@ use lvs::netns::Namespace;
 use lvs::{Cause, Error, Interface, Reason, Result};
 
 use crate::ipvs::web;
-use crate::lab::{Lab, Need, address, tests};
+use crate::lab::{Lab, Need, address, child_in_its_own_namespaces, tests};
 
 pub(crate) fn tests() -> Vec<Trial> {
-    tests!(&[Need::Ipvs];
+    let mut all = tests!(&[Need::Ipvs];
         what_the_kernel_would_refuse_is_not_sent,
         what_is_there_already,
         what_is_not_there,
@@ -25,7 +25,9 @@ pub(crate) fn tests() -> Vec<Trial> {
         daemons_that_only_the_kernel_can_judge,
         a_table_that_is_too_small_for_its_destinations,
         a_timeout_that_the_kernel_cannot_count,
-    )
+    );
+    all.extend(tests!(&[Need::Ipvs, Need::Program("unshare")]; root_of_a_child_user_namespace_has_no_privilege,));
+    all
 }
 
 const SERVICE: &str = "10.96.0.10:443/tcp";
@@ -294,4 +296,14 @@ fn a_timeout_that_the_kernel_cannot_count(lab: &Lab) {
     let long = Timeouts { udp: Some(Duration::from_secs(u32::MAX.into())), ..Timeouts::default() };
     let text = "set the timeouts udp 4294967295s: a timeout is longer than the kernel can count (EINVAL)";
     refused(lab.ipvs().set_timeouts(&long), Reason::Invalid, text);
+}
+
+fn root_of_a_child_user_namespace_has_no_privilege(lab: &Lab) {
+    let lines = child_in_its_own_namespaces(lab, "netlink");
+    for (line, operation) in lines.iter().zip(["read the version of IPVS", "flush all services"]) {
+        let why = "IPVS needs CAP_NET_ADMIN in the initial user namespace: run as root, outside of a container that has its own \
+                   users (EPERM)";
+        assert_eq!(*line, format!("permission denied: {operation}: {why}"));
+    }
+    assert_eq!(lines.len(), 3, "{lines:?}");
 }
