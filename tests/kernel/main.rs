@@ -4,13 +4,16 @@
 //! ignored, with the reason. `cargo xtask test` runs them where nothing is missing.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+mod errors;
 mod ipvs;
 mod ipvsadm;
+mod kernels;
 mod lab;
 mod module;
 mod netns;
 mod peers;
 mod scale;
+mod settings;
 mod traffic;
 mod vip;
 
@@ -27,11 +30,14 @@ fn main() -> ExitCode {
     // changes that table may lack some.
     arguments.test_threads.get_or_insert(1);
     let tests = [
+        errors::tests(),
         ipvs::tests(),
         ipvsadm::tests(),
+        kernels::tests(),
         module::tests(),
         netns::tests(),
         scale::tests(),
+        settings::tests(),
         traffic::tests(),
         vip::tests(),
     ];
