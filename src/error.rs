@@ -108,10 +108,11 @@ impl Error {
         }
     }
 
-    /// The kernel lacks what was asked for, and its module could not be loaded: the IPVS family, a scheduler, a kind
-    /// of interface.
+    /// The kernel lacks what was asked for, or its module could not be loaded: the IPVS family, a scheduler, a kind
+    /// of interface, a setting that came with a later kernel.
     pub fn is_unavailable(&self) -> bool {
-        matches!(self.cause(), Cause::FamilyNotFound { .. }) || self.reason() == Some(Reason::Unavailable)
+        matches!(self.cause(), Cause::FamilyNotFound { .. } | Cause::NotOnThisKernel { .. })
+            || self.reason() == Some(Reason::Unavailable)
     }
 
     /// There is no room for more: the set has as many entries as it may have.
@@ -170,6 +171,14 @@ pub enum Cause {
         family: &'static str,
         /// The kernel module that brings it.
         module: &'static str,
+    },
+    /// The kernel has IPVS, but not this part of it.
+    #[error("{what} is not on this kernel{}", .since.map(|since| format!(" (since Linux {since})")).unwrap_or_default())]
+    NotOnThisKernel {
+        /// What is missing.
+        what: Cow<'static, str>,
+        /// The kernel that first had it, if that says more than the name.
+        since: Option<&'static str>,
     },
     /// A system call failed.
     #[error("{0}")]
@@ -360,6 +369,14 @@ pub enum DecodeError {
     Missing {
         /// The kernel's name of the attribute.
         attribute: &'static str,
+    },
+    /// A setting has a value that makes no sense.
+    #[error("net.ipv4.vs.{name}: {text:?} is not a value it can have")]
+    Setting {
+        /// The setting's name.
+        name: &'static str,
+        /// The value that was found.
+        text: String,
     },
     /// A message about interfaces or addresses that could not be read.
     #[error("{0}")]

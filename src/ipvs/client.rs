@@ -310,7 +310,8 @@ impl Ipvs {
     ///
     /// # Errors
     /// [`is_already_exists`](Error::is_already_exists) when one of its side runs; [`is_not_found`](Error::is_not_found)
-    /// when there is no such interface; [`is_invalid_input`](Error::is_invalid_input) for a group that is none.
+    /// when there is no such interface; [`is_invalid_input`](Error::is_invalid_input) for a group that is none;
+    /// [`Reason::Busy`] when another program has a backup's port.
     pub fn start_daemon(&mut self, daemon: &SyncDaemon) -> Result<()> {
         self.change(Change::StartDaemon(*daemon))
     }

@@ -77,6 +77,9 @@ impl Destination {
         if let Forwarding::Other(method) = self.forwarding {
             return Some(format!("forwarding method {method} has no meaning").into());
         }
+        if let Forwarding::Tunnel(Tunnel::Other { kind: kind @ tunnel::IPIP..=tunnel::GRE, .. }) = self.forwarding {
+            return Some(format!("tunnel type {kind} is no other one: it has a name in Tunnel").into());
+        }
         if let Some(problem) = not_of_a_host(self.address.ip()) {
             return Some(problem.into());
         }

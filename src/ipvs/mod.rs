@@ -6,6 +6,7 @@
 //!   what is read back: the same and the counters.
 //! - [`Timeouts`] and [`SyncDaemon`] are what else IPVS can be told.
 //! - A [`Change`] is one change of the table as a value, [`Ipvs::batch`] carries out any number of them.
+//! - [`settings`] has the `net.ipv4.vs` sysctls, [`kernels`] which part of the kernel's interface is where in this crate.
 //! - A [`Message`] is what travels, for those who bring their own transport.
 //!
 //! ```no_run
@@ -38,11 +39,14 @@ mod batch;
 mod client;
 mod daemon;
 mod destination;
+#[doc = include_str!("kernels.md")]
+pub mod kernels {}
 mod message;
 mod numbers;
 mod refusal;
 mod scheduler;
 mod service;
+pub mod settings;
 mod stats;
 mod timeouts;
 

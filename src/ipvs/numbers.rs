@@ -8,25 +8,36 @@ pub(crate) const MODULE: &str = "ip_vs";
 /// The version of the family's interface; the kernel does not look at it.
 pub(crate) const VERSION: u8 = 1;
 
-/// `IPVS_CMD_*`.
-pub(crate) mod command {
-    pub(crate) const NEW_SERVICE: u8 = 1;
-    pub(crate) const SET_SERVICE: u8 = 2;
-    pub(crate) const DEL_SERVICE: u8 = 3;
-    pub(crate) const GET_SERVICE: u8 = 4;
-    pub(crate) const NEW_DEST: u8 = 5;
-    pub(crate) const SET_DEST: u8 = 6;
-    pub(crate) const DEL_DEST: u8 = 7;
-    pub(crate) const GET_DEST: u8 = 8;
-    pub(crate) const NEW_DAEMON: u8 = 9;
-    pub(crate) const DEL_DAEMON: u8 = 10;
-    pub(crate) const GET_DAEMON: u8 = 11;
-    pub(crate) const SET_CONFIG: u8 = 12;
-    pub(crate) const GET_CONFIG: u8 = 13;
-    pub(crate) const SET_INFO: u8 = 14;
-    pub(crate) const GET_INFO: u8 = 15;
-    pub(crate) const ZERO: u8 = 16;
-    pub(crate) const FLUSH: u8 = 17;
+/// Declares the commands, and lists them for the comparison with the documentation.
+macro_rules! commands {
+    ($($command:ident = $number:literal,)+) => {
+        /// `IPVS_CMD_*`.
+        pub(crate) mod command {
+            $(pub(crate) const $command: u8 = $number;)+
+            #[cfg(test)]
+            pub(super) const ALL: &[(&str, u8)] = &[$((stringify!($command), $number)),+];
+        }
+    };
+}
+
+commands! {
+    NEW_SERVICE = 1,
+    SET_SERVICE = 2,
+    DEL_SERVICE = 3,
+    GET_SERVICE = 4,
+    NEW_DEST = 5,
+    SET_DEST = 6,
+    DEL_DEST = 7,
+    GET_DEST = 8,
+    NEW_DAEMON = 9,
+    DEL_DAEMON = 10,
+    GET_DAEMON = 11,
+    SET_CONFIG = 12,
+    GET_CONFIG = 13,
+    SET_INFO = 14,
+    GET_INFO = 15,
+    ZERO = 16,
+    FLUSH = 17,
 }
 
 kinds! {
@@ -107,6 +118,7 @@ kinds! {
         PacketRateOut = 8 "IPVS_STATS_ATTR_OUTPPS",
         ByteRateIn = 9 "IPVS_STATS_ATTR_INBPS",
         ByteRateOut = 10 "IPVS_STATS_ATTR_OUTBPS",
+        Padding = 11 "IPVS_STATS_ATTR_PAD",
     }
 }
 
@@ -157,3 +169,93 @@ pub(crate) const SCHEDULER_LENGTH: usize = 15;
 pub(crate) const ENGINE_LENGTH: usize = 16;
 /// The largest value of the kernel's `int`.
 pub(crate) const INT_MAX: u32 = i32::MAX as u32;
+
+#[cfg(test)]
+mod tests {
+    //! The tables in the documentation have every number, and no other.
+
+    use std::collections::BTreeSet;
+
+    use super::super::{ServiceFlags, TunnelFlags, settings};
+    use super::*;
+    use crate::wire::Kind;
+
+    /// The rows whose first column starts with this: first column and second.
+    fn rows(prefix: &str) -> BTreeSet<(String, String)> {
+        let lines = include_str!("kernels.md").lines();
+        let columns = lines.filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+        let rows = columns.filter(|(name, _)| name.starts_with(prefix));
+        rows.map(|(name, rest)| (name.to_owned(), rest.split('|').next().unwrap().trim().to_owned())).collect()
+    }
+
+    fn kinds<K: Kind>(prefix: &str) {
+        let here = (0..=u16::MAX).filter_map(K::from_number);
+        let here: BTreeSet<_> = here.map(|kind| (kind.name().to_owned(), kind.number().to_string())).collect();
+        // What is left out has no number.
+        let told = rows(prefix).into_iter().filter(|(_, number)| number.parse::<u16>().is_ok()).collect();
+        assert_eq!(here, told);
+    }
+
+    #[test]
+    fn every_command_has_its_row() {
+        let here = command::ALL.iter().map(|(name, number)| (format!("IPVS_CMD_{name}"), number.to_string()));
+        let told = rows("IPVS_CMD_").into_iter().filter(|(name, _)| !name.starts_with("IPVS_CMD_ATTR_"));
+        assert_eq!(here.collect::<BTreeSet<_>>(), told.collect());
+    }
+
+    #[test]
+    fn every_attribute_has_its_row() {
+        kinds::<Command>("IPVS_CMD_ATTR_");
+        kinds::<ServiceAttr>("IPVS_SVC_ATTR_");
+        kinds::<DestinationAttr>("IPVS_DEST_ATTR_");
+        kinds::<DaemonAttr>("IPVS_DAEMON_ATTR_");
+        kinds::<StatsAttr>("IPVS_STATS_ATTR_");
+        kinds::<InfoAttr>("IPVS_INFO_ATTR_");
+    }
+
+    #[test]
+    fn every_value_has_its_row() {
+        let value = |(name, number): (&str, u32)| (name.to_owned(), number.to_string());
+        let bits = |(name, bits): (&str, u32)| (name.to_owned(), format!("{bits:#x}"));
+        let methods = [
+            ("IP_VS_CONN_F_MASQ", forwarding::MASQUERADE),
+            ("IP_VS_CONN_F_LOCALNODE", forwarding::LOCAL),
+            ("IP_VS_CONN_F_TUNNEL", forwarding::TUNNEL),
+            ("IP_VS_CONN_F_DROUTE", forwarding::DIRECT_ROUTE),
+            ("IP_VS_CONN_F_BYPASS", forwarding::BYPASS),
+            ("IP_VS_CONN_F_TUNNEL_TYPE_IPIP", tunnel::IPIP.into()),
+            ("IP_VS_CONN_F_TUNNEL_TYPE_GUE", tunnel::GUE.into()),
+            ("IP_VS_CONN_F_TUNNEL_TYPE_GRE", tunnel::GRE.into()),
+        ];
+        assert_eq!(
+            rows("IP_VS_CONN_F_").into_iter().filter(|(name, _)| !name.contains('*')).collect::<BTreeSet<_>>(),
+            methods.map(value).into()
+        );
+        let states = [("NONE", 0), ("MASTER", daemon::MASTER), ("BACKUP", daemon::BACKUP)];
+        assert_eq!(
+            rows("IP_VS_STATE_"),
+            states.map(|(name, number)| bits((&format!("IP_VS_STATE_{name}"), number))).into()
+        );
+        let flags = [
+            ("IP_VS_SVC_F_PERSISTENT", PERSISTENT),
+            ("IP_VS_SVC_F_HASHED", HASHED),
+            ("IP_VS_SVC_F_ONEPACKET", ServiceFlags::ONE_PACKET.bits()),
+            ("IP_VS_SVC_F_SCHED1", ServiceFlags::SCHEDULER_1.bits()),
+            ("IP_VS_SVC_F_SCHED2", ServiceFlags::SCHEDULER_2.bits()),
+            ("IP_VS_SVC_F_SCHED3", ServiceFlags::SCHEDULER_3.bits()),
+        ];
+        assert_eq!(rows("IP_VS_SVC_F_"), flags.map(bits).into());
+        let mut encapsulation = BTreeSet::from([value(("IP_VS_TUNNEL_ENCAP_FLAG_NOCSUM", 0))]);
+        encapsulation.extend([
+            bits(("IP_VS_TUNNEL_ENCAP_FLAG_CSUM", TunnelFlags::CHECKSUM.bits().into())),
+            bits(("IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM", TunnelFlags::REMOTE_CHECKSUM.bits().into())),
+        ]);
+        assert_eq!(rows("IP_VS_TUNNEL_ENCAP_FLAG_"), encapsulation);
+    }
+
+    #[test]
+    fn every_setting_has_its_row() {
+        let here = settings::ALL.iter().map(|entry| (entry.to_string(), entry.since.unwrap_or_default().to_owned()));
+        assert_eq!(here.collect::<BTreeSet<_>>(), rows("net.ipv4.vs."));
+    }
+}

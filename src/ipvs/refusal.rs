@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-use super::{Change, Query, Service};
+use super::{Change, Family, Query, Service};
 use crate::error::{Reason, Refusal, Refused};
 
 const PERMISSION: &str = "IPVS needs CAP_NET_ADMIN in the initial user namespace: run as root, outside of a container \
@@ -11,11 +11,8 @@ const PERMISSION: &str = "IPVS needs CAP_NET_ADMIN in the initial user namespace
 impl Change {
     /// What it means that the kernel refused this.
     pub(super) fn refused(&self, refusal: Refusal) -> Refused {
-        use Errno::{EAFNOSUPPORT, EEXIST, EINVAL, ENETUNREACH, ENODEV, ENOENT, ERANGE, ESRCH};
+        use Errno::{EADDRINUSE, EEXIST, EINVAL, ENETUNREACH, ENODEV, ENOENT, ERANGE, ESRCH};
         let (reason, explanation) = match (self, Errno::from_raw(refusal.errno)) {
-            (_, EAFNOSUPPORT) => {
-                (Reason::Unsupported, "this kernel's IPVS has no support for the address family".into())
-            }
             (Self::AddService(_), EEXIST) => (Reason::AlreadyExists, "the service exists".into()),
             (Self::AddService(service) | Self::ReplaceService(service), ENOENT) => {
                 (Reason::Unavailable, missing_module(service).into())
@@ -28,12 +25,9 @@ impl Change {
             (Self::ReplaceDestination(..) | Self::DeleteDestination(..), ENOENT) => {
                 (Reason::DestinationNotFound, "no such destination".into())
             }
-            (Self::AddDestination(..) | Self::ReplaceDestination(..), EINVAL) => (
-                Reason::Invalid,
-                "the destination's address is not that of one host here; or this network namespace has no address of its \
-                 own yet (bring up lo); or the families of service and destination differ while a sync daemon runs"
-                    .into(),
-            ),
+            (Self::AddDestination(key, destination) | Self::ReplaceDestination(key, destination), EINVAL) => {
+                (Reason::Invalid, wrong_destination(key.family(), Family::of(destination.address.ip())).into())
+            }
             (Self::AddDestination(..) | Self::ReplaceDestination(..), ERANGE) => {
                 (Reason::Invalid, "the weight or the thresholds are out of range".into())
             }
@@ -41,6 +35,7 @@ impl Change {
             (Self::StartDaemon(_), ENETUNREACH) => {
                 (Reason::Invalid, "the interface is down or has no address to send from".into())
             }
+            (Self::StartDaemon(_), EADDRINUSE) => (Reason::Busy, "another program has the daemon's UDP port".into()),
             (Self::StartDaemon(_), ENODEV) => (Reason::InterfaceNotFound, "no such interface".into()),
             (Self::StartDaemon(_), EINVAL) => (
                 Reason::Invalid,
@@ -69,7 +64,27 @@ impl Query {
 fn refused(refusal: Refusal) -> Refused {
     match Errno::from_raw(refusal.errno) {
         Errno::EPERM => Refused::new(Reason::PermissionDenied, PERMISSION, refusal),
+        Errno::EAFNOSUPPORT => {
+            Refused::new(Reason::Unsupported, "this kernel's IPVS has no support for the address family", refusal)
+        }
+        Errno::ENOPROTOOPT | Errno::EPROTONOSUPPORT => {
+            Refused::new(Reason::Unavailable, "the module ip_vs is being unloaded", refusal)
+        }
         _ => Refused::unexplained(refusal),
+    }
+}
+
+/// Why a destination that passes [`Change::check`] is held for wrong.
+fn wrong_destination(service: Family, destination: Family) -> &'static str {
+    match destination {
+        _ if destination != service => {
+            "a sync daemon runs, and synchronisation does not know destinations of another family than their service's; or \
+             the address is not that of one host here"
+        }
+        Family::Inet => {
+            "the address is not that of one host here; or this network namespace has no address of its own yet (bring up lo)"
+        }
+        Family::Inet6 => "the address is not that of one host here, or is link-local and not this machine's own",
     }
 }
 
@@ -79,5 +94,27 @@ fn missing_module(service: &Service) -> String {
     match service.engine {
         None => hint,
         Some(engine) => format!("{hint}; or no persistence engine {engine} (module ip_vs_pe_{engine})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipvs::ServiceKey;
+
+    /// What the kernels of the tests do not say.
+    #[test]
+    fn a_family_or_a_module_that_is_not_there_is_told_for_changes_and_questions() {
+        let key = ServiceKey::tcp("[2001:db8::a]:443".parse().unwrap());
+        for (errno, reason, text) in [
+            (Errno::EAFNOSUPPORT, Reason::Unsupported, "this kernel's IPVS has no support for the address family"),
+            (Errno::ENOPROTOOPT, Reason::Unavailable, "the module ip_vs is being unloaded"),
+            (Errno::EPROTONOSUPPORT, Reason::Unavailable, "the module ip_vs is being unloaded"),
+        ] {
+            let refusal = || Refusal { errno: errno as i32, message: None, offset: None };
+            for refused in [Change::DeleteService(key).refused(refusal()), Query::Service(key).refused(refusal())] {
+                assert_eq!((refused.reason, &refused.explanation[..]), (reason, text));
+            }
+        }
     }
 }

@@ -66,19 +66,20 @@ impl Stats {
         let mut stats = Self::default();
         for attr in attrs {
             let attr = attr?;
-            let value = number(&attr)?;
-            match attr.kind {
-                StatsAttr::Connections => stats.connections = value,
-                StatsAttr::PacketsIn => stats.packets_in = value,
-                StatsAttr::PacketsOut => stats.packets_out = value,
-                StatsAttr::BytesIn => stats.bytes_in = value,
-                StatsAttr::BytesOut => stats.bytes_out = value,
-                StatsAttr::ConnectionRate => stats.rates.connections = value,
-                StatsAttr::PacketRateIn => stats.rates.packets_in = value,
-                StatsAttr::PacketRateOut => stats.rates.packets_out = value,
-                StatsAttr::ByteRateIn => stats.rates.bytes_in = value,
-                StatsAttr::ByteRateOut => stats.rates.bytes_out = value,
-            }
+            let value = match attr.kind {
+                StatsAttr::Connections => &mut stats.connections,
+                StatsAttr::PacketsIn => &mut stats.packets_in,
+                StatsAttr::PacketsOut => &mut stats.packets_out,
+                StatsAttr::BytesIn => &mut stats.bytes_in,
+                StatsAttr::BytesOut => &mut stats.bytes_out,
+                StatsAttr::ConnectionRate => &mut stats.rates.connections,
+                StatsAttr::PacketRateIn => &mut stats.rates.packets_in,
+                StatsAttr::PacketRateOut => &mut stats.rates.packets_out,
+                StatsAttr::ByteRateIn => &mut stats.rates.bytes_in,
+                StatsAttr::ByteRateOut => &mut stats.rates.bytes_out,
+                StatsAttr::Padding => continue,
+            };
+            *value = number(&attr)?;
         }
         Ok(stats)
     }
@@ -86,4 +87,18 @@ impl Stats {
 
 fn number(attr: &Attr<'_, StatsAttr>) -> Result<u64, DecodeError> {
     if attr.bytes().len() == 4 { attr.u32_ne().map(u64::from) } else { attr.u64_ne() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filler_before_a_number_is_passed_over() {
+        let mut bytes = Vec::new();
+        let mut out = Writer::new(&mut bytes);
+        out.bytes(StatsAttr::Padding, &[]);
+        out.u64_ne(StatsAttr::Connections, 7);
+        assert_eq!(Stats::read(Attrs::new(&bytes)).unwrap(), Stats { connections: 7, ..Stats::default() });
+    }
 }

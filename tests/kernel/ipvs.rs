@@ -9,10 +9,10 @@ use lvs::ipvs::{
     Change, Destination, Family, Forwarding, Ipvs, Message, Netmask, Persistence, PersistenceEngine, Scheduler,
     Service, ServiceFlags, ServiceKey, SyncDaemon, SyncState, Thresholds, Timeouts, Tunnel, TunnelFlags,
 };
-use lvs::netns::Namespace;
 use lvs::{Cause, Error, Interface, Reason};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
 
+use crate::kernels::family;
 use crate::lab::{Lab, Need, address, tests};
 
 pub(crate) fn tests() -> Vec<Trial> {
@@ -21,16 +21,10 @@ pub(crate) fn tests() -> Vec<Trial> {
         every_kind_of_service_is_read_as_it_was_written,
         every_kind_of_destination_is_read_as_it_was_written,
         an_empty_table_is_an_empty_list,
-        adding_a_service_twice_is_already_exists,
-        adding_a_destination_twice_is_already_exists,
-        what_is_not_there_is_not_found,
-        an_unknown_scheduler_is_unavailable_and_named,
         a_refused_replacement_changes_nothing,
         replacing_a_service_replaces_all_of_it,
         updating_keeps_what_was_not_meant,
         an_update_cannot_change_the_key,
-        what_the_kernel_would_refuse_is_not_sent,
-        what_only_the_kernel_knows_is_explained,
         deleting_a_service_deletes_its_destinations,
         flush_empties_the_table,
         what_another_program_set_can_be_updated,
@@ -158,71 +152,6 @@ fn an_empty_table_is_an_empty_list(lab: &Lab) {
     assert!(ipvs.table().unwrap().is_empty());
 }
 
-fn adding_a_service_twice_is_already_exists(lab: &Lab) {
-    let mut ipvs = lab.ipvs();
-    ipvs.add_service(&web()).unwrap();
-    let error = ipvs.add_service(&Service::tcp(address("10.96.0.10:443"), Scheduler::RR)).unwrap_err();
-    assert!(error.is_already_exists());
-    assert_eq!(error.to_string(), "add service 10.96.0.10:443/tcp: the service exists (EEXIST)");
-    assert_eq!(ipvs.service(web().key).unwrap().scheduler(), Scheduler::WRR);
-}
-
-fn adding_a_destination_twice_is_already_exists(lab: &Lab) {
-    let mut ipvs = lab.ipvs();
-    let destination = Destination::new(address("10.244.1.1:6443"));
-    ipvs.add_service(&web()).unwrap();
-    ipvs.add_destination(web().key, &destination).unwrap();
-    let error = ipvs.add_destination(web().key, &destination.weight(7)).unwrap_err();
-    assert!(error.is_already_exists());
-    assert!(error.to_string().contains("10.244.1.1:6443 to service 10.96.0.10:443/tcp"), "{error}");
-}
-
-fn what_is_not_there_is_not_found(lab: &Lab) {
-    let mut ipvs = lab.ipvs();
-    let (key, destination) = (web().key, Destination::new(address("10.244.1.1:6443")));
-    let errors = [
-        ipvs.service(key).unwrap_err(),
-        ipvs.destinations(key).unwrap_err(),
-        ipvs.replace_service(&web()).unwrap_err(),
-        ipvs.update_service(key, |_| {}).unwrap_err(),
-        ipvs.delete_service(key).unwrap_err(),
-        ipvs.zero(key).unwrap_err(),
-        ipvs.add_destination(key, &destination).unwrap_err(),
-        ipvs.replace_destination(key, &destination).unwrap_err(),
-        ipvs.update_destination(key, destination.address, |_| {}).unwrap_err(),
-        ipvs.delete_destination(key, destination.address).unwrap_err(),
-    ];
-    for error in errors {
-        assert!(error.is_not_found(), "{error}");
-        assert_eq!(reason(&error), Some(Reason::ServiceNotFound), "{error}");
-        assert!(error.operation().contains("10.96.0.10:443/tcp"), "{error}");
-    }
-    ipvs.add_service(&web()).unwrap();
-    let errors = [
-        ipvs.replace_destination(key, &destination).unwrap_err(),
-        ipvs.update_destination(key, destination.address, |_| {}).unwrap_err(),
-        ipvs.delete_destination(key, destination.address).unwrap_err(),
-    ];
-    for error in errors {
-        assert!(error.is_not_found(), "{error}");
-        assert_eq!(reason(&error), Some(Reason::DestinationNotFound), "{error}");
-        assert!(error.operation().contains("10.244.1.1:6443"), "{error}");
-    }
-}
-
-fn an_unknown_scheduler_is_unavailable_and_named(lab: &Lab) {
-    let mut ipvs = lab.ipvs();
-    let service = Service::tcp(address("10.96.0.10:443"), Scheduler::new("nosuch").unwrap());
-    let error = ipvs.add_service(&service).unwrap_err();
-    assert!(error.is_unavailable() && !error.is_not_found());
-    assert!(error.to_string().contains("ip_vs_nosuch"), "{error}");
-    let mut engine = web();
-    engine.engine = Some(PersistenceEngine::new("nosuch").unwrap());
-    let error = ipvs.add_service(&engine).unwrap_err();
-    assert!(error.is_unavailable());
-    assert!(error.to_string().contains("ip_vs_pe_nosuch"), "{error}");
-}
-
 fn a_refused_replacement_changes_nothing(lab: &Lab) {
     let mut ipvs = lab.ipvs();
     let service = web().persistent(Duration::from_secs(258));
@@ -271,60 +200,6 @@ fn an_update_cannot_change_the_key(lab: &Lab) {
     assert_eq!(ipvs.table().unwrap().len(), 1);
 }
 
-fn what_the_kernel_would_refuse_is_not_sent(lab: &Lab) {
-    let mut ipvs = lab.ipvs();
-    let key = web().key;
-    let server = Destination::new(address("10.244.1.1:443"));
-    let sixes = Destination::new(address("[2001:db8::1]:443"));
-    let mut swapped = server;
-    swapped.thresholds = Some(Thresholds { upper: mark(5), lower: Some(mark(6)) });
-    let mut one_packet = web();
-    one_packet.flags = ServiceFlags::ONE_PACKET;
-    let mut six_mask = web();
-    six_mask.persistence = Some(Persistence::new(Duration::ZERO).netmask(Netmask::inet6(64).unwrap()));
-    let changes = [
-        Change::AddService(Service::tcp(address("10.96.0.10:0"), Scheduler::RR)),
-        Change::AddService(web().persistent(Duration::from_millis(1500))),
-        Change::AddService(web().persistent(Persistence::LONGEST + Duration::from_secs(1))),
-        Change::AddService(Service::tcp(address("[fe80::1%3]:80"), Scheduler::RR)),
-        Change::AddService(one_packet),
-        Change::AddService(six_mask),
-        Change::AddDestination(key, server.weight(1 << 31)),
-        Change::AddDestination(key, swapped),
-        Change::AddDestination(key, sixes),
-        Change::AddDestination(key, server.forwarding(Forwarding::Other(5))),
-        Change::AddDestination(key, Destination::new(address("10.244.1.1:80")).forwarding(Forwarding::DirectRoute)),
-        Change::AddDestination(key, Destination::new(address("224.0.0.1:443"))),
-        Change::AddService(Service::tcp(address("[::ffff:10.0.0.1]:80"), Scheduler::RR)),
-        Change::AddDestination(key, Destination::new(address("0.0.0.0:443"))),
-        Change::ReplaceDestination(key, Destination::new(address("255.255.255.255:443"))),
-    ];
-    for change in changes {
-        // There is no such service: the kernel would have said so, had it been asked.
-        let error = ipvs.change(change).unwrap_err();
-        assert!(error.is_invalid_input(), "{error}");
-        assert_eq!(error.operation(), change.to_string());
-    }
-}
-
-fn what_only_the_kernel_knows_is_explained(lab: &Lab) {
-    let mut ipvs = lab.ipvs();
-    lab.tool("ip link add near type veth peer name far");
-    lab.tool("ip address add 10.9.9.1/24 dev near");
-    lab.tool("ip link set near up");
-    ipvs.add_service(&web()).unwrap();
-    let broadcast = Destination::new(address("10.9.9.255:443"));
-    let error = ipvs.add_destination(web().key, &broadcast).unwrap_err();
-    assert_eq!(reason(&error), Some(Reason::Invalid));
-    assert_eq!(error.errno(), Some(22));
-    assert!(error.to_string().contains("not that of one host"), "{error}");
-    let empty = Namespace::create().unwrap();
-    let mut ipvs = empty.run(Ipvs::connect).unwrap().unwrap();
-    ipvs.add_service(&web()).unwrap();
-    let error = ipvs.add_destination(web().key, &Destination::new(address("10.244.1.1:443"))).unwrap_err();
-    assert!(error.to_string().contains("bring up lo"), "{error}");
-}
-
 fn deleting_a_service_deletes_its_destinations(lab: &Lab) {
     let mut ipvs = lab.ipvs();
     ipvs.add_service(&web()).unwrap();
@@ -346,26 +221,14 @@ fn flush_empties_the_table(lab: &Lab) {
 fn put(lab: &Lab, key: ServiceKey, destination: Destination) {
     use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
     use netlink_packet_generic::GenlMessage;
-    use netlink_packet_generic::ctrl::nlas::GenlCtrlAttrs;
-    use netlink_packet_generic::ctrl::{GenlCtrl, GenlCtrlCmd};
 
     let socket = lab.run(|| Socket::new(NETLINK_GENERIC)).unwrap();
     let ask = |bytes: &[u8]| {
         socket.send_to(bytes, &SocketAddr::new(0, 0), 0).unwrap();
         socket.recv_from_full().unwrap().0
     };
-    let nlas = vec![GenlCtrlAttrs::FamilyName("IPVS".into())];
-    let lookup = GenlMessage::from_payload(GenlCtrl { cmd: GenlCtrlCmd::GetFamily, nlas });
-    let mut lookup = NetlinkMessage::from(lookup);
-    lookup.header.flags = NLM_F_REQUEST;
-    lookup.finalize();
-    let mut bytes = vec![0; lookup.buffer_len()];
-    lookup.serialize(&mut bytes);
-    // The family's number is the controller's second attribute, behind the name.
-    let family = ask(&bytes);
-    let id = u16::from_ne_bytes([family[36], family[37]]);
     let mut request = GenlMessage::from_payload(Message::from(Change::AddDestination(key, destination)));
-    request.set_resolved_family_id(id);
+    request.set_resolved_family_id(family(lab));
     let mut request = NetlinkMessage::from(request);
     request.header.flags = NLM_F_REQUEST | NLM_F_ACK;
     request.finalize();

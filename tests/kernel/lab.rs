@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use libtest_mimic::{Completion, Trial};
 use lvs::ipset::{Ipset, Kind};
-use lvs::ipvs::Ipvs;
+use lvs::ipvs::{Ipvs, settings};
 use lvs::netns::Namespace;
 use lvs::vip::Vips;
 
@@ -144,7 +144,7 @@ const CHILD: &str = "LVS_KERNEL_TEST_CHILD";
 
 /// Does what the parent asked for, if this process is a child of a test.
 pub(crate) fn run_as_child() -> Option<ExitCode> {
-    std::env::var_os(CHILD)?;
+    let job = std::env::var(CHILD).ok()?;
     fn outcome<T: Debug>(result: Result<T, lvs::Error>) -> String {
         match result {
             Ok(value) => format!("{value:?}"),
@@ -152,15 +152,31 @@ pub(crate) fn run_as_child() -> Option<ExitCode> {
             Err(error) => format!("other error: {error}"),
         }
     }
+    if job == "settings" {
+        println!("{}", outcome(settings::CONNTRACK.get()));
+        println!("{}", outcome(settings::CONNTRACK.set(true)));
+        println!("{}", outcome(settings::RUN_ESTIMATION.set(false)));
+        return Some(ExitCode::SUCCESS);
+    }
     println!("{}", outcome(Ipvs::connect().and_then(|mut ipvs| ipvs.info())));
     println!("{}", outcome(Ipvs::connect().and_then(|mut ipvs| ipvs.flush())));
     println!("{}", outcome(Vips::connect().and_then(|mut vips| vips.ensure_dummy("unprivileged"))));
     Some(ExitCode::SUCCESS)
 }
 
-/// Starts this program again as a user without privileges, to do what [`run_as_child`] does; returns its output lines.
-pub(crate) fn unprivileged_child(lab: &Lab) -> Vec<String> {
-    let output = lab.run(|| Command::new("/proc/self/exe").env(CHILD, "1").uid(1000).gid(1000).output()).unwrap();
+/// Starts this program again as a user without privileges, to do a job of [`run_as_child`]; returns its output lines.
+pub(crate) fn unprivileged_child(lab: &Lab, job: &str) -> Vec<String> {
+    child(lab, job, Command::new("/proc/self/exe").uid(1000).gid(1000))
+}
+
+/// The same as root of a user namespace of its own, with a network namespace of its own.
+pub(crate) fn child_in_its_own_namespaces(lab: &Lab, job: &str) -> Vec<String> {
+    let own = std::env::current_exe().unwrap();
+    child(lab, job, Command::new("unshare").args(["-U", "-r", "-n"]).arg(own))
+}
+
+fn child(lab: &Lab, job: &str, program: &mut Command) -> Vec<String> {
+    let output = lab.run(|| program.env(CHILD, job).output()).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }

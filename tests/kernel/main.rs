@@ -4,14 +4,17 @@
 //! ignored, with the reason. `cargo xtask test` runs them where nothing is missing.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+mod errors;
 mod ipset;
 mod ipvs;
 mod ipvsadm;
+mod kernels;
 mod lab;
 mod module;
 mod netns;
 mod peers;
 mod scale;
+mod settings;
 mod traffic;
 mod vip;
 
@@ -29,11 +32,14 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(1);
     let tests = [
         ipset::tests(),
+        errors::tests(),
         ipvs::tests(),
         ipvsadm::tests(),
+        kernels::tests(),
         module::tests(),
         netns::tests(),
         scale::tests(),
+        settings::tests(),
         traffic::tests(),
         vip::tests(),
     ];

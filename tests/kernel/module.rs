@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
-use lvs::ipvs::{Change, Ipvs};
+use lvs::ipvs::{Change, Ipvs, settings};
 
 use crate::ipvs::web;
 use crate::lab::{Lab, Need, tests, unprivileged_child};
@@ -19,7 +19,7 @@ pub(crate) fn tests() -> Vec<Trial> {
 }
 
 fn without_privilege_the_capability_is_named(lab: &Lab) {
-    let lines = unprivileged_child(lab);
+    let lines = unprivileged_child(lab, "netlink");
     assert_eq!(lines.len(), 3, "{lines:?}");
     for line in lines {
         assert!(line.starts_with("permission denied: ") && line.contains("CAP_NET_ADMIN"), "{line}");
@@ -68,8 +68,13 @@ fn without_the_module_the_error_says_how_to_load_it(lab: &Lab) {
     let loader = "/proc/sys/kernel/modprobe";
     let before = std::fs::read_to_string(loader).unwrap();
     std::fs::write(loader, "/nowhere").unwrap();
-    let errors =
-        [lab.run(Ipvs::connect).unwrap_err(), ipvs.add_service(&web()).unwrap_err(), ipvs.services().unwrap_err()];
+    let errors = [
+        lab.run(Ipvs::connect).unwrap_err(),
+        ipvs.add_service(&web()).unwrap_err(),
+        ipvs.services().unwrap_err(),
+        lab.run(|| settings::CONNTRACK.get()).unwrap_err(),
+        lab.run(|| settings::CONNTRACK.set(true)).unwrap_err(),
+    ];
     std::fs::write(loader, before.trim_end()).unwrap();
     for error in errors {
         assert!(error.is_unavailable(), "{error}");
