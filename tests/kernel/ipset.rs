@@ -43,11 +43,11 @@ pub(crate) fn tests() -> Vec<Trial> {
     tests.into_iter().flatten().collect()
 }
 
-fn name(text: &str) -> SetName {
+pub(crate) fn name(text: &str) -> SetName {
     text.parse().unwrap()
 }
 
-fn addresses(text: &str) -> Addresses {
+pub(crate) fn addresses(text: &str) -> Addresses {
     text.parse().unwrap()
 }
 

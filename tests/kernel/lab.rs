@@ -158,6 +158,11 @@ pub(crate) fn run_as_child() -> Option<ExitCode> {
         println!("{}", outcome(settings::RUN_ESTIMATION.set(false)));
         return Some(ExitCode::SUCCESS);
     }
+    if job == "ipset" {
+        println!("{}", outcome(Ipset::connect().and_then(|mut ipset| ipset.names())));
+        println!("{}", outcome(Ipset::connect().and_then(|mut ipset| ipset.destroy_all())));
+        return Some(ExitCode::SUCCESS);
+    }
     println!("{}", outcome(Ipvs::connect().and_then(|mut ipvs| ipvs.info())));
     println!("{}", outcome(Ipvs::connect().and_then(|mut ipvs| ipvs.flush())));
     println!("{}", outcome(Vips::connect().and_then(|mut vips| vips.ensure_dummy("unprivileged"))));

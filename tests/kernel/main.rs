@@ -6,6 +6,9 @@
 
 mod errors;
 mod ipset;
+mod ipset_errors;
+mod ipset_rules;
+mod ipset_scale;
 mod ipvs;
 mod ipvsadm;
 mod kernels;
@@ -32,6 +35,9 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(1);
     let tests = [
         ipset::tests(),
+        ipset_errors::tests(),
+        ipset_rules::tests(),
+        ipset_scale::tests(),
         errors::tests(),
         ipvs::tests(),
         ipvsadm::tests(),

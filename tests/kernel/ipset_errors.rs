@@ -1,0 +1,157 @@
+//! What the kernel's refusals become: the text says what was attempted, on which object, and what is wrong.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use libtest_mimic::Trial;
+use lvs::ipset::{
+    Addresses, Any, BitmapIp, Comment, Counters, Exist, HashIp, HashIpPort, HashNet, Ipset, Kind, ListMember, ListSet,
+    Member, NewSet, ProtocolPorts, Set, SetOptions, SkbInfo,
+};
+use lvs::{Cause, Error, Reason};
+
+use crate::ipset::{addresses, name};
+use crate::lab::{self, Lab, Need, tests};
+
+pub(crate) fn tests() -> Vec<Trial> {
+    let mut all = tests!(&[Need::Ipset(Kind::HashIp)];
+        of_what_a_set_was_made_without,
+        of_bitmaps,
+        of_lists,
+        of_names,
+        of_what_is_refused_before_sending,
+        of_ports,
+    );
+    all.extend(tests!(&[Need::Ipset(Kind::HashIp)]; without_privilege, in_a_user_namespace_of_its_own,));
+    all
+}
+
+fn refused(error: &Error) -> Reason {
+    match error.cause() {
+        Cause::Refused(refused) => refused.reason,
+        other => panic!("{other}"),
+    }
+}
+
+fn set(ipset: &mut Ipset) -> Set<HashIp> {
+    ipset.create(name("plain"), &NewSet::ipv4(), Exist::Fine).unwrap()
+}
+
+fn of_what_a_set_was_made_without(lab: &Lab) {
+    let mut ipset = lab.ipset();
+    let plain = set(&mut ipset);
+    let member = || Member::<HashIp>::new(addresses("10.0.0.1"));
+    for (member, wanted) in [
+        (member().timeout(Duration::from_secs(5)), "made without timeouts"),
+        (member().counters(Counters { packets: 1, bytes: 2 }), "made without counters"),
+        (member().comment(Comment::new("x").unwrap()), "made without comments"),
+        (member().skb(SkbInfo { queue: Some(1), ..SkbInfo::default() }), "made without skbinfo"),
+    ] {
+        let error = ipset.add(&plain, &member, Exist::Error).unwrap_err();
+        assert_eq!(refused(&error), Reason::NotEnabled);
+        let text = error.to_string();
+        assert!(text.starts_with("add 10.0.0.1 to set plain: ") && text.contains(wanted), "{text}");
+    }
+    let zero = ipset.add(&plain, &Member::new(addresses("0.0.0.0")), Exist::Error).unwrap_err();
+    assert!(zero.to_string().contains("is zero"), "{zero}");
+}
+
+fn of_bitmaps(lab: &Lab) {
+    let mut ipset = lab.ipset();
+    let new = NewSet::<BitmapIp>::range(Ipv4Addr::new(10, 0, 0, 0), Ipv4Addr::new(10, 1, 0, 0));
+    let error = ipset.create(name("wide"), &new, Exist::Error).unwrap_err();
+    assert!(error.to_string().contains("more than 65536 elements"), "{error}");
+    let new = NewSet::<BitmapIp>::range(Ipv4Addr::new(10, 0, 0, 0), Ipv4Addr::new(10, 0, 0, 9));
+    let map = ipset.create(name("map"), &new, Exist::Error).unwrap();
+    let outside = Member::new(addresses("10.0.0.10"));
+    let error = ipset.add(&map, &outside, Exist::Error).unwrap_err();
+    assert!(error.to_string().contains("outside of the set's range"), "{error}");
+    assert!(!ipset.test(&map, &outside).unwrap());
+}
+
+fn of_lists(lab: &Lab) {
+    let mut ipset = lab.ipset();
+    set(&mut ipset);
+    let list = ipset.create(name("list"), &NewSet::<ListSet>::new(), Exist::Error).unwrap();
+    let plain = ListMember::new(name("plain"));
+    for (member, wanted) in [
+        (ListMember::new(name("nothing")), "the set to be listed is not there"),
+        (ListMember::new(name("list")), "a list:set cannot be in a list:set"),
+        (plain.before(name("nothing")), "the set that says where is not there"),
+        (plain.after(name("plain")), "the set that says where is not in the list"),
+    ] {
+        let error = ipset.add(&list, &Member::new(member), Exist::Error).unwrap_err();
+        assert!(error.to_string().contains(wanted), "{error}");
+    }
+}
+
+fn of_names(lab: &Lab) {
+    let mut ipset = lab.ipset();
+    let plain = set(&mut ipset);
+    let taken = ipset.create(name("plain"), &NewSet::<HashIp>::ipv4().counters(), Exist::Fine).unwrap_err();
+    assert!(taken.is_already_exists(), "{taken}");
+    let other_family = ipset.create(name("plain"), &NewSet::<HashIp>::ipv6(), Exist::Fine).unwrap_err();
+    assert!(other_family.to_string().contains("set plain"), "{other_family}");
+    let nothing = name("nothing");
+    for error in [
+        ipset.flush(nothing).unwrap_err(),
+        ipset.info(nothing).unwrap_err(),
+        ipset.header(nothing).unwrap_err(),
+        ipset.index(nothing).unwrap_err(),
+        ipset.swap(nothing, name("plain")).unwrap_err(),
+        ipset.swap(name("plain"), nothing).unwrap_err(),
+        ipset.rename(nothing, name("other")).unwrap_err(),
+        ipset.list(Some(nothing)).unwrap().next().unwrap().unwrap_err(),
+    ] {
+        assert!(error.is_not_found() && error.to_string().contains("nothing"), "{error}");
+    }
+    ipset.destroy(name("plain"), Exist::Error).unwrap();
+    assert!(ipset.add(&plain, &Member::new(addresses("10.0.0.1")), Exist::Fine).unwrap_err().is_not_found());
+    let nets = ipset.create(name("nets"), &NewSet::<HashNet>::ipv4(), Exist::Error).unwrap();
+    set(&mut ipset);
+    let mismatch = ipset.swap(name("nets"), name("plain"));
+    // A hash:net and a hash:ip differ in that the first has exceptions.
+    assert_eq!(refused(&mismatch.unwrap_err()), Reason::TypeMismatch);
+    assert!(ipset.members(&nets).unwrap().next().is_none());
+}
+
+fn of_what_is_refused_before_sending(lab: &Lab) {
+    let mut ipset = lab.ipset();
+    let plain = set(&mut ipset);
+    let bad = |entry: Addresses| Member::<HashIp>::new(entry);
+    for (member, wanted) in [
+        (bad(addresses("::1")), "family inet"),
+        (bad(addresses("0.0.0.0/0")), "two networks of prefix length 1"),
+        (bad(addresses("10.0.0.1")).timeout(Duration::from_millis(1500)), "whole seconds"),
+        (bad(addresses("10.0.0.1")).timeout(Duration::from_secs(2_147_484)), "up to 2147483"),
+    ] {
+        let error = ipset.add(&plain, &member, Exist::Error).unwrap_err();
+        assert!(error.is_invalid_input() && error.to_string().contains(wanted), "{error}");
+    }
+    let mut options = SetOptions::default();
+    options.markmask = Some(1);
+    let error = ipset.create(name("new"), &NewSet::<Any>::new(Kind::HashIp, options), Exist::Error).unwrap_err();
+    assert!(error.is_invalid_input() && error.to_string().contains("no option markmask"), "{error}");
+    for new in [NewSet::<HashIp>::ipv4().netmask(33), NewSet::ipv4().bucketsize(3), NewSet::ipv4().netmask(0)] {
+        assert!(ipset.create(name("new"), &new, Exist::Error).unwrap_err().is_invalid_input());
+    }
+}
+
+fn of_ports(lab: &Lab) {
+    let mut ipset = lab.ipset();
+    let ports = ipset.create(name("ports"), &NewSet::<HashIpPort>::ipv4(), Exist::Error).unwrap();
+    let nothing = Member::new((addresses("10.0.0.1"), ProtocolPorts::protocol(0)));
+    assert!(ipset.add(&ports, &nothing, Exist::Error).unwrap_err().is_invalid_input());
+}
+
+fn without_privilege(lab: &Lab) {
+    let answers = lab::unprivileged_child(lab, "ipset");
+    for answer in answers {
+        assert!(answer.starts_with("permission denied: ") && answer.contains("CAP_NET_ADMIN"), "{answer}");
+    }
+}
+
+/// Unlike IPVS, ipset is content with root of the user namespace that owns the network namespace.
+fn in_a_user_namespace_of_its_own(lab: &Lab) {
+    assert_eq!(lab::child_in_its_own_namespaces(lab, "ipset"), ["[]", "()"]);
+}
