@@ -107,9 +107,10 @@ impl Error {
     }
 
     /// The kernel lacks what was asked for, and its module could not be loaded: the IPVS family, a scheduler, a kind
-    /// of interface.
+    /// of interface; or it is too old for it.
     pub fn is_unavailable(&self) -> bool {
-        matches!(self.cause(), Cause::FamilyNotFound { .. }) || self.reason() == Some(Reason::Unavailable)
+        matches!(self.cause(), Cause::FamilyNotFound { .. } | Cause::NotOnThisKernel { .. })
+            || self.reason() == Some(Reason::Unavailable)
     }
 
     /// The request was wrong in itself, and was not sent.
@@ -159,6 +160,14 @@ pub enum Cause {
         /// The kernel module that brings it.
         module: &'static str,
     },
+    /// This kernel does not have it, though the subsystem is there.
+    #[error("{what} is not on this kernel{}", in_brackets(*since))]
+    NotOnThisKernel {
+        /// What is missing.
+        what: Cow<'static, str>,
+        /// The first Linux release that has it, where that is known.
+        since: Option<&'static str>,
+    },
     /// A system call failed.
     #[error("{0}")]
     Io(io::Error),
@@ -195,6 +204,10 @@ pub enum Cause {
     /// The kernel acknowledged a question without answering it.
     #[error("the kernel acknowledged the request but sent no answer")]
     NoAnswer,
+}
+
+fn in_brackets(release: Option<&str>) -> String {
+    release.map(|release| format!(" (since Linux {release})")).unwrap_or_default()
 }
 
 /// The kernel refused an operation.
@@ -338,6 +351,18 @@ pub enum DecodeError {
     Missing {
         /// The kernel's name of the attribute.
         attribute: &'static str,
+    },
+    /// A line of a file that is not in the file's format.
+    #[error("{file}, line {number}: wrong {what} in {line:?}")]
+    Line {
+        /// The file's name.
+        file: &'static str,
+        /// The line's number, from 1 on.
+        number: u64,
+        /// Which part of it.
+        what: &'static str,
+        /// Its beginning, with what is not UTF-8 replaced.
+        line: String,
     },
     /// A message about interfaces or addresses that could not be read.
     #[error("{0}")]

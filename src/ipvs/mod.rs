@@ -6,6 +6,7 @@
 //!   what is read back: the same and the counters.
 //! - [`Timeouts`] and [`SyncDaemon`] are what else IPVS can be told.
 //! - A [`Change`] is one change of the table as a value, [`Ipvs::batch`] carries out any number of them.
+//! - [`Connections`], [`CpuStats`] and [`Status`] are what netlink does not have: read from files of `/proc`.
 //! - A [`Message`] is what travels, for those who bring their own transport.
 //!
 //! ```no_run
@@ -40,6 +41,7 @@ mod daemon;
 mod destination;
 mod message;
 mod numbers;
+mod procfs;
 mod refusal;
 mod scheduler;
 mod service;
@@ -53,6 +55,9 @@ pub use daemon::{SyncDaemon, SyncState};
 pub use destination::{Destination, DestinationInfo, Forwarding, Thresholds, Tunnel, TunnelFlags};
 pub use message::{Answer, Change, Info, Message, Query};
 pub(crate) use numbers::{FAMILY, VERSION};
+pub use procfs::{
+    Connection, ConnectionState, Connections, CpuCounters, CpuStats, EngineData, Origin, Status, TableStatus,
+};
 pub use scheduler::{PersistenceEngine, Scheduler};
 pub use service::{InvalidPrefix, Netmask, Persistence, Protocol, Service, ServiceFlags, ServiceInfo, ServiceKey};
 pub use stats::{Rates, Stats};
