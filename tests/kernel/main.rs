@@ -9,6 +9,7 @@ mod ipvsadm;
 mod lab;
 mod module;
 mod netns;
+mod procfs;
 mod scale;
 mod traffic;
 mod vip;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         ipvsadm::tests(),
         module::tests(),
         netns::tests(),
+        procfs::tests(),
         scale::tests(),
         traffic::tests(),
         vip::tests(),

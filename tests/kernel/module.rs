@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
-use lvs::ipvs::{Change, Ipvs};
+use lvs::ipvs::{Change, Connections, CpuStats, Ipvs, Status};
 
 use crate::ipvs::web;
 use crate::lab::{Lab, Need, tests, unprivileged_child};
@@ -68,8 +68,14 @@ fn without_the_module_the_error_says_how_to_load_it(lab: &Lab) {
     let loader = "/proc/sys/kernel/modprobe";
     let before = std::fs::read_to_string(loader).unwrap();
     std::fs::write(loader, "/nowhere").unwrap();
-    let errors =
-        [lab.run(Ipvs::connect).unwrap_err(), ipvs.add_service(&web()).unwrap_err(), ipvs.services().unwrap_err()];
+    let errors = [
+        lab.run(Ipvs::connect).unwrap_err(),
+        ipvs.add_service(&web()).unwrap_err(),
+        ipvs.services().unwrap_err(),
+        lab.run(Connections::open).unwrap_err(),
+        lab.run(CpuStats::read).unwrap_err(),
+        lab.run(Status::read).unwrap_err(),
+    ];
     std::fs::write(loader, before.trim_end()).unwrap();
     for error in errors {
         assert!(error.is_unavailable(), "{error}");
