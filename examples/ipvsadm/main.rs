@@ -9,11 +9,6 @@
 //! What a script can see is the same byte for byte: the formats with the blanks at the ends of lines, the texts of
 //! errors, the exit statuses. Weights are those of Debian's `ipvsadm`, up to 2,147,483,647.
 //!
-//! # Not there yet
-//!
-//! Listing connections with `-c`. It is read and checked, then answered with a line on standard error and exit status
-//! 2.
-//!
 //! # Other than `ipvsadm`, on purpose
 //!
 //! - `-h` and `-v` need neither privilege nor IPVS in the kernel. The text of `-h` is another one, and `-v` says
@@ -31,9 +26,10 @@
 //!   there was one.
 //! - A service that vanishes while it is listed is left out.
 //! - Output that cannot be written (a full disk) is an error, with exit status 1.
-//! - Without `-n`, names of addresses are looked for in `/etc/hosts` and names of ports in `/etc/services`, and
-//!   nowhere else. Names on the command line are looked up as the system does it.
+//! - Each name is asked for once in a run. (`ipvsadm` asks again for each line.) Names of SCTP's ports are looked for
+//!   in `/etc/services` only.
 
+mod connections;
 mod kernel;
 mod names;
 mod options;
@@ -47,7 +43,7 @@ use std::io::{self, BufWriter, Read, Write};
 use std::process::ExitCode;
 
 use lvs::Error;
-use lvs::ipvs::{Info, Ipvs};
+use lvs::ipvs::{Connections, Info, Ipvs};
 
 use crate::names::Names;
 use crate::options::{Command, Listing};
@@ -150,9 +146,15 @@ impl Session<'_> {
                 Some((_, text)) => (text, 255),
             },
             Command::OutOfRange(service) => (kernel::out_of_range(&mut self.ipvs, service), 255),
-            Command::NotThereYet(option) => {
-                let mistake = options::Mistake::not_there_yet(option);
-                (mistake.text(self.program), mistake.status())
+            Command::ListConnections { numeric, engines } => {
+                let file = "/proc/net/ip_vs_conn";
+                match Connections::open() {
+                    Ok(opened) => match connections::list(out, opened, engines, (!numeric).then_some(self.names))? {
+                        Ok(()) => return Ok(0),
+                        Err(_) => (format!("unexpected input from {file}"), 1),
+                    },
+                    Err(_) => (format!("cannot open file {file}"), 1),
+                }
             }
         };
         // What was written before belongs before this.
@@ -219,9 +221,9 @@ mod tests {
     #[test]
     fn help_has_every_option() {
         let help = include_str!("help.txt");
-        let later = ["connection", "sort"];
         for form in table::FORMS {
-            assert!(later.contains(&form.name) || help.contains(&format!("--{}", form.name)), "{}", form.name);
+            // The one without effect.
+            assert!(form.name == "sort" || help.contains(&format!("--{}", form.name)), "{}", form.name);
         }
     }
 }

@@ -31,12 +31,15 @@ pub(crate) enum Command {
     List(Listing),
     ListTimeouts,
     ListDaemons,
+    ListConnections {
+        numeric: bool,
+        /// With what persistence engines know.
+        engines: bool,
+    },
     Save {
         numeric: bool,
     },
     Restore,
-    /// Legal, but this program cannot do it.
-    NotThereYet(&'static str),
 }
 
 /// What to list, and how.
@@ -74,11 +77,6 @@ pub(crate) enum Mistake {
 }
 
 impl Mistake {
-    /// To ask for something legal that this program cannot do.
-    pub(crate) fn not_there_yet(option: &str) -> Self {
-        Self::Refused(format!("{option} is not there yet: this program cannot do it so far"))
-    }
-
     /// What to say on standard error.
     pub(crate) fn text(&self, program: &str) -> String {
         match self {
@@ -439,7 +437,9 @@ impl<'a> Given<'a> {
             return refused("options conflicts in the list command");
         }
         Ok(match () {
-            () if self.has(Item::Connection) => Command::NotThereYet("--connection"),
+            () if self.has(Item::Connection) => {
+                Command::ListConnections { numeric: self.has(Item::Numeric), engines: self.has(Item::PersistentConn) }
+            }
             () if self.has(Item::Timeout) => Command::ListTimeouts,
             () if self.has(Item::Daemon) => Command::ListDaemons,
             () => Command::List(self.listing()),
@@ -615,8 +615,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_yet_is_still_checked() {
-        assert_eq!(read("-Lnc"), Ok(Command::NotThereYet("--connection")));
+    fn connections_are_listed_with_or_without_names_and_engines() {
+        let list = |numeric, engines| Ok(Command::ListConnections { numeric, engines });
+        assert_eq!(read("-Lc"), list(false, false));
+        assert_eq!(read("-Lnc --nosort --exact --tun-info"), list(true, false));
+        assert_eq!(read("-l --connection --persistent-conn"), list(false, true));
+    }
+
+    #[test]
+    fn lists_timeouts_and_daemons_are_checked() {
         for (line, text) in [
             ("--set 1 2", "--set option requires 3 timeout values"),
             ("--set 1 x 3", "invalid timeout value `x' specified"),
@@ -627,6 +634,12 @@ mod tests {
             ("--start-daemon master --mcast-group fe80::1", "invalid IPv6 mcast-group `fe80::1'"),
             ("--start-daemon master --sync-maxlen 65508", "illegal sync-maxlen specified"),
             ("-L --stats -c", "options conflicts in the list command"),
+            (
+                "-Lc -t 10.0.0.1:80",
+                "The option 'service-address' conflicts with the 'connection' option in the 'list' command",
+            ),
+            ("-Lc --timeout", "The option 'timeout' conflicts with the 'connection' option in the 'list' command"),
+            ("-Lc --daemon", "The option 'daemon' conflicts with the 'connection' option in the 'list' command"),
         ] {
             assert_eq!(mistake(line), (text.to_owned(), 2), "{line}");
         }

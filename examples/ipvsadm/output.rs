@@ -82,7 +82,7 @@ pub(crate) fn save(out: &mut impl Write, table: &Table, numeric: bool, names: &N
         let kind = writer.kind(info.key());
         writeln!(out, "-A {kind} {}", service_options(&info.service))?;
         for DestinationInfo { destination, .. } in destinations {
-            let address = writer.endpoint(destination.address, protocol(info.key()));
+            let address = endpoint(writer.names, destination.address, protocol(info.key()));
             let forwarding = destination.forwarding;
             let (weight, tunnel) = (destination.weight, tunnel_options(forwarding));
             writeln!(out, "-a {kind} -r {address} {} -w {weight}{tunnel}", forwarding_option(forwarding))?;
@@ -197,7 +197,7 @@ impl Writer<'_> {
                     Protocol::SCTP => "SCTP",
                     _ => "?",
                 };
-                let name = format!("{word:<4} {}", self.endpoint(address, Some(protocol)));
+                let name = format!("{word:<4} {}", endpoint(self.names, address, Some(protocol)));
                 if address.is_ipv4() { cut(name, 33) } else { name }
             }
             ServiceKey::FirewallMark { mark, family: Family::Inet } => format!("FWM  {mark}"),
@@ -206,17 +206,8 @@ impl Writer<'_> {
     }
 
     fn destination_name(&self, service: &ServiceInfo, info: &DestinationInfo) -> String {
-        let name = self.endpoint(info.address(), protocol(service.key()));
+        let name = endpoint(self.names, info.address(), protocol(service.key()));
         if info.address().is_ipv4() { cut(name, 28) } else { name }
-    }
-
-    /// An address and port, or the names of them. The whole has at most 59 bytes.
-    fn endpoint(&self, address: SocketAddr, protocol: Option<Protocol>) -> String {
-        let (ip, port) = (address.ip(), address.port());
-        let host = self.names.and_then(|names| names.host(ip)).map_or_else(|| address_text(ip), str::to_owned);
-        let service = self.names.zip(protocol).and_then(|(names, protocol)| names.service(port, protocol));
-        let service = service.map_or_else(|| port.to_string(), str::to_owned);
-        cut(if ip.is_ipv4() { format!("{host}:{service}") } else { format!("[{host}]:{service}") }, 59)
     }
 
     /// What names a service on the command line.
@@ -229,12 +220,21 @@ impl Writer<'_> {
                     Protocol::SCTP => "--sctp-service",
                     _ => "--xxx-service",
                 };
-                format!("{option} {}", self.endpoint(address, Some(protocol)))
+                format!("{option} {}", endpoint(self.names, address, Some(protocol)))
             }
             ServiceKey::FirewallMark { mark, family: Family::Inet } => format!("-f {mark}"),
             ServiceKey::FirewallMark { mark, family: Family::Inet6 } => format!("-f {mark} -6"),
         }
     }
+}
+
+/// An address and port, or, if names are given, the names of them. The whole has at most 59 bytes.
+pub(crate) fn endpoint(names: Option<&Names>, address: SocketAddr, protocol: Option<Protocol>) -> String {
+    let (ip, port) = (address.ip(), address.port());
+    let host = names.and_then(|names| names.host(ip)).unwrap_or_else(|| address_text(ip));
+    let service = names.zip(protocol).and_then(|(names, protocol)| names.service(port, protocol));
+    let service = service.unwrap_or_else(|| port.to_string());
+    cut(if ip.is_ipv4() { format!("{host}:{service}") } else { format!("[{host}]:{service}") }, 59)
 }
 
 /// An address as the C library writes it. Rust has another form for those that are zero but for the last 32 bits.

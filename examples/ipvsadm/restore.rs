@@ -53,7 +53,6 @@ fn read(input: &str, names: &Names) -> Result<Vec<Line<Command>>, Vec<Line<Mista
         }
         match parse(&words, names) {
             Ok(Command::Restore) => mistakes.push((index + 1, Mistake::NoCommand)),
-            Ok(Command::NotThereYet(option)) => mistakes.push((index + 1, Mistake::not_there_yet(option))),
             Ok(command) => commands.push((index + 1, command)),
             Err(mistake) => mistakes.push((index + 1, mistake)),
         }
@@ -94,7 +93,7 @@ mod tests {
 
     #[test]
     fn every_mistake_of_the_input_is_found_before_anything_is_done() {
-        let input = "-A -t 10.0.0.1:80\n-A -t bad\n-C\n-R\n--bogus\n-L -c\n";
+        let input = "-A -t 10.0.0.1:80\n-A -t bad\n-C\n-R\n--bogus\n-L -c --rate\n";
         let mistakes = read(input, &some_names()).unwrap_err();
         let lines: Vec<_> = mistakes.iter().map(|(line, mistake)| (*line, mistake.status())).collect();
         assert_eq!(lines, [(2, 2), (4, 255), (5, 255), (6, 2)]);

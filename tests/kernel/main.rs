@@ -12,6 +12,7 @@ mod lab;
 mod module;
 mod netns;
 mod peers;
+mod procfs;
 mod scale;
 mod settings;
 mod traffic;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         kernels::tests(),
         module::tests(),
         netns::tests(),
+        procfs::tests(),
         scale::tests(),
         settings::tests(),
         traffic::tests(),
