@@ -4,13 +4,16 @@
 //! ignored, with the reason. `cargo xtask test` runs them where nothing is missing.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+mod cluster;
 mod ipvs;
 mod ipvsadm;
 mod lab;
 mod module;
 mod netns;
 mod peers;
+mod persistence;
 mod scale;
+mod schedulers;
 mod traffic;
 mod vip;
 
@@ -31,7 +34,9 @@ fn main() -> ExitCode {
         ipvsadm::tests(),
         module::tests(),
         netns::tests(),
+        persistence::tests(),
         scale::tests(),
+        schedulers::tests(),
         traffic::tests(),
         vip::tests(),
     ];
