@@ -18,6 +18,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         a_client_stays_with_its_server_across_ports_over_ipv6,
         a_client_of_a_firewall_mark_stays_across_ports_and_protocols,
         a_client_is_let_go_after_the_timeout,
+        a_client_with_connections_is_not_let_go,
         a_netmask_groups_clients,
         a_prefix_groups_clients_over_ipv6,
         sip_keeps_a_call_together,
@@ -109,6 +110,23 @@ fn a_client_is_let_go_after_the_timeout(lab: &Lab) {
     assert_eq!(cluster.info(kept).persistent_connections, 1);
     until("a client to be forgotten", || cluster.info(kept).persistent_connections == 0);
     assert_ne!(cluster.open(1), server);
+}
+
+/// How many seconds the kernel will still remember the only client.
+fn remembered(lab: &Lab) -> u64 {
+    let connections = lab.run(|| std::fs::read_to_string("/proc/thread-self/net/ip_vs_conn")).unwrap();
+    // It stands there like a connection from port 0.
+    let mut lines = connections.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    lines.find(|words| words[2] == "0000").unwrap()[8].parse().unwrap()
+}
+
+fn a_client_with_connections_is_not_let_go(lab: &Lab) {
+    let service = Service::tcp(address("10.96.0.10:80"), Scheduler::RR).persistent(Duration::from_secs(1));
+    let mut cluster = Cluster::start(lab, &service, &[1, 1]);
+    let server = cluster.open(1);
+    // When the timeout is over, the kernel adds a minute.
+    until("a client to be remembered longer", || remembered(lab) > 30);
+    assert_eq!(cluster.open(3), server.repeat(3));
 }
 
 fn groups(lab: &Lab, service: &str, netmask: Netmask) {
