@@ -16,7 +16,7 @@ pub(crate) struct Cluster<'a> {
     dummy: Dummy,
     pub(crate) ipvs: Ipvs,
     pub(crate) key: ServiceKey,
-    _servers: Vec<Server>,
+    servers: Vec<Server>,
     open: Vec<(char, Connection)>,
 }
 
@@ -26,23 +26,24 @@ impl<'a> Cluster<'a> {
         let mut vips = lab.vips();
         let dummy = vips.ensure_dummy("vip0").unwrap();
         let mut cluster =
-            Self { lab, vips, dummy, ipvs: lab.ipvs(), key: service.key, _servers: Vec::new(), open: Vec::new() };
+            Self { lab, vips, dummy, ipvs: lab.ipvs(), key: service.key, servers: Vec::new(), open: Vec::new() };
         let transports = match service.key {
-            ServiceKey::Address { protocol: Protocol::TCP, .. } => &[Transport::Tcp][..],
-            ServiceKey::Address { protocol: Protocol::UDP, .. } => &[Transport::Udp],
-            _ => &[Transport::Tcp, Transport::Udp],
+            ServiceKey::Address { protocol, address } => {
+                cluster.bind(address.ip());
+                vec![transport(protocol)]
+            }
+            ServiceKey::FirewallMark { .. } => vec![Transport::Tcp, Transport::Udp],
         };
-        if let ServiceKey::Address { address, .. } = service.key {
-            cluster.bind(address.ip());
-        }
         cluster.ipvs.add_service(service).unwrap();
         for (letter, weight) in ('a'..).zip(weights) {
             let at = cluster.server(letter);
             cluster.bind(at.ip());
             let ports = if at.port() == 0 { vec![80, 443] } else { vec![at.port()] };
-            for (port, transport) in ports.iter().flat_map(|port| transports.iter().map(move |of| (*port, *of))) {
-                let at = SocketAddr::new(at.ip(), port);
-                cluster._servers.push(Server::start(lab.namespace(), transport, at, &letter.to_string()));
+            for port in ports {
+                for transport in &transports {
+                    let at = SocketAddr::new(at.ip(), port);
+                    cluster.servers.push(Server::start(lab.namespace(), *transport, at, &letter.to_string()));
+                }
             }
             cluster.ipvs.add_destination(cluster.key, &Destination::new(at).weight(*weight)).unwrap();
         }
@@ -77,11 +78,10 @@ impl<'a> Cluster<'a> {
     }
 
     pub(crate) fn client(&self) -> Client<'a> {
-        let client = Client::new(self.lab.namespace(), Transport::Tcp);
+        let client = |transport| Client::new(self.lab.namespace(), transport);
         match self.key {
-            ServiceKey::Address { protocol: Protocol::UDP, .. } => client.transport(Transport::Udp),
-            ServiceKey::FirewallMark { mark, .. } => client.mark(mark.get()),
-            ServiceKey::Address { .. } => client,
+            ServiceKey::Address { protocol, .. } => client(transport(protocol)),
+            ServiceKey::FirewallMark { mark, .. } => client(Transport::Tcp).mark(mark.get()),
         }
     }
 
@@ -147,6 +147,14 @@ impl<'a> Cluster<'a> {
 
     pub(crate) fn set_weight(&mut self, server: char, weight: u32) {
         self.update(server, |destination| destination.weight = weight);
+    }
+}
+
+fn transport(protocol: Protocol) -> Transport {
+    match protocol {
+        Protocol::UDP => Transport::Udp,
+        Protocol::SCTP => Transport::Sctp,
+        _ => Transport::Tcp,
     }
 }
 

@@ -164,10 +164,6 @@ impl Connection {
     pub(crate) fn set_patience(&self, patience: Duration) {
         self.0.set_read_timeout(Some(patience)).unwrap();
     }
-
-    pub(crate) fn local_address(&self) -> SocketAddr {
-        self.0.local_addr().unwrap().as_socket().unwrap()
-    }
 }
 
 /// Waits for what the kernel does by itself, such as renewing its counters every 2 seconds.

@@ -16,6 +16,7 @@ pub(crate) fn tests() -> Vec<Trial> {
     tests!(&[Need::Ipvs, Need::Dummy];
         a_client_stays_with_its_server_across_ports,
         a_client_stays_with_its_server_across_ports_over_ipv6,
+        a_client_stays_with_its_server_across_ports_over_sctp,
         a_client_of_a_firewall_mark_stays_across_ports_and_protocols,
         a_client_is_let_go_after_the_timeout,
         a_client_with_connections_is_not_let_go,
@@ -61,9 +62,8 @@ fn stay(cluster: &mut Cluster<'_>, clients: &[Client<'_>], ports: &[SocketAddr])
     servers
 }
 
-fn across_ports(lab: &Lab, any_port: &str) {
-    let service = Service::tcp(address(any_port), Scheduler::RR).persistent(LONG);
-    let mut cluster = Cluster::start(lab, &service, &[1, 1]);
+fn across_ports(lab: &Lab, any_port: &Service) {
+    let mut cluster = Cluster::start(lab, &any_port.persistent(LONG), &[1, 1]);
     let ports = [80, 443].map(|port| at_port(cluster.address(), port));
     let clients = [1, 2, 3, 4].map(|host| cluster.client_at(0, host, 0));
     // A turn for each client, not for each connection.
@@ -76,11 +76,15 @@ fn across_ports(lab: &Lab, any_port: &str) {
 }
 
 fn a_client_stays_with_its_server_across_ports(lab: &Lab) {
-    across_ports(lab, "10.96.0.10:0");
+    across_ports(lab, &Service::tcp(address("10.96.0.10:0"), Scheduler::RR));
 }
 
 fn a_client_stays_with_its_server_across_ports_over_ipv6(lab: &Lab) {
-    across_ports(lab, "[2001:db8::a]:0");
+    across_ports(lab, &Service::tcp(address("[2001:db8::a]:0"), Scheduler::RR));
+}
+
+fn a_client_stays_with_its_server_across_ports_over_sctp(lab: &Lab) {
+    across_ports(lab, &Service::sctp(address("10.96.0.10:0"), Scheduler::RR));
 }
 
 fn a_client_of_a_firewall_mark_stays_across_ports_and_protocols(lab: &Lab) {
@@ -100,16 +104,14 @@ fn a_client_of_a_firewall_mark_stays_across_ports_and_protocols(lab: &Lab) {
 }
 
 fn a_client_is_let_go_after_the_timeout(lab: &Lab) {
-    // Longer than a connection lasts: a client is remembered for a minute more if its time is over before.
+    // Longer than its connection lasts: else it would be remembered for a minute more.
     let service = Service::udp(address("10.96.0.10:53"), Scheduler::RR).persistent(Duration::from_secs(4));
     let mut cluster = Cluster::start(lab, &service, &[1, 1]);
     set_udp_timeout(&mut cluster, 1);
-    let server = cluster.open(1);
-    assert_eq!(cluster.open(1), server);
-    let kept = server.chars().next().unwrap();
-    assert_eq!(cluster.info(kept).persistent_connections, 1);
-    until("a client to be forgotten", || cluster.info(kept).persistent_connections == 0);
-    assert_ne!(cluster.open(1), server);
+    let (client, to) = (cluster.client(), cluster.address());
+    let server = cluster.ask(client, to);
+    until("a client to be forgotten", || cluster.info(server).persistent_connections == 0);
+    assert_ne!(cluster.ask(client, to), server);
 }
 
 /// How many seconds the kernel will still remember the only client.
@@ -117,7 +119,7 @@ fn remembered(lab: &Lab) -> u64 {
     let connections = lab.run(|| std::fs::read_to_string("/proc/thread-self/net/ip_vs_conn")).unwrap();
     // It stands there like a connection from port 0.
     let mut lines = connections.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    lines.find(|words| words[2] == "0000").unwrap()[8].parse().unwrap()
+    lines.find(|words| words[2] == "0000").map_or(0, |words| words[8].parse().unwrap())
 }
 
 fn a_client_with_connections_is_not_let_go(lab: &Lab) {
@@ -207,8 +209,8 @@ fn weight_0_keeps_persistent_clients_unless_templates_expire(lab: &Lab) {
 }
 
 fn limit(cluster: &mut Cluster<'_>, upper: u32, lower: Option<u32>) {
-    let upper = NonZeroU32::new(upper).unwrap();
-    cluster.update('a', |a| a.thresholds = Some(Thresholds { upper, lower: lower.and_then(NonZeroU32::new) }));
+    let [upper, lower] = [Some(upper), lower].map(|threshold| threshold.and_then(NonZeroU32::new));
+    cluster.update('a', |a| a.thresholds = upper.map(|upper| Thresholds { upper, lower }));
 }
 
 /// Stops at `upper`, does not yet resume with one less, but with two less.
@@ -221,23 +223,21 @@ fn stops_and_resumes(lab: &Lab, upper: u32, lower: Option<u32>) {
     for _ in 2..upper {
         assert_eq!(cluster.open_as(tcp, to), 'a');
     }
-    // UDP is forgotten soon after its last packet.
-    let mut lasting = udp.connect(to).unwrap();
-    assert_eq!(lasting.ask().unwrap(), "a");
+    let mut passing = [udp, udp].map(|udp| udp.connect(to).unwrap());
+    for connection in &mut passing {
+        assert_eq!(connection.ask().unwrap(), "a");
+    }
+    assert_eq!(cluster.open_as(tcp, to), 'b');
+    // UDP is forgotten when it has been silent for so long.
     set_udp_timeout(&mut cluster, 1);
-    assert_eq!(cluster.ask(udp, to), 'a');
-    let passing = |cluster: &mut Cluster<'_>, left| {
+    for (connection, (left, next)) in passing.iter_mut().zip([(upper - 1, 'b'), (upper - 2, 'a')]) {
+        assert_eq!(connection.ask().unwrap(), "a");
         until("UDP to be forgotten", || {
             let info = cluster.info('a');
             info.active_connections + info.inactive_connections == left
         });
-    };
-    assert_eq!(cluster.open_as(tcp, to), 'b');
-    passing(&mut cluster, upper - 1);
-    assert_eq!(cluster.open_as(tcp, to), 'b');
-    assert_eq!(lasting.ask().unwrap(), "a");
-    passing(&mut cluster, upper - 2);
-    assert_eq!(cluster.open_as(tcp, to), 'a');
+        assert_eq!(cluster.open_as(tcp, to), next);
+    }
     cluster.assert_open_are_served();
 }
 
@@ -270,6 +270,7 @@ fn a_removed_server_is_silent_until_it_is_added_again(lab: &Lab) {
     assert_eq!(connection.ask().unwrap_err().kind(), ErrorKind::WouldBlock);
     connection.set_patience(PATIENCE);
     cluster.ipvs.add_destination(cluster.key, &server).unwrap();
+    // To both questions, be it in one piece.
     assert!(connection.ask().unwrap().starts_with('a'));
     assert_eq!(cluster.info('a').active_connections, 1);
 }
