@@ -68,7 +68,7 @@ impl Service {
         Self::new(ServiceKey::FirewallMark { mark, family }, scheduler)
     }
 
-    /// The same, keeping each client at its destination until it has had no connection for this long.
+    /// The same, keeping each client at its destination for this [`timeout`](Persistence::timeout).
     #[must_use]
     pub fn persistent(self, timeout: Duration) -> Self {
         Self { persistence: Some(Persistence::new(timeout)), ..self }
@@ -186,8 +186,9 @@ impl fmt::Display for Protocol {
 #[non_exhaustive]
 #[doc(alias = "IP_VS_SVC_F_PERSISTENT")]
 pub struct Persistence {
-    /// How long a client without connections is remembered (`IPVS_SVC_ATTR_TIMEOUT`): whole seconds, at most
-    /// [`Persistence::LONGEST`].
+    /// How long a client is remembered, from the beginning of its last connection (`IPVS_SVC_ATTR_TIMEOUT`): whole
+    /// seconds, at most [`Persistence::LONGEST`]. If it still has connections when that is over, the kernel goes on with
+    /// a minute at a time.
     #[doc(alias = "IPVS_SVC_ATTR_TIMEOUT")]
     pub timeout: Duration,
     /// Which clients count as one (`IPVS_SVC_ATTR_NETMASK`).

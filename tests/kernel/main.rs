@@ -4,6 +4,7 @@
 //! ignored, with the reason. `cargo xtask test` runs them where nothing is missing.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+mod cluster;
 mod errors;
 mod ipvs;
 mod ipvsadm;
@@ -12,8 +13,10 @@ mod lab;
 mod module;
 mod netns;
 mod peers;
+mod persistence;
 mod procfs;
 mod scale;
+mod schedulers;
 mod settings;
 mod traffic;
 mod vip;
@@ -37,8 +40,10 @@ fn main() -> ExitCode {
         kernels::tests(),
         module::tests(),
         netns::tests(),
+        persistence::tests(),
         procfs::tests(),
         scale::tests(),
+        schedulers::tests(),
         settings::tests(),
         traffic::tests(),
         vip::tests(),
