@@ -4,11 +4,13 @@
 //! ignored, with the reason. `cargo xtask test` runs them where nothing is missing.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+mod forwarding;
 mod ipvs;
 mod ipvsadm;
 mod lab;
 mod module;
 mod netns;
+mod network;
 mod peers;
 mod scale;
 mod traffic;
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
     // changes that table may lack some.
     arguments.test_threads.get_or_insert(1);
     let tests = [
+        forwarding::tests(),
         ipvs::tests(),
         ipvsadm::tests(),
         module::tests(),
