@@ -4,6 +4,7 @@
 //! ignored, with the reason. `cargo xtask test` runs them where nothing is missing.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+mod failover;
 mod forwarding;
 mod ipvs;
 mod ipvsadm;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     // changes that table may lack some.
     arguments.test_threads.get_or_insert(1);
     let tests = [
+        failover::tests(),
         forwarding::tests(),
         ipvs::tests(),
         ipvsadm::tests(),
