@@ -6,12 +6,15 @@
 
 mod cluster;
 mod errors;
+mod failover;
+mod forwarding;
 mod ipvs;
 mod ipvsadm;
 mod kernels;
 mod lab;
 mod module;
 mod netns;
+mod network;
 mod peers;
 mod persistence;
 mod procfs;
@@ -35,6 +38,8 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(1);
     let tests = [
         errors::tests(),
+        failover::tests(),
+        forwarding::tests(),
         ipvs::tests(),
         ipvsadm::tests(),
         kernels::tests(),

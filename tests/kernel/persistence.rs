@@ -6,7 +6,10 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
-use lvs::ipvs::{Family, Netmask, Persistence, PersistenceEngine, Scheduler, Service, Thresholds, Timeouts, settings};
+use lvs::ipvs::{
+    Connection, Connections, Family, Netmask, Persistence, PersistenceEngine, Scheduler, Service, Thresholds, Timeouts,
+    settings,
+};
 
 use crate::cluster::{Cluster, sorted};
 use crate::lab::{Lab, Need, address, tests};
@@ -109,12 +112,10 @@ fn a_client_is_let_go_after_the_timeout(lab: &Lab) {
     assert_ne!(cluster.ask(client, to), server);
 }
 
-/// How many seconds the kernel will still remember the only client.
-fn remembered(lab: &Lab) -> u64 {
-    let connections = lab.run(|| std::fs::read_to_string("/proc/thread-self/net/ip_vs_conn")).unwrap();
-    // It stands there like a connection from port 0.
-    let mut lines = connections.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    lines.find(|words| words[2] == "0000").map_or(0, |words| words[8].parse().unwrap())
+/// How long the kernel will still remember the only client.
+fn remembered(lab: &Lab) -> Duration {
+    let mut connections = lab.run(Connections::open).unwrap().map(Result::unwrap);
+    connections.find(Connection::is_template).map_or(Duration::ZERO, |template| template.expires)
 }
 
 fn a_client_with_connections_is_not_let_go(lab: &Lab) {
@@ -122,7 +123,7 @@ fn a_client_with_connections_is_not_let_go(lab: &Lab) {
     let mut cluster = Cluster::start(lab, &service, &[1, 1]);
     let server = cluster.open(1);
     // When the timeout is over, the kernel adds a minute.
-    until("a client to be remembered longer", || remembered(lab) > 30);
+    until("a client to be remembered longer", || remembered(lab) > Duration::from_secs(30));
     assert_eq!(cluster.open(3), server.repeat(3));
 }
 
