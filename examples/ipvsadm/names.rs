@@ -8,11 +8,11 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::fs;
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use dns_lookup::{AddrInfoHints, getaddrinfo, getnameinfo};
 use lvs::ipvs::Protocol;
-use nix::libc::{NI_DGRAM, NI_NAMEREQD, NI_NUMERICHOST, NI_NUMERICSERV, SOCK_DGRAM, SOCK_STREAM};
+use nix::libc::{AF_INET, NI_DGRAM, NI_NAMEREQD, NI_NUMERICHOST, NI_NUMERICSERV, SOCK_DGRAM, SOCK_STREAM};
 
 /// Where names come from.
 pub(crate) trait Source {
@@ -114,8 +114,10 @@ impl Source for System {
     }
 
     fn address(&self, host: &str) -> Option<Ipv4Addr> {
-        let mut addresses = (host, 0).to_socket_addrs().ok().filter(|_| !host.is_empty())?;
-        addresses.find_map(|address| match address.ip() {
+        // To ask for IPv4 alone is more than to choose from all: then `::1` in a file counts as 127.0.0.1.
+        let hints = AddrInfoHints { address: AF_INET, ..AddrInfoHints::default() };
+        let mut found = getaddrinfo(Some(host), None, Some(hints)).ok().filter(|_| !host.is_empty())?;
+        found.find_map(|found| match found.ok()?.sockaddr.ip() {
             IpAddr::V4(v4) => Some(v4),
             IpAddr::V6(_) => None,
         })

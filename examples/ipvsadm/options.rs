@@ -28,6 +28,8 @@ pub(crate) enum Command {
     /// A change of a server of this service that the library has no words for, because no kernel makes it: a lower
     /// threshold without an upper one.
     OutOfRange(ServiceKey),
+    /// To start a daemon at what cannot be an interface.
+    NoDevice,
     List(Listing),
     ListTimeouts,
     ListDaemons,
@@ -328,7 +330,7 @@ impl<'a> Given<'a> {
             Verb::Save => return Ok(Command::Save { numeric: self.has(Item::Numeric) }),
             Verb::Restore => return Ok(Command::Restore),
             Verb::Set => Change::SetTimeouts(self.timeouts),
-            Verb::StartDaemon => Change::StartDaemon(self.daemon()?),
+            Verb::StartDaemon => return Ok(self.daemon().map_or(Command::NoDevice, Command::Change)),
             Verb::StopDaemon => Change::StopDaemon(self.state),
             Verb::Help => return Ok(Command::Help),
             Verb::Version => return Ok(Command::Version),
@@ -350,15 +352,14 @@ impl<'a> Given<'a> {
         Ok(rest)
     }
 
-    fn daemon(&self) -> Result<SyncDaemon, Mistake> {
-        // What cannot be an interface's name is none's: the kernel's words for that.
-        let no_device = |_| Mistake::Syntax("No such device".to_owned());
-        let mut daemon = SyncDaemon::new(self.state, Interface::new(self.interface).map_err(no_device)?, self.sync_id);
+    /// `None` if no interface can have this name.
+    fn daemon(&self) -> Option<Change> {
+        let mut daemon = SyncDaemon::new(self.state, Interface::new(self.interface).ok()?, self.sync_id);
         daemon.max_length = NonZeroU16::new(self.max_length);
         daemon.group = self.group;
         daemon.port = NonZeroU16::new(self.port);
         daemon.ttl = NonZeroU8::new(self.ttl);
-        Ok(daemon)
+        Some(Change::StartDaemon(daemon))
     }
 
     fn has(&self, item: Item) -> bool {

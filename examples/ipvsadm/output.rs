@@ -346,7 +346,6 @@ fn tunnel_word(forwarding: Forwarding) -> String {
         Forwarding::Tunnel(Tunnel::Ipip) => "ipip".to_owned(),
         Forwarding::Tunnel(Tunnel::Gue { port, flags }) => format!("gue:{port}:{}", checksums(flags)),
         Forwarding::Tunnel(Tunnel::Gre { flags }) => format!("gre:{}", checksums(flags)),
-        Forwarding::Tunnel(_) => "?".to_owned(),
         _ => "n/a".to_owned(),
     }
 }
@@ -368,8 +367,7 @@ fn tunnel_options(forwarding: Forwarding) -> String {
             format!(" --tun-type gue --tun-port {port} {}", checksums(flags))
         }
         Forwarding::Tunnel(Tunnel::Gre { flags }) => format!(" --tun-type gre {}", checksums(flags)),
-        // Not to be restored as something else.
-        Forwarding::Tunnel(_) => " --tun-type ?".to_owned(),
+        // A tunnel of another kind is restored as `ipip`: there is no word for it.
         _ => String::new(),
     }
 }
@@ -573,12 +571,12 @@ FWM  4000000000 rr
     }
 
     #[test]
-    fn what_cannot_be_said_is_not_saved_as_something_else() {
+    fn what_cannot_be_said_is_listed_and_saved_as_by_ipvsadm() {
         let mut table = table(&["-A -t 10.0.0.1:80", "-a -t 10.0.0.1:80 -r 10.9.1.4 -i"]);
         let unknown = Tunnel::Other { kind: 9, port: 0, flags: TunnelFlags::empty() };
         table[0].1[0].destination.forwarding = Forwarding::Tunnel(unknown);
-        assert!(listed(Listing { mode: Mode::Tunnels, ..PLAIN }, table.clone()).contains("Tunnel  ?             1"));
-        assert!(saved(&table, true).ends_with("-i -w 1 --tun-type ?\n"));
+        assert!(listed(Listing { mode: Mode::Tunnels, ..PLAIN }, table.clone()).contains("Tunnel  n/a           1"));
+        assert!(saved(&table, true).ends_with("-i -w 1\n"));
         table[0].1[0].destination.forwarding = Forwarding::Bypass;
         assert!(listed(PLAIN, table.clone()).contains("(null)  1 "));
         assert!(saved(&table, true).ends_with("-r 10.9.1.4:80 (null) -w 1\n"));

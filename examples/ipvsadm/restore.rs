@@ -9,6 +9,7 @@ use lvs::ipvs::Change;
 
 use crate::names::Names;
 use crate::options::{Command, Mistake, parse};
+use crate::text::complain;
 use crate::{Session, kernel};
 
 /// A line's number, counted from 1, and what it says.
@@ -20,7 +21,7 @@ pub(crate) fn run(session: &mut Session<'_>, input: &str, out: &mut impl Write) 
         Ok(commands) => commands,
         Err(mistakes) => {
             for (line, mistake) in &mistakes {
-                eprintln!("line {line}: {}", mistake.text(session.program));
+                complain(&format!("line {line}: {}", mistake.text(session.program)));
             }
             return Ok(mistakes.first().map_or(0, |(_, mistake)| mistake.status()));
         }
@@ -34,9 +35,14 @@ pub(crate) fn run(session: &mut Session<'_>, input: &str, out: &mut impl Write) 
         }
         // What is not a change must see those before it.
         status = apply(session, &mut changes).unwrap_or(status);
+        let is_last = matches!(command, Command::Version | Command::Help);
         match session.perform(command, &format!("line {line}: "), out)? {
             0 => {}
             failed => status = failed,
+        }
+        // Who asks for help gets nothing else.
+        if is_last {
+            break;
         }
     }
     Ok(apply(session, &mut changes).unwrap_or(status))
@@ -46,8 +52,10 @@ pub(crate) fn run(session: &mut Session<'_>, input: &str, out: &mut impl Write) 
 fn read(input: &str, names: &Names) -> Result<Vec<Line<Command>>, Vec<Line<Mistake>>> {
     let (mut commands, mut mistakes) = (Vec::new(), Vec::new());
     for (index, line) in input.split('\n').enumerate() {
-        let words = line.split([' ', '\t', '\r']).filter(|word| !word.is_empty() && *word != "ipvsadm");
-        let words: Vec<String> = words.map(str::to_owned).collect();
+        let words = line.split([' ', '\t', '\r']).filter(|word| !word.is_empty());
+        // A word ends at a zero byte, as everything does in C.
+        let words = words.map(|word| word.split('\0').next().unwrap_or_default());
+        let words: Vec<String> = words.filter(|word| *word != "ipvsadm").map(str::to_owned).collect();
         if words.first().is_none_or(|word| word.starts_with('#')) {
             continue;
         }
@@ -65,7 +73,7 @@ fn apply(session: &mut Session<'_>, gathered: &mut Vec<Line<Change>>) -> Option<
     let (lines, changes): (Vec<_>, Vec<_>) = gathered.drain(..).unzip();
     let failures = kernel::apply(&mut session.ipvs, &changes);
     for (position, text) in &failures {
-        eprintln!("line {}: {text}", lines.get(*position).copied().unwrap_or_default());
+        complain(&format!("line {}: {text}", lines.get(*position).copied().unwrap_or_default()));
     }
     (!failures.is_empty()).then_some(255)
 }
