@@ -11,21 +11,21 @@
 //!
 //! # Other than `ipvsadm`, on purpose
 //!
-//! - `-h` and `-v` need neither privilege nor IPVS in the kernel. The text of `-h` is another one, and `-v` says
-//!   `ipvsadm-rs` where `ipvsadm` says `popt`.
+//! - `-h` and `-v` need neither privilege nor IPVS in the kernel. The text of `-h` is another one.
 //! - A list is ordered by number. (`ipvsadm` compares numbers that are far apart the wrong way.) `--nosort` is the
 //!   kernel's order, as in `ipvsadm`.
 //! - Firewall marks are never negative, so that a save can be restored.
 //! - Counters of destinations are shown whole, in 64 bits.
 //! - A list of scheduler flags that has only commas is refused. (`ipvsadm` crashes.)
-//! - An IPv6 prefix length that does not fit in 32 bits is refused. (`ipvsadm` takes its lower bits.)
 //! - `-S` writes `-b flag-3` for a service of `sh` or `mh` that has this flag alone. (`ipvsadm` writes `-b`, which it
-//!   cannot restore.) Tunnels of an unknown kind are `?`. (`ipvsadm` crashes.)
+//!   cannot restore.)
 //! - `-R` skips lines that begin with `#`. It reads and checks all of its input before it changes anything, and names
-//!   the line of each error. A change that the kernel refuses does not stop the others; the exit status tells that
-//!   there was one.
+//!   the line of each error. A line that fails does not stop the others; the exit status tells that there was one.
 //! - A service that vanishes while it is listed is left out.
-//! - Output that cannot be written (a full disk) is an error, with exit status 1.
+//! - Output that cannot be written (a full disk), and input that cannot be read, is an error, with exit status 1.
+//! - A virtual service at an IPv4 address written as IPv6 (`::ffff:10.0.0.1`) is refused, since no packet has such an
+//!   address.
+//! - A value with `!#:+` is what it is. (popt, which `ipvsadm` reads its command line with, puts the next word there.)
 //! - Each name is asked for once in a run. (`ipvsadm` asks again for each line.) Names of SCTP's ports are looked for
 //!   in `/etc/services` only.
 
@@ -97,7 +97,10 @@ fn run(program: &str, words: &[String], out: &mut impl Write) -> io::Result<u8> 
     match command {
         Ok(Command::Restore) => {
             let mut input = Vec::new();
-            io::stdin().lock().read_to_end(&mut input)?;
+            if let Err(error) = io::stdin().lock().read_to_end(&mut input) {
+                complain(&format!("cannot read: {error}"));
+                return Ok(1);
+            }
             restore::run(&mut session, &text::read(&input), out)
         }
         Ok(command) => session.perform(command, "", out),

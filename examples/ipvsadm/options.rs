@@ -248,10 +248,10 @@ impl<'a> Given<'a> {
         let number = |range, what| values::number(value, range).ok_or_else(|| illegal(what));
         let port = |what| number(1..=65535, what).map(|port| u16::try_from(port).unwrap_or(u16::MAX));
         match item {
-            // A name that is too long is cut to what the kernel holds, an empty one is none.
+            // A name that is too long is cut to what the kernel holds, an empty one is none. `ipvsadm` cuts flags, too.
             Item::Scheduler => self.scheduler = Scheduler::new(cut(value, 15)).unwrap_or(Scheduler::WLC),
             Item::Engine => self.engine = PersistenceEngine::new(cut(value, 16)).ok(),
-            Item::SchedFlags => self.flags = value,
+            Item::SchedFlags => self.flags = cut(value, 127),
             Item::Persistent => {
                 let wrong = || Mistake::Refused(format!("invalid timeout value `{value}' specified"));
                 self.timeout = values::number(value, 1..=LONGEST_TIMEOUT).ok_or_else(wrong)?;

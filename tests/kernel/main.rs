@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod cluster;
+mod differential;
 mod errors;
 mod failover;
 mod forwarding;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     // changes that table may lack some.
     arguments.test_threads.get_or_insert(1);
     let tests = [
+        differential::tests(),
         errors::tests(),
         failover::tests(),
         forwarding::tests(),
