@@ -698,6 +698,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_name_of_an_interface_is_no_mistake_yet() {
+        for name in ["a/b", "lo:1", "."] {
+            assert_eq!(read(&format!("--start-daemon master --mcast-interface {name}")), Ok(Command::NoDevice));
+        }
+    }
+
+    #[test]
+    fn a_list_of_flags_is_cut_as_by_ipvsadm() {
+        let line = |repeated: usize| format!("-A -f 1 -b {}flag-2", "flag-1,".repeat(repeated));
+        assert!(read(&line(17)).is_ok());
+        // 127 bytes end behind the next list's first letter.
+        assert_eq!(mistake(&line(18)).0, "invalid scheduler flag `f'");
+    }
+
+    #[test]
     fn long_names_are_cut_to_what_the_kernel_holds() {
         assert_eq!(cut("wlcwlcwlcwlcwlcw", 15), "wlcwlcwlcwlcwlc");
         assert_eq!(cut("aé", 2), "a");

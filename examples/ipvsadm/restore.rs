@@ -93,6 +93,13 @@ mod tests {
     }
 
     #[test]
+    fn words_end_at_zero_bytes() {
+        let commands = read("-C\0junk ipvsadm\0\n", &some_names()).unwrap();
+        assert_eq!(commands, [(1, Command::Change(Change::Flush))]);
+        assert_eq!(read("-C \0\n", &some_names()).unwrap_err()[0].1.text(""), "unexpected argument ");
+    }
+
+    #[test]
     fn comment_lines_are_skipped() {
         assert_eq!(read("# saved yesterday\n  #-C\n", &some_names()), Ok(vec![]));
         let mistakes = read("-C # all of it\n", &some_names()).unwrap_err();

@@ -118,7 +118,10 @@ pub(crate) const DEVIATIONS: &[Deviation] = &[
     Deviation {
         name: "the next word within a value",
         reason: "an accident of popt's, which has it for aliases",
-        explains: |case, _, ours| case.text().iter().any(|word| word.contains("!#:+")) && ours.status.code() == Some(2),
+        explains: |case, _, ours| {
+            let has_it = case.text().iter().any(|word| word.contains("!#:+"));
+            has_it && ours.status.code() == Some(2) && !ours.changed
+        },
     },
 ];
 
