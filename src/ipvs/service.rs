@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -80,11 +80,6 @@ impl Service {
             if let Some(part) = address::extra_parts(address) {
                 return Some(format!("a virtual service's address cannot have a {part}").into());
             }
-            if let IpAddr::V6(ip) = address.ip() {
-                if ip.to_ipv4_mapped().is_some() {
-                    return Some("an IPv4 address written as IPv6, which no packet has".into());
-                }
-            }
             if address.port() == 0 && self.persistence.is_none() {
                 return Some("port 0 (any port) needs a persistent service".into());
             }
@@ -105,7 +100,8 @@ pub enum ServiceKey {
     Address {
         /// The transport protocol (`IPVS_SVC_ATTR_PROTOCOL`).
         protocol: Protocol,
-        /// The virtual address and port (`IPVS_SVC_ATTR_ADDR`, `IPVS_SVC_ATTR_PORT`).
+        /// The virtual address and port (`IPVS_SVC_ATTR_ADDR`, `IPVS_SVC_ATTR_PORT`). The kernel takes an IPv4 address
+        /// written as IPv6 (`::ffff:10.0.0.1`), though no packet has one.
         address: SocketAddr,
     },
     /// All packets of a family that carry a firewall mark, as `iptables -j MARK` and nftables set it. Such a service

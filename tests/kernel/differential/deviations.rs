@@ -45,11 +45,6 @@ pub(crate) const DEVIATIONS: &[Deviation] = &[
         },
     },
     Deviation {
-        name: "unnamed flag",
-        reason: "ipvsadm saves `-b` without a value, which it cannot restore",
-        explains: |_, theirs, ours| text(&theirs.output).contains(UNNAMED) && same_list(theirs, ours),
-    },
-    Deviation {
         name: "only commas",
         reason: "ipvsadm crashes",
         explains: |_, theirs, ours| {
@@ -107,15 +102,6 @@ pub(crate) const DEVIATIONS: &[Deviation] = &[
         },
     },
     Deviation {
-        name: "IPv4 written as IPv6",
-        reason: "no packet has such an address",
-        explains: |case, theirs, ours| {
-            let has_one = case.text().iter().any(|word| word.contains("::ffff:"));
-            let refused = text(&ours.errors).starts_with("Invalid operation.") && ours.status.code() == Some(255);
-            has_one && theirs.status.success() && refused && !ours.changed
-        },
-    },
-    Deviation {
         name: "the next word within a value",
         reason: "an accident of popt's, which has it for aliases",
         explains: |case, _, ours| {
@@ -151,13 +137,10 @@ fn without_numbers(outcome: &Outcome) -> String {
     errors.lines().map(line).collect()
 }
 
-/// Whether the outputs are the same but for what one list may have of each of: the order, marks, unnamed flags.
+/// Whether the outputs are the same but for what one list may have of each of: the order and marks.
 fn same_list(theirs: &Outcome, ours: &Outcome) -> bool {
-    let named = text(&theirs.output).replace(UNNAMED, " -b flag-3\n");
-    same_but_output(theirs, ours) && unsigned(&named) == unsigned(&text(&ours.output))
+    same_but_output(theirs, ours) && unsigned(&text(&theirs.output)) == unsigned(&text(&ours.output))
 }
-
-const UNNAMED: &str = " -b \n";
 
 fn sorted(text: &str) -> Vec<String> {
     let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
