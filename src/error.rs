@@ -173,7 +173,7 @@ pub enum Cause {
         module: &'static str,
     },
     /// The kernel has IPVS, but not this part of it.
-    #[error("{what} is not on this kernel{}", .since.map(|since| format!(" (since Linux {since})")).unwrap_or_default())]
+    #[error("{what} is not on this kernel{}", in_brackets(*since))]
     NotOnThisKernel {
         /// What is missing.
         what: Cow<'static, str>,
@@ -216,6 +216,10 @@ pub enum Cause {
     /// The kernel acknowledged a question without answering it.
     #[error("the kernel acknowledged the request but sent no answer")]
     NoAnswer,
+}
+
+fn in_brackets(release: Option<&str>) -> String {
+    release.map(|release| format!(" (since Linux {release})")).unwrap_or_default()
 }
 
 /// The kernel refused an operation.
@@ -377,6 +381,18 @@ pub enum DecodeError {
         name: &'static str,
         /// The value that was found.
         text: String,
+    },
+    /// A line of a file that is not in the file's format.
+    #[error("{file}, line {number}: wrong {what} in {line:?}")]
+    Line {
+        /// The file's name.
+        file: &'static str,
+        /// The line's number, from 1 on.
+        number: u64,
+        /// Which part of it.
+        what: &'static str,
+        /// Its beginning, with what is not UTF-8 replaced.
+        line: String,
     },
     /// A message about interfaces or addresses that could not be read.
     #[error("{0}")]

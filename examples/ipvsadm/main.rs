@@ -9,31 +9,23 @@
 //! What a script can see is the same byte for byte: the formats with the blanks at the ends of lines, the texts of
 //! errors, the exit statuses. Weights are those of Debian's `ipvsadm`, up to 2,147,483,647.
 //!
-//! # Not there yet
-//!
-//! Listing connections with `-c`. It is read and checked, then answered with a line on standard error and exit status
-//! 2.
-//!
 //! # Other than `ipvsadm`, on purpose
 //!
-//! - `-h` and `-v` need neither privilege nor IPVS in the kernel. The text of `-h` is another one, and `-v` says
-//!   `ipvsadm-rs` where `ipvsadm` says `popt`.
+//! - `-h` and `-v` need neither privilege nor IPVS in the kernel. The text of `-h` is another one.
 //! - A list is ordered by number. (`ipvsadm` compares numbers that are far apart the wrong way.) `--nosort` is the
 //!   kernel's order, as in `ipvsadm`.
 //! - Firewall marks are never negative, so that a save can be restored.
 //! - Counters of destinations are shown whole, in 64 bits.
 //! - A list of scheduler flags that has only commas is refused. (`ipvsadm` crashes.)
-//! - An IPv6 prefix length that does not fit in 32 bits is refused. (`ipvsadm` takes its lower bits.)
-//! - `-S` writes `-b flag-3` for a service of `sh` or `mh` that has this flag alone. (`ipvsadm` writes `-b`, which it
-//!   cannot restore.) Tunnels of an unknown kind are `?`. (`ipvsadm` crashes.)
 //! - `-R` skips lines that begin with `#`. It reads and checks all of its input before it changes anything, and names
-//!   the line of each error. A change that the kernel refuses does not stop the others; the exit status tells that
-//!   there was one.
+//!   the line of each error. A line that fails does not stop the others; the exit status tells that there was one.
 //! - A service that vanishes while it is listed is left out.
-//! - Output that cannot be written (a full disk) is an error, with exit status 1.
-//! - Without `-n`, names of addresses are looked for in `/etc/hosts` and names of ports in `/etc/services`, and
-//!   nowhere else. Names on the command line are looked up as the system does it.
+//! - Output that cannot be written (a full disk), and input that cannot be read, is an error, with exit status 1.
+//! - A value with `!#:+` is what it is. (popt, which `ipvsadm` reads its command line with, puts the next word there.)
+//! - Each name is asked for once in a run. (`ipvsadm` asks again for each line.) Names of SCTP's ports are looked for
+//!   in `/etc/services` only.
 
+mod connections;
 mod kernel;
 mod names;
 mod options;
@@ -41,20 +33,23 @@ mod output;
 mod restore;
 mod syntax;
 mod table;
+mod text;
 mod values;
 
 use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 use lvs::Error;
-use lvs::ipvs::{Info, Ipvs};
+use lvs::ipvs::{Connections, Info, Ipvs};
 
 use crate::names::Names;
 use crate::options::{Command, Listing};
 use crate::output::Table;
+use crate::text::complain;
 
 fn main() -> ExitCode {
-    let mut words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    let mut words = std::env::args_os().map(|word| text::read(word.as_bytes()));
     let program = words.next().unwrap_or_default();
     let mut out = BufWriter::new(io::stdout().lock());
     let status = run(&program, &words.collect::<Vec<_>>(), &mut out);
@@ -64,7 +59,7 @@ fn main() -> ExitCode {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return 141;
         }
-        eprintln!("cannot write: {error}");
+        complain(&format!("cannot write: {error}"));
         1
     }))
 }
@@ -82,28 +77,31 @@ fn run(program: &str, words: &[String], out: &mut impl Write) -> io::Result<u8> 
     let (ipvs, info) = match kernel::open() {
         Ok(opened) => opened,
         Err(reason) => {
-            eprintln!("Can't initialize ipvs: {reason}");
-            eprintln!("Are you sure that IP Virtual Server is built in the kernel or as module?");
+            complain(&format!("Can't initialize ipvs: {reason}"));
+            complain("Are you sure that IP Virtual Server is built in the kernel or as module?");
             return Ok(2);
         }
     };
     if info.version < (1, 1, 4) {
         let (major, minor, patch) = info.version;
-        eprintln!("Warning: IPVS version mismatch: ");
-        eprintln!("  this program is for IPVS 1.1.4 and later,");
-        eprintln!("  the kernel has IPVS {major}.{minor}.{patch}:");
-        eprintln!("  some things may not work.");
+        complain("Warning: IPVS version mismatch: ");
+        complain("  this program is for IPVS 1.1.4 and later,");
+        complain(&format!("  the kernel has IPVS {major}.{minor}.{patch}:"));
+        complain("  some things may not work.");
     }
     let mut session = Session { ipvs, info, names, program };
     match command {
         Ok(Command::Restore) => {
             let mut input = Vec::new();
-            io::stdin().lock().read_to_end(&mut input)?;
-            restore::run(&mut session, &String::from_utf8_lossy(&input), out)
+            if let Err(error) = io::stdin().lock().read_to_end(&mut input) {
+                complain(&format!("cannot read: {error}"));
+                return Ok(1);
+            }
+            restore::run(&mut session, &text::read(&input), out)
         }
         Ok(command) => session.perform(command, "", out),
         Err(mistake) => {
-            eprintln!("{}", mistake.text(program));
+            complain(&mistake.text(program));
             Ok(mistake.status())
         }
     }
@@ -149,15 +147,22 @@ impl Session<'_> {
                 None => return Ok(0),
                 Some((_, text)) => (text, 255),
             },
+            Command::NoDevice => (kernel::no_device(&mut self.ipvs), 255),
             Command::OutOfRange(service) => (kernel::out_of_range(&mut self.ipvs, service), 255),
-            Command::NotThereYet(option) => {
-                let mistake = options::Mistake::not_there_yet(option);
-                (mistake.text(self.program), mistake.status())
+            Command::ListConnections { numeric, engines } => {
+                let file = "/proc/net/ip_vs_conn";
+                match Connections::open() {
+                    Ok(opened) => match connections::list(out, opened, engines, (!numeric).then_some(self.names))? {
+                        Ok(()) => return Ok(0),
+                        Err(_) => (format!("unexpected input from {file}"), 1),
+                    },
+                    Err(_) => (format!("cannot open file {file}"), 1),
+                }
             }
         };
         // What was written before belongs before this.
         out.flush()?;
-        eprintln!("{place}{text}");
+        complain(&format!("{place}{text}"));
         Ok(status)
     }
 
@@ -185,8 +190,7 @@ impl Session<'_> {
 }
 
 fn version(out: &mut impl Write) -> io::Result<()> {
-    let own = env!("CARGO_PKG_VERSION");
-    writeln!(out, "ipvsadm v1.31 2019/12/24 (compiled with ipvsadm-rs {own} and IPVS v1.2.1)")
+    writeln!(out, "ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)")
 }
 
 fn help(out: &mut impl Write) -> io::Result<()> {
@@ -208,9 +212,7 @@ mod tests {
     #[test]
     fn help_and_version_need_neither_privilege_nor_ipvs() {
         let (version, status) = output("-v");
-        assert!(version.starts_with("ipvsadm v1.31 2019/12/24 (compiled with ipvsadm-rs "), "{version}");
-        assert!(version.ends_with(" and IPVS v1.2.1)\n"), "{version}");
-        assert_eq!(status, 0);
+        assert_eq!((version.as_str(), status), ("ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)\n", 0));
         let (help, status) = output("--help");
         assert!(help.starts_with(&format!("{version}Usage:\n")), "{help}");
         assert_eq!(status, 0);
@@ -219,9 +221,9 @@ mod tests {
     #[test]
     fn help_has_every_option() {
         let help = include_str!("help.txt");
-        let later = ["connection", "sort"];
         for form in table::FORMS {
-            assert!(later.contains(&form.name) || help.contains(&format!("--{}", form.name)), "{}", form.name);
+            // The one without effect.
+            assert!(form.name == "sort" || help.contains(&format!("--{}", form.name)), "{}", form.name);
         }
     }
 }

@@ -1,115 +1,221 @@
-//! Names of hosts and ports.
+//! Names of hosts and ports, from every source that the system has (`nsswitch.conf`: files, DNS, ...), each asked for
+//! once in a run.
 //!
-//! Ports are looked up in `/etc/services`. A name is turned into an address by the system's resolver; an address into
-//! a name by `/etc/hosts` alone, so without `-n` an address that only DNS has a name for is shown as a number. Other
-//! sources of the name service switch are not asked for ports and for names of addresses.
+//! Only ports of SCTP are looked up in `/etc/services` itself, because the C library's interface that is safe to call
+//! (`getaddrinfo`, `getnameinfo`) knows ports of TCP and UDP only.
 
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
-use std::sync::OnceLock;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use dns_lookup::{AddrInfoHints, getaddrinfo, getnameinfo};
 use lvs::ipvs::Protocol;
+use nix::libc::{AF_INET, NI_DGRAM, NI_NAMEREQD, NI_NUMERICHOST, NI_NUMERICSERV, SOCK_DGRAM, SOCK_STREAM};
 
-/// The names that this machine has, read when the first is asked for.
-pub(crate) struct Names {
-    resolve: fn(&str) -> Option<Ipv4Addr>,
-    services: OnceLock<Vec<NamedPort>>,
-    hosts: OnceLock<Vec<(IpAddr, String)>>,
+/// Where names come from.
+pub(crate) trait Source {
+    /// The port that has this name for this protocol.
+    fn port(&self, name: &str, protocol: Protocol) -> Option<u16>;
+    /// The official name of a port of this protocol.
+    fn service(&self, port: u16, protocol: Protocol) -> Option<String>;
+    /// The first IPv4 address of a host.
+    fn address(&self, host: &str) -> Option<Ipv4Addr>;
+    /// The name of the host that has this address.
+    fn host(&self, address: IpAddr) -> Option<String>;
 }
 
-/// A line of `/etc/services`: its names, the official one first.
+/// Names, and those that there are not: what was asked for is remembered.
+pub(crate) struct Names {
+    source: Box<dyn Source>,
+    ports: Answers<(String, Protocol), u16>,
+    services: Answers<(u16, Protocol), String>,
+    addresses: Answers<String, Ipv4Addr>,
+    hosts: Answers<IpAddr, String>,
+}
+
+type Answers<K, V> = RefCell<HashMap<K, Option<V>>>;
+
+impl Names {
+    /// The names that the system has.
+    pub(crate) fn of_system() -> Self {
+        Self::of(System::default())
+    }
+
+    fn of(source: impl Source + 'static) -> Self {
+        Self {
+            source: Box::new(source),
+            ports: RefCell::default(),
+            services: RefCell::default(),
+            addresses: RefCell::default(),
+            hosts: RefCell::default(),
+        }
+    }
+
+    /// The port that has this name for this protocol.
+    pub(crate) fn port(&self, name: &str, protocol: Protocol) -> Option<u16> {
+        once(&self.ports, (name.to_owned(), protocol), || self.source.port(name, protocol))
+    }
+
+    /// The official name of a port of this protocol.
+    pub(crate) fn service(&self, port: u16, protocol: Protocol) -> Option<String> {
+        once(&self.services, (port, protocol), || self.source.service(port, protocol))
+    }
+
+    /// The first IPv4 address of a host.
+    pub(crate) fn address(&self, host: &str) -> Option<Ipv4Addr> {
+        once(&self.addresses, host.to_owned(), || self.source.address(host))
+    }
+
+    /// The name of the host that has this address.
+    pub(crate) fn host(&self, address: IpAddr) -> Option<String> {
+        once(&self.hosts, address, || self.source.host(address))
+    }
+}
+
+fn once<K: Eq + Hash, V: Clone>(answers: &Answers<K, V>, key: K, ask: impl FnOnce() -> Option<V>) -> Option<V> {
+    answers.borrow_mut().entry(key).or_insert_with(ask).clone()
+}
+
+/// The C library.
+#[derive(Default)]
+struct System {
+    /// Read when the first port of SCTP is asked for.
+    services: OnceCell<Services>,
+}
+
+impl Source for System {
+    fn port(&self, name: &str, protocol: Protocol) -> Option<u16> {
+        // What has no letter would be taken for a number, and cut to 16 bits.
+        if !name.contains(|c: char| c.is_ascii_alphabetic()) {
+            return None;
+        }
+        let socktype = match protocol {
+            Protocol::TCP => SOCK_STREAM,
+            Protocol::UDP => SOCK_DGRAM,
+            _ => return self.services().port(name, protocol),
+        };
+        let hints = AddrInfoHints { socktype, ..AddrInfoHints::default() };
+        let found = getaddrinfo(None, Some(name), Some(hints)).ok()?.next()?;
+        found.ok().map(|found| found.sockaddr.port())
+    }
+
+    fn service(&self, port: u16, protocol: Protocol) -> Option<String> {
+        let flags = match protocol {
+            Protocol::TCP => 0,
+            Protocol::UDP => NI_DGRAM,
+            _ => return self.services().service(port, protocol),
+        };
+        let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        let (_, name) = getnameinfo(&address, flags | NI_NUMERICHOST).ok()?;
+        // One without a name has its number here.
+        (name != port.to_string()).then_some(name)
+    }
+
+    fn address(&self, host: &str) -> Option<Ipv4Addr> {
+        // To ask for IPv4 alone is more than to choose from all: then `::1` in a file counts as 127.0.0.1.
+        let hints = AddrInfoHints { address: AF_INET, ..AddrInfoHints::default() };
+        let mut found = getaddrinfo(Some(host), None, Some(hints)).ok().filter(|_| !host.is_empty())?;
+        found.find_map(|found| match found.ok()?.sockaddr.ip() {
+            IpAddr::V4(v4) => Some(v4),
+            IpAddr::V6(_) => None,
+        })
+    }
+
+    fn host(&self, address: IpAddr) -> Option<String> {
+        getnameinfo(&SocketAddr::new(address, 0), NI_NAMEREQD | NI_NUMERICSERV).ok().map(|(name, _)| name)
+    }
+}
+
+impl System {
+    fn services(&self) -> &Services {
+        self.services.get_or_init(|| {
+            // A file that is not there has no names.
+            let text = fs::read("/etc/services").unwrap_or_default();
+            Services::read(&String::from_utf8_lossy(&text))
+        })
+    }
+}
+
+/// The text of `/etc/services`.
+struct Services(Vec<NamedPort>);
+
+/// A line: its names, the official one first.
 struct NamedPort {
     port: u16,
     protocol: String,
     names: Vec<String>,
 }
 
-impl Names {
-    /// The names that the system has.
-    pub(crate) fn of_system() -> Self {
-        Self { resolve: first_address, services: OnceLock::new(), hosts: OnceLock::new() }
+impl Services {
+    fn read(text: &str) -> Self {
+        let line = |line: &str| {
+            // What stands before the comment.
+            let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+            let name = words.next()?;
+            let (port, protocol) = words.next()?.split_once('/')?;
+            let names = std::iter::once(name).chain(words).map(str::to_owned).collect();
+            Some(NamedPort { port: port.parse().ok()?, protocol: protocol.to_owned(), names })
+        };
+        Self(text.lines().filter_map(line).collect())
     }
 
-    /// The port that has this name for this protocol.
-    pub(crate) fn port(&self, name: &str, protocol: Protocol) -> Option<u16> {
+    fn port(&self, name: &str, protocol: Protocol) -> Option<u16> {
         let protocol = protocol.to_string();
         let is_it = |line: &&NamedPort| line.protocol == protocol && line.names.iter().any(|known| known == name);
-        self.services().iter().find(is_it).map(|line| line.port)
+        self.0.iter().find(is_it).map(|line| line.port)
     }
 
-    /// The official name of a port of this protocol.
-    pub(crate) fn service(&self, port: u16, protocol: Protocol) -> Option<&str> {
+    fn service(&self, port: u16, protocol: Protocol) -> Option<String> {
         let protocol = protocol.to_string();
-        let line = self.services().iter().find(|line| line.port == port && line.protocol == protocol)?;
-        line.names.first().map(String::as_str)
+        self.0.iter().find(|line| line.port == port && line.protocol == protocol)?.names.first().cloned()
     }
-
-    /// The first IPv4 address of a host.
-    pub(crate) fn address(&self, host: &str) -> Option<Ipv4Addr> {
-        (self.resolve)(host)
-    }
-
-    /// The name of the host that has this address.
-    pub(crate) fn host(&self, address: IpAddr) -> Option<&str> {
-        let hosts = self.hosts.get_or_init(|| hosts(&text_of("/etc/hosts")));
-        hosts.iter().find(|(known, _)| *known == address).map(|(_, name)| name.as_str())
-    }
-
-    fn services(&self) -> &[NamedPort] {
-        self.services.get_or_init(|| services(&text_of("/etc/services")))
-    }
-}
-
-fn first_address(host: &str) -> Option<Ipv4Addr> {
-    let mut addresses = (host, 0).to_socket_addrs().ok().filter(|_| !host.is_empty())?;
-    addresses.find_map(|address| match address.ip() {
-        IpAddr::V4(v4) => Some(v4),
-        IpAddr::V6(_) => None,
-    })
-}
-
-fn services(text: &str) -> Vec<NamedPort> {
-    let line = |line: &str| {
-        let mut words = words(line);
-        let name = words.next()?;
-        let (port, protocol) = words.next()?.split_once('/')?;
-        let names = std::iter::once(name).chain(words).map(str::to_owned).collect();
-        Some(NamedPort { port: port.parse().ok()?, protocol: protocol.to_owned(), names })
-    };
-    text.lines().filter_map(line).collect()
-}
-
-fn hosts(text: &str) -> Vec<(IpAddr, String)> {
-    let line = |line: &str| {
-        let mut words = words(line);
-        Some((words.next()?.parse().ok()?, words.next()?.to_owned()))
-    };
-    text.lines().filter_map(line).collect()
-}
-
-/// The words of a line before its comment.
-fn words(line: &str) -> std::str::SplitWhitespace<'_> {
-    line.split('#').next().unwrap_or_default().split_whitespace()
-}
-
-/// A file that is not there has no names.
-fn text_of(path: &str) -> String {
-    fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use std::rc::Rc;
+
+    /// What does not depend on the machine, and counts how often it is asked.
+    struct Known {
+        services: Services,
+        asked: Rc<RefCell<Vec<String>>>,
+    }
+
+    impl Source for Known {
+        fn port(&self, name: &str, protocol: Protocol) -> Option<u16> {
+            self.asked.borrow_mut().push(format!("port {name}"));
+            self.services.port(name, protocol)
+        }
+
+        fn service(&self, port: u16, protocol: Protocol) -> Option<String> {
+            self.asked.borrow_mut().push(format!("service {port}/{protocol}"));
+            self.services.service(port, protocol)
+        }
+
+        fn address(&self, host: &str) -> Option<Ipv4Addr> {
+            self.asked.borrow_mut().push(format!("address {host}"));
+            (host == "vip").then_some(Ipv4Addr::new(10, 0, 0, 1))
+        }
+
+        fn host(&self, address: IpAddr) -> Option<String> {
+            self.asked.borrow_mut().push(format!("host {address}"));
+            let known = [("10.0.0.1", "vip.example.com"), ("fd00::1", "six")];
+            known.into_iter().find(|(ip, _)| *ip == address.to_string()).map(|(_, name)| name.to_owned())
+        }
+    }
+
+    fn known() -> (Names, Rc<RefCell<Vec<String>>>) {
+        let text = "http\t80/tcp\twww # web\nshell 514/tcp cmd syslog\nsyslog 514/udp\nbroken\n\n# x 1/tcp\n";
+        let asked = Rc::default();
+        (Names::of(Known { services: Services::read(text), asked: Rc::clone(&asked) }), asked)
+    }
 
     /// Names that do not depend on the machine.
     pub(crate) fn some_names() -> Names {
-        let known =
-            services("http\t80/tcp\twww # web\nshell 514/tcp cmd syslog\nsyslog 514/udp\nbroken\n\n# x 1/tcp\n");
-        let names =
-            Names { resolve: |host| (host == "vip").then_some(Ipv4Addr::new(10, 0, 0, 1)), ..Names::of_system() };
-        assert!(names.services.set(known).is_ok());
-        assert!(names.hosts.set(hosts("10.0.0.1 vip.example.com vip\nfd00::1 six\n# 10.0.0.2 no\n")).is_ok());
-        names
+        known().0
     }
 
     #[test]
@@ -117,16 +223,31 @@ pub(crate) mod tests {
         let names = some_names();
         assert_eq!(names.port("www", Protocol::TCP), Some(80));
         assert_eq!(names.port("http", Protocol::UDP), None);
-        assert_eq!(names.service(514, Protocol::TCP), Some("shell"));
-        assert_eq!(names.service(514, Protocol::UDP), Some("syslog"));
+        assert_eq!(names.service(514, Protocol::TCP).as_deref(), Some("shell"));
+        assert_eq!(names.service(514, Protocol::UDP).as_deref(), Some("syslog"));
         assert_eq!(names.service(1, Protocol::TCP), None);
     }
 
     #[test]
-    fn hosts_have_their_first_name() {
-        let names = some_names();
-        assert_eq!(names.host("10.0.0.1".parse().unwrap()), Some("vip.example.com"));
-        assert_eq!(names.host("fd00::1".parse().unwrap()), Some("six"));
-        assert_eq!(names.host("10.0.0.2".parse().unwrap()), None);
+    fn everything_is_asked_once_also_what_has_no_name() {
+        let (names, asked) = known();
+        for _ in 0..3 {
+            assert_eq!(names.host("10.0.0.1".parse().unwrap()).as_deref(), Some("vip.example.com"));
+            assert_eq!(names.host("10.0.0.2".parse().unwrap()), None);
+            assert_eq!(names.service(514, Protocol::TCP).as_deref(), Some("shell"));
+            assert_eq!(names.service(514, Protocol::SCTP), None);
+            assert_eq!(names.address("vip"), Some(Ipv4Addr::new(10, 0, 0, 1)));
+            assert_eq!(names.port("www", Protocol::TCP), Some(80));
+        }
+        let expected =
+            ["host 10.0.0.1", "host 10.0.0.2", "service 514/tcp", "service 514/sctp", "address vip", "port www"];
+        assert_eq!(*asked.borrow(), expected);
+    }
+
+    #[test]
+    fn what_has_no_letter_is_no_name_of_a_port() {
+        for text in ["", "65536", "+80", " 80", "-1"] {
+            assert_eq!(System::default().port(text, Protocol::TCP), None, "{text:?}");
+        }
     }
 }

@@ -28,15 +28,20 @@ pub(crate) enum Command {
     /// A change of a server of this service that the library has no words for, because no kernel makes it: a lower
     /// threshold without an upper one.
     OutOfRange(ServiceKey),
+    /// To start a daemon at what cannot be an interface.
+    NoDevice,
     List(Listing),
     ListTimeouts,
     ListDaemons,
+    ListConnections {
+        numeric: bool,
+        /// With what persistence engines know.
+        engines: bool,
+    },
     Save {
         numeric: bool,
     },
     Restore,
-    /// Legal, but this program cannot do it.
-    NotThereYet(&'static str),
 }
 
 /// What to list, and how.
@@ -74,11 +79,6 @@ pub(crate) enum Mistake {
 }
 
 impl Mistake {
-    /// To ask for something legal that this program cannot do.
-    pub(crate) fn not_there_yet(option: &str) -> Self {
-        Self::Refused(format!("{option} is not there yet: this program cannot do it so far"))
-    }
-
     /// What to say on standard error.
     pub(crate) fn text(&self, program: &str) -> String {
         match self {
@@ -248,10 +248,10 @@ impl<'a> Given<'a> {
         let number = |range, what| values::number(value, range).ok_or_else(|| illegal(what));
         let port = |what| number(1..=65535, what).map(|port| u16::try_from(port).unwrap_or(u16::MAX));
         match item {
-            // A name that is too long is cut to what the kernel holds, an empty one is none.
+            // A name that is too long is cut to what the kernel holds, an empty one is none. `ipvsadm` cuts flags, too.
             Item::Scheduler => self.scheduler = Scheduler::new(cut(value, 15)).unwrap_or(Scheduler::WLC),
             Item::Engine => self.engine = PersistenceEngine::new(cut(value, 16)).ok(),
-            Item::SchedFlags => self.flags = value,
+            Item::SchedFlags => self.flags = cut(value, 127),
             Item::Persistent => {
                 let wrong = || Mistake::Refused(format!("invalid timeout value `{value}' specified"));
                 self.timeout = values::number(value, 1..=LONGEST_TIMEOUT).ok_or_else(wrong)?;
@@ -330,7 +330,7 @@ impl<'a> Given<'a> {
             Verb::Save => return Ok(Command::Save { numeric: self.has(Item::Numeric) }),
             Verb::Restore => return Ok(Command::Restore),
             Verb::Set => Change::SetTimeouts(self.timeouts),
-            Verb::StartDaemon => Change::StartDaemon(self.daemon()?),
+            Verb::StartDaemon => return Ok(self.daemon().map_or(Command::NoDevice, Command::Change)),
             Verb::StopDaemon => Change::StopDaemon(self.state),
             Verb::Help => return Ok(Command::Help),
             Verb::Version => return Ok(Command::Version),
@@ -352,15 +352,14 @@ impl<'a> Given<'a> {
         Ok(rest)
     }
 
-    fn daemon(&self) -> Result<SyncDaemon, Mistake> {
-        // What cannot be an interface's name is none's: the kernel's words for that.
-        let no_device = |_| Mistake::Syntax("No such device".to_owned());
-        let mut daemon = SyncDaemon::new(self.state, Interface::new(self.interface).map_err(no_device)?, self.sync_id);
+    /// `None` if no interface can have this name.
+    fn daemon(&self) -> Option<Change> {
+        let mut daemon = SyncDaemon::new(self.state, Interface::new(self.interface).ok()?, self.sync_id);
         daemon.max_length = NonZeroU16::new(self.max_length);
         daemon.group = self.group;
         daemon.port = NonZeroU16::new(self.port);
         daemon.ttl = NonZeroU8::new(self.ttl);
-        Ok(daemon)
+        Some(Change::StartDaemon(daemon))
     }
 
     fn has(&self, item: Item) -> bool {
@@ -439,7 +438,9 @@ impl<'a> Given<'a> {
             return refused("options conflicts in the list command");
         }
         Ok(match () {
-            () if self.has(Item::Connection) => Command::NotThereYet("--connection"),
+            () if self.has(Item::Connection) => {
+                Command::ListConnections { numeric: self.has(Item::Numeric), engines: self.has(Item::PersistentConn) }
+            }
             () if self.has(Item::Timeout) => Command::ListTimeouts,
             () if self.has(Item::Daemon) => Command::ListDaemons,
             () => Command::List(self.listing()),
@@ -615,8 +616,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_yet_is_still_checked() {
-        assert_eq!(read("-Lnc"), Ok(Command::NotThereYet("--connection")));
+    fn connections_are_listed_with_or_without_names_and_engines() {
+        let list = |numeric, engines| Ok(Command::ListConnections { numeric, engines });
+        assert_eq!(read("-Lc"), list(false, false));
+        assert_eq!(read("-Lnc --nosort --exact --tun-info"), list(true, false));
+        assert_eq!(read("-l --connection --persistent-conn"), list(false, true));
+    }
+
+    #[test]
+    fn lists_timeouts_and_daemons_are_checked() {
         for (line, text) in [
             ("--set 1 2", "--set option requires 3 timeout values"),
             ("--set 1 x 3", "invalid timeout value `x' specified"),
@@ -627,6 +635,12 @@ mod tests {
             ("--start-daemon master --mcast-group fe80::1", "invalid IPv6 mcast-group `fe80::1'"),
             ("--start-daemon master --sync-maxlen 65508", "illegal sync-maxlen specified"),
             ("-L --stats -c", "options conflicts in the list command"),
+            (
+                "-Lc -t 10.0.0.1:80",
+                "The option 'service-address' conflicts with the 'connection' option in the 'list' command",
+            ),
+            ("-Lc --timeout", "The option 'timeout' conflicts with the 'connection' option in the 'list' command"),
+            ("-Lc --daemon", "The option 'daemon' conflicts with the 'connection' option in the 'list' command"),
         ] {
             assert_eq!(mistake(line), (text.to_owned(), 2), "{line}");
         }
@@ -681,6 +695,21 @@ mod tests {
         ] {
             assert_eq!(mistake(line), (text.to_owned(), status), "{line}");
         }
+    }
+
+    #[test]
+    fn what_is_no_name_of_an_interface_is_no_mistake_yet() {
+        for name in ["a/b", "lo:1", "."] {
+            assert_eq!(read(&format!("--start-daemon master --mcast-interface {name}")), Ok(Command::NoDevice));
+        }
+    }
+
+    #[test]
+    fn a_list_of_flags_is_cut_as_by_ipvsadm() {
+        let line = |repeated: usize| format!("-A -f 1 -b {}flag-2", "flag-1,".repeat(repeated));
+        assert!(read(&line(17)).is_ok());
+        // 127 bytes end behind the next list's first letter.
+        assert_eq!(mistake(&line(18)).0, "invalid scheduler flag `f'");
     }
 
     #[test]

@@ -82,7 +82,7 @@ pub(crate) fn save(out: &mut impl Write, table: &Table, numeric: bool, names: &N
         let kind = writer.kind(info.key());
         writeln!(out, "-A {kind} {}", service_options(&info.service))?;
         for DestinationInfo { destination, .. } in destinations {
-            let address = writer.endpoint(destination.address, protocol(info.key()));
+            let address = endpoint(writer.names, destination.address, protocol(info.key()));
             let forwarding = destination.forwarding;
             let (weight, tunnel) = (destination.weight, tunnel_options(forwarding));
             writeln!(out, "-a {kind} -r {address} {} -w {weight}{tunnel}", forwarding_option(forwarding))?;
@@ -197,7 +197,7 @@ impl Writer<'_> {
                     Protocol::SCTP => "SCTP",
                     _ => "?",
                 };
-                let name = format!("{word:<4} {}", self.endpoint(address, Some(protocol)));
+                let name = format!("{word:<4} {}", endpoint(self.names, address, Some(protocol)));
                 if address.is_ipv4() { cut(name, 33) } else { name }
             }
             ServiceKey::FirewallMark { mark, family: Family::Inet } => format!("FWM  {mark}"),
@@ -206,17 +206,8 @@ impl Writer<'_> {
     }
 
     fn destination_name(&self, service: &ServiceInfo, info: &DestinationInfo) -> String {
-        let name = self.endpoint(info.address(), protocol(service.key()));
+        let name = endpoint(self.names, info.address(), protocol(service.key()));
         if info.address().is_ipv4() { cut(name, 28) } else { name }
-    }
-
-    /// An address and port, or the names of them. The whole has at most 59 bytes.
-    fn endpoint(&self, address: SocketAddr, protocol: Option<Protocol>) -> String {
-        let (ip, port) = (address.ip(), address.port());
-        let host = self.names.and_then(|names| names.host(ip)).map_or_else(|| address_text(ip), str::to_owned);
-        let service = self.names.zip(protocol).and_then(|(names, protocol)| names.service(port, protocol));
-        let service = service.map_or_else(|| port.to_string(), str::to_owned);
-        cut(if ip.is_ipv4() { format!("{host}:{service}") } else { format!("[{host}]:{service}") }, 59)
     }
 
     /// What names a service on the command line.
@@ -229,12 +220,21 @@ impl Writer<'_> {
                     Protocol::SCTP => "--sctp-service",
                     _ => "--xxx-service",
                 };
-                format!("{option} {}", self.endpoint(address, Some(protocol)))
+                format!("{option} {}", endpoint(self.names, address, Some(protocol)))
             }
             ServiceKey::FirewallMark { mark, family: Family::Inet } => format!("-f {mark}"),
             ServiceKey::FirewallMark { mark, family: Family::Inet6 } => format!("-f {mark} -6"),
         }
     }
+}
+
+/// An address and port, or, if names are given, the names of them. The whole has at most 59 bytes.
+pub(crate) fn endpoint(names: Option<&Names>, address: SocketAddr, protocol: Option<Protocol>) -> String {
+    let (ip, port) = (address.ip(), address.port());
+    let host = names.and_then(|names| names.host(ip)).unwrap_or_else(|| address_text(ip));
+    let service = names.zip(protocol).and_then(|(names, protocol)| names.service(port, protocol));
+    let service = service.unwrap_or_else(|| port.to_string());
+    cut(if ip.is_ipv4() { format!("{host}:{service}") } else { format!("[{host}]:{service}") }, 59)
 }
 
 /// An address as the C library writes it. Rust has another form for those that are zero but for the last 32 bits.
@@ -294,10 +294,8 @@ fn service_options(service: &Service) -> String {
     if service.flags.contains(ServiceFlags::ONE_PACKET) {
         text += " -o";
     }
-    match flag_names(service.flags, service.scheduler).as_deref() {
-        None => {}
-        Some("") => text += " -b flag-3",
-        Some(flags) => text += &format!(" -b {flags}"),
+    if let Some(flags) = flag_names(service.flags, service.scheduler) {
+        text += &format!(" -b {flags}");
     }
     text
 }
@@ -346,7 +344,6 @@ fn tunnel_word(forwarding: Forwarding) -> String {
         Forwarding::Tunnel(Tunnel::Ipip) => "ipip".to_owned(),
         Forwarding::Tunnel(Tunnel::Gue { port, flags }) => format!("gue:{port}:{}", checksums(flags)),
         Forwarding::Tunnel(Tunnel::Gre { flags }) => format!("gre:{}", checksums(flags)),
-        Forwarding::Tunnel(_) => "?".to_owned(),
         _ => "n/a".to_owned(),
     }
 }
@@ -368,8 +365,7 @@ fn tunnel_options(forwarding: Forwarding) -> String {
             format!(" --tun-type gue --tun-port {port} {}", checksums(flags))
         }
         Forwarding::Tunnel(Tunnel::Gre { flags }) => format!(" --tun-type gre {}", checksums(flags)),
-        // Not to be restored as something else.
-        Forwarding::Tunnel(_) => " --tun-type ?".to_owned(),
+        // A tunnel of another kind is restored as `ipip`: there is no word for it.
         _ => String::new(),
     }
 }
@@ -508,10 +504,10 @@ FWM  4000000000 rr
     }
 
     #[test]
-    fn a_flag_that_the_scheduler_has_no_name_for_is_listed_empty_and_saved_by_number() {
+    fn a_flag_that_the_scheduler_has_no_name_for_is_listed_and_saved_empty() {
         let table = table(&["-A -f 1 -s sh -b flag-3"]);
         assert!(listed(PLAIN, table.clone()).ends_with("FWM  1 sh ()\n"));
-        assert_eq!(saved(&table, true), "-A -f 1 -s sh -b flag-3\n");
+        assert_eq!(saved(&table, true), "-A -f 1 -s sh -b \n");
     }
 
     #[test]
@@ -573,12 +569,12 @@ FWM  4000000000 rr
     }
 
     #[test]
-    fn what_cannot_be_said_is_not_saved_as_something_else() {
+    fn what_cannot_be_said_is_listed_and_saved_as_by_ipvsadm() {
         let mut table = table(&["-A -t 10.0.0.1:80", "-a -t 10.0.0.1:80 -r 10.9.1.4 -i"]);
         let unknown = Tunnel::Other { kind: 9, port: 0, flags: TunnelFlags::empty() };
         table[0].1[0].destination.forwarding = Forwarding::Tunnel(unknown);
-        assert!(listed(Listing { mode: Mode::Tunnels, ..PLAIN }, table.clone()).contains("Tunnel  ?             1"));
-        assert!(saved(&table, true).ends_with("-i -w 1 --tun-type ?\n"));
+        assert!(listed(Listing { mode: Mode::Tunnels, ..PLAIN }, table.clone()).contains("Tunnel  n/a           1"));
+        assert!(saved(&table, true).ends_with("-i -w 1\n"));
         table[0].1[0].destination.forwarding = Forwarding::Bypass;
         assert!(listed(PLAIN, table.clone()).contains("(null)  1 "));
         assert!(saved(&table, true).ends_with("-r 10.9.1.4:80 (null) -w 1\n"));

@@ -9,6 +9,7 @@ use lvs::ipvs::Change;
 
 use crate::names::Names;
 use crate::options::{Command, Mistake, parse};
+use crate::text::complain;
 use crate::{Session, kernel};
 
 /// A line's number, counted from 1, and what it says.
@@ -20,7 +21,7 @@ pub(crate) fn run(session: &mut Session<'_>, input: &str, out: &mut impl Write) 
         Ok(commands) => commands,
         Err(mistakes) => {
             for (line, mistake) in &mistakes {
-                eprintln!("line {line}: {}", mistake.text(session.program));
+                complain(&format!("line {line}: {}", mistake.text(session.program)));
             }
             return Ok(mistakes.first().map_or(0, |(_, mistake)| mistake.status()));
         }
@@ -34,9 +35,14 @@ pub(crate) fn run(session: &mut Session<'_>, input: &str, out: &mut impl Write) 
         }
         // What is not a change must see those before it.
         status = apply(session, &mut changes).unwrap_or(status);
+        let is_last = matches!(command, Command::Version | Command::Help);
         match session.perform(command, &format!("line {line}: "), out)? {
             0 => {}
             failed => status = failed,
+        }
+        // Who asks for help gets nothing else.
+        if is_last {
+            break;
         }
     }
     Ok(apply(session, &mut changes).unwrap_or(status))
@@ -46,14 +52,15 @@ pub(crate) fn run(session: &mut Session<'_>, input: &str, out: &mut impl Write) 
 fn read(input: &str, names: &Names) -> Result<Vec<Line<Command>>, Vec<Line<Mistake>>> {
     let (mut commands, mut mistakes) = (Vec::new(), Vec::new());
     for (index, line) in input.split('\n').enumerate() {
-        let words = line.split([' ', '\t', '\r']).filter(|word| !word.is_empty() && *word != "ipvsadm");
-        let words: Vec<String> = words.map(str::to_owned).collect();
+        let words = line.split([' ', '\t', '\r']).filter(|word| !word.is_empty());
+        // A word ends at a zero byte, as everything does in C.
+        let words = words.map(|word| word.split('\0').next().unwrap_or_default());
+        let words: Vec<String> = words.filter(|word| *word != "ipvsadm").map(str::to_owned).collect();
         if words.first().is_none_or(|word| word.starts_with('#')) {
             continue;
         }
         match parse(&words, names) {
             Ok(Command::Restore) => mistakes.push((index + 1, Mistake::NoCommand)),
-            Ok(Command::NotThereYet(option)) => mistakes.push((index + 1, Mistake::not_there_yet(option))),
             Ok(command) => commands.push((index + 1, command)),
             Err(mistake) => mistakes.push((index + 1, mistake)),
         }
@@ -66,7 +73,7 @@ fn apply(session: &mut Session<'_>, gathered: &mut Vec<Line<Change>>) -> Option<
     let (lines, changes): (Vec<_>, Vec<_>) = gathered.drain(..).unzip();
     let failures = kernel::apply(&mut session.ipvs, &changes);
     for (position, text) in &failures {
-        eprintln!("line {}: {text}", lines.get(*position).copied().unwrap_or_default());
+        complain(&format!("line {}: {text}", lines.get(*position).copied().unwrap_or_default()));
     }
     (!failures.is_empty()).then_some(255)
 }
@@ -86,6 +93,13 @@ mod tests {
     }
 
     #[test]
+    fn words_end_at_zero_bytes() {
+        let commands = read("-C\0junk ipvsadm\0\n", &some_names()).unwrap();
+        assert_eq!(commands, [(1, Command::Change(Change::Flush))]);
+        assert_eq!(read("-C \0\n", &some_names()).unwrap_err()[0].1.text(""), "unexpected argument ");
+    }
+
+    #[test]
     fn comment_lines_are_skipped() {
         assert_eq!(read("# saved yesterday\n  #-C\n", &some_names()), Ok(vec![]));
         let mistakes = read("-C # all of it\n", &some_names()).unwrap_err();
@@ -94,7 +108,7 @@ mod tests {
 
     #[test]
     fn every_mistake_of_the_input_is_found_before_anything_is_done() {
-        let input = "-A -t 10.0.0.1:80\n-A -t bad\n-C\n-R\n--bogus\n-L -c\n";
+        let input = "-A -t 10.0.0.1:80\n-A -t bad\n-C\n-R\n--bogus\n-L -c --rate\n";
         let mistakes = read(input, &some_names()).unwrap_err();
         let lines: Vec<_> = mistakes.iter().map(|(line, mistake)| (*line, mistake.status())).collect();
         assert_eq!(lines, [(2, 2), (4, 255), (5, 255), (6, 2)]);

@@ -2,7 +2,7 @@
 //!
 //! An option is `-s rr`, `-srr`, `-s=rr`, `--scheduler rr` or `--scheduler=rr`; letters that take no value can be
 //! bundled (`-Ln`); `--` ends the options; long names cannot be shortened. Words that are no options may stand
-//! anywhere.
+//! anywhere, unless `POSIXLY_CORRECT` is in the environment.
 
 use std::fmt;
 
@@ -51,12 +51,17 @@ pub(crate) struct Scanner<'a, T: 'static> {
     /// The letters of a bundle that are still to be read.
     bundle: &'a str,
     options_ended: bool,
+    /// The first word that is no option ends the options.
+    is_strict: bool,
     leftovers: Vec<&'a str>,
 }
 
 impl<'a, T: Copy> Scanner<'a, T> {
     pub(crate) fn new(forms: &'static [Form<T>], words: &'a [String]) -> Self {
-        Self { forms, words: words.iter(), last: "", bundle: "", options_ended: false, leftovers: Vec::new() }
+        // As popt does.
+        let is_strict = ["POSIXLY_CORRECT", "POSIX_ME_HARDER"].iter().any(|name| std::env::var_os(name).is_some());
+        let leftovers = Vec::new();
+        Self { forms, words: words.iter(), last: "", bundle: "", options_ended: false, is_strict, leftovers }
     }
 
     /// The next option and its value; `None` after the last one.
@@ -67,6 +72,7 @@ impl<'a, T: Copy> Scanner<'a, T> {
             }
             let Some(word) = self.word() else { return Ok(None) };
             if self.options_ended || !word.starts_with('-') || word == "-" {
+                self.options_ended |= self.is_strict;
                 self.leftovers.push(word);
             } else if word == "--" {
                 self.options_ended = true;

@@ -86,14 +86,24 @@ pub(crate) enum WrongMask {
 pub(crate) fn netmask(text: &str, family: Family, names: &Names) -> Result<Netmask, WrongMask> {
     match family {
         Family::Inet => ipv4(text, names).map(Netmask::inet).ok_or(WrongMask::Inet),
-        // As C's `atoi`: what follows the digits is not looked at.
         Family::Inet6 => {
-            let text = text.trim_start_matches(BLANKS);
-            let digits = text.strip_prefix('+').unwrap_or(text).split(|c: char| !c.is_ascii_digit()).next();
-            let length = digits.and_then(|digits| digits.parse().ok());
+            let length = u8::try_from(atoi(text)).ok();
             length.and_then(|length| Netmask::inet6(length).ok()).ok_or(WrongMask::Inet6)
         }
     }
+}
+
+/// A number as C's `atoi` reads it: what follows the digits is not looked at, nor what does not fit in 32 bits.
+fn atoi(text: &str) -> i32 {
+    let text = text.trim_start_matches(BLANKS);
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let digits = digits.chars().map_while(|c| c.to_digit(10)).map(i64::from);
+    let number = digits.fold(0, |number: i64, digit| number.saturating_mul(10).saturating_add(sign * digit));
+    let [a, b, c, d, ..] = number.to_le_bytes();
+    i32::from_le_bytes([a, b, c, d])
 }
 
 /// What is wrong with a scheduler's flags.
@@ -244,7 +254,7 @@ mod tests {
         assert_eq!(inet("24").unwrap().as_inet().unwrap().to_string(), "0.0.0.24");
         assert_eq!(inet(""), Err(WrongMask::Inet));
         let inet6 = |text| netmask(text, Family::Inet6, &names);
-        for (text, length) in [("64", 64), (" +64x", 64), ("1", 1), ("128", 128)] {
+        for (text, length) in [("64", 64), (" +64x", 64), ("1", 1), ("128", 128), ("4294967360", 64)] {
             assert_eq!(inet6(text).unwrap().as_inet6(), Some(length), "{text:?}");
         }
         for text in ["0", "129", "", "x", "-1", "255.0.0.0", "99999999999999999999"] {

@@ -175,7 +175,8 @@ bitflags::bitflags! {
     }
 }
 
-/// When a destination has enough connections, counting the active, the inactive and the remembered ones.
+/// When a destination has enough connections, counting the active and the inactive ones. Clients that persistence keeps
+/// there come nevertheless.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Thresholds {
     /// With this many it gets no new ones (`IPVS_DEST_ATTR_U_THRESH`); at most 2,147,483,647.

@@ -7,6 +7,7 @@
 //! - [`Timeouts`] and [`SyncDaemon`] are what else IPVS can be told.
 //! - A [`Change`] is one change of the table as a value, [`Ipvs::batch`] carries out any number of them.
 //! - [`settings`] has the `net.ipv4.vs` sysctls, [`kernels`] which part of the kernel's interface is where in this crate.
+//! - [`Connections`], [`CpuStats`] and [`Status`] are what netlink does not have: read from files of `/proc`.
 //! - A [`Message`] is what travels, for those who bring their own transport.
 //!
 //! ```no_run
@@ -43,6 +44,7 @@ mod destination;
 pub mod kernels {}
 mod message;
 mod numbers;
+mod procfs;
 mod refusal;
 mod scheduler;
 mod service;
@@ -57,6 +59,9 @@ pub use daemon::{SyncDaemon, SyncState};
 pub use destination::{Destination, DestinationInfo, Forwarding, Thresholds, Tunnel, TunnelFlags};
 pub use message::{Answer, Change, Info, Message, Query};
 pub(crate) use numbers::{FAMILY, VERSION};
+pub use procfs::{
+    Connection, ConnectionState, Connections, CpuCounters, CpuStats, EngineData, Origin, Status, TableStatus,
+};
 pub use scheduler::{PersistenceEngine, Scheduler};
 pub use service::{InvalidPrefix, Netmask, Persistence, Protocol, Service, ServiceFlags, ServiceInfo, ServiceKey};
 pub use stats::{Rates, Stats};

@@ -37,7 +37,8 @@ impl Scheduler {
     pub const NQ: Self = Self(Name::literal("nq"));
     /// Weighted failover: all to the available one of the highest weight (Linux 3.18).
     pub const FO: Self = Self(Name::literal("fo"));
-    /// Weighted overflow: fill the one of the highest weight up to its weight, then the next (Linux 4.3).
+    /// Weighted overflow: all to the one of the highest weight until its active connections exceed its weight, then to
+    /// the next (Linux 4.3).
     pub const OVF: Self = Self(Name::literal("ovf"));
     /// Maglev hashing (Linux 4.18). Its flags are those of [`Scheduler::SH`].
     pub const MH: Self = Self(Name::literal("mh"));
@@ -56,6 +57,6 @@ named! {
 }
 
 impl PersistenceEngine {
-    /// By the Call-ID of the Session Initiation Protocol, over UDP.
+    /// By the Call-ID of the Session Initiation Protocol, over UDP. A new client's datagram without one is dropped.
     pub const SIP: Self = Self(Name::literal("sip"));
 }

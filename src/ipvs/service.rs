@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ impl Service {
         Self::new(ServiceKey::FirewallMark { mark, family }, scheduler)
     }
 
-    /// The same, keeping each client at its destination until it has had no connection for this long.
+    /// The same, keeping each client at its destination for this [`timeout`](Persistence::timeout).
     #[must_use]
     pub fn persistent(self, timeout: Duration) -> Self {
         Self { persistence: Some(Persistence::new(timeout)), ..self }
@@ -80,11 +80,6 @@ impl Service {
         if let ServiceKey::Address { protocol, address } = self.key {
             if let Some(part) = address::extra_parts(address) {
                 return Some(format!("a virtual service's address cannot have a {part}").into());
-            }
-            if let IpAddr::V6(ip) = address.ip() {
-                if ip.to_ipv4_mapped().is_some() {
-                    return Some("an IPv4 address written as IPv6, which no packet has".into());
-                }
             }
             if address.port() == 0 && self.persistence.is_none() {
                 return Some("port 0 (any port) needs a persistent service".into());
@@ -106,7 +101,8 @@ pub enum ServiceKey {
     Address {
         /// The transport protocol (`IPVS_SVC_ATTR_PROTOCOL`).
         protocol: Protocol,
-        /// The virtual address and port (`IPVS_SVC_ATTR_ADDR`, `IPVS_SVC_ATTR_PORT`).
+        /// The virtual address and port (`IPVS_SVC_ATTR_ADDR`, `IPVS_SVC_ATTR_PORT`). The kernel takes an IPv4 address
+        /// written as IPv6 (`::ffff:10.0.0.1`), though no packet has one.
         address: SocketAddr,
     },
     /// All packets of a family that carry a firewall mark, as `iptables -j MARK` and nftables set it. Such a service
@@ -187,8 +183,9 @@ impl fmt::Display for Protocol {
 #[non_exhaustive]
 #[doc(alias = "IP_VS_SVC_F_PERSISTENT")]
 pub struct Persistence {
-    /// How long a client without connections is remembered (`IPVS_SVC_ATTR_TIMEOUT`): whole seconds, at most
-    /// [`Persistence::LONGEST`].
+    /// How long a client is remembered, from the beginning of its last connection (`IPVS_SVC_ATTR_TIMEOUT`): whole
+    /// seconds, at most [`Persistence::LONGEST`]. If it still has connections when that is over, the kernel goes on with
+    /// a minute at a time.
     #[doc(alias = "IPVS_SVC_ATTR_TIMEOUT")]
     pub timeout: Duration,
     /// Which clients count as one (`IPVS_SVC_ATTR_NETMASK`).

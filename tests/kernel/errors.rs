@@ -99,10 +99,6 @@ fn what_the_kernel_would_refuse_is_not_sent(lab: &Lab) {
             "a virtual service's address cannot have a scope (%interface)",
         ),
         (
-            Change::AddService(Service::tcp(address("[::ffff:10.0.0.1]:80"), Scheduler::RR)),
-            "an IPv4 address written as IPv6, which no packet has",
-        ),
-        (
             Change::AddService(with(web(), |service| service.flags = ServiceFlags::ONE_PACKET)),
             "one-packet scheduling is only for UDP and firewall-mark services",
         ),

@@ -1,15 +1,19 @@
 //! Our reading and writing, and our `ipvsadm-rs`, agree with the real `ipvsadm`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
 use lvs::ipvs::{
     Destination, Family, Forwarding, Netmask, Persistence, PersistenceEngine, Scheduler, Service, ServiceFlags,
-    Thresholds, Tunnel, TunnelFlags,
+    ServiceKey, Thresholds, Tunnel, TunnelFlags,
 };
 
 use crate::lab::{Lab, Need, address, tests};
+use crate::procfs::{call, serve, udp};
 
 pub(crate) fn tests() -> Vec<Trial> {
     let mut all = tests!(&[Need::Ipvs, Need::Program("ipvsadm")];
@@ -20,6 +24,10 @@ pub(crate) fn tests() -> Vec<Trial> {
         both_programs_list_the_same,
         what_one_program_saves_the_other_restores,
         both_programs_set_timeouts_and_run_daemons,
+        both_programs_list_the_same_connections,
+    ));
+    all.extend(tests!(&[Need::OwnMachine, Need::Ipvs, Need::Program("ipvsadm"), Need::Program("ipvsadm-rs")];
+        both_programs_ask_dns_for_names,
     ));
     all
 }
@@ -167,5 +175,160 @@ fn both_programs_set_timeouts_and_run_daemons(lab: &Lab) {
         other("--stop-daemon backup");
         own("--stop-daemon master");
         assert_eq!(own("-L --daemon"), "");
+    }
+}
+
+/// A list of connections without the time that is left, and these times in seconds.
+fn without_times(list: &str) -> (String, Vec<u32>) {
+    let (mut text, mut times) = (String::new(), Vec::new());
+    for line in list.lines() {
+        let time = line.split_whitespace().nth(1).unwrap();
+        let Some((minutes, seconds)) = time.split_once(':') else {
+            text += &format!("{line}\n");
+            continue;
+        };
+        times.push(minutes.parse::<u32>().unwrap() * 60 + seconds.parse::<u32>().unwrap());
+        text += &format!("{}\n", line.replacen(time, "mm:ss", 1));
+    }
+    (text, times)
+}
+
+/// Both programs list the same; the time that is left is between what the other says before and after.
+fn same_list(lab: &Lab, words: &str) -> String {
+    let before = lab.tool(&format!("ipvsadm {words}"));
+    let ours = lab.tool(&format!("ipvsadm-rs {words}"));
+    let after = lab.tool(&format!("ipvsadm {words}"));
+    let [before, times, after] = [&before, &ours, &after].map(|list| without_times(list));
+    assert_eq!((&times.0, &times.0), (&before.0, &after.0), "{words}");
+    for ((ours, before), after) in times.1.iter().zip(&before.1).zip(&after.1) {
+        assert!((after..=before).contains(&ours), "{words}: {ours}, before {before}, after {after}");
+    }
+    ours
+}
+
+/// Makes connections over TCP, which last as long as the value that this returns.
+fn connect(lab: &Lab, service: &Service, server: SocketAddr) -> impl Drop + use<> {
+    serve(lab, service, server);
+    let listener = lab.run(|| TcpListener::bind(server)).unwrap();
+    let ServiceKey::Address { address, .. } = service.key else { panic!("a service by mark") };
+    let client = lab.run(|| TcpStream::connect_timeout(&address, Duration::from_secs(20))).unwrap();
+    let (accepted, _) = listener.accept().unwrap();
+    Vec::from([client, accepted])
+}
+
+fn both_programs_list_the_same_connections(lab: &Lab) {
+    let web = Service::tcp(address("10.96.0.10:80"), Scheduler::RR);
+    let sticky = Service::tcp(address("10.96.0.11:443"), Scheduler::RR).persistent(Duration::from_secs(4000));
+    let six = Service::tcp(address("[2001:db8::a]:80"), Scheduler::RR);
+    let _open = [
+        connect(lab, &web, address("10.244.1.1:8080")),
+        connect(lab, &sticky, address("10.244.1.2:8443")),
+        connect(lab, &six, address("[2001:db8:1111:2222:3333:4444:5555:7777]:8080")),
+    ];
+    let mut sip = Service::udp(address("10.96.0.12:5060"), Scheduler::RR).persistent(Duration::from_secs(300));
+    sip.engine = Some(PersistenceEngine::SIP);
+    let server = address("10.244.1.3:5060");
+    serve(lab, &sip, server);
+    let (receiver, sender) = (udp(lab, server), udp(lab, address("0.0.0.0:0")));
+    sender.send_to(&call(b"a84b4c76e66710@pc33.example.com"), address("10.96.0.12:5060")).unwrap();
+    receiver.recv(&mut [0; 16]).unwrap();
+
+    let numbers = same_list(lab, "-Lnc");
+    // Titles, three connections over TCP and one over UDP, two templates.
+    assert_eq!(numbers.lines().count(), 2 + 4 + 2, "{numbers}");
+    assert!(numbers.contains(" 10.96.0.10:80      10.244.1.1:8080\n"), "{numbers}");
+    let engines = same_list(lab, "-Lnc --persistent-conn");
+    assert!(engines.contains(" sip                a84b4c76e66710@pc33.example.com\n"), "{engines}");
+    assert!(same_list(lab, "-Lc").contains("[2001:db8::a]:http "));
+    for words in ["-Lc --persistent-conn", "-Lnc --nosort", "-lc --exact --tun-info"] {
+        same_list(lab, words);
+    }
+}
+
+/// A file of the machine that has another text for a while.
+struct Replaced(&'static str, Option<Vec<u8>>);
+
+impl Replaced {
+    fn new(path: &'static str, text: &str) -> Self {
+        let before = std::fs::read(path).ok();
+        std::fs::write(path, text).unwrap();
+        Self(path, before)
+    }
+}
+
+impl Drop for Replaced {
+    fn drop(&mut self) {
+        let _ = match &self.1 {
+            Some(text) => std::fs::write(self.0, text),
+            None => std::fs::remove_file(self.0),
+        };
+    }
+}
+
+/// Answers questions for names of addresses, inside the lab; remembers what it was asked.
+fn name_server(lab: &Lab, names: &[(&str, &str)]) -> Arc<Mutex<Vec<String>>> {
+    let text = |labels: &str| -> Vec<u8> {
+        let labels =
+            labels.split('.').flat_map(|label| [&[u8::try_from(label.len()).unwrap()], label.as_bytes()].concat());
+        labels.chain([0]).collect()
+    };
+    let names: HashMap<Vec<u8>, Vec<u8>> = names.iter().map(|(question, name)| (text(question), text(name))).collect();
+    let socket = lab.run(|| UdpSocket::bind("127.0.0.1:53")).unwrap();
+    let asked = Arc::<Mutex<Vec<String>>>::default();
+    let questions = Arc::clone(&asked);
+    thread::spawn(move || {
+        let mut query = [0; 512];
+        while let Ok((length, client)) = socket.recv_from(&mut query) {
+            // The identifier, flags, four counts; the name asked for; its type and class.
+            let end = 12 + query[12..length].iter().position(|byte| *byte == 0).unwrap() + 1;
+            let question = &query[12..end];
+            questions.lock().unwrap().push(String::from_utf8_lossy(question).into_owned());
+            let name = names.get(question);
+            let (code, answers) = if name.is_some() { (0x80, 1) } else { (0x83, 0) };
+            let mut answer = [&query[..2], &[0x81, code, 0, 1, 0, answers, 0, 0, 0, 0], &query[12..end + 4]].concat();
+            if let Some(name) = name {
+                // The same name; PTR, IN; for how many seconds; the length.
+                answer.extend([0xc0, 12, 0, 12, 0, 1, 0, 0, 0, 60, 0, u8::try_from(name.len()).unwrap()]);
+                answer.extend(name);
+            }
+            socket.send_to(&answer, client).unwrap();
+        }
+    });
+    asked
+}
+
+fn both_programs_ask_dns_for_names(lab: &Lab) {
+    let six = "7.7.7.7.5.5.5.5.4.4.4.4.3.3.3.3.2.2.2.2.1.1.1.1.8.b.d.0.1.0.0.2.ip6.arpa";
+    let asked = name_server(lab, &[("10.0.96.10.in-addr.arpa", "vip.example.com"), (six, "server.example.com")]);
+    let _files = [
+        Replaced::new("/etc/nsswitch.conf", "hosts: files dns\nservices: files\n"),
+        Replaced::new("/etc/resolv.conf", "nameserver 127.0.0.1\n"),
+        Replaced::new("/etc/services", "http 80/tcp www\nsyslog 514/udp\nshell 514/tcp\nmylb 514/sctp\n"),
+    ];
+    let mut ipvs = lab.ipvs();
+    let vip = |port| address(&format!("10.96.0.10:{port}"));
+    let rr = Scheduler::RR;
+    for service in [Service::tcp(vip(80), rr), Service::tcp(vip(514), rr), Service::udp(vip(514), rr)] {
+        ipvs.add_service(&service).unwrap();
+        ipvs.add_destination(service.key, &Destination::new(address("10.244.1.1:80"))).unwrap();
+    }
+    ipvs.add_service(&Service::sctp(vip(514), rr)).unwrap();
+    let web = Service::tcp(address("[2001:db8:1111:2222:3333:4444:5555:7777]:80"), rr);
+    ipvs.add_service(&web).unwrap();
+    for words in ["-L", "-S"] {
+        let theirs = lab.tool(&format!("ipvsadm {words}"));
+        asked.lock().unwrap().clear();
+        let ours = lab.tool(&format!("ipvsadm-rs {words}"));
+        assert_eq!(ours, theirs, "{words}");
+        for name in ["vip.example.com:http ", "vip.example.com:mylb ", "[server.example.com]:http ", "10.244.1.1:http"]
+        {
+            assert!(ours.contains(name), "{name}: {ours}");
+        }
+        // Once for each of three addresses, one of which has no name.
+        let mut asked = asked.lock().unwrap().clone();
+        asked.sort_unstable();
+        let all = asked.len();
+        asked.dedup();
+        assert_eq!((all, asked.len()), (3, 3), "{asked:?}");
     }
 }

@@ -21,6 +21,8 @@ pub(crate) enum Need {
     Dummy,
     /// A program on the path.
     Program(&'static str),
+    /// A module, loaded if it is not.
+    Module(&'static str),
     /// A machine that exists for these tests only.
     OwnMachine,
 }
@@ -78,6 +80,10 @@ impl Lab {
                 Ok(_) => Ok(()),
                 Err(error) => Err(format!("cannot run {program}: {error}")),
             },
+            Need::Module(module) => match Command::new("modprobe").arg(module).output() {
+                Ok(output) if output.status.success() => Ok(()),
+                other => Err(format!("cannot load the module {module}: {other:?}")),
+            },
             Need::OwnMachine => match std::env::var_os("LVS_OWN_MACHINE") {
                 Some(_) => Ok(()),
                 None => Err("changes the machine: only where LVS_OWN_MACHINE is set".into()),
@@ -112,19 +118,25 @@ impl Lab {
     }
 
     pub(crate) fn tool_with_input(&self, command: &str, input: &str) -> String {
-        let words: Vec<_> = command.split_whitespace().collect();
-        let piped = || Stdio::piped();
-        let output = self.run(|| {
-            let mut program = Command::new(words[0]);
-            let mut child = program.args(&words[1..]).stdin(piped()).stdout(piped()).stderr(piped()).spawn().unwrap();
-            // Dropped at once: the program sees the end of its input. One that does not read may be gone by now.
-            let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-            child.wait_with_output().unwrap()
-        });
-        let text = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success(), "{command}: {}{text}", String::from_utf8_lossy(&output.stderr));
-        text
+        tool(&self.0, command, input)
     }
+}
+
+/// Runs a program inside a namespace, its words separated by blanks; returns what it prints.
+pub(crate) fn tool(namespace: &Namespace, command: &str, input: &str) -> String {
+    let words: Vec<_> = command.split_whitespace().collect();
+    let piped = || Stdio::piped();
+    let run = namespace.run(|| {
+        let mut program = Command::new(words[0]);
+        let mut child = program.args(&words[1..]).stdin(piped()).stdout(piped()).stderr(piped()).spawn().unwrap();
+        // Dropped at once: the program sees the end of its input. One that does not read may be gone by now.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
+    });
+    let output = run.unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{command}: {}{text}{input}", String::from_utf8_lossy(&output.stderr));
+    text
 }
 
 impl Drop for Lab {

@@ -4,7 +4,11 @@
 //! ignored, with the reason. `cargo xtask test` runs them where nothing is missing.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+mod cluster;
+mod differential;
 mod errors;
+mod failover;
+mod forwarding;
 mod ipset;
 mod ipset_errors;
 mod ipset_rules;
@@ -15,8 +19,12 @@ mod kernels;
 mod lab;
 mod module;
 mod netns;
+mod network;
 mod peers;
+mod persistence;
+mod procfs;
 mod scale;
+mod schedulers;
 mod settings;
 mod traffic;
 mod vip;
@@ -34,17 +42,23 @@ fn main() -> ExitCode {
     // changes that table may lack some.
     arguments.test_threads.get_or_insert(1);
     let tests = [
+        differential::tests(),
+        errors::tests(),
+        failover::tests(),
+        forwarding::tests(),
         ipset::tests(),
         ipset_errors::tests(),
         ipset_rules::tests(),
         ipset_scale::tests(),
-        errors::tests(),
         ipvs::tests(),
         ipvsadm::tests(),
         kernels::tests(),
         module::tests(),
         netns::tests(),
+        persistence::tests(),
+        procfs::tests(),
         scale::tests(),
+        schedulers::tests(),
         settings::tests(),
         traffic::tests(),
         vip::tests(),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
-use lvs::ipvs::{Change, Ipvs, settings};
+use lvs::ipvs::{Change, Connections, CpuStats, Ipvs, Status, settings};
 
 use crate::ipvs::web;
 use crate::lab::{Lab, Need, tests, unprivileged_child};
@@ -74,6 +74,9 @@ fn without_the_module_the_error_says_how_to_load_it(lab: &Lab) {
         ipvs.services().unwrap_err(),
         lab.run(|| settings::CONNTRACK.get()).unwrap_err(),
         lab.run(|| settings::CONNTRACK.set(true)).unwrap_err(),
+        lab.run(Connections::open).unwrap_err(),
+        lab.run(CpuStats::read).unwrap_err(),
+        lab.run(Status::read).unwrap_err(),
     ];
     std::fs::write(loader, before.trim_end()).unwrap();
     for error in errors {

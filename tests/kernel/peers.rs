@@ -11,7 +11,7 @@ use lvs::netns::Namespace;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// How long a client waits: long enough for an emulated processor, shorter than a test's patience.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How often a server looks whether it is to end.
 const TURN: Duration = Duration::from_millis(100);
 
@@ -106,6 +106,10 @@ impl<'a> Client<'a> {
         Self { namespace, transport, source: None, mark: 0 }
     }
 
+    pub(crate) fn transport(self, transport: Transport) -> Self {
+        Self { transport, ..self }
+    }
+
     /// Asks from this address; port 0 is any.
     pub(crate) fn source(self, source: SocketAddr) -> Self {
         Self { source: Some(source), ..self }
@@ -122,7 +126,8 @@ impl<'a> Client<'a> {
             socket.set_mark(self.mark)?;
         }
         if let Some(source) = self.source {
-            socket.set_reuse_address(true)?;
+            // A port that the kernel chooses is to be nobody else's: another virtual address can lead to the same server.
+            socket.set_reuse_address(source.port() != 0)?;
             socket.bind(&source.into())?;
         }
         socket.connect_timeout(&service.into(), PATIENCE)?;
@@ -142,7 +147,12 @@ pub(crate) struct Connection(Socket);
 impl Connection {
     /// The name of who serves it.
     pub(crate) fn ask(&mut self) -> io::Result<String> {
-        self.0.write_all(b"?")?;
+        self.ask_with(b"?")
+    }
+
+    /// The same, with a question that the way there looks into.
+    pub(crate) fn ask_with(&mut self, question: &[u8]) -> io::Result<String> {
+        self.0.write_all(question)?;
         let mut name = [0; 128];
         match self.0.read(&mut name)? {
             0 => Err(ErrorKind::UnexpectedEof.into()),
@@ -150,8 +160,9 @@ impl Connection {
         }
     }
 
-    pub(crate) fn local_address(&self) -> SocketAddr {
-        self.0.local_addr().unwrap().as_socket().unwrap()
+    /// Waits for an answer no longer than this.
+    pub(crate) fn set_patience(&self, patience: Duration) {
+        self.0.set_read_timeout(Some(patience)).unwrap();
     }
 }
 

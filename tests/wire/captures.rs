@@ -565,9 +565,10 @@ fn every_capture_says_where_it_is_from() {
     let names = std::fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
     assert!(names.len() > 80, "{names:?}");
     for name in &names {
-        let beside = name.with_extension(if name.extension().unwrap() == "hex" { "txt" } else { "hex" });
-        assert!(names.contains(&beside), "{} stands alone", name.display());
-        if name.extension().unwrap() == "txt" {
+        let is_text = name.extension().unwrap() == "txt";
+        let beside: &[_] = if is_text { &["hex", "proc"] } else { &["txt"] };
+        assert!(beside.iter().any(|end| names.contains(&name.with_extension(end))), "{} stands alone", name.display());
+        if is_text {
             let text = std::fs::read_to_string(name).unwrap();
             for line in ["\ntool: ", "\nkernel: ", "\ncommand: "] {
                 assert!(text.contains(line), "{}", name.display());

@@ -8,6 +8,7 @@ mod broken;
 #[cfg(target_endian = "little")]
 mod captures;
 mod interop;
+mod procfs;
 mod properties;
 mod sent;
 mod values;

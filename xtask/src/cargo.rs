@@ -47,7 +47,8 @@ pub(crate) fn build(programs: Programs<'_>) -> Result<Vec<Program>> {
         // A folder of its own: other flags would make the normal build start over each time.
         .arg("--target-dir")
         .arg(target_folder()?.join("guest"))
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        // At a fixed place: in an emulator, finding another one takes longer than many a program's work.
+        .env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         // A tenth of the size, and the guest has all of it in memory.
         .env("CARGO_PROFILE_DEV_DEBUG", "0")

@@ -72,9 +72,27 @@ const ETC: [(&str, &str); 4] = [
         "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/tmp:/bin/sh\n",
     ),
     ("group", "root:x:0:\nuser:x:1000:\nnogroup:x:65534:\n"),
-    ("hosts", "127.0.0.1 localhost vm\n::1 localhost\n"),
+    ("hosts", HOSTS),
     ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\nprotocols: files\nservices: files\n"),
 ];
+
+/// Some with one name, with more, with a long one; names of more than one address.
+const HOSTS: &str = "127.0.0.1 localhost vm
+::1 localhost
+::1 ip6-localhost
+10.0.0.1 vip.example.com vip
+10.9.0.1 rs1.example.com rs1
+10.9.0.9 averyveryverylongname.averylongdomain.example.com long
+fd00::1 vip6.example.com vip6
+fd00::99 rs6.example.com
+10.0.0.3 twice
+10.0.0.2 twice
+192.168.1.1 far
+10.0.0.1 far
+";
+
+/// What a user's choice for the tests is called.
+const CHOICES: [&str; 2] = ["LVS_SEED", "LVS_LINES"];
 
 /// What the guest's command has for input and output.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -247,7 +265,9 @@ fn environment() -> Vec<String> {
         ("LVS_EXAMPLES", EXAMPLES),
         ("TERM", &terminal),
     ];
-    fixed.map(|(name, value)| format!("{name}={value}")).into()
+    let chosen = CHOICES.iter().filter_map(|name| Some((*name, std::env::var(name).ok()?)));
+    let chosen = chosen.map(|(name, value)| format!("{name}={value}"));
+    fixed.iter().map(|(name, value)| format!("{name}={value}")).chain(chosen).collect()
 }
 
 fn zero_ended(words: &[String]) -> Vec<u8> {

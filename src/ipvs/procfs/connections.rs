@@ -1,0 +1,342 @@
+//! The table of connections.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::{Lines, Source, Words, number};
+use crate::error::Result;
+use crate::ipvs::{Family, PersistenceEngine, Protocol, ServiceKey};
+use crate::name::{Name, named};
+
+pub(super) const FILE: &str = "ip_vs_conn";
+const SOURCE: Source = Source { operation: "read the connections", file: FILE, since: None };
+
+/// What stands for a protocol where a firewall mark stands for an address.
+const OF_MARK: Protocol = Protocol(0);
+
+/// The connections of a network namespace and the templates by which IPVS remembers clients, one after the other.
+///
+/// ```no_run
+/// use lvs::ipvs::{Connections, ServiceKey};
+///
+/// let web = ServiceKey::tcp("10.96.0.10:443".parse()?);
+/// for connection in Connections::open()?.of_service(web) {
+///     let connection = connection?;
+///     println!("{} -> {} {}", connection.client, connection.destination, connection.state);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// There are two files, and each lacks something of the other: [`Connections::open`] has what a persistence engine
+/// knows of the client, [`Connections::open_with_origin`] whether a connection was learned from another machine.
+///
+/// They are of the calling thread's namespace; for another one it is `namespace.run(Connections::open)`
+/// ([`Namespace::run`](crate::netns::Namespace::run)), and the reader may then be used anywhere. No privilege is
+/// needed (mode 0444).
+///
+/// # What the kernel does not promise
+///
+/// This is no snapshot. The kernel gives out 4 KiB, some 50 connections, at a time, and finds the place to go on by
+/// counting; so connections that come or go meanwhile make others come twice or not at all.
+///
+/// Up to Linux 6.12 it counts from the start of the table, in which the connections of all namespaces are: the time to
+/// read grows with the *square* of their number (60,000 take ten times as long as on Linux 7.x, which counts within a
+/// bucket). To know only how many there are, [`Status::connections`](super::Status::connections) or the counts of
+/// [`DestinationInfo`](crate::ipvs::DestinationInfo) are cheaper.
+///
+/// # Errors
+/// A line that cannot be read is one error ([`DecodeError::Line`](crate::DecodeError::Line)), and those after it
+/// follow. After a failed system call or a line without end there is nothing more.
+///
+/// Memory is bounded whatever is read, and allocated for a connection only if it has an engine's data.
+#[derive(Debug)]
+#[doc(alias("ip_vs_conn", "ip_vs_conn_sync"))]
+pub struct Connections<R = BufReader<File>> {
+    lines: Lines<R>,
+    ended: bool,
+}
+
+impl Connections {
+    /// Those of the calling thread's namespace, without their [`origin`](Connection::origin) (`ip_vs_conn`).
+    ///
+    /// # Errors
+    /// [`is_unavailable`](crate::Error::is_unavailable) when the module `ip_vs` is not loaded: reading does not load
+    /// it, [`Ipvs::connect`](crate::ipvs::Ipvs::connect) does.
+    pub fn open() -> Result<Self> {
+        SOURCE.open().map(Self::from_reader)
+    }
+
+    /// Those of the calling thread's namespace, without the data of persistence [`engine`](Connection::engine)s
+    /// (`ip_vs_conn_sync`).
+    ///
+    /// # Errors
+    /// As for [`Connections::open`].
+    pub fn open_with_origin() -> Result<Self> {
+        let source = Source { file: "ip_vs_conn_sync", ..SOURCE };
+        source.open().map(|reader| Self { lines: Lines::new(reader, source), ended: false })
+    }
+}
+
+impl<R: BufRead> Connections<R> {
+    /// Those in text that was got from either file; each line tells which, and the first, of titles, may be missing.
+    pub fn from_reader(reader: R) -> Self {
+        Self { lines: Lines::new(reader, SOURCE), ended: false }
+    }
+
+    /// Only those of a service, as [`Connection::belongs_to`] finds them, and errors.
+    pub fn of_service(self, service: ServiceKey) -> impl Iterator<Item = Result<Connection>> {
+        self.filter(move |connection| connection.as_ref().map_or(true, |connection| connection.belongs_to(service)))
+    }
+}
+
+impl<R: BufRead> Iterator for Connections<R> {
+    type Item = Result<Connection>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.ended {
+            match self.lines.advance() {
+                Ok(true) if self.lines.line().starts_with(b"Pro ") => {}
+                Ok(true) => return Some(Connection::read(self.lines.line()).map_err(|what| self.lines.wrong(what))),
+                Ok(false) => self.ended = true,
+                Err(error) => {
+                    self.ended = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+        None
+    }
+}
+
+/// A connection through IPVS, or a template.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Connection {
+    /// The transport protocol; 0 for the templates of a service by firewall mark.
+    pub protocol: Protocol,
+    /// Where the client is. A template has port 0, and with a persistence
+    /// [`Netmask`](crate::ipvs::Netmask) it has the network's address.
+    pub client: SocketAddr,
+    /// Where the client connects to. A template of a service by firewall mark has the mark in its place:
+    /// [`Connection::firewall_mark`].
+    pub virtual_address: SocketAddr,
+    /// The destination; of the other address family if the packets go through a tunnel.
+    pub destination: SocketAddr,
+    /// How far it is.
+    pub state: ConnectionState,
+    /// How long until it is forgotten if no more packets come, in whole seconds, at most 4,294,967 (49.7 days). Zero
+    /// when that time has passed; kernels before the promised ones print a number above that maximum then.
+    pub expires: Duration,
+    /// What the persistence engine knows of the client: in templates of a service that has one. Not in
+    /// [`Connections::open_with_origin`].
+    pub engine: Option<EngineData>,
+    /// Where this entry comes from: only in [`Connections::open_with_origin`].
+    pub origin: Option<Origin>,
+}
+
+impl Connection {
+    /// A connection in no state yet, such as the tests of a program need.
+    pub fn new(protocol: Protocol, client: SocketAddr, virtual_address: SocketAddr, destination: SocketAddr) -> Self {
+        Self {
+            protocol,
+            client,
+            virtual_address,
+            destination,
+            state: ConnectionState::NONE,
+            expires: Duration::ZERO,
+            engine: None,
+            origin: None,
+        }
+    }
+
+    /// Whether this is a template: no connection, but what a persistent service remembers of a client. (An FTP data
+    /// connection that is expected has no port of the client either, but a state of its own.)
+    pub fn is_template(&self) -> bool {
+        self.client.port() == 0 && matches!(self.state, ConnectionState::NONE | ConnectionState::ASSURED)
+    }
+
+    /// The mark of the service whose template this is, if that is a service by firewall mark. Connections do not
+    /// tell the mark that their packets had.
+    pub fn firewall_mark(&self) -> Option<NonZeroU32> {
+        if self.protocol != OF_MARK || !self.is_template() {
+            return None;
+        }
+        // In network order, in the first bytes of the address.
+        let mark = match self.virtual_address.ip() {
+            IpAddr::V4(v4) => v4.to_bits(),
+            IpAddr::V6(v6) => u32::try_from(v6.to_bits() >> 96).unwrap_or_default(),
+        };
+        NonZeroU32::new(mark)
+    }
+
+    /// Whether it has the protocol, the virtual address and the port of this service.
+    ///
+    /// A service of port 0 takes every port, also those of the address's other services. A service by firewall mark
+    /// has only its templates: which of the connections came by a mark, the kernel does not say. Templates of a
+    /// persistent FTP service (port 21) have port 0, and are no service's but that of port 0.
+    pub fn belongs_to(&self, service: ServiceKey) -> bool {
+        match service {
+            ServiceKey::Address { protocol, address } => {
+                let own = self.virtual_address;
+                self.protocol == protocol && own.ip() == address.ip() && [0, own.port()].contains(&address.port())
+            }
+            ServiceKey::FirewallMark { mark, family } => {
+                self.firewall_mark() == Some(mark) && Family::of(self.virtual_address) == family
+            }
+        }
+    }
+}
+
+named! {
+    /// The state of a connection, by the kernel's name.
+    ///
+    /// The constants are those that Linux 6.1 to 7.3 have, but for what the kernel prints in place of a state that it
+    /// does not know (`ERR!`, `BUG!`, `?`).
+    ConnectionState 15, Ok
+}
+
+impl ConnectionState {
+    /// No packet has set a state yet; or a template whose client has not completed a connection.
+    pub const NONE: Self = Self(Name::literal("NONE"));
+    /// A template whose client has completed a connection.
+    pub const ASSURED: Self = Self(Name::literal("ASSURED"));
+    /// All of UDP.
+    pub const UDP: Self = Self(Name::literal("UDP"));
+    /// TCP and SCTP: both sides may send.
+    pub const ESTABLISHED: Self = Self(Name::literal("ESTABLISHED"));
+    /// TCP: the server opened it.
+    pub const SYN_SENT: Self = Self(Name::literal("SYN_SENT"));
+    /// TCP: the client opened it.
+    pub const SYN_RECV: Self = Self(Name::literal("SYN_RECV"));
+    /// TCP: the server has ended; or the client, where the server's packets do not pass this machine.
+    pub const FIN_WAIT: Self = Self(Name::literal("FIN_WAIT"));
+    /// TCP: both sides have ended.
+    pub const TIME_WAIT: Self = Self(Name::literal("TIME_WAIT"));
+    /// TCP: reset.
+    pub const CLOSE: Self = Self(Name::literal("CLOSE"));
+    /// TCP: the client has ended.
+    pub const CLOSE_WAIT: Self = Self(Name::literal("CLOSE_WAIT"));
+    /// TCP: the last acknowledgement is awaited.
+    pub const LAST_ACK: Self = Self(Name::literal("LAST_ACK"));
+    /// TCP: a data connection of FTP that is expected.
+    pub const LISTEN: Self = Self(Name::literal("LISTEN"));
+    /// TCP: the client is still to confirm, while the kernel defends itself (sysctl `secure_tcp`).
+    pub const SYNACK: Self = Self(Name::literal("SYNACK"));
+    /// SCTP: the client has sent INIT.
+    pub const INIT1: Self = Self(Name::literal("INIT1"));
+    /// SCTP: both have sent INIT, or the client again.
+    pub const INIT: Self = Self(Name::literal("INIT"));
+    /// SCTP: the server has answered INIT with a cookie.
+    pub const C_SENT: Self = Self(Name::literal("C-SENT"));
+    /// SCTP: the client has sent the cookie back.
+    pub const C_REPLIED: Self = Self(Name::literal("C-REPLIED"));
+    /// SCTP: the server opened it, and waits for a cookie.
+    pub const C_WAIT: Self = Self(Name::literal("C-WAIT"));
+    /// SCTP: the server opened it, and got a cookie.
+    pub const COOKIE: Self = Self(Name::literal("COOKIE"));
+    /// SCTP: the server opened it, and has sent the cookie back.
+    pub const C_ECHOED: Self = Self(Name::literal("C-ECHOED"));
+    /// SCTP: the client is ending it.
+    pub const S_SENT: Self = Self(Name::literal("S-SENT"));
+    /// SCTP: the server is ending it.
+    pub const S_RECEIVED: Self = Self(Name::literal("S-RECEIVED"));
+    /// SCTP: the end was acknowledged.
+    pub const S_ACK_SENT: Self = Self(Name::literal("S-ACK-SENT"));
+    /// SCTP: aborted before it was established.
+    pub const REJECTED: Self = Self(Name::literal("REJECTED"));
+    /// SCTP: over.
+    pub const CLOSED: Self = Self(Name::literal("CLOSED"));
+}
+
+/// How a persistence engine recognises the client of a template.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct EngineData {
+    /// The engine.
+    pub engine: PersistenceEngine,
+    /// What it goes by; for [`PersistenceEngine::SIP`] the Call-ID, at most 255 bytes, which need not be UTF-8. The
+    /// kernel prints them as they are, up to the first zero byte.
+    pub data: Vec<u8>,
+}
+
+impl EngineData {
+    /// These data of this engine, such as the tests of a program need.
+    pub fn new(engine: PersistenceEngine, data: impl Into<Vec<u8>>) -> Self {
+        Self { engine, data: data.into() }
+    }
+}
+
+/// Where an entry of the connection table comes from.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[doc(alias = "IP_VS_CONN_F_SYNC")]
+pub enum Origin {
+    /// A packet that this machine saw (`LOCAL`).
+    Local,
+    /// The master of which this machine is the backup (`SYNC`).
+    Sync,
+}
+
+// The text.
+
+impl Connection {
+    /// Reads a line; an error names the part that is wrong.
+    fn read(line: &[u8]) -> Result<Self, &'static str> {
+        let mut words = Words(line);
+        let protocol = words.next().and_then(protocol).ok_or("protocol")?;
+        let client = address(&mut words).ok_or("client")?;
+        let virtual_address = address(&mut words).ok_or("virtual address")?;
+        let destination = address(&mut words).ok_or("destination")?;
+        let state = words.next().and_then(|name| ConnectionState::new(std::str::from_utf8(name).ok()?).ok());
+        let state = state.ok_or("state")?;
+        let (origin, seconds) = match words.next() {
+            Some(b"LOCAL") => (Some(Origin::Local), words.next()),
+            Some(b"SYNC") => (Some(Origin::Sync), words.next()),
+            seconds => (None, seconds),
+        };
+        let seconds = seconds.and_then(|seconds| number(seconds, 10)).ok_or("expiry")?;
+        let expires = Duration::from_secs(if seconds > LONGEST_EXPIRY { 0 } else { seconds });
+        let engine = match words.next() {
+            None => None,
+            Some(name) => Some(EngineData::read(name, words.0).ok_or("persistence engine")?),
+        };
+        Ok(Self { protocol, client, virtual_address, destination, state, expires, engine, origin })
+    }
+}
+
+/// The kernel counts milliseconds in 32 bits.
+const LONGEST_EXPIRY: u64 = (u32::MAX / 1000) as u64;
+
+impl EngineData {
+    /// Reads an engine's name, and what stands after it: a blank and the data, which may have blanks, too.
+    fn read(name: &[u8], rest: &[u8]) -> Option<Self> {
+        let engine = PersistenceEngine::new(std::str::from_utf8(name).ok()?).ok()?;
+        Some(Self { engine, data: rest.strip_prefix(b" ").unwrap_or(rest).to_vec() })
+    }
+}
+
+/// The kernel's names of protocols (`ip_vs_proto_name`).
+fn protocol(name: &[u8]) -> Option<Protocol> {
+    Some(match name {
+        b"TCP" => Protocol::TCP,
+        b"UDP" => Protocol::UDP,
+        b"SCTP" => Protocol::SCTP,
+        b"IP" => OF_MARK,
+        b"ICMP" => Protocol(1),
+        b"ICMPv6" => Protocol(58),
+        other => Protocol(number(other.strip_prefix(b"IP_")?, 10)?),
+    })
+}
+
+/// An IPv4 address is eight digits, an IPv6 address has its usual text; the port is hexadecimal.
+fn address(words: &mut Words<'_>) -> Option<SocketAddr> {
+    let (ip, port) = (words.next()?, words.next()?);
+    let ip = if ip.len() == 8 && !ip.contains(&b':') {
+        Ipv4Addr::from_bits(number(ip, 16)?).into()
+    } else {
+        std::str::from_utf8(ip).ok()?.parse::<Ipv6Addr>().ok()?.into()
+    };
+    Some(SocketAddr::new(ip, number(port, 16)?))
+}

@@ -1,0 +1,96 @@
+//! Counters of each CPU.
+
+use std::io::BufRead;
+
+use super::{Lines, Source, Words, number};
+use crate::error::Result;
+use crate::ipvs::{Rates, Stats};
+
+const SOURCE: Source = Source { operation: "read the counters of each CPU", file: "ip_vs_stats_percpu", since: None };
+
+/// What went through all services of a network namespace, by CPU and together (`ip_vs_stats_percpu`).
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+#[doc(alias("ip_vs_stats_percpu", "ip_vs_stats"))]
+pub struct CpuStats {
+    /// What each CPU has counted: one entry for each CPU that the machine may have, also for those that are off.
+    ///
+    /// These are the counters themselves, without the delay that all other [`Stats`] have. Nothing sets them to zero
+    /// but the end of the namespace, [`Ipvs::zero_all`](crate::ipvs::Ipvs::zero_all) neither.
+    pub cpus: Vec<CpuCounters>,
+    /// The sum and its rates, as copied last, less what they were at the last
+    /// [`zero_all`](crate::ipvs::Ipvs::zero_all).
+    pub total: Stats,
+}
+
+/// What went through one CPU.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct CpuCounters {
+    /// The CPU's number.
+    pub cpu: u32,
+    /// Connections scheduled.
+    pub connections: u64,
+    /// Packets from clients.
+    pub packets_in: u64,
+    /// Packets to clients, as far as they pass this machine.
+    pub packets_out: u64,
+    /// Bytes from clients.
+    pub bytes_in: u64,
+    /// Bytes to clients, as far as they pass this machine.
+    pub bytes_out: u64,
+}
+
+impl CpuStats {
+    /// Reads those of the calling thread's network namespace; those of another with
+    /// `namespace.run(CpuStats::read)` ([`Namespace::run`](crate::netns::Namespace::run)). No privilege is needed
+    /// (mode 0444).
+    ///
+    /// # Errors
+    /// [`is_unavailable`](crate::Error::is_unavailable) when the module `ip_vs` is not loaded.
+    pub fn read() -> Result<Self> {
+        Self::from_reader(SOURCE.open()?)
+    }
+
+    /// The same from text that was got from the file.
+    ///
+    /// # Errors
+    /// [`Cause::Decode`](crate::Cause::Decode) when it is something else.
+    pub fn from_reader(reader: impl BufRead) -> Result<Self> {
+        let mut lines = Lines::new(reader, SOURCE);
+        let mut stats = Self::default();
+        for _ in 0..2 {
+            lines.required("title")?;
+        }
+        loop {
+            let mut words = Words(lines.required("counters")?);
+            let cpu = words.next().unwrap_or_default();
+            let (is_total, counters) = (cpu == b"~", numbers(words));
+            let cpu = if is_total { Some(0) } else { number(cpu, 16) };
+            let (Some(cpu), Some(counters)) = (cpu, counters) else { return Err(lines.wrong("counters")) };
+            let [connections, packets_in, packets_out, bytes_in, bytes_out] = counters;
+            if is_total {
+                let rates = Rates::default();
+                stats.total = Stats { connections, packets_in, packets_out, bytes_in, bytes_out, rates };
+                break;
+            }
+            stats.cpus.push(CpuCounters { cpu, connections, packets_in, packets_out, bytes_in, bytes_out });
+        }
+        for _ in 0..2 {
+            lines.required("title")?;
+        }
+        let rates = numbers(Words(lines.required("rates")?));
+        let [connections, packets_in, packets_out, bytes_in, bytes_out] = rates.ok_or_else(|| lines.wrong("rates"))?;
+        stats.total.rates = Rates { connections, packets_in, packets_out, bytes_in, bytes_out };
+        Ok(stats)
+    }
+}
+
+/// Exactly five numbers.
+fn numbers(mut words: Words<'_>) -> Option<[u64; 5]> {
+    let mut numbers = [0; 5];
+    for place in &mut numbers {
+        *place = number(words.next()?, 16)?;
+    }
+    words.next().is_none().then_some(numbers)
+}

@@ -1,0 +1,166 @@
+//! What IPVS tells in files of `/proc/net`, and nowhere else.
+//!
+//! | file | type | mode |
+//! |---|---|---|
+//! | `ip_vs_conn`, `ip_vs_conn_sync` | [`Connections`] | 0444 |
+//! | `ip_vs_stats_percpu` | [`CpuStats`] | 0444 |
+//! | `ip_vs_status` (Linux 7.1) | [`Status`] | 0440 |
+//!
+//! The rest of them has no reader here: `ip_vs` is what netlink has, but with less in it; `ip_vs_stats` is the end of
+//! `ip_vs_stats_percpu`; `ip_vs_app` lists helper modules (`ip_vs_ftp`) that nothing here deals with.
+//!
+//! They are opened by `/proc/thread-self`, since `/proc/net` is of the namespace of the process's *first* thread.
+
+mod connections;
+mod cpu_stats;
+mod status;
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+pub use connections::{Connection, ConnectionState, Connections, EngineData, Origin};
+pub use cpu_stats::{CpuCounters, CpuStats};
+pub use status::{Status, TableStatus};
+
+use super::numbers::{FAMILY, MODULE};
+use crate::error::{Cause, DecodeError, Error, Result};
+
+/// The files of the calling thread's network namespace.
+const FOLDER: &str = "/proc/thread-self/net";
+
+/// Longer than any line of these files: the longest is a connection over IPv6 with a persistence engine's data, of some
+/// 440 bytes.
+const LONGEST_LINE: usize = 4096;
+
+/// What is read, for errors to name.
+#[derive(Clone, Copy, Debug)]
+struct Source {
+    operation: &'static str,
+    file: &'static str,
+    /// The first Linux release that has it, if there are any without.
+    since: Option<&'static str>,
+}
+
+impl Source {
+    fn open(self) -> Result<BufReader<File>> {
+        let path = |file: &str| -> PathBuf { Path::new(FOLDER).join(file) };
+        File::open(path(self.file)).map(BufReader::new).map_err(|error| {
+            if error.kind() != io::ErrorKind::NotFound || !path("").exists() {
+                return self.error(Cause::Io(error));
+            }
+            // IPVS makes all of its files, or none.
+            self.error(match self.since {
+                Some(_) if path(connections::FILE).exists() => {
+                    Cause::NotOnThisKernel { what: path(self.file).display().to_string().into(), since: self.since }
+                }
+                _ => Cause::FamilyNotFound { family: FAMILY, module: MODULE },
+            })
+        })
+    }
+
+    fn error(self, cause: impl Into<Cause>) -> Error {
+        Error::new(self.operation, cause)
+    }
+}
+
+/// The lines of a file, read into one buffer.
+#[derive(Debug)]
+struct Lines<R> {
+    reader: R,
+    source: Source,
+    buffer: Vec<u8>,
+    number: u64,
+}
+
+impl<R: BufRead> Lines<R> {
+    fn new(reader: R, source: Source) -> Self {
+        Self { reader, source, buffer: Vec::new(), number: 0 }
+    }
+
+    /// Reads the next line; false at the end of the file. After an error nothing of use follows.
+    fn advance(&mut self) -> Result<bool> {
+        self.buffer.clear();
+        self.number += 1;
+        let limit = LONGEST_LINE as u64;
+        let length = self.reader.by_ref().take(limit).read_until(b'\n', &mut self.buffer);
+        match length.map_err(|error| self.source.error(Cause::Io(error)))? {
+            0 => return Ok(false),
+            LONGEST_LINE if self.buffer.last() != Some(&b'\n') => return Err(self.wrong("length")),
+            _ => {}
+        }
+        if self.buffer.last() == Some(&b'\n') {
+            self.buffer.pop();
+        }
+        Ok(true)
+    }
+
+    /// The line that was read last, without its end.
+    fn line(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// Reads the next line, which must be there: it has `what`.
+    fn required(&mut self, what: &'static str) -> Result<&[u8]> {
+        if self.advance()? { Ok(&self.buffer) } else { Err(self.wrong(what)) }
+    }
+
+    /// This part of the last line is not what it should be.
+    fn wrong(&self, what: &'static str) -> Error {
+        let start = self.buffer.get(..200).unwrap_or(&self.buffer);
+        let line = String::from_utf8_lossy(start).into_owned();
+        self.source.error(DecodeError::Line { file: self.source.file, number: self.number, what, line })
+    }
+}
+
+/// The words of a line, and what is left of it.
+struct Words<'a>(&'a [u8]);
+
+impl<'a> Iterator for Words<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let start = self.0.iter().position(|byte| *byte != b' ')?;
+        let rest = self.0.get(start..)?;
+        let end = rest.iter().position(|byte| *byte == b' ').unwrap_or(rest.len());
+        let (word, rest) = rest.split_at_checked(end)?;
+        self.0 = rest;
+        Some(word)
+    }
+}
+
+/// A number without sign, of nothing but digits.
+fn number<T: TryFrom<u64>>(text: &[u8], radix: u32) -> Option<T> {
+    if text.is_empty() {
+        return None;
+    }
+    let value = text.iter().try_fold(0_u64, |value, byte| {
+        let digit = char::from(*byte).to_digit(radix)?;
+        value.checked_mul(radix.into())?.checked_add(digit.into())
+    });
+    value?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_digits_only_and_fit() {
+        assert_eq!(number::<u16>(b"FFff", 16), Some(0xffff));
+        assert_eq!(number::<u64>(b"18446744073709551615", 10), Some(u64::MAX));
+        for text in ["", "+1", "-1", " 1", "1 ", "0x1", "\u{661}", "18446744073709551616"] {
+            assert_eq!(number::<u64>(text.as_bytes(), 10), None, "{text:?}");
+        }
+        assert_eq!(number::<u16>(b"10000", 16), None);
+    }
+
+    #[test]
+    fn a_line_without_end_is_an_error_in_bounded_memory() {
+        let source = Source { operation: "try", file: "endless", since: None };
+        let mut lines = Lines::new(BufReader::new(io::repeat(b'x')), source);
+        let error = lines.advance().unwrap_err().to_string();
+        assert!(error.starts_with("try: the kernel's reply could not be read: endless, line 1: wrong length in \"xxx"));
+        assert!(lines.buffer.capacity() <= 4 * LONGEST_LINE && error.len() < 400);
+    }
+}

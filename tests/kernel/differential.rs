@@ -1,0 +1,110 @@
+//! The same command lines through `ipvsadm` and our `ipvsadm-rs`: exit status, output, errors and the table that is
+//! there afterwards must be the same, but for [deviations] that have a name and a reason.
+//!
+//! `LVS_SEED` and `LVS_LINES` choose other and more random lines: `LVS_SEED=7 LVS_LINES=20000 cargo xtask test
+//! --timeout 7200 differential`.
+
+mod bench;
+mod deviations;
+mod lines;
+
+use std::fmt::Write as _;
+
+use libtest_mimic::Trial;
+
+use crate::lab::{Lab, Need, tests};
+use bench::{Bench, Case, Outcome, Start};
+use deviations::DEVIATIONS;
+
+pub(crate) fn tests() -> Vec<Trial> {
+    tests!(&[Need::Ipvs, Need::Program("ipvsadm"), Need::Program("ipvsadm-rs")];
+        written_lines_do_the_same,
+        generated_lines_do_the_same,
+        daemons_do_the_same,
+    )
+}
+
+fn written_lines_do_the_same(lab: &Lab) {
+    let mut judge = Judge::new("written");
+    lab.run(|| judge.all(lines::written()));
+    judge.finish();
+    let unseen: Vec<_> = DEVIATIONS.iter().filter(|row| !judge.seen.contains(&row.name)).map(|row| row.name).collect();
+    assert!(unseen.is_empty(), "deviations that no line shows: {unseen:?}");
+}
+
+fn generated_lines_do_the_same(lab: &Lab) {
+    let number = |name, otherwise| std::env::var(name).map_or(otherwise, |text| text.parse().unwrap());
+    let (seed, count) = (number("LVS_SEED", 1), number("LVS_LINES", 2000));
+    let mut judge = Judge::new(&format!("generated from seed {seed}"));
+    lab.run(|| judge.all(lines::generated(seed, count.try_into().unwrap())));
+    judge.finish();
+}
+
+fn daemons_do_the_same(lab: &Lab) {
+    lab.tool("ip link add near type veth peer name far");
+    lab.tool("ip address add 10.9.9.1/24 dev near");
+    lab.tool("ip link set near up");
+    let mut judge = Judge::new("daemons");
+    lab.run(|| judge.all(lines::daemons()));
+    judge.finish();
+}
+
+/// Compares what came of each line, and sums it up.
+struct Judge {
+    what: String,
+    lines: usize,
+    runs: usize,
+    identical: usize,
+    /// The name of the deviation of each run that had one.
+    seen: Vec<&'static str>,
+    differences: Vec<String>,
+}
+
+impl Judge {
+    fn new(what: &str) -> Self {
+        let what = what.to_owned();
+        Self { what, lines: 0, runs: 0, identical: 0, seen: Vec::new(), differences: Vec::new() }
+    }
+
+    fn all(&mut self, cases: Vec<Case>) {
+        let mut bench = Bench::new();
+        for case in cases {
+            self.lines += 1;
+            let theirs = self.one(&mut bench, &case, case.only.unwrap_or(Start::Filled));
+            // A line that is refused for what it says is so whatever there is.
+            if case.only.is_none() && !theirs.is_refused_unseen() {
+                self.one(&mut bench, &case, Start::Empty);
+            }
+        }
+    }
+
+    fn one(&mut self, bench: &mut Bench, case: &Case, start: Start) -> Outcome {
+        self.runs += 1;
+        let [theirs, ours] = bench.run(case, start);
+        if theirs == ours {
+            self.identical += 1;
+        } else if let Some(row) = DEVIATIONS.iter().find(|row| (row.explains)(case, &theirs, &ours)) {
+            self.seen.push(row.name);
+        } else {
+            self.differences.push(format!("{case}\non the {start} table, ipvsadm: {theirs}ipvsadm-rs: {ours}"));
+        }
+        theirs
+    }
+
+    fn finish(&self) {
+        let Self { what, lines, runs, identical, differences, .. } = self;
+        let mut text = format!("{what}: {lines} lines, {runs} runs, {identical} identical");
+        for row in DEVIATIONS {
+            let count = self.seen.iter().filter(|name| **name == row.name).count();
+            if count > 0 {
+                let _ = write!(text, "\n{count:6} {}: {}", row.name, row.reason);
+            }
+        }
+        println!("{text}");
+        let shown: Vec<_> = differences.iter().take(SHOWN).map(String::as_str).collect();
+        assert!(shown.is_empty(), "{} different\n{}", differences.len(), shown.join("\n"));
+    }
+}
+
+/// How many differences are told in full.
+const SHOWN: usize = 30;
