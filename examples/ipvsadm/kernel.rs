@@ -54,7 +54,7 @@ pub(crate) fn out_of_range(ipvs: &mut Ipvs, service: ServiceKey) -> String {
 /// What the kernel says to a daemon at an interface that is not there.
 pub(crate) fn no_device(ipvs: &mut Ipvs) -> String {
     let is_mixed = |(service, destinations): &(ServiceInfo, Vec<DestinationInfo>)| {
-        destinations.iter().any(|destination| Family::of(destination.address()) != service.key().family())
+        destinations.iter().any(|destination| Family::of(destination.address().ip()) != service.key().family())
     };
     match ipvs.table() {
         // Its messages have no room for two families: this comes first.

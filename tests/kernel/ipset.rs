@@ -1,5 +1,9 @@
 //! ipset on a real kernel.
 
+mod errors;
+mod rules;
+mod scale;
+
 use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -39,15 +43,18 @@ pub(crate) fn tests() -> Vec<Trial> {
             sets_are_renamed_swapped_and_found,
             many_changes_are_made_in_their_order,
         ),
+        errors::tests(),
+        rules::tests(),
+        scale::tests(),
     ];
     tests.into_iter().flatten().collect()
 }
 
-pub(crate) fn name(text: &str) -> SetName {
+fn name(text: &str) -> SetName {
     text.parse().unwrap()
 }
 
-pub(crate) fn addresses(text: &str) -> Addresses {
+fn addresses(text: &str) -> Addresses {
     text.parse().unwrap()
 }
 

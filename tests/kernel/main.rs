@@ -10,9 +10,6 @@ mod errors;
 mod failover;
 mod forwarding;
 mod ipset;
-mod ipset_errors;
-mod ipset_rules;
-mod ipset_scale;
 mod ipvs;
 mod ipvsadm;
 mod kernels;
@@ -47,9 +44,6 @@ fn main() -> ExitCode {
         failover::tests(),
         forwarding::tests(),
         ipset::tests(),
-        ipset_errors::tests(),
-        ipset_rules::tests(),
-        ipset_scale::tests(),
         ipvs::tests(),
         ipvsadm::tests(),
         kernels::tests(),

@@ -184,7 +184,7 @@ impl Connection {
                 self.protocol == protocol && own.ip() == address.ip() && [0, own.port()].contains(&address.port())
             }
             ServiceKey::FirewallMark { mark, family } => {
-                self.firewall_mark() == Some(mark) && Family::of(self.virtual_address) == family
+                self.firewall_mark() == Some(mark) && Family::of(self.virtual_address.ip()) == family
             }
         }
     }

@@ -10,10 +10,10 @@ use lvs::ipset::{
 };
 use lvs::{Cause, Error, Reason};
 
-use crate::ipset::{addresses, name};
+use super::{addresses, name};
 use crate::lab::{self, Lab, Need, tests};
 
-pub(crate) fn tests() -> Vec<Trial> {
+pub(super) fn tests() -> Vec<Trial> {
     let mut all = tests!(&[Need::Ipset(Kind::HashIp)];
         of_what_a_set_was_made_without,
         of_bitmaps,

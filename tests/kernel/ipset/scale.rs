@@ -6,10 +6,10 @@ use std::net::Ipv4Addr;
 use libtest_mimic::Trial;
 use lvs::ipset::{Change, Exist, HashIp, Kind, Listed, Member, NewSet};
 
-use crate::ipset::name;
+use super::name;
 use crate::lab::{Lab, Need, tests};
 
-pub(crate) fn tests() -> Vec<Trial> {
+pub(super) fn tests() -> Vec<Trial> {
     tests!(&[Need::Ipset(Kind::HashIp)];
         a_million_members,
         ten_thousand_sets,

@@ -6,11 +6,11 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 use lvs::ipset::{Exist, HashIp, HashNet, HashNetPort, Ipset, Kind, Member, NewSet, ProtocolPorts, Set, SetType};
 
-use crate::ipset::{addresses, name};
+use super::{addresses, name};
 use crate::lab::{Lab, Need, tests};
 use crate::peers::until;
 
-pub(crate) fn tests() -> Vec<Trial> {
+pub(super) fn tests() -> Vec<Trial> {
     let mut all = tests!(&[Need::Ipset(Kind::HashIp), Need::Program("iptables")];
         packets_are_counted,
         what_is_swapped_in_is_matched_at_once,
