@@ -1,8 +1,9 @@
-//! Linux load balancing in the kernel: IPVS and virtual IPs over netlink, typed.
+//! Linux load balancing in the kernel: IPVS, ipset and virtual IPs over netlink, typed.
 //!
 //! | room | what it is for |
 //! |---|---|
 //! | [`ipvs`] | virtual services, their destinations, the schedulers: what `ipvsadm` does |
+//! | [`ipset`] | sets of addresses, networks and ports for packet filters: what `ipset` does |
 //! | [`vip`] | virtual IPs: making an address local to this machine, so that IPVS gets its packets |
 //! | [`netns`] | working in another network namespace without moving the calling thread |
 //! | [`exchange`] | the netlink conversation without a socket, for those who bring their own |

@@ -25,6 +25,25 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! What a type of sets cannot have does not compile: exceptions are of networks, and each option is of its types.
+//!
+//! ```compile_fail
+//! # use lvs::ipset::{HashIp, Member};
+//! let member = Member::<HashIp>::new(std::net::Ipv4Addr::LOCALHOST).nomatch();
+//! ```
+//!
+//! ```compile_fail
+//! # use lvs::ipset::{BitmapPort, NewSet};
+//! let ports = NewSet::<BitmapPort>::range(1..=1000).maxelem(500);
+//! ```
+//!
+//! ```compile_fail
+//! # use lvs::ipset::{Exist, HashNet, Ipset, ListMember, Member, Set};
+//! # fn add(ipset: &mut Ipset, networks: &Set<HashNet>, other: ListMember) {
+//! ipset.add(networks, &Member::new(other), Exist::Error);
+//! # }
+//! ```
+//!
 //! Sets are of one network namespace: see [`netns`](crate::netns). Everything here is protocol 7, which every kernel
 //! since Linux 4.20 speaks (`include/uapi/linux/netfilter/ipset/ip_set.h`, `ipset(8)`).
 
