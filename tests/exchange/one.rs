@@ -57,6 +57,25 @@ fn a_refused_request_is_finished() {
 }
 
 #[test]
+fn a_refused_request_can_be_looked_at_if_the_kernel_repeats_it() {
+    let mut talk = Talk::new();
+    for (flags, expected) in [(0, &b"which"[..]), (CAPPED, b"")] {
+        let sent = talk.request(b"which");
+        assert_eq!(talk.hear(&answer_with(&sent, EEXIST, flags, &[])), [refused(0, EEXIST), Said::Finished]);
+        assert_eq!(hex(talk.0.message()), hex(expected), "flags {flags:#x}");
+    }
+    // A length of the request that cannot be.
+    for length in [0, 15, 45, u32::MAX] {
+        let sent = talk.request(b"which");
+        let mut answer = answer_with(&sent, EEXIST, 0, &[]);
+        answer[20..24].copy_from_slice(&u32::to_ne_bytes(length));
+        assert_eq!(talk.hear(&answer), [refused(0, EEXIST), Said::Finished]);
+        assert_eq!(hex(talk.0.message()), "", "length {length}");
+    }
+    talk.works();
+}
+
+#[test]
 fn the_kernels_words_are_read_behind_a_capped_and_a_repeated_request() {
     let words = attribute(1, b"no such thing\0");
     let offset = attribute(2, &260u32.to_ne_bytes());
