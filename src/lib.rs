@@ -54,6 +54,7 @@ const _: () = {
     const fn is_send_and_sync<T: Send + Sync + 'static>() {}
     is_send_and_sync::<ipvs::Ipvs>();
     is_send_and_sync::<ipvs::BatchError>();
+    is_send_and_sync::<ipvs::Connections>();
     is_send_and_sync::<vip::Vips>();
     is_send_and_sync::<netns::Namespace>();
     is_send_and_sync::<exchange::Exchange>();

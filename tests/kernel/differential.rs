@@ -41,9 +41,7 @@ fn generated_lines_do_the_same(lab: &Lab) {
 }
 
 fn daemons_do_the_same(lab: &Lab) {
-    lab.tool("ip link add near type veth peer name far");
-    lab.tool("ip address add 10.9.9.1/24 dev near");
-    lab.tool("ip link set near up");
+    lab.add_interface();
     let mut judge = Judge::new("daemons");
     lab.run(|| judge.all(lines::daemons()));
     judge.finish();

@@ -58,13 +58,6 @@ fn with<T>(mut value: T, edit: impl FnOnce(&mut T)) -> T {
     value
 }
 
-/// An interface with an address to multicast from.
-fn add_interface(lab: &Lab) {
-    lab.tool("ip link add near type veth peer name far");
-    lab.tool("ip address add 10.9.9.1/24 dev near");
-    lab.tool("ip link set near up");
-}
-
 fn what_the_kernel_would_refuse_is_not_sent(lab: &Lab) {
     let mut ipvs = lab.ipvs();
     let key = web().key;
@@ -159,7 +152,7 @@ fn what_is_there_already(lab: &Lab) {
     let key = web().key;
     ipvs.add_service(&web()).unwrap();
     ipvs.add_destination(key, &server("10.244.1.1:6443")).unwrap();
-    add_interface(lab);
+    lab.add_interface();
     ipvs.start_daemon(&daemon(SyncState::Backup, "near")).unwrap();
     let exists = Reason::AlreadyExists;
     let other = Service::new(key, Scheduler::RR);
@@ -227,7 +220,7 @@ fn modules_that_are_not_there_are_named(lab: &Lab) {
 fn destinations_that_only_the_kernel_can_judge(lab: &Lab) {
     let mut ipvs = lab.ipvs();
     let six = Service::tcp(address("[2001:db8::a]:443"), Scheduler::RR);
-    add_interface(lab);
+    lab.add_interface();
     ipvs.add_service(&web()).unwrap();
     ipvs.add_service(&six).unwrap();
     let add = |address: &str, service: &str, why: &str| {
@@ -257,7 +250,7 @@ fn destinations_that_only_the_kernel_can_judge(lab: &Lab) {
 
 fn daemons_that_only_the_kernel_can_judge(lab: &Lab) {
     let mut ipvs = lab.ipvs();
-    add_interface(lab);
+    lab.add_interface();
     let text =
         "start the master sync daemon on far: the interface is down or has no address to send from (ENETUNREACH)";
     refused(ipvs.start_daemon(&daemon(SyncState::Master, "far")), Reason::Invalid, text);

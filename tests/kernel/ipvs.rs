@@ -280,9 +280,7 @@ fn timeouts_are_set_and_left_alone(lab: &Lab) {
 
 fn sync_daemons_start_and_stop(lab: &Lab) {
     let mut ipvs = lab.ipvs();
-    lab.tool("ip link add near type veth peer name far");
-    lab.tool("ip address add 10.9.9.1/24 dev near");
-    lab.tool("ip link set near up");
+    lab.add_interface();
     assert_eq!(ipvs.daemons().unwrap(), []);
     let near = Interface::new("near").unwrap();
     let master = SyncDaemon::new(SyncState::Master, near, 77);

@@ -1,7 +1,9 @@
 //! Our reading and writing, and our `ipvsadm-rs`, agree with the real `ipvsadm`.
 
 use std::collections::{HashMap, HashSet};
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -29,6 +31,7 @@ pub(crate) fn tests() -> Vec<Trial> {
     all.extend(tests!(&[Need::OwnMachine, Need::Ipvs, Need::Program("ipvsadm"), Need::Program("ipvsadm-rs")];
         both_programs_ask_dns_for_names,
     ));
+    all.extend(tests!(&[Need::Ipvs, Need::Program("ipvsadm-rs")]; each_failed_line_of_a_long_restore_is_told,));
     all
 }
 
@@ -151,10 +154,23 @@ fn what_one_program_saves_the_other_restores(lab: &Lab) {
     assert_eq!(lab.tool("ipvsadm -Sn"), saved);
 }
 
+fn each_failed_line_of_a_long_restore_is_told(lab: &Lab) {
+    // Each line twice: the second one fails.
+    let input: String = (1..=10_000).map(|port| format!("-A -t 10.0.0.1:{port} -s rr\n").repeat(2)).collect();
+    let piped = Stdio::piped;
+    let program = || Command::new("ipvsadm-rs").arg("-R").stdin(piped()).stdout(piped()).stderr(piped()).spawn();
+    let mut program = lab.run(program).unwrap();
+    program.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = program.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stdout), (Some(255), Vec::new()));
+    let told = String::from_utf8(output.stderr).unwrap();
+    let expected = (1..=10_000).map(|number| format!("line {}: Service already exists\n", 2 * number));
+    assert!(told == expected.collect::<String>(), "{:?}", told.lines().take(9).collect::<Vec<_>>());
+    assert_eq!(lab.ipvs().services().unwrap().len(), 10_000);
+}
+
 fn both_programs_set_timeouts_and_run_daemons(lab: &Lab) {
-    lab.tool("ip link add near type veth peer name far");
-    lab.tool("ip address add 10.9.9.1/24 dev near");
-    lab.tool("ip link set near up");
+    lab.add_interface();
     for (own, other) in [("ipvsadm-rs", "ipvsadm"), ("ipvsadm", "ipvsadm-rs")] {
         let own = |words: &str| lab.tool(&format!("{own} {words}"));
         let other = |words: &str| lab.tool(&format!("{other} {words}"));

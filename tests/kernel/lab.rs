@@ -112,6 +112,13 @@ impl Lab {
         self.run(Vips::connect).unwrap()
     }
 
+    /// Adds `near`, an interface with an address to multicast from.
+    pub(crate) fn add_interface(&self) {
+        self.tool("ip link add near type veth peer name far");
+        self.tool("ip address add 10.9.9.1/24 dev near");
+        self.tool("ip link set near up");
+    }
+
     /// Runs a program inside the namespace, its words separated by blanks; returns what it prints.
     pub(crate) fn tool(&self, command: &str) -> String {
         self.tool_with_input(command, "")
@@ -149,6 +156,17 @@ impl Drop for Lab {
 
 pub(crate) fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
+}
+
+/// Major and minor number of a kernel's version.
+pub(crate) fn version(text: &str) -> (u32, u32) {
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap());
+    (numbers.next().unwrap(), numbers.next().unwrap())
+}
+
+/// Those of the kernel that runs.
+pub(crate) fn release() -> (u32, u32) {
+    version(&std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap())
 }
 
 /// What a child process of a test does: [`child`] starts it.

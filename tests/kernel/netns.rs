@@ -1,6 +1,7 @@
 //! Clients in other namespaces.
 
 use std::os::fd::{AsFd, AsRawFd};
+use std::process::{Command, Stdio};
 
 use libtest_mimic::Trial;
 use lvs::ipvs::{Ipvs, Scheduler, Service};
@@ -27,6 +28,13 @@ fn the_calling_thread_stays_where_it_is(lab: &Lab) {
     assert_eq!(Namespace::open(by_path).unwrap().run(own).unwrap(), inside);
     assert_eq!(lab.run(Namespace::current).unwrap().run(own).unwrap(), inside);
     assert_eq!(Namespace::of_process(std::process::id()).unwrap().run(own).unwrap(), before);
+    // Another process, inside; it ends with its input.
+    let mut process = lab.run(|| Command::new("cat").stdin(Stdio::piped()).spawn()).unwrap();
+    assert_eq!(Namespace::of_process(process.id()).unwrap().run(own).unwrap(), inside);
+    drop(process.stdin.take());
+    process.wait().unwrap();
+    let descriptor = lab.namespace().as_fd().try_clone_to_owned().unwrap();
+    assert_eq!(Namespace::from(descriptor).run(own).unwrap(), inside);
 }
 
 fn a_path_that_is_no_namespace_cannot_be_entered(_: &Lab) {

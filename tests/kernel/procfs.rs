@@ -3,8 +3,7 @@
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::num::NonZeroU32;
 use std::os::unix::fs::PermissionsExt;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use libtest_mimic::Trial;
 use lvs::Cause;
@@ -14,7 +13,8 @@ use lvs::ipvs::{
 };
 use nix::sys::socket::{setsockopt, sockopt};
 
-use crate::lab::{Lab, Need, address, tests};
+use crate::lab::{Lab, Need, address, release, tests};
+use crate::peers::until;
 
 pub(crate) fn tests() -> Vec<Trial> {
     tests!(&[Need::Ipvs, Need::Dummy];
@@ -55,15 +55,6 @@ fn of_service(lab: &Lab, key: ServiceKey) -> Vec<Connection> {
     lab.run(Connections::open).unwrap().of_service(key).collect::<Result<_, _>>().unwrap()
 }
 
-/// Waits for what packets that are on their way will do.
-fn until(mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "it does not get there");
-        thread::sleep(Duration::from_millis(50));
-    }
-}
-
 fn seen(lab: &Lab, web: SocketAddr, server: SocketAddr, any: SocketAddr) {
     let (tcp, dns) = (Service::tcp(web, Scheduler::RR), Service::udp(web, Scheduler::RR));
     serve(lab, &tcp, server);
@@ -78,7 +69,7 @@ fn seen(lab: &Lab, web: SocketAddr, server: SocketAddr, any: SocketAddr) {
     assert!(!connection.is_template() && connection.belongs_to(tcp.key) && !connection.belongs_to(dns.key));
     assert_eq!((connection.engine, connection.origin), (None, None));
     // The client's last packet of the handshake may still be on its way.
-    until(|| of_service(lab, tcp.key)[0].state == ConnectionState::ESTABLISHED);
+    until("the handshake", || of_service(lab, tcp.key)[0].state == ConnectionState::ESTABLISHED);
     let left = of_service(lab, tcp.key)[0].expires;
     assert!((Duration::from_secs(600)..=Duration::from_secs(900)).contains(&left), "{left:?}");
 
@@ -97,9 +88,9 @@ fn seen(lab: &Lab, web: SocketAddr, server: SocketAddr, any: SocketAddr) {
 
     // They end: the client first, or the server's port is taken for a while.
     drop(client);
-    until(|| of_service(lab, tcp.key)[0].state == ConnectionState::CLOSE_WAIT);
+    until("the client's end", || of_service(lab, tcp.key)[0].state == ConnectionState::CLOSE_WAIT);
     drop(accepted);
-    until(|| of_service(lab, tcp.key)[0].state != ConnectionState::CLOSE_WAIT);
+    until("the server's end", || of_service(lab, tcp.key)[0].state != ConnectionState::CLOSE_WAIT);
 }
 
 fn connections_are_seen_with_their_addresses(lab: &Lab) {
@@ -199,19 +190,12 @@ fn cpus_have_counted_what_was_sent(lab: &Lab) {
     let last: u32 = possible.trim().rsplit(['-', ',']).next().unwrap().parse().unwrap();
     assert_eq!(stats.cpus.last().unwrap().cpu, last);
 
-    until(|| read().total.packets_in == 7);
+    until("counters", || read().total.packets_in == 7);
     let total = read().total;
     assert_eq!((total.connections, total.bytes_in), (1, 7 * 128));
     lab.ipvs().zero_all().unwrap();
     assert_eq!(read().total.packets_in, 0);
     assert_eq!(read().cpus, stats.cpus);
-}
-
-/// The kernel's release as major and minor number.
-fn release() -> (u32, u32) {
-    let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap());
-    (numbers.next().unwrap(), numbers.next().unwrap())
 }
 
 fn the_status_is_there_since_7_1(lab: &Lab) {

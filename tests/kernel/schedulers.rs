@@ -8,7 +8,7 @@ use libtest_mimic::Trial;
 use lvs::ipvs::{Family, Scheduler, Service, ServiceFlags, Thresholds};
 
 use crate::cluster::{Cluster, sorted};
-use crate::lab::{Lab, Need, address, tests};
+use crate::lab::{Lab, Need, address, release, tests};
 
 pub(crate) fn tests() -> Vec<Trial> {
     tests!(&[Need::Ipvs, Need::Dummy];
@@ -266,8 +266,9 @@ fn mh_moves_few_when_a_server_leaves(lab: &Lab) {
     assert!(stayed > 3 * moved, "{before} {after}");
 }
 
-fn lblc_takes_one_for_each_destination_until_it_is_overloaded(lab: &Lab) {
-    let mut cluster = Cluster::start(lab, &marked(Scheduler::LBLC), &[2, 2]);
+/// Two addresses, each with a server of its own, until the first one's is overloaded and it gets the other one's.
+fn overloaded(lab: &Lab, scheduler: Scheduler) -> (Cluster<'_>, [SocketAddr; 2], [char; 2]) {
+    let mut cluster = Cluster::start(lab, &marked(scheduler), &[2, 2]);
     let (client, here, there) = (cluster.client(), cluster.virtual_address(1), cluster.virtual_address(2));
     let first = cluster.open_as(client, here);
     // The less loaded one for another destination, and no other while it has up to its weight.
@@ -277,22 +278,21 @@ fn lblc_takes_one_for_each_destination_until_it_is_overloaded(lab: &Lab) {
     // With 3 of 2 it is overloaded, but the other is not below half of its weight.
     assert_eq!(cluster.open_as(client, here), first);
     cluster.close(second);
-    // Now the other one is it, also when the first is idle again.
     assert_eq!(cluster.open_as(client, here), second);
+    (cluster, [here, there], [first, second])
+}
+
+fn lblc_takes_one_for_each_destination_until_it_is_overloaded(lab: &Lab) {
+    let (mut cluster, [here, _], [first, second]) = overloaded(lab, Scheduler::LBLC);
+    let client = cluster.client();
+    // It goes on with the other one, also when the first is idle again.
     cluster.close(first);
     assert_eq!([here; 2].map(|to| cluster.open_as(client, to)), [second; 2]);
 }
 
 fn lblcr_adds_a_server_for_a_destination_that_overloads_its_own(lab: &Lab) {
-    let mut cluster = Cluster::start(lab, &marked(Scheduler::LBLCR), &[2, 2]);
-    let (client, here, there) = (cluster.client(), cluster.virtual_address(1), cluster.virtual_address(2));
-    let first = cluster.open_as(client, here);
-    let second = cluster.open_as(client, there);
-    assert_ne!(first, second);
-    assert_eq!([here, here, there].map(|to| cluster.open_as(client, to)), [first, first, second]);
-    assert_eq!(cluster.open_as(client, here), first);
-    cluster.close(second);
-    assert_eq!(cluster.open_as(client, here), second);
+    let (mut cluster, [here, there], [first, second]) = overloaded(lab, Scheduler::LBLCR);
+    let client = cluster.client();
     cluster.close(first);
     // Both are its servers now, and the less loaded one is taken; the other destination keeps to its one.
     assert_eq!(cluster.open_as(client, here), first);
@@ -302,8 +302,7 @@ fn lblcr_adds_a_server_for_a_destination_that_overloads_its_own(lab: &Lab) {
 
 fn twos_takes_the_less_loaded_of_two(lab: &Lab) {
     let service = web(Scheduler::TWOS);
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    if release.starts_with("6.1.") {
+    if release() == (6, 1) {
         if let Err(error) = lab.ipvs().add_service(&service) {
             assert!(error.is_unavailable() && error.to_string().contains("ip_vs_twos"), "{error}");
             return;

@@ -10,7 +10,7 @@ use lvs::ipvs::{Scheduler, Service};
 use lvs::netns::Namespace;
 use lvs::{Cause, Reason};
 
-use crate::lab::{Lab, Need, address, child_in_its_own_namespaces, tests, unprivileged_child};
+use crate::lab::{Lab, Need, address, child_in_its_own_namespaces, release, tests, unprivileged_child, version};
 
 pub(crate) fn tests() -> Vec<Trial> {
     let mut all = tests!(&[Need::Ipvs];
@@ -30,16 +30,6 @@ pub(crate) fn tests() -> Vec<Trial> {
 
 const DIRECTORY: &str = "/proc/sys/net/ipv4/vs";
 
-/// Major and minor number of a version.
-fn version(text: &str) -> (u32, u32) {
-    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap());
-    (numbers.next().unwrap(), numbers.next().unwrap())
-}
-
-fn running() -> (u32, u32) {
-    version(&std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap())
-}
-
 /// Has all modules loaded that bring settings.
 fn load_all(lab: &Lab) {
     for (port, scheduler) in [(1, Scheduler::LBLC), (2, Scheduler::LBLCR)] {
@@ -58,7 +48,7 @@ fn every_setting_of_the_kernel_is_here_and_what_it_lacks_is_told(lab: &Lab) {
     let known: BTreeSet<String> = ALL.iter().map(|setting| setting.name.to_owned()).collect();
     assert!(files.is_subset(&known), "{files:?}");
     for setting in ALL {
-        let in_time = setting.since.is_none_or(|since| version(since) <= running());
+        let in_time = setting.since.is_none_or(|since| version(since) <= release());
         match lab.run(|| setting.text()) {
             Ok(text) => {
                 assert!(in_time && files.contains(setting.name), "{setting}");
@@ -198,7 +188,7 @@ fn what_is_refused_here_has_no_sense_for_the_kernel(lab: &Lab) {
 fn a_cpu_that_the_machine_cannot_have_is_told(lab: &Lab) {
     let error = lab.run(|| EST_CPULIST.set(BTreeSet::from([u16::MAX]))).unwrap_err();
     assert!(error.operation().starts_with("set net.ipv4.vs.est_cpulist"), "{error}");
-    if running() < (6, 2) {
+    if release() < (6, 2) {
         assert!(error.to_string().ends_with("is not on this kernel (since Linux 6.2)"), "{error}");
     } else {
         assert!(matches!(error.cause(), Cause::Refused(refused) if refused.reason == Reason::Invalid), "{error}");
@@ -235,7 +225,7 @@ fn without_privilege_settings_can_only_be_read(lab: &Lab) {
 fn in_a_child_user_namespace_some_or_none_can_be_changed(lab: &Lab) {
     let lines = child_in_its_own_namespaces(lab, "settings");
     assert_eq!(lines.len(), 3, "{lines:?}");
-    if running() < (6, 10) {
+    if release() < (6, 10) {
         for line in lines {
             let reason = "in a network namespace of a child user namespace is not on this kernel (since Linux 6.10)";
             assert!(line.contains(reason), "{line}");

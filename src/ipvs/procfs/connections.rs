@@ -112,7 +112,7 @@ impl<R: BufRead> Iterator for Connections<R> {
 }
 
 /// A connection through IPVS, or a template.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub struct Connection {
     /// The transport protocol; 0 for the templates of a service by firewall mark.
@@ -252,7 +252,7 @@ impl ConnectionState {
 }
 
 /// How a persistence engine recognises the client of a template.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub struct EngineData {
     /// The engine.
