@@ -308,7 +308,8 @@ pub enum Reason {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Refusal {
-    /// The error number: positive, but for subsystems that make mistakes. ipset has numbers of its own, from 4096 on.
+    /// The error number. ipset has some of its own, from 4096 on. It is positive, unless the kernel made a mistake: a few of ipset's
+    /// come with the wrong sign.
     pub errno: i32,
     /// The kernel's own words (`NLMSGERR_ATTR_MSG`), if it said any.
     pub message: Option<String>,

@@ -25,6 +25,7 @@
 //! - Each name is asked for once in a run. (`ipvsadm` asks again for each line.) Names of SCTP's ports are looked for
 //!   in `/etc/services` only.
 
+mod command;
 mod connections;
 mod kernel;
 mod names;
@@ -43,8 +44,8 @@ use std::process::ExitCode;
 use lvs::Error;
 use lvs::ipvs::{Connections, Info, Ipvs};
 
+use crate::command::{Command, Listing};
 use crate::names::Names;
-use crate::options::{Command, Listing};
 use crate::output::Table;
 use crate::text::complain;
 

@@ -9,8 +9,8 @@ use lvs::ipvs::{
     Stats, SyncDaemon, Timeouts, Tunnel, TunnelFlags,
 };
 
+use crate::command::{Listing, Mode};
 use crate::names::Names;
-use crate::options::{Listing, Mode};
 use crate::values::flag_names;
 
 /// Services with their destinations.
@@ -396,8 +396,9 @@ fn cut(mut text: String, length: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::Command;
     use crate::names::tests::some_names;
-    use crate::options::{Command, parse};
+    use crate::options::parse;
     use lvs::ipvs::{Change, Rates};
 
     /// The table that these command lines make, the newest destination first.

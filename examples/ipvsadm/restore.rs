@@ -7,8 +7,9 @@ use std::io::{self, Write};
 
 use lvs::ipvs::Change;
 
+use crate::command::{Command, Mistake};
 use crate::names::Names;
-use crate::options::{Command, Mistake, parse};
+use crate::options::parse;
 use crate::text::complain;
 use crate::{Session, kernel};
 

@@ -2,7 +2,7 @@
 
 use lvs::ipvs::Protocol;
 
-use crate::options::Mistake;
+use crate::command::Mistake;
 use crate::syntax::{Form, Takes};
 
 /// What an option on the command line means.

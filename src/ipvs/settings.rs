@@ -112,7 +112,10 @@ impl Entry {
     pub fn text(&self) -> Result<String> {
         match fs::read_to_string(self.path()) {
             Ok(text) => Ok(text.trim_end().to_owned()),
-            Err(error) => Err(Error::new(format_args!("read {self}"), self.cause(error))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(Error::new(format_args!("read {self}"), self.absent()))
+            }
+            Err(error) => Err(Error::new(format_args!("read {self}"), Cause::Io(error))),
         }
     }
 

@@ -1,0 +1,80 @@
+//! What a command line asks for, or what is wrong with it.
+
+use lvs::ipvs::{Change, ServiceKey};
+
+/// What a command line asks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Command {
+    Help,
+    Version,
+    Change(Change),
+    /// A change of a server of this service that the library has no words for, because no kernel makes it: a lower
+    /// threshold without an upper one.
+    OutOfRange(ServiceKey),
+    /// To start a daemon at what cannot be an interface.
+    NoDevice,
+    List(Listing),
+    ListTimeouts,
+    ListDaemons,
+    ListConnections {
+        numeric: bool,
+        /// With what persistence engines know.
+        engines: bool,
+    },
+    Save {
+        numeric: bool,
+    },
+    Restore,
+}
+
+/// What to list, and how.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Listing {
+    /// This service only.
+    pub(crate) service: Option<ServiceKey>,
+    pub(crate) mode: Mode,
+    pub(crate) numeric: bool,
+    /// Numbers in full length.
+    pub(crate) exact: bool,
+    pub(crate) sorted: bool,
+}
+
+/// Which columns a list has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Mode {
+    Settings,
+    Tunnels,
+    Thresholds,
+    PersistentConnections,
+    Stats,
+    Rates,
+}
+
+/// Why a command line is not carried out.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Mistake {
+    /// It does not begin with a command.
+    NoCommand,
+    /// An option is not written as options are.
+    Syntax(String),
+    /// An option has an illegal value, or is in the wrong place.
+    Refused(String),
+}
+
+impl Mistake {
+    /// What to say on standard error.
+    pub(crate) fn text(&self, program: &str) -> String {
+        match self {
+            Self::NoCommand => format!("Try `{program} -h' or '{program} --help' for more information."),
+            Self::Syntax(text) | Self::Refused(text) => text.clone(),
+        }
+    }
+
+    /// The exit status.
+    pub(crate) fn status(&self) -> u8 {
+        match self {
+            Self::NoCommand | Self::Syntax(_) => 255,
+            Self::Refused(_) => 2,
+        }
+    }
+}
