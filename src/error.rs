@@ -6,6 +6,8 @@ use std::io;
 
 use nix::errno::Errno;
 
+use crate::vip::Vip;
+
 /// The result of an operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -120,6 +122,11 @@ impl Error {
         self.reason() == Some(Reason::Full)
     }
 
+    /// Something else has the address that was to be bound: another interface, or a route.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self.cause(), Cause::Conflict { .. })
+    }
+
     /// Something else is using the object, such as a rule of a packet filter.
     pub fn is_in_use(&self) -> bool {
         self.reason() == Some(Reason::Busy)
@@ -210,12 +217,30 @@ pub enum Cause {
     /// A reply could not be understood.
     #[error("the kernel's reply could not be read: {0}")]
     Decode(#[from] DecodeError),
-    /// Some of many changes were not made: an [`ipvs::BatchError`](crate::ipvs::BatchError), got out by `downcast_ref`.
+    /// Something else has the address, or one of the prefix, that was to be bound. Nothing was changed.
+    #[error("{}", conflict(.address, .interface, *.protocol))]
+    Conflict {
+        /// What it has.
+        address: Vip,
+        /// The interface that it is on.
+        interface: String,
+        /// The protocol number of the route that makes it local (`RTPROT_*`); `None` if it is an interface's address.
+        protocol: Option<u8>,
+    },
+    /// Some of many changes were not made: an [`ipvs::BatchError`](crate::ipvs::BatchError) or a
+    /// [`vip::BatchError`](crate::vip::BatchError), got out by `downcast_ref`.
     #[error("{0}")]
     Batch(Box<dyn std::error::Error + Send + Sync>),
     /// The kernel acknowledged a question without answering it.
     #[error("the kernel acknowledged the request but sent no answer")]
     NoAnswer,
+}
+
+fn conflict(address: &Vip, interface: &str, protocol: Option<u8>) -> String {
+    match protocol {
+        None => format!("{address} is an address of {interface} already"),
+        Some(protocol) => format!("a route of protocol {protocol} makes {address} local already, on {interface}"),
+    }
 }
 
 /// The kernel refused an operation.

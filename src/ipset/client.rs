@@ -420,7 +420,7 @@ impl Ipset {
         while done.is_ok() {
             match self.connection.reply() {
                 Ok(Reply::Finished) => break,
-                Ok(Reply::Message(_)) => {}
+                Ok(Reply::Message(..)) => {}
                 Ok(Reply::Refused(_, refusal)) => refused = Some(refusal),
                 Err(cause) => done = Err(cause),
             }
@@ -444,7 +444,7 @@ impl Ipset {
         loop {
             match self.connection.reply().map_err(|cause| (cause, None))? {
                 Reply::Finished => break,
-                Reply::Message(_) => {
+                Reply::Message(..) => {
                     answer = Some(read_parts(self.connection.message(), &mut read).map_err(|cause| (cause, None))?);
                 }
                 Reply::Refused(_, refusal) => refused = Some(refusal),

@@ -56,7 +56,7 @@ pub use client::{Ipvs, Services};
 pub use daemon::{SyncDaemon, SyncState};
 pub use destination::{Destination, DestinationInfo, Forwarding, Thresholds, Tunnel, TunnelFlags};
 pub use message::{Answer, Change, Info, Message, Query};
-pub(crate) use numbers::{FAMILY, VERSION};
+pub(crate) use numbers::{FAMILY, MODULE, VERSION};
 pub use scheduler::{PersistenceEngine, Scheduler};
 pub use service::{InvalidPrefix, Netmask, Persistence, Protocol, Service, ServiceFlags, ServiceInfo, ServiceKey};
 pub use stats::{Rates, Stats};

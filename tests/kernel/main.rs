@@ -13,10 +13,12 @@ mod lab;
 mod module;
 mod netns;
 mod peers;
+mod ready;
 mod scale;
 mod settings;
 mod traffic;
 mod vip;
+mod vip_traffic;
 
 use std::process::ExitCode;
 
@@ -38,10 +40,12 @@ fn main() -> ExitCode {
         kernels::tests(),
         module::tests(),
         netns::tests(),
+        ready::tests(),
         scale::tests(),
         settings::tests(),
         traffic::tests(),
         vip::tests(),
+        vip_traffic::tests(),
     ];
     libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit_code()
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use libtest_mimic::Trial;
 use lvs::ipvs::{Destination, Scheduler, Service, Stats};
+use lvs::vip::Binder;
 
 use crate::lab::{Lab, Need, address, tests};
 use crate::peers::{Client, Server, Transport, until};
@@ -18,10 +19,8 @@ pub(crate) fn tests() -> Vec<Trial> {
 
 fn spread(lab: &Lab, service: SocketAddr, servers: [SocketAddr; 2]) {
     let (mut vips, mut ipvs) = (lab.vips(), lab.ipvs());
-    let dummy = vips.ensure_dummy("vip0").unwrap();
-    for address in [service, servers[0], servers[1]] {
-        vips.bind(&dummy, address.ip()).unwrap();
-    }
+    let local = [service, servers[0], servers[1]].map(|address| address.ip().into());
+    vips.bind_all(&Binder::dummy("vip0").unwrap(), local).unwrap();
     let web = Service::tcp(service, Scheduler::WRR);
     ipvs.add_service(&web).unwrap();
     let mut running = Vec::new();
