@@ -25,7 +25,7 @@ fn main() -> ExitCode {
             Level::Advice => "!",
             Level::Missing => "MISSING",
         };
-        println!("{mark:<8}{:<36}{}", finding.what, finding.found);
+        println!("{mark:<8}{:<41}{}", finding.what, finding.found);
         if finding.level != Level::Good {
             println!("{:<8}advised: {}", "", finding.advised);
             println!("{:<8}why: {}", "", finding.why);

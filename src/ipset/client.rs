@@ -89,7 +89,7 @@ impl Ipset {
                 Ok(parts.lowest_revision.unwrap_or(highest)..=highest)
             },
         );
-        answer.map_err(|(cause, _)| Error::new(operation, cause))
+        answer.map_err(|(cause, refusal)| asked(operation, cause, refusal))
     }
 
     /// The revisions of a type of sets that the kernel has (`IPSET_CMD_TYPE`). It loads the module if it can, and is

@@ -42,13 +42,13 @@ use std::fmt;
 use std::fs;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt;
+use std::process::Command;
 
 use netlink_sys::protocols::NETLINK_GENERIC;
 
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, Result};
 use crate::ipset::{Ipset, Kind};
-use crate::ipvs::{self, Ipvs, Scheduler, Service};
-use crate::netns::Namespace;
+use crate::ipvs::{self, Ipvs, Scheduler};
 use crate::transport::Options;
 use crate::transport::blocking::Connection;
 use crate::vip::Vips;
@@ -209,26 +209,44 @@ pub fn check() -> Result<Report> {
 
 /// Has the kernel load a part that it does not have yet; it is fine if it has.
 ///
-/// The kernel loads it, asked as its first user would ask. For a scheduler that is a service: it is made in a network
-/// namespace that exists only for that. The module `dummy` makes an interface `dummy0` in the initial network namespace when
-/// it is loaded, unless it is told otherwise (`numdummies=0`).
+/// The kernel is asked as its first user would ask, but for schedulers: these are loaded by the program that the kernel
+/// itself would run (`/proc/sys/kernel/modprobe`). To ask for `lblc` or `lblcr` by a service, while a network namespace ends,
+/// can bring all networking to a halt (seen on Linux 6.1: one holds the lock of IPVS and waits for that of the namespaces, the
+/// other the other way round); so these two are best loaded before a service names them.
+///
+/// The module `dummy` makes an interface `dummy0` in the initial network namespace when it is loaded, unless it is told
+/// otherwise (`numdummies=0`).
 ///
 /// # Errors
 /// [`is_unavailable`](Error::is_unavailable) when it cannot be loaded;
-/// [`is_permission_denied`](Error::is_permission_denied) without `CAP_NET_ADMIN`, or for schedulers
-/// `CAP_SYS_ADMIN`, in the initial user namespace.
+/// [`is_permission_denied`](Error::is_permission_denied) without `CAP_NET_ADMIN` where that is needed to ask. Loading a
+/// scheduler needs `CAP_SYS_MODULE`.
 pub fn load(part: Part) -> Result<()> {
     let loaded = match part {
         Part::Ipvs => Ipvs::connect().map(drop),
-        Part::Scheduler(scheduler) => Namespace::create().and_then(|elsewhere| {
-            let service = Service::tcp(([127, 0, 0, 1], 1).into(), scheduler);
-            elsewhere.run(|| Ipvs::connect()?.add_service(&service))?
-        }),
+        Part::Scheduler(scheduler) => load_scheduler(scheduler),
         Part::Ipset => Ipset::connect().and_then(|mut ipset| ipset.protocol()).map(drop),
         Part::SetType(kind) => Ipset::connect().and_then(|mut ipset| ipset.revisions(kind)).map(drop),
         Part::Dummy => Vips::connect().and_then(|mut vips| vips.probe_dummy()),
     };
     loaded.map_err(|error| error.during(format_args!("load {part}")))
+}
+
+fn load_scheduler(scheduler: Scheduler) -> Result<()> {
+    let module = format!("ip_vs_{scheduler}");
+    let read = |path| fs::read_to_string(path).unwrap_or_default().trim_end().to_owned();
+    let modules = Modules::of_this_kernel(&read("/proc/sys/kernel/osrelease"));
+    if modules.presence(&module, Some(ipvs::MODULE)) == Presence::Present {
+        return Ok(());
+    }
+    let loader = read("/proc/sys/kernel/modprobe");
+    let problem = match Command::new(&loader).args(["-q", "--", &module]).status() {
+        Ok(status) if status.success() => return Ok(()),
+        Ok(status) => status.to_string(),
+        Err(error) => error.to_string(),
+    };
+    let what = format!("the module {module} ({loader}: {problem})").into();
+    Err(Error::new("load", Cause::NotOnThisKernel { what, since: None }))
 }
 
 impl Report {
@@ -410,7 +428,7 @@ fn check_ipset(modules: &Modules) -> IpsetFound {
     };
     let protocol = match ipset.protocol() {
         Ok(protocol) => protocol,
-        Err(error) if error.is_permission_denied() => {
+        Err(error) if error.is_permission_denied() || listed == Presence::Present => {
             let kinds = Kind::ALL.iter().map(|kind| (*kind, modules.presence(&module_of(*kind), Some(MODULE)), None));
             return (listed, None, kinds.collect());
         }
