@@ -3,10 +3,9 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 
 use nix::errno::Errno;
-
-use crate::vip::Vip;
 
 /// The result of an operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -218,10 +217,12 @@ pub enum Cause {
     #[error("the kernel's reply could not be read: {0}")]
     Decode(#[from] DecodeError),
     /// Something else has the address, or one of the prefix, that was to be bound. Nothing was changed.
-    #[error("{}", conflict(.address, .interface, *.protocol))]
+    #[error("{}", conflict(*.address, *.length, .interface, *.protocol))]
     Conflict {
-        /// What it has.
-        address: Vip,
+        /// The address that it has, or the first of its prefix.
+        address: IpAddr,
+        /// The length of its prefix in bits: 32 or 128 for one address.
+        length: u8,
         /// The interface that it is on.
         interface: String,
         /// The protocol number of the route that makes it local (`RTPROT_*`); `None` if it is an interface's address.
@@ -236,7 +237,11 @@ pub enum Cause {
     NoAnswer,
 }
 
-fn conflict(address: &Vip, interface: &str, protocol: Option<u8>) -> String {
+fn conflict(address: IpAddr, length: u8, interface: &str, protocol: Option<u8>) -> String {
+    let address = match (address, length) {
+        (IpAddr::V4(_), 32) | (IpAddr::V6(_), 128) => address.to_string(),
+        _ => format!("{address}/{length}"),
+    };
     match protocol {
         None => format!("{address} is an address of {interface} already"),
         Some(protocol) => format!("a route of protocol {protocol} makes {address} local already, on {interface}"),

@@ -468,7 +468,8 @@ impl<'a> Work<'a> {
                 }
             };
             let protocol = (route.protocol != message::OF_AN_ADDRESS).then_some(route.protocol);
-            self.fail(Change::Bind, vip, Cause::Conflict { address: route.vip, interface, protocol });
+            let (address, length) = (route.vip.address(), route.vip.length());
+            self.fail(Change::Bind, vip, Cause::Conflict { address, length, interface, protocol });
         }
         Ok(())
     }

@@ -286,7 +286,7 @@ fn a_prefix_around_an_address_of_the_machine_is_a_conflict(lab: &Lab) {
         let Cause::Conflict { address: found, interface, protocol: None, .. } = error.failures[0].error.cause() else {
             panic!("{error}")
         };
-        assert_eq!((*found, interface.as_str()), (vip(address), "eth0"));
+        assert_eq!((Vip::from(*found), interface.as_str()), (vip(address), "eth0"));
     }
     assert_eq!(client.list(&routes).unwrap(), []);
 }
