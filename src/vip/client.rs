@@ -247,7 +247,23 @@ impl Vips {
     // Addresses and routes.
 
     /// What the binder owns.
+    ///
+    /// A list in which something comes twice was disturbed by a change without the kernel's saying so (seen on Linux 6.1),
+    /// and may lack something: it is read again.
     fn owned(&mut self, target: Target) -> Result<Vec<Vip>, Cause> {
+        let mut last = Vec::new();
+        for _ in 0..LISTINGS {
+            let listed = self.list_once(target)?;
+            let count = listed.len();
+            last = distinct(listed);
+            if last.len() == count {
+                break;
+            }
+        }
+        Ok(last)
+    }
+
+    fn list_once(&mut self, target: Target) -> Result<Vec<Vip>, Cause> {
         if let Way::Routes(protocol) = target.way {
             let routes = self.local_routes(&[Family::Inet, Family::Inet6], Some(protocol))?;
             return Ok(routes.into_iter().map(|route| route.vip).collect());
@@ -479,13 +495,17 @@ impl<'a> Work<'a> {
             self.done.unchanged += unwanted.len();
             return Ok(());
         };
-        // The kernel would delete another's address on the same interface.
-        if let Way::Label { .. } = target.way {
-            let owned: HashSet<_> = self.vips.owned(target)?.into_iter().collect();
-            let before = unwanted.len();
-            unwanted.retain(|vip| owned.contains(vip));
-            self.done.unchanged += before - unwanted.len();
+        let before = unwanted.len();
+        match target.way {
+            Way::Routes(_) => {}
+            Way::Dummy(_) => unwanted.retain(|vip| !vip.is_prefix()),
+            // The kernel would delete another's address on the same interface.
+            Way::Label { .. } => {
+                let owned: HashSet<_> = self.vips.owned(target)?.into_iter().collect();
+                unwanted.retain(|vip| owned.contains(vip));
+            }
         }
+        self.done.unchanged += before - unwanted.len();
         self.make(Change::Unbind, target, unwanted)
     }
 

@@ -321,3 +321,82 @@ fn family_number(family: Family) -> u8 {
         Family::Inet6 => 10,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vip::Binder;
+
+    fn targets() -> [Target; 3] {
+        let binders = [Binder::dummy("vip0").unwrap(), Binder::local_routes(77), Binder::label("eth0:1", 78).unwrap()];
+        binders.map(|binder| Target { way: binder.0, index: 258 })
+    }
+
+    fn vips() -> [Vip; 2] {
+        ["10.96.1.2", "fd00:96::102"].map(|text| text.parse().unwrap())
+    }
+
+    fn written(fill: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut writer = Writer::new(&mut out);
+        fill(&mut writer);
+        assert_eq!(writer.finish(), None);
+        out
+    }
+
+    #[test]
+    fn what_is_bound_reads_back_as_owned() {
+        let [dummy, routes, label] = targets();
+        for vip in vips() {
+            for target in [dummy, label] {
+                let body = written(|out| write_bind(out, target, vip));
+                assert_eq!(read_owned_address(NEW_ADDRESS, &body, target), Ok(Some(vip)));
+                assert_eq!(read_owned_address(NEW_ADDRESS, &body, Target { index: 1, ..target }), Ok(None));
+                assert_eq!(read_owned_address(DELETE_ADDRESS, &body, target), Ok(None));
+            }
+            let body = written(|out| write_bind(out, dummy, vip));
+            let with_label = Target { way: label.way, ..dummy };
+            assert_eq!(read_owned_address(NEW_ADDRESS, &body, with_label), Ok(None), "without the number");
+            let body = written(|out| write_bind(out, routes, vip));
+            assert_eq!(read_route(NEW_ROUTE, &body), Ok(Some(Route { vip, protocol: 77, index: 258 })));
+        }
+        let other = Target { way: Binder::label("eth0:2", 78).unwrap().0, index: 258 };
+        let [four, six] = vips().map(|vip| written(|out| write_bind(out, label, vip)));
+        assert_eq!(read_owned_address(NEW_ADDRESS, &four, other), Ok(None));
+        assert!(read_owned_address(NEW_ADDRESS, &six, other).unwrap().is_some(), "IPv6 has no labels");
+    }
+
+    #[test]
+    fn only_whole_addresses_and_local_routes_count() {
+        let [dummy, routes, _] = targets();
+        let mut body = written(|out| write_bind(out, dummy, vips()[0]));
+        body[1] = 24;
+        assert_eq!(read_owned_address(NEW_ADDRESS, &body, dummy), Ok(None));
+        let mut body = written(|out| write_bind(out, routes, vips()[0]));
+        body[7] = 1;
+        assert_eq!(read_route(NEW_ROUTE, &body), Ok(None));
+    }
+
+    #[test]
+    fn every_prefix_of_a_message_is_read_or_refused() {
+        for target in targets() {
+            for vip in vips() {
+                let body = written(|out| write_bind(out, target, vip));
+                for end in 0..body.len() {
+                    let _ = read_owned_address(NEW_ADDRESS, &body[..end], target);
+                    let _ = read_route(NEW_ROUTE, &body[..end]);
+                }
+                for at in 0..body.len() {
+                    for byte in [0, 1, 3, 255] {
+                        let mut damaged = body.clone();
+                        damaged[at] = byte;
+                        let _ = read_owned_address(NEW_ADDRESS, &damaged, target);
+                        let _ = read_route(NEW_ROUTE, &damaged);
+                    }
+                }
+            }
+        }
+        assert!(read_route(NEW_ROUTE, &[2; 11]).is_err());
+        assert!(read_owned_address(NEW_ADDRESS, &[2; 7], targets()[0]).is_err());
+    }
+}

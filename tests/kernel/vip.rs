@@ -214,9 +214,13 @@ fn a_dummy_interface_is_made_on_demand_and_left_down(lab: &Lab) {
     assert!(shown.contains("deprecated") && !shown.contains("tentative"), "{shown}");
     // It keeps what is not a host address of its own.
     lab.tool("ip address add 10.96.9.1/24 dev vip0");
-    assert_eq!(client.unbind(&vip0, vip("10.96.9.1")).unwrap(), Unchanged);
+    lab.tool("ip address add 10.96.16.0/20 dev vip0");
+    for theirs in ["10.96.9.1", "10.96.16.0", "10.96.16.0/20"] {
+        assert_eq!(client.unbind(&vip0, vip(theirs)).unwrap(), Unchanged);
+    }
     client.sync(&vip0, []).unwrap();
-    assert!(lab.tool("ip address show dev vip0").contains("10.96.9.1/24"));
+    let shown = lab.tool("ip address show dev vip0");
+    assert!(shown.contains("10.96.9.1/24") && shown.contains("10.96.16.0/20"), "{shown}");
 }
 
 fn a_dummy_interface_that_is_gone_holds_nothing(lab: &Lab) {
