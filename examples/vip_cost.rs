@@ -2,7 +2,8 @@
 //! beside a raw loop that sends the same messages prebuilt. Works in network namespaces that end with this program.
 //!
 //! ```sh
-//! cargo run --release --example vip_cost    # as root
+//! cargo run --release --example vip_cost          # as root
+//! cargo run --release --example vip_cost route    # only what has this in its name
 //! ```
 
 use std::error::Error;
@@ -23,6 +24,7 @@ const POINTS: [usize; 3] = [0, LAST / 2, LAST - SAMPLE];
 const PROTOCOL: u8 = 77;
 
 fn main() -> Result<()> {
+    let wanted = std::env::args().nth(1).unwrap_or_default();
     println!("microseconds for one virtual IP     at the 1st   10,000th   20,000th   raw: 1st   10,000th   20,000th");
     for six in [false, true] {
         for (name, binder) in [
@@ -30,6 +32,9 @@ fn main() -> Result<()> {
             ("address with a label", Binder::label("eth0:1", PROTOCOL)?),
             ("local route", Binder::local_routes(PROTOCOL)),
         ] {
+            if !name.contains(&wanted) {
+                continue;
+            }
             let family = if six { "IPv6" } else { "IPv4" };
             match measure(name, &binder, six) {
                 Ok((ours, raw, after)) => {

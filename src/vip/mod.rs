@@ -52,6 +52,16 @@
 //! ([`Vips::clear`]). Binders with a label also read the list of their interface with each call. Local routes take the
 //! same time however many there are, and one route for a prefix does for all of them.
 //!
+//! # Direct routing and tunnels
+//!
+//! The real servers have the virtual IP, too, but must keep silent about it: bind it to a dummy interface there, after setting
+//! `net.ipv4.conf.all.arp_ignore` to 1 and `arp_announce` to 2 ([`ready`](crate::ready) says how they are; IPv6 needs nothing).
+//! The director must answer for it: a label on the interface that the clients are on, or anything else with `arp_ignore`
+//! at 0. Over IPv6 only a label answers.
+//!
+//! To bind an address is announced to nobody: after a fail-over neighbours go on sending to the old machine until they ask
+//! again, unless somebody sends them a gratuitous ARP packet.
+//!
 //! # What it takes care of
 //!
 //! - What is local already by anything but the binder is a conflict ([`is_conflict`](crate::Error::is_conflict)), told before
