@@ -460,6 +460,7 @@ impl<'a> Work<'a> {
         }
         if !prefixes.is_empty() {
             let mut families: Vec<_> = prefixes.iter().map(Vip::family).collect();
+            families.sort_unstable();
             families.dedup();
             let routes = self.vips.local_routes(&families, None)?;
             for vip in prefixes {
