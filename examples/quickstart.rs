@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use lvs::ipvs::{Destination, DestinationInfo, Info, Ipvs, Scheduler, Service, ServiceInfo};
 use lvs::netns::Namespace;
-use lvs::vip::{Outcome, Vips};
+use lvs::vip::{Binder, Outcome, Vips};
 
 const VIRTUAL_IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 96, 0, 10));
 const WEIGHTS: [u32; 3] = [3, 1, 1];
@@ -47,9 +47,9 @@ fn demo() -> Result<()> {
 
     // The director: a virtual IP, a virtual service, a destination for each server.
     let mut vips = director.run(Vips::connect)??;
-    let dummy = vips.ensure_dummy("vip0")?;
-    if vips.bind(&dummy, VIRTUAL_IP)? == Outcome::Changed {
-        println!("the virtual IP {VIRTUAL_IP} on the dummy interface {}", dummy.name());
+    let vip0 = Binder::dummy("vip0")?;
+    if vips.bind(&vip0, VIRTUAL_IP.into())? == Outcome::Changed {
+        println!("the virtual IP {VIRTUAL_IP} on the dummy interface {vip0}");
     }
 
     let mut ipvs = director.run(Ipvs::connect)??;
@@ -77,11 +77,11 @@ fn demo() -> Result<()> {
 
     ipvs.delete_service(web.key)?;
     println!("\nCleaned up: the service {},", web.key);
-    if vips.unbind(&dummy, VIRTUAL_IP)? == Outcome::Changed {
+    if vips.unbind(&vip0, VIRTUAL_IP.into())? == Outcome::Changed {
         println!("  the virtual IP {VIRTUAL_IP},");
     }
-    if vips.delete_dummy(&dummy)? == Outcome::Changed {
-        println!("  the dummy interface {};", dummy.name());
+    if vips.clear(&vip0)? == Outcome::Changed {
+        println!("  the dummy interface {vip0};");
     }
     println!("  the namespaces, with whatever else is in them, end with this process.");
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 
 use nix::errno::Errno;
 
@@ -120,6 +121,11 @@ impl Error {
         self.reason() == Some(Reason::Full)
     }
 
+    /// Something else has the address that was to be bound: another interface, or a route.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self.cause(), Cause::Conflict { .. })
+    }
+
     /// Something else is using the object, such as a rule of a packet filter.
     pub fn is_in_use(&self) -> bool {
         self.reason() == Some(Reason::Busy)
@@ -210,7 +216,20 @@ pub enum Cause {
     /// A reply could not be understood.
     #[error("the kernel's reply could not be read: {0}")]
     Decode(#[from] DecodeError),
-    /// Some of many changes were not made: an [`ipvs::BatchError`](crate::ipvs::BatchError), got out by `downcast_ref`.
+    /// Something else has the address, or one of the prefix, that was to be bound. Nothing was changed.
+    #[error("{}", conflict(*.address, *.length, .interface, *.protocol))]
+    Conflict {
+        /// The address that it has, or the first of its prefix.
+        address: IpAddr,
+        /// The length of its prefix in bits: 32 or 128 for one address.
+        length: u8,
+        /// The interface that it is on.
+        interface: String,
+        /// The protocol number of the route that makes it local (`RTPROT_*`); `None` if it is an interface's address.
+        protocol: Option<u8>,
+    },
+    /// Some of many changes were not made: an [`ipvs::BatchError`](crate::ipvs::BatchError) or a
+    /// [`vip::BatchError`](crate::vip::BatchError), got out by `downcast_ref`.
     #[error("{0}")]
     Batch(Box<dyn std::error::Error + Send + Sync>),
     /// The kernel acknowledged a question without answering it.
@@ -220,6 +239,17 @@ pub enum Cause {
 
 fn in_brackets(release: Option<&str>) -> String {
     release.map(|release| format!(" (since Linux {release})")).unwrap_or_default()
+}
+
+fn conflict(address: IpAddr, length: u8, interface: &str, protocol: Option<u8>) -> String {
+    let address = match (address, length) {
+        (IpAddr::V4(_), 32) | (IpAddr::V6(_), 128) => address.to_string(),
+        _ => format!("{address}/{length}"),
+    };
+    match protocol {
+        None => format!("{address} is an address of {interface} already"),
+        Some(protocol) => format!("a route of protocol {protocol} makes {address} local already, on {interface}"),
+    }
 }
 
 /// The kernel refused an operation.

@@ -5,6 +5,7 @@
 //! | [`ipvs`] | virtual services, their destinations, the schedulers: what `ipvsadm` does |
 //! | [`ipset`] | sets of addresses, networks and ports for packet filters: what `ipset` does |
 //! | [`vip`] | virtual IPs: making an address local to this machine, so that IPVS gets its packets |
+//! | [`ready`] | what this kernel has of all that, and how it is set |
 //! | [`netns`] | working in another network namespace without moving the calling thread |
 //! | [`exchange`] | the netlink conversation without a socket, for those who bring their own |
 //!
@@ -13,12 +14,11 @@
 //!
 //! ```no_run
 //! use lvs::ipvs::{Destination, Ipvs, Scheduler, Service};
-//! use lvs::vip::Vips;
+//! use lvs::vip::{Binder, Vips};
 //!
 //! // The virtual IP must be local: on an interface that exists for nothing else.
 //! let mut vips = Vips::connect()?;
-//! let dummy = vips.ensure_dummy("vip0")?;
-//! vips.bind(&dummy, "10.96.0.10".parse()?)?;
+//! vips.bind(&Binder::dummy("vip0")?, "10.96.0.10".parse()?)?;
 //!
 //! // Connections to it go to two real servers, two of three to the first.
 //! let mut ipvs = Ipvs::connect()?;
@@ -41,6 +41,7 @@ pub mod ipset;
 pub mod ipvs;
 mod name;
 pub mod netns;
+pub mod ready;
 mod transport;
 pub mod vip;
 mod wire;
@@ -56,6 +57,7 @@ const _: () = {
     is_send_and_sync::<ipvs::BatchError>();
     is_send_and_sync::<ipvs::Connections>();
     is_send_and_sync::<vip::Vips>();
+    is_send_and_sync::<vip::BatchError>();
     is_send_and_sync::<netns::Namespace>();
     is_send_and_sync::<exchange::Exchange>();
     is_send_and_sync::<Error>();

@@ -12,9 +12,8 @@
 //! # Ok::<(), lvs::Error>(())
 //! ```
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::thread;
 
@@ -91,11 +90,6 @@ impl Namespace {
         })?
         .map_err(|error: std::io::Error| Error::new(operation, Cause::Io(error)))
     }
-}
-
-/// What tells the calling thread's namespace from all others that exist; `None` where `/proc` is not mounted.
-pub(crate) fn identity() -> Option<(u64, u64)> {
-    fs::metadata(OWN).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 impl AsFd for Namespace {

@@ -155,7 +155,7 @@ fn take_refusal(ipset: &mut Ipset, kind: Kind) -> Result<Option<RefusedEntry>, C
     loop {
         match ipset.connection.reply()? {
             Reply::Finished => return Ok(refused),
-            Reply::Message(_) => {}
+            Reply::Message(..) => {}
             Reply::Refused(_, refusal) => {
                 let (line, entry) = refused_entry(ipset.connection.message(), kind).unwrap_or_default();
                 refused = Some((refusal, line, entry));

@@ -89,7 +89,7 @@ impl Ipset {
                 Ok(parts.lowest_revision.unwrap_or(highest)..=highest)
             },
         );
-        answer.map_err(|(cause, _)| Error::new(operation, cause))
+        answer.map_err(|(cause, refusal)| asked(operation, cause, refusal))
     }
 
     /// The revisions of a type of sets that the kernel has (`IPSET_CMD_TYPE`). It loads the module if it can, and is
@@ -420,7 +420,7 @@ impl Ipset {
         while done.is_ok() {
             match self.connection.reply() {
                 Ok(Reply::Finished) => break,
-                Ok(Reply::Message(_)) => {}
+                Ok(Reply::Message(..)) => {}
                 Ok(Reply::Refused(_, refusal)) => refused = Some(refusal),
                 Err(cause) => done = Err(cause),
             }
@@ -444,7 +444,7 @@ impl Ipset {
         loop {
             match self.connection.reply().map_err(|cause| (cause, None))? {
                 Reply::Finished => break,
-                Reply::Message(_) => {
+                Reply::Message(..) => {
                     answer = Some(read_parts(self.connection.message(), &mut read).map_err(|cause| (cause, None))?);
                 }
                 Reply::Refused(_, refusal) => refused = Some(refusal),

@@ -111,7 +111,7 @@ impl Ipset {
         let read = loop {
             match self.connection.reply() {
                 Ok(Reply::Finished) => break Ok(None),
-                Ok(Reply::Message(_)) => break read_parts(self.connection.message(), read).map(Some),
+                Ok(Reply::Message(..)) => break read_parts(self.connection.message(), read).map(Some),
                 Ok(Reply::Refused(_, refusal)) => refused = Some(refusal),
                 Err(cause) => break Err(cause),
             }
@@ -192,7 +192,7 @@ impl Drop for Listing<'_> {
     /// Until its list is at the end, a set cannot be destroyed, renamed or swapped.
     fn drop(&mut self) {
         while !self.ended {
-            self.ended = !matches!(self.ipset.connection.reply(), Ok(Reply::Message(_) | Reply::Refused(..)));
+            self.ended = !matches!(self.ipset.connection.reply(), Ok(Reply::Message(..) | Reply::Refused(..)));
         }
     }
 }

@@ -7,7 +7,6 @@ use nix::libc::ENOENT;
 
 use super::{Change, Ipvs};
 use crate::error::{Cause, Error, Refusal, Result};
-use crate::transport::blocking::Reply;
 use crate::wire::message::NOOP;
 
 /// Some changes of a batch were not made.
@@ -143,15 +142,14 @@ impl Batch<'_> {
     }
 
     fn take_refusals(&mut self, refused: &mut Vec<(usize, Change, Refusal)>) -> Result<()> {
-        loop {
-            match self.ipvs.connection.reply().map_err(|cause| self.interrupted(cause))? {
-                Reply::Finished => return Ok(()),
-                Reply::Message(_) => {}
-                Reply::Refused(position, refusal) => {
-                    refused.extend(self.on_their_way.get(position).map(|&(index, change)| (index, change, refusal)));
-                }
-            }
-        }
+        let on_their_way = &self.on_their_way;
+        let taken = self.ipvs.connection.settle(
+            |_, _, _| Ok(()),
+            |position, refusal| {
+                refused.extend(on_their_way.get(position).map(|&(index, change)| (index, change, refusal)));
+            },
+        );
+        taken.map_err(|cause| self.interrupted(cause))
     }
 
     /// A reloaded module answers to another number: what the old number was told is told again, once.

@@ -423,7 +423,7 @@ impl Ipvs {
             let failed = |cause| Error::new(query, cause);
             match self.connection.reply().map_err(failed)? {
                 Reply::Finished => return Ok(None),
-                Reply::Message(_) => match Message::read(self.connection.message()) {
+                Reply::Message(..) => match Message::read(self.connection.message()) {
                     Ok(Message::Answer(answer)) => return Ok(Some(answer)),
                     // Without statistics it looks just like a request.
                     Ok(Message::Change(Change::AddService(service))) => {
@@ -497,7 +497,7 @@ fn find_family(connection: &mut Connection) -> Result<u16, Cause> {
     loop {
         match connection.reply()? {
             Reply::Finished => return family.ok_or(Cause::NoAnswer),
-            Reply::Message(_) => match genl::family_reply(connection.message()) {
+            Reply::Message(..) => match genl::family_reply(connection.message()) {
                 Ok(number) => family = Some(number),
                 Err(error) => {
                     connection.abandon();

@@ -58,7 +58,7 @@ pub use client::{Ipvs, Services};
 pub use daemon::{SyncDaemon, SyncState};
 pub use destination::{Destination, DestinationInfo, Forwarding, Thresholds, Tunnel, TunnelFlags};
 pub use message::{Answer, Change, Info, Message, Query};
-pub(crate) use numbers::{FAMILY, VERSION};
+pub(crate) use numbers::{FAMILY, MODULE, VERSION};
 pub use procfs::{
     Connection, ConnectionState, Connections, CpuCounters, CpuStats, EngineData, Origin, Status, TableStatus,
 };

@@ -14,6 +14,24 @@ named! {
 }
 
 impl Scheduler {
+    /// All that Linux 6.1 to 7.3 have, but for [`Scheduler::NONE`].
+    pub const ALL: &'static [Self] = &[
+        Self::RR,
+        Self::WRR,
+        Self::LC,
+        Self::WLC,
+        Self::LBLC,
+        Self::LBLCR,
+        Self::DH,
+        Self::SH,
+        Self::SED,
+        Self::NQ,
+        Self::FO,
+        Self::OVF,
+        Self::MH,
+        Self::TWOS,
+    ];
+
     /// Round robin: each in turn.
     pub const RR: Self = Self(Name::literal("rr"));
     /// Weighted round robin: each in turn, by weight.

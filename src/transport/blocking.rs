@@ -9,7 +9,7 @@ use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::Options;
-use crate::error::{Cause, Refusal};
+use crate::error::{Cause, DecodeError, Refusal};
 use crate::exchange::{Exchange, Limits, Step};
 use crate::wire::Writer;
 
@@ -29,8 +29,9 @@ pub(crate) struct Connection {
 /// What came of a request.
 #[derive(Debug)]
 pub(crate) enum Reply {
-    /// A message of this type: its body is [`Connection::message`].
-    Message(u16),
+    /// A message in reply to the request with this number, counted from 0, and its type: its body is
+    /// [`Connection::message`].
+    Message(usize, u16),
     /// The kernel refused the request with this number, counted from 0.
     Refused(usize, Refusal),
     /// Every request is answered.
@@ -88,7 +89,7 @@ impl Connection {
             let done = match self.exchange.step()? {
                 Step::Send => self.send(),
                 Step::Receive => self.receive(),
-                Step::Message { kind, .. } => return Ok(Reply::Message(kind)),
+                Step::Message { request, kind } => return Ok(Reply::Message(request, kind)),
                 Step::Refused { request, refusal } => return Ok(Reply::Refused(request, refusal)),
                 Step::Finished => return Ok(Reply::Finished),
             };
@@ -99,6 +100,24 @@ impl Connection {
                     _ => self.exchange.abandon(),
                 }
                 return Err(cause);
+            }
+        }
+    }
+
+    /// Sends what is queued and takes all replies. Each message (the number of the request that it answers, its type, its
+    /// body) goes to `message`, each refusal to `refused`.
+    pub(crate) fn settle(
+        &mut self,
+        mut message: impl FnMut(usize, u16, &[u8]) -> Result<(), DecodeError>,
+        mut refused: impl FnMut(usize, Refusal),
+    ) -> Result<(), Cause> {
+        loop {
+            match self.reply()? {
+                Reply::Finished => return Ok(()),
+                Reply::Refused(request, refusal) => refused(request, refusal),
+                Reply::Message(request, kind) => {
+                    message(request, kind, self.message()).inspect_err(|_| self.exchange.abandon())?;
+                }
             }
         }
     }

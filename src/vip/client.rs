@@ -1,49 +1,34 @@
-//! The client: dummy interfaces and the addresses on them.
+//! The client: binding, listing, and what stands in the way.
 
-use std::net::IpAddr;
+use std::collections::{HashMap, HashSet};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::errno::Errno;
 
-use super::message;
-use crate::address::not_of_a_host;
-use crate::error::{Cause, DecodeError, Error, Reason, Refusal, Refused, Result};
+use super::binder::Way;
+use super::message::{self, Link, Route, Target};
+use super::{BatchError, Binder, Failure, Tally, Vip};
+use crate::address::Family;
+use crate::error::{Cause, Error, Reason, Refusal, Refused, Result};
 use crate::name::Interface;
-use crate::netns;
 use crate::transport::Options;
-use crate::transport::blocking::{Connection, Reply};
+use crate::transport::blocking::Connection;
+
+/// How often a list is read before giving up, when it changes each time.
+const LISTINGS: usize = 10;
 
 /// Virtual IPs of a network namespace: that of the thread that connects, for as long as the client lives.
 ///
 /// Changes need `CAP_NET_ADMIN` in the user namespace that owns the network namespace;
-/// [`is_permission_denied`](Error::is_permission_denied) says so. Reading needs nothing.
+/// [`is_permission_denied`](Error::is_permission_denied) says so. Reading needs nothing. Each operation can fail for
+/// reasons that are not repeated below: no permission, a time-out ([`Options::timeout`]), lost replies
+/// ([`Cause::Overrun`]), and [`is_already_exists`](Error::is_already_exists) when the interface of
+/// [`Binder::dummy`] exists and is of another kind.
 #[derive(Debug)]
 pub struct Vips {
     connection: Connection,
-    namespace: Option<(u64, u64)>,
-}
-
-/// A dummy interface, as found or made by [`Vips::ensure_dummy`].
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Dummy {
-    name: Interface,
-    index: u32,
-    /// An index means another interface in each namespace.
-    namespace: Option<(u64, u64)>,
-}
-
-impl Dummy {
-    /// Its name.
-    pub fn name(&self) -> &str {
-        self.name.as_str()
-    }
-
-    /// Its index in its network namespace.
-    pub fn index(&self) -> u32 {
-        self.index
-    }
 }
 
 /// Whether there was something to do.
@@ -75,97 +60,166 @@ impl Vips {
             Ok(connection)
         });
         let connection = connection.map_err(|cause| Error::new("connect to rtnetlink", cause))?;
-        Ok(Self { connection, namespace: netns::identity() })
+        Ok(Self { connection })
     }
 
-    /// Finds the dummy interface of this name, or makes it (`RTM_NEWLINK`). A new one is left down: addresses on it
-    /// are local all the same.
+    /// Binds a virtual IP (`RTM_NEWADDR`, `RTM_NEWROUTE`). Its packets reach IPVS from then on.
     ///
     /// # Errors
-    /// [`is_invalid_input`](Error::is_invalid_input) when an interface cannot have this name;
-    /// [`is_already_exists`](Error::is_already_exists) when an interface of another kind has it;
-    /// [`is_unavailable`](Error::is_unavailable) when the kernel has no dummy interfaces.
-    pub fn ensure_dummy(&mut self, name: &str) -> Result<Dummy> {
-        let failed = |cause| Error::new(format_args!("ensure dummy interface {name}"), cause);
-        let name = Interface::new(name).map_err(|wrong| failed(Cause::InvalidInput(wrong.to_string().into())))?;
-        match self.link(name).map_err(failed)? {
-            Some(link) => return self.dummy(name, link).map_err(failed),
-            None => self.create(name).map_err(failed)?,
-        }
-        let link = self.link(name).map_err(failed)?;
-        let gone =
-            || Refused::new(Reason::InterfaceNotFound, "another process deleted it at once", refusal(Errno::ENODEV));
-        self.dummy(name, link.ok_or_else(|| failed(gone().into()))?).map_err(failed)
+    /// [`is_conflict`](Error::is_conflict) when it is local already and not by this binder: nothing is changed then.
+    /// [`is_not_found`](Error::is_not_found) when the interface of a [label](Binder::label) is not there;
+    /// [`is_unavailable`](Error::is_unavailable) when the kernel has no dummy interfaces;
+    /// [`is_invalid_input`](Error::is_invalid_input) when no host can have the address, or the binder cannot bind a prefix.
+    pub fn bind(&mut self, binder: &Binder, vip: Vip) -> Result<Outcome> {
+        let tally = self.bind_all(binder, [vip]);
+        let tally = tally.map_err(|error| Error::from(error).during(Change::Bind.of(vip, binder)))?;
+        Ok(if tally.bound > 0 { Outcome::Changed } else { Outcome::Unchanged })
     }
 
-    /// Deletes a dummy interface and with it all of its addresses (`RTM_DELLINK`).
+    /// Unbinds a virtual IP (`RTM_DELADDR`, `RTM_DELROUTE`). What the binder does not own stays.
     ///
     /// # Errors
-    /// See [`Vips`].
-    pub fn delete_dummy(&mut self, dummy: &Dummy) -> Result<Outcome> {
-        let operation = format!("delete dummy interface {}", dummy.name);
-        self.check_namespace(dummy, &operation)?;
-        self.change(&operation, &message::delete_link(dummy.index), 0, Errno::ENODEV)
+    /// [`is_not_found`](Error::is_not_found) when the interface of a [label](Binder::label) is not there.
+    pub fn unbind(&mut self, binder: &Binder, vip: Vip) -> Result<Outcome> {
+        let tally = self.unbind_all(binder, [vip]);
+        let tally = tally.map_err(|error| Error::from(error).during(Change::Unbind.of(vip, binder)))?;
+        Ok(if tally.unbound > 0 { Outcome::Changed } else { Outcome::Unchanged })
     }
 
-    /// Binds an address to the interface, as `/32` or `/128` (`RTM_NEWADDR`). IPv6 addresses can be used at once: no
-    /// duplicate is looked for. An IPv6 address that the interface has with another prefix length counts as bound, though
-    /// it is neither listed nor unbound here.
+    /// Binds any number of virtual IPs, many with each system call. One that cannot be bound does not stop the others, but
+    /// conflicts and wrong input are found before anything is changed.
     ///
     /// # Errors
-    /// [`is_not_found`](Error::is_not_found) when the interface is gone; [`is_invalid_input`](Error::is_invalid_input)
-    /// when no host can have the address.
-    pub fn bind(&mut self, dummy: &Dummy, address: IpAddr) -> Result<Outcome> {
-        let operation = format!("bind {address} to {}", dummy.name);
-        self.check_namespace(dummy, &operation)?;
-        if let Some(problem) = not_of_a_host(address) {
-            return Err(Error::new(operation, Cause::InvalidInput(problem.into())));
-        }
-        let request = message::new_address(dummy.index, address);
-        self.change(&operation, &request, NLM_F_CREATE | NLM_F_EXCL, Errno::EEXIST)
+    /// [`BatchError`]; each failure is one of [`Vips::bind`].
+    pub fn bind_all(&mut self, binder: &Binder, vips: impl IntoIterator<Item = Vip>) -> Result<Tally, BatchError> {
+        let mut work = Work::new(self, binder);
+        let wanted = distinct(vips);
+        let ended = work.bind(wanted, None);
+        work.finish(ended, "bind virtual IPs to")
     }
 
-    /// Removes an address from the interface (`RTM_DELADDR`).
+    /// Unbinds any number of virtual IPs, many with each system call.
     ///
     /// # Errors
-    /// [`is_not_found`](Error::is_not_found) when the interface is gone.
-    pub fn unbind(&mut self, dummy: &Dummy, address: IpAddr) -> Result<Outcome> {
-        let operation = format!("unbind {address} from {}", dummy.name);
-        self.check_namespace(dummy, &operation)?;
-        self.change(&operation, &message::delete_address(dummy.index, address), 0, Errno::EADDRNOTAVAIL)
+    /// [`BatchError`]; each failure is one of [`Vips::unbind`].
+    pub fn unbind_all(&mut self, binder: &Binder, vips: impl IntoIterator<Item = Vip>) -> Result<Tally, BatchError> {
+        let mut work = Work::new(self, binder);
+        let ended = work.unbind(distinct(vips));
+        work.finish(ended, "unbind virtual IPs from")
     }
 
-    /// The addresses that are bound to the interface, in the kernel's order (`RTM_GETADDR`): those with the whole
-    /// address as prefix.
+    /// Makes the virtual IPs of this binder those that are desired: binds what is missing, then unbinds what it owns
+    /// beyond. Whatever interrupts it, the next call makes up for.
     ///
     /// # Errors
-    /// [`is_not_found`](Error::is_not_found) when the interface is gone; [`is_interrupted`](Error::is_interrupted)
-    /// when addresses changed meanwhile.
-    pub fn addresses(&mut self, dummy: &Dummy) -> Result<Vec<IpAddr>> {
-        let operation = format!("list the addresses of {}", dummy.name);
-        self.check_namespace(dummy, &operation)?;
-        let mut addresses = Vec::new();
-        let (kind, body) = message::encode(&message::get_addresses(dummy.index));
-        let list = self.connection.queue_dump(kind, |out| out.raw(&body)).and_then(|()| {
-            self.replies(|kind, body| {
-                let found = message::read_address(kind, body)?;
-                addresses.extend(found.filter(|(index, _)| *index == dummy.index).map(|(_, address)| address));
-                Ok(())
-            })
+    /// [`BatchError`]; each failure is one of [`Vips::bind`] or [`Vips::unbind`].
+    pub fn sync(&mut self, binder: &Binder, desired: impl IntoIterator<Item = Vip>) -> Result<Tally, BatchError> {
+        let mut work = Work::new(self, binder);
+        let ended = work.sync(distinct(desired));
+        work.finish(ended, "synchronise the virtual IPs of")
+    }
+
+    /// The virtual IPs that the binder owns (`RTM_GETADDR` of its interface, `RTM_GETROUTE` of its protocol), in the
+    /// kernel's order; none if the interface of [`Binder::dummy`] is not there.
+    ///
+    /// # Errors
+    /// [`is_not_found`](Error::is_not_found) when the interface of a [label](Binder::label) is not there;
+    /// [`is_interrupted`](Error::is_interrupted) when the list changed each time while it was read.
+    pub fn list(&mut self, binder: &Binder) -> Result<Vec<Vip>> {
+        let owned = self.target(binder).and_then(|target| match target {
+            Some(target) => self.owned(target),
+            None => Ok(Vec::new()),
         });
-        list.and_then(|refused| refused.map_or(Ok(()), |refusal| Err(explain(refusal).into())))
-            .map_err(|cause| Error::new(operation, cause))?;
-        Ok(addresses)
+        owned.map_err(|cause| Error::new(format_args!("list the virtual IPs of {binder}"), cause))
     }
 
-    /// The interface called `name`, if there is one.
-    fn link(&mut self, name: Interface) -> Result<Option<message::Link>, Cause> {
-        let mut link = None;
-        self.queue(&message::get_link(name.as_str()), 0)?;
-        let refused = self.replies(|kind, body| {
-            link = message::read_link(kind, body)?.or(link.take());
-            Ok(())
-        })?;
+    /// Unbinds everything that the binder owns; a dummy interface is deleted (`RTM_DELLINK`) with whatever is on it. For
+    /// thousands of IPv6 addresses that takes a small part of the time of [`Vips::unbind_all`].
+    ///
+    /// # Errors
+    /// As [`Vips::list`] and [`Vips::unbind`]; several failures as [`Cause::Batch`].
+    pub fn clear(&mut self, binder: &Binder) -> Result<Outcome> {
+        if let Way::Dummy(_) = binder.0 {
+            let done = self.target(binder).and_then(|target| match target {
+                Some(target) => self.tell(&message::delete_link(target.index), 0, Errno::ENODEV),
+                None => Ok(Outcome::Unchanged),
+            });
+            return done.map_err(|cause| Error::new(format_args!("delete dummy interface {binder}"), cause));
+        }
+        let owned = self.list(binder)?;
+        let tally = self.unbind_all(binder, owned)?;
+        Ok(if tally.unbound > 0 { Outcome::Changed } else { Outcome::Unchanged })
+    }
+
+    // What can be done at all.
+
+    /// Whether the caller has the privilege to change anything here.
+    pub(crate) fn may_change(&mut self) -> Result<bool> {
+        let mut refused = None;
+        let asked = self.connection.queue(message::DELETE_ADDRESS, 0, message::write_impossible_delete);
+        let asked = asked.and_then(|()| self.connection.settle(|_, _, _| Ok(()), |_, refusal| refused = Some(refusal)));
+        asked.map_err(|cause| Error::new("delete no address", cause))?;
+        Ok(refused.is_none_or(|refusal| refusal.errno != Errno::EPERM as i32))
+    }
+
+    /// Asks for a dummy interface that cannot be made, which is fine if there are others. The kernel loads the module for
+    /// that if it can.
+    pub(crate) fn probe_dummy(&mut self) -> Result<()> {
+        let probed = self.make_dummy(&message::impossible_dummy(), Errno::EINVAL);
+        probed.map_err(|cause| Error::new("ask for dummy interfaces", cause))
+    }
+
+    // Interfaces.
+
+    /// Where the binder binds to; `None` for a dummy interface that is not there.
+    fn target(&mut self, binder: &Binder) -> Result<Option<Target>, Cause> {
+        binder.check_protocol()?;
+        let way = binder.0;
+        let index = match way {
+            Way::Routes(_) => Some(message::LOOPBACK),
+            Way::Dummy(name) => match self.link(&message::get_link(name.as_str()))? {
+                Some(Link { index, kind: Some(kind), .. }) if kind == message::DUMMY => Some(index),
+                Some(link) => return Err(of_another_kind(link)),
+                None => None,
+            },
+            Way::Label { interface, .. } => match self.link(&message::get_link(interface.as_str()))? {
+                Some(link) => Some(link.index),
+                None => return Err(explain(made_up(Errno::ENODEV)).into()),
+            },
+        };
+        Ok(index.map(|index| Target { way, index }))
+    }
+
+    /// Makes the dummy interface, or finds it if it is there by then.
+    fn make(&mut self, binder: &Binder, name: Interface) -> Result<Target, Cause> {
+        // Loading the module makes a dummy0, which may be the one.
+        self.make_dummy(&message::new_dummy(name.as_str()), Errno::EEXIST)?;
+        let gone =
+            || Refused::new(Reason::InterfaceNotFound, "another process deleted it at once", made_up(Errno::ENODEV));
+        self.target(binder)?.ok_or_else(|| gone().into())
+    }
+
+    /// To be refused with `fine` is fine.
+    fn make_dummy(&mut self, request: &RouteNetlinkMessage, fine: Errno) -> Result<(), Cause> {
+        self.tell(request, NLM_F_CREATE | NLM_F_EXCL, fine).map(drop).map_err(|cause| match cause {
+            Cause::Refused(refused) if refused.refusal.errno == Errno::EOPNOTSUPP as i32 => {
+                let text = "this kernel has no dummy interfaces: the module dummy could not be loaded";
+                Refused::new(Reason::Unavailable, text, refused.refusal).into()
+            }
+            cause => cause,
+        })
+    }
+
+    fn link(&mut self, request: &RouteNetlinkMessage) -> Result<Option<Link>, Cause> {
+        let (mut link, mut refused) = (None, None);
+        self.queue(request, 0)?;
+        self.connection.settle(
+            |_, kind, body| {
+                link = message::read_link(kind, body)?.or(link.take());
+                Ok(())
+            },
+            |_, refusal| refused = Some(refusal),
+        )?;
         match refused {
             None => Ok(link),
             Some(refusal) if refusal.errno == Errno::ENODEV as i32 => Ok(None),
@@ -173,54 +227,15 @@ impl Vips {
         }
     }
 
-    /// Makes a dummy interface, unless there is an interface of this name by then.
-    fn create(&mut self, name: Interface) -> Result<(), Cause> {
-        self.queue(&message::new_dummy(name.as_str()), NLM_F_CREATE | NLM_F_EXCL)?;
-        let Some(refusal) = self.replies(|_, _| Ok(()))? else {
-            return Ok(());
-        };
-        match Errno::from_raw(refusal.errno) {
-            // Loading the module makes a dummy0.
-            Errno::EEXIST => Ok(()),
-            Errno::EOPNOTSUPP => {
-                let text = "this kernel has no dummy interfaces: the module dummy could not be loaded";
-                Err(Refused::new(Reason::Unavailable, text, refusal).into())
-            }
-            _ => Err(explain(refusal).into()),
-        }
-    }
-
-    fn dummy(&self, name: Interface, link: message::Link) -> Result<Dummy, Cause> {
-        if link.kind.as_deref() == Some(message::DUMMY) {
-            return Ok(Dummy { name, index: link.index, namespace: self.namespace });
-        }
-        let kind =
-            link.kind.map_or("no kind of its own (hardware or loopback)".to_owned(), |kind| format!("kind {kind}"));
-        let explanation = format!("an interface of this name exists and has {kind}");
-        Err(Refused::new(Reason::AlreadyExists, explanation, refusal(Errno::EEXIST)).into())
-    }
-
-    fn check_namespace(&self, dummy: &Dummy, operation: &str) -> Result<()> {
-        if dummy.namespace == self.namespace {
-            return Ok(());
-        }
-        let problem = "the interface is in another network namespace than this client";
-        Err(Error::new(operation, Cause::InvalidInput(problem.into())))
-    }
-
     /// Sends a change; to be refused with `unchanged` means that there was nothing to do.
-    fn change(
-        &mut self,
-        operation: &str,
-        request: &RouteNetlinkMessage,
-        flags: u16,
-        unchanged: Errno,
-    ) -> Result<Outcome> {
-        let answer = self.queue(request, flags).and_then(|()| self.replies(|_, _| Ok(())));
-        match answer.map_err(|cause| Error::new(operation, cause))? {
+    fn tell(&mut self, request: &RouteNetlinkMessage, flags: u16, unchanged: Errno) -> Result<Outcome, Cause> {
+        let mut refused = None;
+        self.queue(request, flags)?;
+        self.connection.settle(|_, _, _| Ok(()), |_, refusal| refused = Some(refusal))?;
+        match refused {
             None => Ok(Outcome::Changed),
             Some(refusal) if refusal.errno == unchanged as i32 => Ok(Outcome::Unchanged),
-            Some(refusal) => Err(Error::new(operation, explain(refusal))),
+            Some(refusal) => Err(explain(refusal).into()),
         }
     }
 
@@ -229,37 +244,365 @@ impl Vips {
         self.connection.queue(kind, flags, |out| out.raw(&body))
     }
 
-    /// Gives every reply to `each`; returns what the kernel refused, if it did.
-    fn replies(
-        &mut self,
-        mut each: impl FnMut(u16, &[u8]) -> Result<(), DecodeError>,
-    ) -> Result<Option<Refusal>, Cause> {
-        let mut refused = None;
-        loop {
-            match self.connection.reply()? {
-                Reply::Finished => return Ok(refused),
-                Reply::Refused(_, refusal) => refused = Some(refusal),
-                Reply::Message(kind) => {
-                    if let Err(error) = each(kind, self.connection.message()) {
-                        self.connection.abandon();
-                        return Err(error.into());
+    // Addresses and routes.
+
+    /// What the binder owns.
+    ///
+    /// A list in which something comes twice was disturbed by a change without the kernel's saying so (seen on Linux 6.1),
+    /// and may lack something: it is read again.
+    fn owned(&mut self, target: Target) -> Result<Vec<Vip>, Cause> {
+        let mut last = Vec::new();
+        for _ in 0..LISTINGS {
+            let listed = self.list_once(target)?;
+            let count = listed.len();
+            last = distinct(listed);
+            if last.len() == count {
+                break;
+            }
+        }
+        Ok(last)
+    }
+
+    fn list_once(&mut self, target: Target) -> Result<Vec<Vip>, Cause> {
+        if let Way::Routes(protocol) = target.way {
+            let routes = self.local_routes(&[Family::Inet, Family::Inet6], Some(protocol))?;
+            return Ok(routes.into_iter().map(|route| route.vip).collect());
+        }
+        again_if_interrupted(|| {
+            let (mut owned, mut refused) = (Vec::new(), None);
+            self.connection.queue_dump(message::GET_ADDRESS, |out| message::write_get_addresses(out, target.index))?;
+            self.connection.settle(
+                |_, kind, body| {
+                    owned.extend(message::read_owned_address(kind, body, target)?);
+                    Ok(())
+                },
+                |_, refusal| refused = Some(refusal),
+            )?;
+            match refused {
+                // It was there a moment ago.
+                Some(refusal) => Err(explain(refusal).into()),
+                None => Ok(owned),
+            }
+        })
+    }
+
+    /// The routes that make addresses local, or those of one protocol.
+    fn local_routes(&mut self, families: &[Family], protocol: Option<u8>) -> Result<Vec<Route>, Cause> {
+        let mut all = Vec::new();
+        for family in families {
+            let routes = again_if_interrupted(|| {
+                let (mut routes, mut refused) = (Vec::new(), None);
+                let kind = message::GET_ROUTE;
+                self.connection.queue_dump(kind, |out| message::write_get_routes(out, *family, protocol))?;
+                self.connection.settle(
+                    |_, kind, body| {
+                        let route = message::read_route(kind, body)?;
+                        routes.extend(route.filter(|route| {
+                            route.vip.family() == *family && protocol.is_none_or(|protocol| route.protocol == protocol)
+                        }));
+                        Ok(())
+                    },
+                    |_, refusal| refused = Some(refusal),
+                )?;
+                match refused {
+                    // No table, or no such protocol on this machine: nothing in it.
+                    Some(refusal) if [Errno::ENOENT as i32, Errno::EOPNOTSUPP as i32].contains(&refusal.errno) => {
+                        Ok(Vec::new())
                     }
+                    Some(refusal) => Err(explain(refusal).into()),
+                    None => Ok(routes),
+                }
+            })?;
+            all.extend(routes);
+        }
+        Ok(all)
+    }
+
+    /// For each address the local route that its packets take, if they do.
+    fn routes_to(&mut self, vips: &[Vip]) -> Result<Vec<Option<Route>>, Cause> {
+        let mut found = vec![None; vips.len()];
+        let mut rest = (vips, &mut found[..]);
+        while !rest.0.is_empty() {
+            let mut queued = 0;
+            for vip in rest.0 {
+                self.connection.queue(message::GET_ROUTE, 0, |out| message::write_get_route(out, *vip))?;
+                queued += 1;
+                if self.connection.is_full() {
+                    break;
                 }
             }
+            let (asked, places) = rest;
+            let (now, later) = places.split_at_mut(queued.min(places.len()));
+            self.connection.settle(
+                |request, kind, body| {
+                    if let Some(place) = now.get_mut(request) {
+                        *place = message::read_route(kind, body)?;
+                    }
+                    Ok(())
+                },
+                // No route at all, or one that is not local.
+                |_, _| {},
+            )?;
+            rest = (asked.get(queued..).unwrap_or_default(), later);
+        }
+        Ok(found)
+    }
+}
+
+/// Many virtual IPs on their way.
+struct Work<'a> {
+    vips: &'a mut Vips,
+    binder: &'a Binder,
+    done: Tally,
+    failures: Vec<Failure>,
+}
+
+/// Which of two things is done to virtual IPs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Change {
+    Bind,
+    Unbind,
+}
+
+impl Change {
+    fn of(self, vip: Vip, binder: &Binder) -> String {
+        match self {
+            Self::Bind => format!("bind {vip} to {binder}"),
+            Self::Unbind => format!("unbind {vip} from {binder}"),
         }
     }
 }
 
+impl<'a> Work<'a> {
+    fn new(vips: &'a mut Vips, binder: &'a Binder) -> Self {
+        Self { vips, binder, done: Tally::default(), failures: Vec::new() }
+    }
+
+    fn finish(self, ended: Result<(), Cause>, operation: &str) -> Result<Tally, BatchError> {
+        let Self { binder, done, failures, .. } = self;
+        let operation = format!("{operation} {binder}");
+        let interruption = ended.err().map(|cause| Error::new(&operation, cause));
+        if interruption.is_none() && failures.is_empty() {
+            return Ok(done);
+        }
+        Err(BatchError { failures, done, interruption, operation })
+    }
+
+    fn sync(&mut self, desired: Vec<Vip>) -> Result<(), Cause> {
+        let target = self.vips.target(self.binder)?;
+        let owned = target.map_or(Ok(Vec::new()), |target| self.vips.owned(target))?;
+        let surplus = {
+            let desired: HashSet<_> = desired.iter().collect();
+            owned.iter().copied().filter(|vip| !desired.contains(vip)).collect()
+        };
+        self.bind(desired, Some(owned))?;
+        if self.failures.iter().any(|failure| failure.error.is_conflict() || failure.error.is_invalid_input()) {
+            return Ok(());
+        }
+        match target {
+            Some(target) => self.make(Change::Unbind, target, surplus),
+            None => Ok(()),
+        }
+    }
+
+    /// Binds what is not bound yet. `owned` is what the binder owns, if that is known.
+    fn bind(&mut self, wanted: Vec<Vip>, owned: Option<Vec<Vip>>) -> Result<(), Cause> {
+        for vip in &wanted {
+            if let Err(cause) = self.binder.check(*vip) {
+                self.fail(Change::Bind, *vip, cause);
+            }
+        }
+        if !self.failures.is_empty() || wanted.is_empty() {
+            return Ok(());
+        }
+        let target = self.vips.target(self.binder)?;
+        let owned = match (owned, target) {
+            (Some(owned), _) => owned,
+            // Of an address on the interface only the list tells whose it is.
+            (None, Some(target @ Target { way: Way::Label { .. }, .. })) => self.vips.owned(target)?,
+            (None, _) => Vec::new(),
+        };
+        let owned: HashSet<_> = owned.into_iter().collect();
+        let mut missing = wanted;
+        let before = missing.len();
+        missing.retain(|vip| !owned.contains(vip));
+        self.done.unchanged += before - missing.len();
+        self.take_out_what_is_local(target, &mut missing)?;
+        if !self.failures.is_empty() || missing.is_empty() {
+            return Ok(());
+        }
+        let target = match (target, self.binder.0) {
+            (None, Way::Dummy(name)) => self.vips.make(self.binder, name)?,
+            (Some(target), _) => target,
+            (None, _) => return Ok(()),
+        };
+        self.make(Change::Bind, target, missing)
+    }
+
+    /// Takes out what the binder itself has made local, and reports what something else has.
+    fn take_out_what_is_local(&mut self, target: Option<Target>, missing: &mut Vec<Vip>) -> Result<(), Cause> {
+        let (prefixes, addresses): (Vec<_>, Vec<_>) = missing.iter().partition(|vip| vip.is_prefix());
+        let own = |route: &Route| match self.binder.0 {
+            Way::Routes(protocol) => route.protocol == protocol,
+            // Which the kernel then calls bound.
+            Way::Dummy(_) => route.protocol == message::OF_AN_ADDRESS && target.is_some_and(|t| t.index == route.index),
+            Way::Label { .. } => false,
+        };
+        let mut bound = HashSet::new();
+        let mut conflicts = Vec::new();
+        for (vip, route) in addresses.iter().zip(self.vips.routes_to(&addresses)?) {
+            // A prefix around it is no obstacle.
+            match route.filter(|route| route.vip == *vip) {
+                Some(route) if !own(&route) => conflicts.push((*vip, route)),
+                Some(_) if matches!(self.binder.0, Way::Routes(_)) => _ = bound.insert(*vip),
+                _ => {}
+            }
+        }
+        if !prefixes.is_empty() {
+            let mut families: Vec<_> = prefixes.iter().map(Vip::family).collect();
+            families.sort_unstable();
+            families.dedup();
+            let routes = self.vips.local_routes(&families, None)?;
+            for vip in prefixes {
+                if routes.iter().any(|route| route.vip == vip && own(route)) {
+                    bound.insert(vip);
+                    continue;
+                }
+                let inside = routes.iter().find(|route| vip.contains(route.vip) && !own(route));
+                conflicts.extend(inside.map(|route| (vip, *route)));
+            }
+        }
+        self.done.unchanged += bound.len();
+        missing.retain(|vip| !bound.contains(vip));
+        let mut names = HashMap::new();
+        for (vip, route) in conflicts {
+            let interface = match names.get(&route.index) {
+                Some(name) => String::clone(name),
+                None => {
+                    let link = self.vips.link(&message::get_link_by_index(route.index))?;
+                    let name = link.map_or_else(|| format!("interface {}", route.index), |link| link.name);
+                    names.entry(route.index).or_insert(name).clone()
+                }
+            };
+            let protocol = (route.protocol != message::OF_AN_ADDRESS).then_some(route.protocol);
+            let (address, length) = (route.vip.address(), route.vip.length());
+            self.fail(Change::Bind, vip, Cause::Conflict { address, length, interface, protocol });
+        }
+        Ok(())
+    }
+
+    fn unbind(&mut self, mut unwanted: Vec<Vip>) -> Result<(), Cause> {
+        let Some(target) = self.vips.target(self.binder)? else {
+            self.done.unchanged += unwanted.len();
+            return Ok(());
+        };
+        let before = unwanted.len();
+        match target.way {
+            Way::Routes(_) => {}
+            Way::Dummy(_) => unwanted.retain(|vip| !vip.is_prefix()),
+            // The kernel would delete another's address on the same interface.
+            Way::Label { .. } => {
+                let owned: HashSet<_> = self.vips.owned(target)?.into_iter().collect();
+                unwanted.retain(|vip| owned.contains(vip));
+            }
+        }
+        self.done.unchanged += before - unwanted.len();
+        self.make(Change::Unbind, target, unwanted)
+    }
+
+    /// Sends the changes, many at once.
+    fn make(&mut self, change: Change, target: Target, vips: Vec<Vip>) -> Result<(), Cause> {
+        let route = matches!(target.way, Way::Routes(_));
+        let (kind, flags) = match (change, route) {
+            (Change::Bind, true) => (message::NEW_ROUTE, NLM_F_CREATE | NLM_F_EXCL),
+            (Change::Bind, false) => (message::NEW_ADDRESS, NLM_F_CREATE | NLM_F_EXCL),
+            (Change::Unbind, true) => (message::DELETE_ROUTE, 0),
+            (Change::Unbind, false) => (message::DELETE_ADDRESS, 0),
+        };
+        let mut rest = &vips[..];
+        while !rest.is_empty() {
+            let mut queued = 0;
+            for vip in rest {
+                self.vips.connection.queue(kind, flags, |out| match change {
+                    Change::Bind => message::write_bind(out, target, *vip),
+                    Change::Unbind => message::write_unbind(out, target, *vip),
+                })?;
+                queued += 1;
+                if self.vips.connection.is_full() {
+                    break;
+                }
+            }
+            let mut refused = Vec::new();
+            self.vips.connection.settle(|_, _, _| Ok(()), |request, refusal| refused.push((request, refusal)))?;
+            let mut changed = queued;
+            for (request, refusal) in refused {
+                changed -= 1;
+                match (Errno::from_raw(refusal.errno), rest.get(request)) {
+                    (_, None) => {}
+                    // On an interface of its own, that is what was asked for.
+                    (Errno::EEXIST, _) if change == Change::Bind && matches!(target.way, Way::Dummy(_)) => {
+                        self.done.unchanged += 1;
+                    }
+                    (Errno::EADDRNOTAVAIL | Errno::ESRCH, _) if change == Change::Unbind => self.done.unchanged += 1,
+                    (_, Some(vip)) => self.fail(change, *vip, explain(refusal).into()),
+                }
+            }
+            match change {
+                Change::Bind => self.done.bound += changed,
+                Change::Unbind => self.done.unbound += changed,
+            }
+            rest = rest.get(queued..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, change: Change, vip: Vip, cause: Cause) {
+        let error = Error::new(change.of(vip, self.binder), cause);
+        self.failures.push(Failure { vip, error });
+    }
+}
+
+/// Each once, in their order.
+fn distinct(vips: impl IntoIterator<Item = Vip>) -> Vec<Vip> {
+    let mut seen = HashSet::new();
+    vips.into_iter().filter(|vip| seen.insert(*vip)).collect()
+}
+
+fn again_if_interrupted<T>(mut read: impl FnMut() -> Result<T, Cause>) -> Result<T, Cause> {
+    let mut last = read();
+    for _ in 1..LISTINGS {
+        if !matches!(last, Err(Cause::Interrupted)) {
+            break;
+        }
+        last = read();
+    }
+    last
+}
+
+fn of_another_kind(link: Link) -> Cause {
+    let kind = link.kind.map_or("no kind of its own (hardware or loopback)".to_owned(), |kind| format!("kind {kind}"));
+    let explanation = format!("an interface of this name exists and has {kind}");
+    Refused::new(Reason::AlreadyExists, explanation, made_up(Errno::EEXIST)).into()
+}
+
 /// What the kernel would have said, had it been asked.
-fn refusal(errno: Errno) -> Refusal {
+fn made_up(errno: Errno) -> Refusal {
     Refusal { errno: errno as i32, message: None, offset: None }
 }
 
-/// What an error number means for interfaces and addresses.
+/// What an error number means for interfaces, addresses and routes.
 fn explain(refusal: Refusal) -> Refused {
     match Errno::from_raw(refusal.errno) {
         Errno::ENODEV => Refused::new(Reason::InterfaceNotFound, "no such interface", refusal),
         Errno::EACCES => Refused::new(Reason::Unsupported, "IPv6 is disabled on the interface", refusal),
+        Errno::EEXIST => {
+            let text = "something else has made it local in the meantime, or is about to";
+            Refused::new(Reason::AlreadyExists, text, refusal)
+        }
+        Errno::ENETDOWN => {
+            let text = "a local route for IPv6 needs the loopback interface to be up: `ip link set lo up`";
+            Refused::new(Reason::Other, text, refusal)
+        }
         Errno::EPERM => {
             let text = "this needs CAP_NET_ADMIN in the user namespace that owns the network namespace";
             Refused::new(Reason::PermissionDenied, text, refusal)

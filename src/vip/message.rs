@@ -1,27 +1,97 @@
 //! The route messages that are sent, and what is looked at in those that come.
+//!
+//! Interfaces go through `netlink-packet-route`. Addresses and routes, of which there are thousands, are written and read
+//! in place.
 
 use std::net::IpAddr;
 
 use netlink_packet_core::{Emitable, ParseableParametrized};
-use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
+use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
+use super::binder::{Vip, Way};
+use crate::address::Family;
 use crate::error::DecodeError;
+use crate::wire::{Attr, Attrs, Kind, Writer, kinds};
 
 /// The kind of a dummy interface (`IFLA_INFO_KIND`).
 pub(super) const DUMMY: &str = "dummy";
+/// The loopback interface has this index in every namespace (`LOOPBACK_IFINDEX`).
+pub(super) const LOOPBACK: u32 = 1;
+/// What has this protocol number the kernel made itself, for an address (`RTPROT_KERNEL`).
+pub(super) const OF_AN_ADDRESS: u8 = 2;
+
+/// `RTM_*`.
+pub(super) const NEW_ADDRESS: u16 = 20;
+pub(super) const DELETE_ADDRESS: u16 = 21;
+pub(super) const GET_ADDRESS: u16 = 22;
+pub(super) const NEW_ROUTE: u16 = 24;
+pub(super) const DELETE_ROUTE: u16 = 25;
+pub(super) const GET_ROUTE: u16 = 26;
+
+/// The lengths of `struct ifaddrmsg` and `struct rtmsg`.
+const ADDRESS_HEADER: usize = 8;
+const ROUTE_HEADER: usize = 12;
+
+/// `RT_TABLE_LOCAL`.
+const TABLE: u8 = 255;
+/// `RT_SCOPE_HOST`.
+const SCOPE: u8 = 254;
+/// `RTN_LOCAL`.
+const LOCAL: u8 = 2;
+/// Answer with the route as it stands in the table (`RTM_F_FIB_MATCH`).
+const AS_IN_THE_TABLE: u32 = 0x2000;
+/// Usable at once (`IFA_F_NODAD`), and no second route beside the local one (`IFA_F_NOPREFIXROUTE`).
+const FLAGS: u32 = 0x02 | 0x200;
+
+kinds! {
+    /// Attributes of an address (`linux/if_addr.h`).
+    AddressAttr "IFA" {
+        Address = 1 "IFA_ADDRESS",
+        Local = 2 "IFA_LOCAL",
+        Label = 3 "IFA_LABEL",
+        CacheInfo = 6 "IFA_CACHEINFO",
+        Flags = 8 "IFA_FLAGS",
+        Protocol = 11 "IFA_PROTO",
+    }
+}
+
+kinds! {
+    /// Attributes of a route (`linux/rtnetlink.h`).
+    RouteAttr "RTA" {
+        Destination = 1 "RTA_DST",
+        Output = 4 "RTA_OIF",
+    }
+}
+
+// Interfaces.
 
 /// A request for the interface called `name`, without its counters.
 pub(super) fn get_link(name: &str) -> RouteNetlinkMessage {
     let mut link = link(name);
-    link.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    link.attributes.push(without_counters());
+    RouteNetlinkMessage::GetLink(link)
+}
+
+/// A request for the interface with this index, without its counters.
+pub(super) fn get_link_by_index(index: u32) -> RouteNetlinkMessage {
+    let mut link = LinkMessage::default();
+    link.header.index = index;
+    link.attributes.push(without_counters());
     RouteNetlinkMessage::GetLink(link)
 }
 
 /// A request for a new dummy interface called `name`, which the kernel leaves down.
 pub(super) fn new_dummy(name: &str) -> RouteNetlinkMessage {
     let mut link = link(name);
+    link.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Dummy)]));
+    RouteNetlinkMessage::NewLink(link)
+}
+
+/// A request for a dummy interface that no kernel makes: it has more queues than there can be.
+pub(super) fn impossible_dummy() -> RouteNetlinkMessage {
+    let mut link = link("impossible");
+    link.attributes.push(LinkAttribute::NumTxQueues(u32::MAX));
     link.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Dummy)]));
     RouteNetlinkMessage::NewLink(link)
 }
@@ -39,41 +109,8 @@ fn link(name: &str) -> LinkMessage {
     link
 }
 
-/// A request that adds an address to the interface with this index.
-pub(super) fn new_address(index: u32, address: IpAddr) -> RouteNetlinkMessage {
-    let mut message = host_address(index, address);
-    if address.is_ipv6() {
-        // Usable at once, and no second route beside the local one.
-        let flags = AddressFlags::Nodad | AddressFlags::Noprefixroute;
-        message.attributes.push(AddressAttribute::Flags(flags));
-    }
-    RouteNetlinkMessage::NewAddress(message)
-}
-
-/// A request that removes an address from the interface with this index.
-pub(super) fn delete_address(index: u32, address: IpAddr) -> RouteNetlinkMessage {
-    RouteNetlinkMessage::DelAddress(host_address(index, address))
-}
-
-/// A request for all addresses of the interface with this index.
-pub(super) fn get_addresses(index: u32) -> RouteNetlinkMessage {
-    let mut message = AddressMessage::default();
-    message.header.index = index;
-    RouteNetlinkMessage::GetAddress(message)
-}
-
-fn host_address(index: u32, address: IpAddr) -> AddressMessage {
-    let mut message = AddressMessage::default();
-    message.header.family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-    message.header.prefix_len = host_prefix(address);
-    message.header.index = index;
-    message.attributes = vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
-    message
-}
-
-/// The prefix length of one address.
-fn host_prefix(address: IpAddr) -> u8 {
-    if address.is_ipv4() { 32 } else { 128 }
+fn without_counters() -> LinkAttribute {
+    LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats])
 }
 
 /// A message's type and body.
@@ -87,43 +124,279 @@ pub(super) fn encode(message: &RouteNetlinkMessage) -> (u16, Vec<u8>) {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Link {
     pub(super) index: u32,
+    pub(super) name: String,
     /// `None`: hardware, or the loopback interface.
     pub(super) kind: Option<String>,
 }
 
 /// Reads an interface; `None` if the message is about something else.
 pub(super) fn read_link(kind: u16, body: &[u8]) -> Result<Option<Link>, DecodeError> {
-    let RouteNetlinkMessage::NewLink(link) = read(kind, body)? else {
+    let message = RouteNetlinkMessage::parse_with_param(body, kind);
+    let RouteNetlinkMessage::NewLink(message) = message.map_err(|error| DecodeError::Route(error.to_string()))? else {
         return Ok(None);
     };
-    let info = link.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::LinkInfo(info) => info.iter().find_map(|info| match info {
-            LinkInfo::Kind(kind) => Some(kind.to_string()),
-            _ => None,
-        }),
-        _ => None,
-    });
-    Ok(Some(Link { index: link.header.index, kind: info }))
-}
-
-/// Reads an address that stands for itself, not for a network, and the interface it is on; `None` if the message is
-/// about something else.
-pub(super) fn read_address(kind: u16, body: &[u8]) -> Result<Option<(u32, IpAddr)>, DecodeError> {
-    let RouteNetlinkMessage::NewAddress(message) = read(kind, body)? else {
-        return Ok(None);
-    };
-    let (mut own, mut peer) = (None, None);
-    for attribute in &message.attributes {
+    let mut link = Link { index: message.header.index, name: String::new(), kind: None };
+    for attribute in message.attributes {
         match attribute {
-            AddressAttribute::Local(address) => own = Some(*address),
-            AddressAttribute::Address(address) => peer = Some(*address),
+            LinkAttribute::IfName(name) => link.name = name,
+            LinkAttribute::LinkInfo(info) => {
+                link.kind = info.iter().find_map(|info| match info {
+                    LinkInfo::Kind(kind) => Some(kind.to_string()),
+                    _ => None,
+                });
+            }
             _ => {}
         }
     }
-    let address = own.or(peer).filter(|address| message.header.prefix_len == host_prefix(*address));
-    Ok(address.map(|address| (message.header.index, address)))
+    Ok(Some(link))
 }
 
-fn read(kind: u16, body: &[u8]) -> Result<RouteNetlinkMessage, DecodeError> {
-    RouteNetlinkMessage::parse_with_param(body, kind).map_err(|error| DecodeError::Route(error.to_string()))
+// Addresses and routes.
+
+/// Where something is bound to: the way, and the index of the interface that takes part.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target {
+    pub(super) way: Way,
+    pub(super) index: u32,
+}
+
+/// Writes the request that binds `vip`, of type [`NEW_ADDRESS`] or [`NEW_ROUTE`].
+pub(super) fn write_bind(out: &mut Writer<'_>, target: Target, vip: Vip) {
+    if let Way::Routes(protocol) = target.way {
+        return write_route(out, protocol, vip, |out| out.u32_ne(RouteAttr::Output, target.index));
+    }
+    write_address(out, target, vip);
+    if vip.family() == Family::Inet6 {
+        out.u32_ne(AddressAttr::Flags, FLAGS);
+        // Valid for ever, but never preferred: not to become the source of the machine's own connections.
+        out.nest(AddressAttr::CacheInfo, |out| {
+            for field in [0, u32::MAX, 0, 0] {
+                out.raw(&field.to_ne_bytes());
+            }
+        });
+    }
+    if let Way::Label { protocol, .. } = target.way {
+        out.u8(AddressAttr::Protocol, protocol);
+    }
+}
+
+/// Writes the request that unbinds `vip`, of type [`DELETE_ADDRESS`] or [`DELETE_ROUTE`].
+pub(super) fn write_unbind(out: &mut Writer<'_>, target: Target, vip: Vip) {
+    match target.way {
+        Way::Routes(protocol) => write_route(out, protocol, vip, |_| {}),
+        Way::Dummy(_) | Way::Label { .. } => write_address(out, target, vip),
+    }
+}
+
+fn write_address(out: &mut Writer<'_>, target: Target, vip: Vip) {
+    write_address_header(out, family_number(vip.family()), vip.length(), target.index);
+    write_ip(out, AddressAttr::Local, vip.address());
+    write_ip(out, AddressAttr::Address, vip.address());
+    if let (Way::Label { label, .. }, Family::Inet) = (target.way, vip.family()) {
+        out.text(AddressAttr::Label, label.as_str());
+    }
+}
+
+/// Writes the request, of type [`GET_ADDRESS`], for all addresses of the interface with this index.
+pub(super) fn write_get_addresses(out: &mut Writer<'_>, index: u32) {
+    write_address_header(out, 0, 0, index);
+}
+
+/// Writes the request, of type [`DELETE_ADDRESS`], to delete an address from an interface that there is not.
+pub(super) fn write_impossible_delete(out: &mut Writer<'_>) {
+    write_address_header(out, family_number(Family::Inet), 0, 0);
+}
+
+fn write_address_header(out: &mut Writer<'_>, family: u8, length: u8, index: u32) {
+    out.raw(&[family, length, 0, 0]);
+    out.raw(&index.to_ne_bytes());
+}
+
+/// Writes the request, of type [`GET_ROUTE`], for the route that packets to `vip` take.
+pub(super) fn write_get_route(out: &mut Writer<'_>, vip: Vip) {
+    out.raw(&[family_number(vip.family()), vip.length(), 0, 0, 0, 0, 0, 0]);
+    out.raw(&AS_IN_THE_TABLE.to_ne_bytes());
+    write_ip(out, RouteAttr::Destination, vip.address());
+}
+
+/// Writes the request, of type [`GET_ROUTE`], for all local routes, or for those of one protocol.
+pub(super) fn write_get_routes(out: &mut Writer<'_>, family: Family, protocol: Option<u8>) {
+    out.raw(&[family_number(family), 0, 0, 0, TABLE, protocol.unwrap_or(0), 0, LOCAL, 0, 0, 0, 0]);
+}
+
+fn write_route(out: &mut Writer<'_>, protocol: u8, vip: Vip, more: impl FnOnce(&mut Writer<'_>)) {
+    // IPv6 takes no notice of the scope.
+    out.raw(&[family_number(vip.family()), vip.length(), 0, 0, TABLE, protocol, SCOPE, LOCAL, 0, 0, 0, 0]);
+    write_ip(out, RouteAttr::Destination, vip.address());
+    more(out);
+}
+
+fn write_ip(out: &mut Writer<'_>, kind: impl Kind, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => out.bytes(kind, &address.octets()),
+        IpAddr::V6(address) => out.bytes(kind, &address.octets()),
+    }
+}
+
+/// Reads the answer to [`write_get_addresses`]: an address that `target` owns; `None` if it does not.
+pub(super) fn read_owned_address(kind: u16, body: &[u8], target: Target) -> Result<Option<Vip>, DecodeError> {
+    if kind != NEW_ADDRESS {
+        return Ok(None);
+    }
+    let Some((&[family, length, _, _, i0, i1, i2, i3], attributes)) = body.split_first_chunk::<ADDRESS_HEADER>() else {
+        return Err(DecodeError::Length { attribute: "ifaddrmsg", wanted: ADDRESS_HEADER, got: body.len() });
+    };
+    let (mut own, mut peer, mut label, mut protocol) = (None, None, "", 0);
+    for attr in Attrs::<AddressAttr>::new(attributes) {
+        let attr = attr?;
+        match attr.kind {
+            AddressAttr::Local => own = read_ip(family, &attr)?,
+            AddressAttr::Address => peer = read_ip(family, &attr)?,
+            AddressAttr::Label => label = attr.text()?,
+            AddressAttr::Protocol => protocol = attr.u8()?,
+            AddressAttr::CacheInfo | AddressAttr::Flags => {}
+        }
+    }
+    let vip = own.or(peer).map(Vip::from).filter(|vip| vip.length() == length);
+    let owned = u32::from_ne_bytes([i0, i1, i2, i3]) == target.index
+        && match target.way {
+            Way::Label { label: own, protocol: own_protocol, .. } => {
+                protocol == own_protocol && (family != family_number(Family::Inet) || label == own.as_str())
+            }
+            Way::Dummy(_) | Way::Routes(_) => true,
+        };
+    Ok(vip.filter(|_| owned))
+}
+
+/// A local route.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Route {
+    pub(super) vip: Vip,
+    pub(super) protocol: u8,
+    /// The index of its interface; 0 if it has none or several.
+    pub(super) index: u32,
+}
+
+/// Reads a route; `None` if it is not local.
+pub(super) fn read_route(kind: u16, body: &[u8]) -> Result<Option<Route>, DecodeError> {
+    if kind != NEW_ROUTE {
+        return Ok(None);
+    }
+    let Some((&[family, length, _, _, _, protocol, _, class, ..], attributes)) =
+        body.split_first_chunk::<ROUTE_HEADER>()
+    else {
+        return Err(DecodeError::Length { attribute: "rtmsg", wanted: ROUTE_HEADER, got: body.len() });
+    };
+    if class != LOCAL {
+        return Ok(None);
+    }
+    let (mut address, mut index) = (None, 0);
+    for attr in Attrs::<RouteAttr>::new(attributes) {
+        let attr = attr?;
+        match attr.kind {
+            RouteAttr::Destination => address = read_ip(family, &attr)?,
+            RouteAttr::Output => index = attr.u32_ne()?,
+        }
+    }
+    // A route without a destination is one to everywhere; a prefix that cannot be is somebody else's, too.
+    let vip = address.and_then(|address| Vip::prefix(address, length).ok());
+    Ok(vip.map(|vip| Route { vip, protocol, index }))
+}
+
+/// `None` for another family than IPv4 and IPv6.
+fn read_ip(family: u8, attr: &Attr<'_, impl Kind>) -> Result<Option<IpAddr>, DecodeError> {
+    if family == family_number(Family::Inet) {
+        attr.array::<4>().map(|octets| Some(octets.into()))
+    } else if family == family_number(Family::Inet6) {
+        attr.array::<16>().map(|octets| Some(octets.into()))
+    } else {
+        Ok(None)
+    }
+}
+
+/// `AF_INET` and `AF_INET6`.
+fn family_number(family: Family) -> u8 {
+    match family {
+        Family::Inet => 2,
+        Family::Inet6 => 10,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vip::Binder;
+
+    fn targets() -> [Target; 3] {
+        let binders = [Binder::dummy("vip0").unwrap(), Binder::local_routes(77), Binder::label("eth0:1", 78).unwrap()];
+        binders.map(|binder| Target { way: binder.0, index: 258 })
+    }
+
+    fn vips() -> [Vip; 2] {
+        ["10.96.1.2", "fd00:96::102"].map(|text| text.parse().unwrap())
+    }
+
+    fn written(fill: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut writer = Writer::new(&mut out);
+        fill(&mut writer);
+        assert_eq!(writer.finish(), None);
+        out
+    }
+
+    #[test]
+    fn what_is_bound_reads_back_as_owned() {
+        let [dummy, routes, label] = targets();
+        for vip in vips() {
+            for target in [dummy, label] {
+                let body = written(|out| write_bind(out, target, vip));
+                assert_eq!(read_owned_address(NEW_ADDRESS, &body, target), Ok(Some(vip)));
+                assert_eq!(read_owned_address(NEW_ADDRESS, &body, Target { index: 1, ..target }), Ok(None));
+                assert_eq!(read_owned_address(DELETE_ADDRESS, &body, target), Ok(None));
+            }
+            let body = written(|out| write_bind(out, dummy, vip));
+            let with_label = Target { way: label.way, ..dummy };
+            assert_eq!(read_owned_address(NEW_ADDRESS, &body, with_label), Ok(None), "without the number");
+            let body = written(|out| write_bind(out, routes, vip));
+            assert_eq!(read_route(NEW_ROUTE, &body), Ok(Some(Route { vip, protocol: 77, index: 258 })));
+        }
+        let other = Target { way: Binder::label("eth0:2", 78).unwrap().0, index: 258 };
+        let [four, six] = vips().map(|vip| written(|out| write_bind(out, label, vip)));
+        assert_eq!(read_owned_address(NEW_ADDRESS, &four, other), Ok(None));
+        assert!(read_owned_address(NEW_ADDRESS, &six, other).unwrap().is_some(), "IPv6 has no labels");
+    }
+
+    #[test]
+    fn only_whole_addresses_and_local_routes_count() {
+        let [dummy, routes, _] = targets();
+        let mut body = written(|out| write_bind(out, dummy, vips()[0]));
+        body[1] = 24;
+        assert_eq!(read_owned_address(NEW_ADDRESS, &body, dummy), Ok(None));
+        let mut body = written(|out| write_bind(out, routes, vips()[0]));
+        body[7] = 1;
+        assert_eq!(read_route(NEW_ROUTE, &body), Ok(None));
+    }
+
+    #[test]
+    fn every_prefix_of_a_message_is_read_or_refused() {
+        for target in targets() {
+            for vip in vips() {
+                let body = written(|out| write_bind(out, target, vip));
+                for end in 0..body.len() {
+                    let _ = read_owned_address(NEW_ADDRESS, &body[..end], target);
+                    let _ = read_route(NEW_ROUTE, &body[..end]);
+                }
+                for at in 0..body.len() {
+                    for byte in [0, 1, 3, 255] {
+                        let mut damaged = body.clone();
+                        damaged[at] = byte;
+                        let _ = read_owned_address(NEW_ADDRESS, &damaged, target);
+                        let _ = read_route(NEW_ROUTE, &damaged);
+                    }
+                }
+            }
+        }
+        assert!(read_route(NEW_ROUTE, &[2; 11]).is_err());
+        assert!(read_owned_address(NEW_ADDRESS, &[2; 7], targets()[0]).is_err());
+    }
 }

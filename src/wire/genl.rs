@@ -20,6 +20,7 @@ kinds! {
     /// What the controller says of a family (`linux/genetlink.h`).
     Controller "CTRL_ATTR" {
         FamilyId = 1 "CTRL_ATTR_FAMILY_ID",
+        FamilyName = 2 "CTRL_ATTR_FAMILY_NAME",
     }
 }
 
@@ -57,9 +58,27 @@ pub(crate) fn family_reply(body: &[u8]) -> Result<u16, DecodeError> {
         let attr = attr?;
         match attr.kind {
             Controller::FamilyId => id = Some(attr.u16_ne()?),
+            Controller::FamilyName => {}
         }
     }
     required(id, Controller::FamilyId)
+}
+
+/// Writes the body of the request, sent as a dump, for all families.
+pub(crate) fn write_families_request(out: &mut Writer<'_>) {
+    write_header(out, GenlCtrlCmd::GetFamily.into(), 1);
+}
+
+/// The family's name in the controller's reply.
+pub(crate) fn family_name(body: &[u8]) -> Result<&str, DecodeError> {
+    let (_, attributes) = split(body)?;
+    for attr in Attrs::<Controller>::new(attributes) {
+        let attr = attr?;
+        if attr.kind == Controller::FamilyName {
+            return attr.text();
+        }
+    }
+    required(None, Controller::FamilyName)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use lvs::ipvs::{Destination, DestinationInfo, Family, Ipvs, Protocol, Service, ServiceKey};
-use lvs::vip::{Dummy, Vips};
+use lvs::vip::{Binder, Vips};
 
 use crate::lab::Lab;
 use crate::peers::{Client, Connection, Server, Transport, until};
@@ -13,7 +13,6 @@ use crate::peers::{Client, Connection, Server, Transport, until};
 pub(crate) struct Cluster<'a> {
     lab: &'a Lab,
     vips: Vips,
-    dummy: Dummy,
     pub(crate) ipvs: Ipvs,
     pub(crate) key: ServiceKey,
     servers: Vec<Server>,
@@ -23,10 +22,8 @@ pub(crate) struct Cluster<'a> {
 impl<'a> Cluster<'a> {
     /// A server for each weight. Those of a service of many ports listen at 80 and 443.
     pub(crate) fn start(lab: &'a Lab, service: &Service, weights: &[u32]) -> Self {
-        let mut vips = lab.vips();
-        let dummy = vips.ensure_dummy("vip0").unwrap();
-        let mut cluster =
-            Self { lab, vips, dummy, ipvs: lab.ipvs(), key: service.key, servers: Vec::new(), open: Vec::new() };
+        let (vips, ipvs) = (lab.vips(), lab.ipvs());
+        let mut cluster = Self { lab, vips, ipvs, key: service.key, servers: Vec::new(), open: Vec::new() };
         let transports = match service.key {
             ServiceKey::Address { protocol, address } => {
                 cluster.bind(address.ip());
@@ -51,7 +48,7 @@ impl<'a> Cluster<'a> {
     }
 
     fn bind(&mut self, ip: IpAddr) {
-        self.vips.bind(&self.dummy, ip).unwrap();
+        self.vips.bind(&Binder::dummy("vip0").unwrap(), ip.into()).unwrap();
     }
 
     fn host(&self, site: u8, network: u8, host: u8) -> IpAddr {

@@ -10,7 +10,7 @@ use libtest_mimic::{Completion, Trial};
 use lvs::ipset::{Ipset, Kind};
 use lvs::ipvs::{Ipvs, settings};
 use lvs::netns::Namespace;
-use lvs::vip::Vips;
+use lvs::vip::{Binder, Vips};
 
 /// What a test cannot do without.
 #[derive(Clone, Copy, Debug)]
@@ -73,8 +73,13 @@ impl Lab {
                 revisions.map(drop).map_err(|error| error.to_string())
             }
             Need::Dummy => {
-                let dummy = self.run(|| Vips::connect().and_then(|mut vips| vips.ensure_dummy("probe")));
-                dummy.map(drop).map_err(|error| error.to_string())
+                let probe = Binder::dummy("probe").unwrap();
+                let bound = self.run(|| {
+                    let mut vips = Vips::connect()?;
+                    vips.bind(&probe, "10.96.0.1".parse().unwrap())?;
+                    vips.clear(&probe)
+                });
+                bound.map(drop).map_err(|error| error.to_string())
             }
             Need::Program(program) => match Command::new(program).arg("--version").output() {
                 Ok(_) => Ok(()),
@@ -182,6 +187,10 @@ pub(crate) fn run_as_child() -> Option<ExitCode> {
             Err(error) => format!("other error: {error}"),
         }
     }
+    if job == "report" {
+        crate::ready::print();
+        return Some(ExitCode::SUCCESS);
+    }
     if job == "settings" {
         println!("{}", outcome(settings::CONNTRACK.get()));
         println!("{}", outcome(settings::CONNTRACK.set(true)));
@@ -193,9 +202,16 @@ pub(crate) fn run_as_child() -> Option<ExitCode> {
         println!("{}", outcome(Ipset::connect().and_then(|mut ipset| ipset.destroy_all())));
         return Some(ExitCode::SUCCESS);
     }
+    if let Some(binder) = job.strip_prefix("sync ") {
+        let binder = crate::vip::BINDERS[binder.parse::<usize>().unwrap()]();
+        let tally = Vips::connect().unwrap().sync(&binder, crate::vip::desired()).unwrap();
+        println!("{tally:?}");
+        return Some(ExitCode::SUCCESS);
+    }
     println!("{}", outcome(Ipvs::connect().and_then(|mut ipvs| ipvs.info())));
     println!("{}", outcome(Ipvs::connect().and_then(|mut ipvs| ipvs.flush())));
-    println!("{}", outcome(Vips::connect().and_then(|mut vips| vips.ensure_dummy("unprivileged"))));
+    let (dummy, vip) = (Binder::dummy("unprivileged").unwrap(), "10.96.0.1".parse().unwrap());
+    println!("{}", outcome(Vips::connect().and_then(|mut vips| vips.bind(&dummy, vip))));
     Some(ExitCode::SUCCESS)
 }
 
@@ -208,6 +224,11 @@ pub(crate) fn unprivileged_child(lab: &Lab, job: &str) -> Vec<String> {
 pub(crate) fn child_in_its_own_namespaces(lab: &Lab, job: &str) -> Vec<String> {
     let own = std::env::current_exe().unwrap();
     child(lab, job, Command::new("unshare").args(["-U", "-r", "-n"]).arg(own))
+}
+
+/// Starts this program again, to do a job of [`run_as_child`].
+pub(crate) fn start_child(lab: &Lab, job: &str) -> std::process::Child {
+    lab.run(|| Command::new("/proc/self/exe").env(CHILD, job).stdout(Stdio::piped()).spawn()).unwrap()
 }
 
 fn child(lab: &Lab, job: &str, program: &mut Command) -> Vec<String> {

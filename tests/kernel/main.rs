@@ -20,11 +20,13 @@ mod network;
 mod peers;
 mod persistence;
 mod procfs;
+mod ready;
 mod scale;
 mod schedulers;
 mod settings;
 mod traffic;
 mod vip;
+mod vip_traffic;
 
 use std::process::ExitCode;
 
@@ -51,11 +53,13 @@ fn main() -> ExitCode {
         netns::tests(),
         persistence::tests(),
         procfs::tests(),
+        ready::tests(),
         scale::tests(),
         schedulers::tests(),
         settings::tests(),
         traffic::tests(),
         vip::tests(),
+        vip_traffic::tests(),
     ];
     libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit_code()
 }

@@ -26,25 +26,31 @@ fn without_privilege_the_capability_is_named(lab: &Lab) {
     }
 }
 
-/// Unloads the IPVS modules. The network namespaces of earlier tests, which hold them, may take a moment to end.
-fn unload_ipvs() {
+/// Unloads modules and what belongs to them. The network namespaces of earlier tests, which hold them, may take a moment to
+/// end.
+pub(crate) fn unload(families: &[&str]) {
     let deadline = Instant::now() + Duration::from_secs(30);
-    let holders = |modules: &str| {
-        let names = modules.lines().filter_map(|line| line.split(' ').next());
-        names.filter(|name| name.starts_with("ip_vs_") || *name == "xt_ipvs").map(str::to_owned).collect::<Vec<_>>()
-    };
     loop {
-        for module in holders(&std::fs::read_to_string("/proc/modules").unwrap()).into_iter().chain(["ip_vs".into()]) {
-            let name = std::ffi::CString::new(module).unwrap();
+        let modules = std::fs::read_to_string("/proc/modules").unwrap();
+        let names = modules.lines().filter_map(|line| line.split(' ').next());
+        // Those that use others come first.
+        let left: Vec<_> = names
+            .filter(|name| families.iter().any(|family| *name == *family || name.starts_with(&format!("{family}_"))))
+            .collect();
+        for module in &left {
+            let name = std::ffi::CString::new(*module).unwrap();
             let _ = nix::kmod::delete_module(&name, nix::kmod::DeleteModuleFlags::O_NONBLOCK);
         }
-        let left = std::fs::read_to_string("/proc/modules").unwrap();
-        if !left.lines().any(|line| line.starts_with("ip_vs ")) {
+        if !left.iter().any(|name| families.contains(name)) {
             return;
         }
-        assert!(Instant::now() < deadline, "{left}");
+        assert!(Instant::now() < deadline, "{left:?}");
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+fn unload_ipvs() {
+    unload(&["ip_vs", "xt_ipvs"]);
 }
 
 fn a_reloaded_module_is_found_again(lab: &Lab) {

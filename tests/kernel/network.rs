@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use lvs::ipvs::Family;
 use lvs::netns::Namespace;
-use lvs::vip::Vips;
+use lvs::vip::{Binder, Vips};
 
 use crate::lab::tool;
 
@@ -109,10 +109,7 @@ impl Network {
 
 fn hold_vip(namespace: &Namespace) {
     let mut vips = namespace.run(Vips::connect).unwrap().unwrap();
-    let dummy = vips.ensure_dummy("vip0").unwrap();
-    for family in FAMILIES {
-        vips.bind(&dummy, vip(family)).unwrap();
-    }
+    vips.bind_all(&Binder::dummy("vip0").unwrap(), FAMILIES.map(|family| vip(family).into())).unwrap();
 }
 
 /// Writes sysctls, by their paths below `net`.

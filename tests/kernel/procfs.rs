@@ -11,6 +11,7 @@ use lvs::ipvs::{
     Connection, ConnectionState, Connections, CpuCounters, CpuStats, Destination, Family, Origin, PersistenceEngine,
     Protocol, Scheduler, Service, ServiceKey, Status,
 };
+use lvs::vip::Binder;
 use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::lab::{Lab, Need, address, release, tests};
@@ -31,11 +32,11 @@ pub(crate) fn tests() -> Vec<Trial> {
 /// A service with one destination, which gets another port.
 pub(crate) fn serve(lab: &Lab, service: &Service, destination: SocketAddr) {
     let (mut vips, mut ipvs) = (lab.vips(), lab.ipvs());
-    let dummy = vips.ensure_dummy("vip0").unwrap();
+    let dummy = Binder::dummy("vip0").unwrap();
     if let ServiceKey::Address { address, .. } = service.key {
-        vips.bind(&dummy, address.ip()).unwrap();
+        vips.bind(&dummy, address.ip().into()).unwrap();
     }
-    vips.bind(&dummy, destination.ip()).unwrap();
+    vips.bind(&dummy, destination.ip().into()).unwrap();
     ipvs.add_service(service).unwrap();
     ipvs.add_destination(service.key, &Destination::new(destination)).unwrap();
 }

@@ -8,6 +8,7 @@ use libtest_mimic::Trial;
 use lvs::ipvs::settings::*;
 use lvs::ipvs::{Scheduler, Service};
 use lvs::netns::Namespace;
+use lvs::ready::{Part, load};
 use lvs::{Cause, Reason};
 
 use crate::lab::{Lab, Need, address, child_in_its_own_namespaces, release, tests, unprivileged_child, version};
@@ -32,6 +33,10 @@ const DIRECTORY: &str = "/proc/sys/net/ipv4/vs";
 
 /// Has all modules loaded that bring settings.
 fn load_all(lab: &Lab) {
+    // Not by naming them first, while the namespace of an earlier test ends: see there.
+    for scheduler in [Scheduler::LBLC, Scheduler::LBLCR] {
+        load(Part::Scheduler(scheduler)).unwrap();
+    }
     for (port, scheduler) in [(1, Scheduler::LBLC), (2, Scheduler::LBLCR)] {
         let mut at = address("10.96.0.10:0");
         at.set_port(port);

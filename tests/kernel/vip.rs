@@ -1,150 +1,450 @@
-//! Virtual addresses on a dummy interface.
+//! Virtual IPs, by each of the binders.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, TcpListener};
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
-use lvs::Reason;
-use lvs::netns::Namespace;
 use lvs::vip::Outcome::{Changed, Unchanged};
-use lvs::vip::Vips;
+use lvs::vip::{Binder, Tally, Vip, Vips};
+use lvs::{Cause, Options, Reason};
 
-use crate::lab::{Lab, Need, tests};
+use crate::lab::{Lab, Need, start_child, tests};
 
 pub(crate) fn tests() -> Vec<Trial> {
-    let mut all = tests!(&[]; an_interface_of_another_kind_is_refused, impossible_names_are_refused,);
+    let mut all = tests!(&[];
+        an_interface_of_another_kind_is_refused,
+        impossible_names_and_numbers_are_refused,
+        a_prefix_is_one_route,
+        a_prefix_around_an_address_of_the_machine_is_a_conflict,
+        twenty_thousand_local_routes_are_bound_listed_and_removed,
+        a_label_needs_its_interface,
+        two_labels_with_numbers_of_their_own_are_apart,
+        an_ipv6_route_needs_the_loopback_interface,
+        where_ipv6_is_disabled_only_ipv6_fails,
+    );
     all.extend(tests!(&[Need::Dummy];
-        a_dummy_interface_is_made_once,
         binding_and_unbinding_tell_whether_there_was_something_to_do,
-        only_the_interface_that_was_asked_for_is_listed,
+        sync_ends_in_what_is_desired_and_leaves_alone_what_is_foreign,
+        an_address_that_something_else_has_is_a_conflict_before_anything_changes,
         a_bound_address_is_local_at_once,
         addresses_that_no_host_has_are_refused,
-        an_interface_that_is_gone_is_not_found,
-        an_interface_of_another_namespace_is_refused,
-        hundreds_of_addresses_are_listed,
+        a_dummy_interface_is_made_on_demand_and_left_down,
+        a_dummy_interface_that_is_gone_holds_nothing,
+        only_the_interface_that_was_asked_for_is_listed,
+        a_thousand_addresses_are_bound_listed_and_removed,
+        a_small_receive_buffer_loses_nothing,
+        a_killed_sync_is_made_up_for_by_the_next,
     ));
     all
 }
 
-fn ip(text: &str) -> IpAddr {
+/// One of each kind.
+pub(crate) const BINDERS: [fn() -> Binder; 3] =
+    [|| Binder::dummy("vip0").unwrap(), || Binder::local_routes(77), || Binder::label("eth0:1", 77).unwrap()];
+
+fn vip(text: &str) -> Vip {
     text.parse().unwrap()
 }
 
-fn a_dummy_interface_is_made_once(lab: &Lab) {
-    let mut vips = lab.vips();
-    let dummy = vips.ensure_dummy("vip0").unwrap();
-    assert_eq!(vips.ensure_dummy("vip0").unwrap(), dummy);
-    let shown = lab.tool("ip -d link show vip0");
-    assert!(shown.contains("dummy") && shown.contains("NOARP") && shown.contains("state DOWN"), "{shown}");
-    assert!(shown.starts_with(&format!("{}: vip0:", dummy.index())), "{shown}");
-    assert_eq!(vips.delete_dummy(&dummy).unwrap(), Changed);
-    assert_eq!(vips.delete_dummy(&dummy).unwrap(), Unchanged);
+fn vips(texts: &[&str]) -> BTreeSet<Vip> {
+    texts.iter().map(|text| vip(text)).collect()
 }
 
-fn an_interface_of_another_kind_is_refused(lab: &Lab) {
-    let error = lab.vips().ensure_dummy("lo").unwrap_err();
-    assert!(error.is_already_exists());
-    assert!(error.to_string().starts_with("ensure dummy interface lo: "), "{error}");
-    lab.tool("ip link add pair0 type veth peer name pair1");
-    let error = lab.vips().ensure_dummy("pair0").unwrap_err();
-    assert!(error.is_already_exists() && error.to_string().contains("veth"), "{error}");
+fn listed(vips: &mut Vips, binder: &Binder) -> BTreeSet<Vip> {
+    let all = vips.list(binder).unwrap();
+    let set: BTreeSet<_> = all.iter().copied().collect();
+    assert_eq!(set.len(), all.len(), "{all:?}");
+    set
 }
 
-fn impossible_names_are_refused(lab: &Lab) {
-    for name in ["", ".", "..", "a/b", "a:b", "a b", "sixteen_letters_"] {
-        assert!(lab.vips().ensure_dummy(name).unwrap_err().is_invalid_input(), "{name:?}");
+/// An interface that is not for virtual IPs only.
+fn real_interface(lab: &Lab) {
+    lab.tool("ip link add eth0 type veth peer name eth1");
+    for name in ["eth0", "eth1"] {
+        std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/accept_dad"), "0").ok();
+        lab.tool(&format!("ip link set {name} up"));
     }
 }
 
 fn binding_and_unbinding_tell_whether_there_was_something_to_do(lab: &Lab) {
-    let mut vips = lab.vips();
-    let dummy = vips.ensure_dummy("vip0").unwrap();
-    for address in [ip("10.96.0.10"), ip("2001:db8::a")] {
-        assert_eq!(vips.unbind(&dummy, address).unwrap(), Unchanged);
-        assert_eq!(vips.bind(&dummy, address).unwrap(), Changed);
-        assert_eq!(vips.bind(&dummy, address).unwrap(), Unchanged);
-        assert_eq!(vips.addresses(&dummy).unwrap(), [address]);
-        let prefix = if address.is_ipv4() { 32 } else { 128 };
-        assert!(lab.tool("ip address show dev vip0").contains(&format!("{address}/{prefix} ")));
-        assert_eq!(vips.unbind(&dummy, address).unwrap(), Changed);
-        assert_eq!(vips.addresses(&dummy).unwrap().len(), 0);
+    real_interface(lab);
+    let mut client = lab.vips();
+    for binder in BINDERS.map(|binder| binder()) {
+        for vip in [vip("10.96.0.10"), vip("2001:db8::a")] {
+            assert_eq!(client.unbind(&binder, vip).unwrap(), Unchanged);
+            assert_eq!(client.bind(&binder, vip).unwrap(), Changed, "{vip} {binder}");
+            assert_eq!(client.bind(&binder, vip).unwrap(), Unchanged, "{vip} {binder}");
+            assert_eq!(client.list(&binder).unwrap(), [vip]);
+            assert_eq!(client.unbind(&binder, vip).unwrap(), Changed);
+            assert_eq!(client.unbind(&binder, vip).unwrap(), Unchanged);
+            assert_eq!(client.list(&binder).unwrap(), []);
+        }
+        client.bind(&binder, vip("10.96.0.10")).unwrap();
+        assert_eq!(client.clear(&binder).unwrap(), Changed);
+        assert_eq!(client.clear(&binder).unwrap(), Unchanged);
     }
 }
 
-fn only_the_interface_that_was_asked_for_is_listed(lab: &Lab) {
-    let mut vips = lab.vips();
-    let (one, two) = (vips.ensure_dummy("vip1").unwrap(), vips.ensure_dummy("vip2").unwrap());
-    vips.bind(&one, ip("10.96.0.1")).unwrap();
-    vips.bind(&two, ip("10.96.0.2")).unwrap();
-    lab.tool("ip address add 10.96.9.1/24 dev vip2");
-    lab.tool("ip link set vip2 up");
-    assert_eq!(vips.addresses(&one).unwrap(), [ip("10.96.0.1")]);
-    assert_eq!(vips.addresses(&two).unwrap(), [ip("10.96.0.2")]);
-    assert_eq!(vips.unbind(&two, ip("10.96.9.1")).unwrap(), Unchanged);
-    assert!(lab.tool("ip address show dev vip2").contains("10.96.9.1/24"));
+/// What is in the way of a careless program: as the binders', but of others.
+fn foreign(lab: &Lab) {
+    for address in ["192.0.2.1/24", "192.0.2.99/32", "198.51.100.7/32 label eth0:1", "198.51.100.8/32 label eth0:2"] {
+        lab.tool(&format!("ip address add {address} dev eth0"));
+    }
+    lab.tool("ip address add 2001:db8:9::1/64 dev eth0 nodad");
+    lab.tool("ip address add 2001:db8:9::99/128 dev eth0 nodad");
+    lab.tool("ip address add 203.0.113.1/24 dev eth1");
+    for route in ["198.51.100.20 dev lo proto 78", "198.51.100.21 dev lo proto static", "198.51.100.32/28 dev lo"] {
+        lab.tool(&format!("ip route add local {route} table local"));
+    }
+    lab.tool("ip -6 route add local 2001:db8:a::1 dev lo table local proto 78");
+}
+
+/// Everything that is not the binder's: what there was before it did anything.
+fn state(lab: &Lab) -> BTreeSet<String> {
+    let tools = ["ip -o address show", "ip route show table all", "ip -6 route show table all"];
+    let lines = tools.iter().flat_map(|tool| lab.tool(tool).lines().map(str::to_owned).collect::<Vec<_>>());
+    // The kernel gives interfaces these by itself, a second later.
+    lines.filter(|line| !line.contains("fe80:")).collect()
+}
+
+fn sync_ends_in_what_is_desired_and_leaves_alone_what_is_foreign(lab: &Lab) {
+    real_interface(lab);
+    foreign(lab);
+    let before = state(lab);
+    let mut client = lab.vips();
+    for binder in BINDERS.map(|binder| binder()) {
+        let first = ["10.96.0.1", "10.96.0.2", "192.0.2.50", "2001:db8::1", "2001:db8::2", "2001:db8:9::50"];
+        let second = ["10.96.0.2", "10.96.0.3", "2001:db8::2", "2001:db8::3"];
+        let tally = |tally: Tally| (tally.bound, tally.unbound, tally.unchanged);
+        assert_eq!(tally(client.sync(&binder, vips(&first)).unwrap()), (6, 0, 0), "{binder}");
+        assert_eq!(listed(&mut client, &binder), vips(&first));
+        assert_eq!(tally(client.sync(&binder, vips(&first)).unwrap()), (0, 0, 6), "{binder}");
+        assert_eq!(tally(client.sync(&binder, vips(&second)).unwrap()), (2, 4, 2), "{binder}");
+        assert_eq!(listed(&mut client, &binder), vips(&second));
+        // Nor is it touched when it is named.
+        for theirs in ["192.0.2.1", "192.0.2.99", "198.51.100.7", "2001:db8:9::99", "198.51.100.20", "2001:db8:a::1"] {
+            assert_eq!(client.unbind(&binder, vip(theirs)).unwrap(), Unchanged, "{theirs}");
+        }
+        assert!(state(lab).is_superset(&before), "{:?}", before.difference(&state(lab)));
+        assert_eq!(tally(client.sync(&binder, []).unwrap()), (0, 4, 0), "{binder}");
+        assert_eq!(client.list(&binder).unwrap(), []);
+        client.clear(&binder).unwrap();
+        assert_eq!(state(lab), before);
+    }
+}
+
+fn an_address_that_something_else_has_is_a_conflict_before_anything_changes(lab: &Lab) {
+    real_interface(lab);
+    foreign(lab);
+    let before = state(lab);
+    let mut client = lab.vips();
+    for binder in BINDERS.map(|binder| binder()) {
+        for (theirs, holder) in [
+            ("203.0.113.1", "203.0.113.1 is an address of eth1 already"),
+            ("192.0.2.99", "192.0.2.99 is an address of eth0 already"),
+            ("198.51.100.7", "198.51.100.7 is an address of eth0 already"),
+            ("2001:db8:9::1", "2001:db8:9::1 is an address of eth0 already"),
+            ("198.51.100.20", "a route of protocol 78 makes 198.51.100.20 local already, on lo"),
+            ("2001:db8:a::1", "a route of protocol 78 makes 2001:db8:a::1 local already, on lo"),
+        ] {
+            let error = client.bind(&binder, vip(theirs)).unwrap_err();
+            assert!(error.is_conflict(), "{error}");
+            assert_eq!(error.to_string(), format!("bind {theirs} to {binder}: {holder}"));
+        }
+        let wanted = ["10.96.0.1", "192.0.2.1", "2001:db8::1", "2001:db8:9::1"];
+        for error in
+            [client.bind_all(&binder, vips(&wanted)), client.sync(&binder, vips(&wanted))].map(Result::unwrap_err)
+        {
+            let failed: BTreeSet<_> = error.failures.iter().map(|failure| failure.vip).collect();
+            assert_eq!(failed, vips(&["192.0.2.1", "2001:db8:9::1"]));
+            assert!(error.interruption.is_none() && error.failures.iter().all(|failure| failure.error.is_conflict()));
+            assert_eq!((error.done.bound, error.done.unbound), (0, 0));
+        }
+        // An address within a local prefix of another is none of its.
+        assert_eq!(client.bind(&binder, vip("198.51.100.33")).unwrap(), Changed);
+        client.clear(&binder).unwrap();
+        assert_eq!(state(lab), before);
+    }
 }
 
 fn a_bound_address_is_local_at_once(lab: &Lab) {
-    let mut vips = lab.vips();
-    let dummy = vips.ensure_dummy("vip0").unwrap();
-    for address in [ip("10.96.0.10"), ip("2001:db8::a")] {
-        assert!(lab.run(|| TcpListener::bind((address, 80))).is_err());
-        vips.bind(&dummy, address).unwrap();
-        lab.run(|| TcpListener::bind((address, 80))).unwrap();
+    real_interface(lab);
+    let mut client = lab.vips();
+    for binder in BINDERS.map(|binder| binder()) {
+        for address in ["10.96.0.10", "2001:db8::a"] {
+            let ip: IpAddr = address.parse().unwrap();
+            assert!(lab.run(|| TcpListener::bind((ip, 80))).is_err());
+            client.bind(&binder, vip(address)).unwrap();
+            assert!(lab.tool(&format!("ip route get {address}")).starts_with("local "));
+            let listening = lab.run(|| TcpListener::bind((ip, 80)));
+            // The kernel does not take an IPv6 route alone for an address of the machine.
+            assert_eq!(listening.is_ok(), binder != Binder::local_routes(77) || ip.is_ipv4(), "{address} {binder}");
+            assert!(!lab.tool("ip -6 route").contains("2001:db8::a"), "a second route beside the local one");
+            client.unbind(&binder, vip(address)).unwrap();
+        }
     }
-    assert!(!lab.tool("ip -6 route").contains("2001:db8::a"), "a second route beside the local one");
 }
 
 fn addresses_that_no_host_has_are_refused(lab: &Lab) {
-    let mut vips = lab.vips();
-    let dummy = vips.ensure_dummy("vip0").unwrap();
-    for address in ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255", "::ffff:10.0.0.1"] {
-        assert!(vips.bind(&dummy, ip(address)).unwrap_err().is_invalid_input(), "{address}");
+    real_interface(lab);
+    for binder in BINDERS.map(|binder| binder()) {
+        for address in ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255", "::ffff:10.0.0.1", "224.0.0.0/4"] {
+            let error = lab.vips().bind(&binder, vip(address)).unwrap_err();
+            assert!(error.is_invalid_input(), "{error}");
+            let error = lab.vips().sync(&binder, [vip("10.96.0.1"), vip(address)]).unwrap_err();
+            assert_eq!((error.failures.len(), error.done), (1, Tally::default()), "{error}");
+        }
+        assert_eq!(lab.vips().list(&binder).unwrap(), []);
     }
 }
 
-fn an_interface_that_is_gone_is_not_found(lab: &Lab) {
-    let mut vips = lab.vips();
-    let dummy = vips.ensure_dummy("vip0").unwrap();
+fn a_dummy_interface_is_made_on_demand_and_left_down(lab: &Lab) {
+    let (mut client, vip0) = (lab.vips(), Binder::dummy("vip0").unwrap());
+    assert_eq!(client.list(&vip0).unwrap(), []);
+    client.sync(&vip0, []).unwrap();
+    assert!(!lab.tool("ip -o link").contains("vip0"));
+    client.bind(&vip0, vip("2001:db8::a")).unwrap();
+    client.bind(&vip0, vip("10.96.0.10")).unwrap();
+    let shown = lab.tool("ip -d link show vip0");
+    assert!(shown.contains("dummy") && shown.contains("NOARP") && shown.contains("state DOWN"), "{shown}");
+    let shown = lab.tool("ip address show dev vip0");
+    assert!(shown.contains("10.96.0.10/32 ") && shown.contains("2001:db8::a/128 "), "{shown}");
+    // Not one that the machine would take for its own connections; nothing to wait for.
+    assert!(shown.contains("deprecated") && !shown.contains("tentative"), "{shown}");
+    // It keeps what is not a host address of its own.
+    lab.tool("ip address add 10.96.9.1/24 dev vip0");
+    lab.tool("ip address add 10.96.16.0/20 dev vip0");
+    for theirs in ["10.96.9.1", "10.96.16.0", "10.96.16.0/20"] {
+        assert_eq!(client.unbind(&vip0, vip(theirs)).unwrap(), Unchanged);
+    }
+    client.sync(&vip0, []).unwrap();
+    let shown = lab.tool("ip address show dev vip0");
+    assert!(shown.contains("10.96.9.1/24") && shown.contains("10.96.16.0/20"), "{shown}");
+}
+
+fn a_dummy_interface_that_is_gone_holds_nothing(lab: &Lab) {
+    let (mut client, vip0) = (lab.vips(), Binder::dummy("vip0").unwrap());
+    client.bind(&vip0, vip("10.96.0.10")).unwrap();
     lab.tool("ip link delete vip0");
+    assert_eq!(client.unbind(&vip0, vip("10.96.0.10")).unwrap(), Unchanged);
+    assert_eq!(client.list(&vip0).unwrap(), []);
+    assert_eq!(client.clear(&vip0).unwrap(), Unchanged);
+    assert_eq!(client.bind(&vip0, vip("10.96.0.10")).unwrap(), Changed);
+}
+
+fn an_interface_of_another_kind_is_refused(lab: &Lab) {
+    lab.tool("ip link add pair0 type veth peer name pair1");
+    for (name, kind) in [("lo", "no kind of its own"), ("pair0", "veth")] {
+        let (mut client, binder) = (lab.vips(), Binder::dummy(name).unwrap());
+        let errors = [
+            client.bind(&binder, vip("10.96.0.10")).unwrap_err(),
+            client.unbind(&binder, vip("10.96.0.10")).unwrap_err(),
+            client.list(&binder).unwrap_err(),
+            client.clear(&binder).unwrap_err(),
+            client.sync(&binder, []).unwrap_err().into(),
+        ];
+        for error in errors {
+            assert!(error.is_already_exists() && error.to_string().contains(kind), "{error}");
+        }
+        assert!(lab.tool("ip -o address show").lines().all(|line| !line.contains("10.96")));
+    }
+}
+
+fn impossible_names_and_numbers_are_refused(lab: &Lab) {
+    for name in ["", ".", "..", "a/b", "a:b", "a b", "sixteen_letters_"] {
+        assert!(Binder::dummy(name).is_err(), "{name:?}");
+    }
+    for binder in [Binder::local_routes(4), Binder::label("lo:1", 0).unwrap()] {
+        assert!(lab.vips().bind(&binder, vip("10.96.0.10")).unwrap_err().is_invalid_input());
+        assert!(lab.vips().sync(&binder, []).unwrap_err().interruption.unwrap().is_invalid_input());
+        assert!(lab.vips().list(&binder).unwrap_err().is_invalid_input());
+    }
+}
+
+fn a_prefix_is_one_route(lab: &Lab) {
+    real_interface(lab);
+    let (mut client, routes) = (lab.vips(), Binder::local_routes(77));
+    let all = ["10.96.0.0/12", "2001:db8::/64", "10.96.0.1", "10.96.0.0"];
+    client.sync(&routes, vips(&all)).unwrap();
+    assert_eq!(listed(&mut client, &routes), vips(&all));
+    assert_eq!(client.bind(&routes, vip("10.96.0.0/12")).unwrap(), Unchanged);
+    for address in ["10.111.255.254", "2001:db8::1:2:3"] {
+        assert!(lab.tool(&format!("ip route get {address}")).starts_with("local "), "{address}");
+    }
+    assert_eq!(client.unbind(&routes, vip("10.96.0.0/13")).unwrap(), Unchanged);
+    assert_eq!(client.unbind(&routes, vip("10.96.0.0/12")).unwrap(), Changed);
+    assert_eq!(listed(&mut client, &routes), vips(&["2001:db8::/64", "10.96.0.1", "10.96.0.0"]));
+    let error = client.bind(&Binder::label("eth0:1", 77).unwrap(), vip("10.96.0.0/12")).unwrap_err();
+    assert!(error.is_invalid_input() && error.to_string().contains("only local routes"), "{error}");
+}
+
+fn a_prefix_around_an_address_of_the_machine_is_a_conflict(lab: &Lab) {
+    real_interface(lab);
+    lab.tool("ip address add 10.96.3.1/24 dev eth0");
+    lab.tool("ip address add 2001:db8::3/64 dev eth0 nodad");
+    let (mut client, routes) = (lab.vips(), Binder::local_routes(77));
+    for (prefix, address) in [("10.96.0.0/12", "10.96.3.1"), ("2001:db8::/32", "2001:db8::3")] {
+        let error = client.sync(&routes, [vip(prefix), vip("10.112.0.0/16")]).unwrap_err();
+        assert!(error.failures.len() == 1, "{error}");
+        let Cause::Conflict { address: found, interface, protocol: None, .. } = error.failures[0].error.cause() else {
+            panic!("{error}")
+        };
+        assert_eq!((Vip::from(*found), interface.as_str()), (vip(address), "eth0"));
+    }
+    assert_eq!(client.list(&routes).unwrap(), []);
+}
+
+fn only_the_interface_that_was_asked_for_is_listed(lab: &Lab) {
+    let mut client = lab.vips();
+    let (one, two) = (Binder::dummy("vip1").unwrap(), Binder::dummy("vip2").unwrap());
+    client.bind(&one, vip("10.96.0.1")).unwrap();
+    client.bind(&two, vip("10.96.0.2")).unwrap();
+    assert_eq!(client.list(&one).unwrap(), [vip("10.96.0.1")]);
+    assert_eq!(client.list(&two).unwrap(), [vip("10.96.0.2")]);
+    let error = client.bind(&one, vip("10.96.0.2")).unwrap_err();
+    assert!(error.is_conflict() && error.to_string().ends_with("an address of vip2 already"), "{error}");
+}
+
+fn a_label_needs_its_interface(lab: &Lab) {
+    let (mut client, binder) = (lab.vips(), Binder::label("eth7:1", 77).unwrap());
     let errors = [
-        vips.bind(&dummy, ip("10.96.0.10")).unwrap_err(),
-        vips.unbind(&dummy, ip("2001:db8::a")).unwrap_err(),
-        vips.addresses(&dummy).unwrap_err(),
+        client.bind(&binder, vip("10.96.0.10")).unwrap_err(),
+        client.unbind(&binder, vip("10.96.0.10")).unwrap_err(),
+        client.list(&binder).unwrap_err(),
+        client.sync(&binder, []).unwrap_err().into(),
     ];
     for error in errors {
-        assert!(error.is_not_found() && error.to_string().contains("vip0"), "{error}");
-        let lvs::Cause::Refused(refused) = error.cause() else { panic!("{error}") };
+        assert!(error.is_not_found() && error.to_string().contains("eth7:1: no such interface"), "{error}");
+        let Cause::Refused(refused) = error.cause() else { panic!("{error}") };
         assert_eq!(refused.reason, Reason::InterfaceNotFound);
     }
 }
 
-fn hundreds_of_addresses_are_listed(lab: &Lab) {
-    let mut vips = lab.vips();
-    let dummy = vips.ensure_dummy("vip0").unwrap();
-    let all: HashSet<IpAddr> =
-        (0..=255).flat_map(|n| [ip(&format!("10.96.1.{n}")), ip(&format!("2001:db8::{n:x}"))]).collect();
-    for address in &all {
-        vips.bind(&dummy, *address).unwrap();
-    }
-    let listed = vips.addresses(&dummy).unwrap();
-    assert_eq!(listed.len(), all.len());
-    assert_eq!(listed.into_iter().collect::<HashSet<_>>(), all);
+fn two_labels_with_numbers_of_their_own_are_apart(lab: &Lab) {
+    real_interface(lab);
+    let mut client = lab.vips();
+    let (one, two) = (Binder::label("eth0:1", 77).unwrap(), Binder::label("eth0:web", 78).unwrap());
+    client.sync(&one, vips(&["10.96.0.1", "2001:db8::1"])).unwrap();
+    client.sync(&two, vips(&["10.96.0.2", "2001:db8::2"])).unwrap();
+    assert_eq!(listed(&mut client, &one), vips(&["10.96.0.1", "2001:db8::1"]));
+    assert!(lab.tool("ip address show dev eth0 label eth0:web").contains("10.96.0.2/32"));
+    assert!(client.bind(&two, vip("2001:db8::1")).unwrap_err().is_conflict());
+    client.clear(&two).unwrap();
+    assert_eq!(listed(&mut client, &one), vips(&["10.96.0.1", "2001:db8::1"]));
 }
 
-fn an_interface_of_another_namespace_is_refused(lab: &Lab) {
-    let dummy = lab.vips().ensure_dummy("vip0").unwrap();
-    let other = Namespace::create().unwrap();
-    let mut vips = other.run(Vips::connect).unwrap().unwrap();
-    // The same index may be anything there.
-    let errors = [
-        vips.bind(&dummy, ip("10.96.0.10")).unwrap_err(),
-        vips.unbind(&dummy, ip("10.96.0.10")).unwrap_err(),
-        vips.addresses(&dummy).unwrap_err(),
-        vips.delete_dummy(&dummy).unwrap_err(),
-    ];
-    for error in errors {
-        assert!(error.is_invalid_input() && error.to_string().contains("another network namespace"), "{error}");
+fn an_ipv6_route_needs_the_loopback_interface(lab: &Lab) {
+    lab.tool("ip link set lo down");
+    let (mut client, routes) = (lab.vips(), Binder::local_routes(77));
+    assert_eq!(client.bind(&routes, vip("10.96.0.1")).unwrap(), Changed);
+    let error = client.bind(&routes, vip("2001:db8::1")).unwrap_err();
+    assert!(error.to_string().contains("`ip link set lo up`"), "{error}");
+    lab.tool("ip link set lo up");
+    assert_eq!(client.bind(&routes, vip("2001:db8::1")).unwrap(), Changed);
+}
+
+fn where_ipv6_is_disabled_only_ipv6_fails(lab: &Lab) {
+    real_interface(lab);
+    lab.run(|| std::fs::write("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", "1")).unwrap();
+    let (mut client, label) = (lab.vips(), Binder::label("eth0:1", 77).unwrap());
+    client.bind(&label, vip("10.96.0.9")).unwrap();
+    let error = client.sync(&label, vips(&["10.96.0.1", "2001:db8::1", "10.96.0.2"])).unwrap_err();
+    assert_eq!((error.failures.len(), error.done.bound, error.done.unbound), (1, 2, 1), "{error}");
+    assert_eq!(error.failures[0].vip, vip("2001:db8::1"));
+    let error = lvs::Error::from(error);
+    let text = "bind 2001:db8::1 to eth0:1: IPv6 is disabled on the interface (EACCES";
+    assert!(error.to_string().starts_with(text), "{error}");
+    assert_eq!(listed(&mut client, &label), vips(&["10.96.0.1", "10.96.0.2"]));
+}
+
+/// Many of both families.
+fn many(count: u16) -> BTreeSet<Vip> {
+    (0..count)
+        .flat_map(|n| {
+            let [high, low] = n.to_be_bytes();
+            let four: IpAddr = [10, 96, high, low].into();
+            let six: IpAddr = [0x2001, 0xdb8, 0, 0, 0, 0, 0, n].into();
+            [four.into(), six.into()]
+        })
+        .collect()
+}
+
+fn bound_listed_and_removed(lab: &Lab, binder: &Binder, all: &BTreeSet<Vip>) {
+    let mut client = lab.vips();
+    assert_eq!(client.sync(binder, all.iter().copied()).unwrap().bound, all.len());
+    assert_eq!(listed(&mut client, binder), *all);
+    let again = client.bind_all(binder, all.iter().copied()).unwrap();
+    assert_eq!((again.bound, again.unchanged), (0, all.len()), "{binder}");
+    let half: BTreeSet<_> = all.iter().copied().step_by(2).collect();
+    let tally = client.sync(binder, half.iter().copied()).unwrap();
+    assert_eq!((tally.bound, tally.unbound, tally.unchanged), (0, all.len() / 2, all.len() / 2));
+    assert_eq!(listed(&mut client, binder), half);
+    let tally = client.unbind_all(binder, all.iter().copied()).unwrap();
+    assert_eq!((tally.unbound, tally.unchanged), (all.len() / 2, all.len() / 2));
+    assert_eq!(client.list(binder).unwrap(), []);
+}
+
+fn twenty_thousand_local_routes_are_bound_listed_and_removed(lab: &Lab) {
+    bound_listed_and_removed(lab, &Binder::local_routes(77), &many(10_000));
+}
+
+fn a_thousand_addresses_are_bound_listed_and_removed(lab: &Lab) {
+    real_interface(lab);
+    for binder in [BINDERS[0](), BINDERS[2]()] {
+        bound_listed_and_removed(lab, &binder, &many(500));
     }
-    assert_eq!(lab.vips().delete_dummy(&dummy).unwrap(), Changed);
+}
+
+fn a_small_receive_buffer_loses_nothing(lab: &Lab) {
+    real_interface(lab);
+    for receive_buffer in [0, 400_000] {
+        let mut options = Options::default();
+        options.receive_buffer = receive_buffer;
+        let mut client = lab.run(|| Vips::connect_with(&options)).unwrap();
+        let all = many(200);
+        for binder in BINDERS.map(|binder| binder()) {
+            client.sync(&binder, all.iter().copied()).unwrap();
+            assert_eq!(listed(&mut client, &binder), all);
+            // As many answers as there are questions, and all refused.
+            let other = Binder::local_routes(78);
+            assert_eq!(client.bind_all(&other, all.iter().copied()).unwrap_err().failures.len(), all.len());
+            assert_eq!(client.sync(&binder, []).unwrap().unbound, all.len());
+            client.clear(&binder).unwrap();
+        }
+    }
+}
+
+/// What the child of the next test is to bind.
+pub(crate) fn desired() -> BTreeSet<Vip> {
+    many(1500).into_iter().skip(750).collect()
+}
+
+fn a_killed_sync_is_made_up_for_by_the_next(lab: &Lab) {
+    real_interface(lab);
+    foreign(lab);
+    let before = state(lab);
+    let mut client = lab.vips();
+    let mut cut_short = 0;
+    for (number, binder) in BINDERS.map(|binder| binder()).iter().enumerate() {
+        let old: BTreeSet<_> = many(1500).into_iter().take(1000).collect();
+        client.sync(binder, old.iter().copied()).unwrap();
+        let mut child = start_child(lab, &format!("sync {number}"));
+        // Once it has begun: something is new, or something old is gone.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while listed(&mut client, binder) == old {
+            assert!(Instant::now() < deadline, "{binder}");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let left = listed(&mut client, binder);
+        cut_short += usize::from(left != desired());
+        assert!(left.iter().all(|vip| old.contains(vip) || desired().contains(vip)));
+        assert!(state(lab).is_superset(&before));
+        client.sync(binder, desired()).unwrap();
+        assert_eq!(listed(&mut client, binder), desired());
+        client.clear(binder).unwrap();
+        assert_eq!(state(lab), before);
+    }
+    assert!(cut_short > 0, "each was done before it could be killed");
 }

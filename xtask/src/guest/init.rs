@@ -20,8 +20,10 @@ const SESSION: &str = "/vm/session";
 
 /// Loaded before the channels to the host can be opened.
 const CHANNEL_MODULES: [&str; 2] = ["virtio_pci", "virtio_console"];
-/// Loaded before the command, so that it never races with the kernel's loading on demand; all others come on demand.
-const EARLY_MODULES: [&str; 4] = ["nf_conntrack", "ip_vs", "dummy", "veth"];
+/// Loaded before the command, so that it never races with the kernel's loading on demand; all others come on demand. The
+/// schedulers with state in each namespace, because IPVS loads one on demand under a lock that a namespace needs to end,
+/// and the module waits for namespaces that end: seen to lock up on Linux 6.1.
+const EARLY_MODULES: [&str; 6] = ["nf_conntrack", "ip_vs", "ip_vs_lblc", "ip_vs_lblcr", "dummy", "veth"];
 
 const PORTS: &str = "/dev/virtio-ports";
 

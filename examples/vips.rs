@@ -1,0 +1,47 @@
+//! Makes virtual IPs local in the three ways, one after the other, in a network namespace that ends with this program.
+//!
+//! ```sh
+//! cargo run --example vips    # as root
+//! ```
+
+use std::error::Error;
+use std::process::Command;
+
+use lvs::netns::Namespace;
+use lvs::vip::{Binder, Vip, Vips};
+
+/// A number that no other program on the machine marks its routes and addresses with.
+const PROTOCOL: u8 = 77;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let node = Namespace::create()?;
+    for arguments in ["link set lo up", "link add eth0 type veth peer name eth1", "address add 192.0.2.1/24 dev eth0"] {
+        node.run(|| Command::new("ip").args(arguments.split(' ')).status())??;
+    }
+    let mut vips = node.run(Vips::connect)??;
+    let desired: Vec<Vip> =
+        ["10.96.0.10", "10.96.0.11", "fd00:96::10"].map(str::parse).into_iter().collect::<Result<_, _>>()?;
+
+    for binder in [Binder::dummy("vip0")?, Binder::local_routes(PROTOCOL), Binder::label("eth0:1", PROTOCOL)?] {
+        match vips.sync(&binder, desired.iter().copied()) {
+            Ok(tally) => println!("{binder}: {} bound, {} as they were", tally.bound, tally.unchanged),
+            // Such as a kernel without dummy interfaces.
+            Err(error) => {
+                println!("{binder}: {error}");
+                continue;
+            }
+        }
+        println!("  listed: {:?}", vips.list(&binder)?);
+        // An address of the machine's own is not for binding.
+        if let Err(error) = vips.bind(&binder, "192.0.2.1".parse()?) {
+            println!("  {error}");
+        }
+        vips.clear(&binder)?;
+    }
+
+    // One route for all addresses of a prefix.
+    vips.bind(&Binder::local_routes(PROTOCOL), "10.96.0.0/12".parse()?)?;
+    let shown = node.run(|| Command::new("ip").args(["route", "get", "10.99.1.2"]).output())??;
+    print!("{}", String::from_utf8_lossy(&shown.stdout));
+    Ok(())
+}

@@ -1,0 +1,274 @@
+//! What is bound, and how.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use crate::address::{Family, not_of_a_host};
+use crate::error::Cause;
+use crate::name::{Interface, InvalidName, Name};
+
+/// A virtual IP: one address, or (as a local route only) a whole prefix of them.
+///
+/// ```
+/// # use lvs::vip::Vip;
+/// let one: Vip = "10.96.0.10".parse()?;
+/// assert_eq!(one, Vip::from(std::net::Ipv4Addr::new(10, 96, 0, 10)));
+/// let all: Vip = "10.96.0.0/12".parse()?;
+/// assert_eq!((all.is_prefix(), all.to_string()), (true, "10.96.0.0/12".to_owned()));
+/// # Ok::<(), lvs::vip::InvalidVip>(())
+/// ```
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Vip {
+    address: IpAddr,
+    length: u8,
+}
+
+impl Vip {
+    /// All addresses that begin with the first `length` bits of `address`; the others must be zero.
+    ///
+    /// # Errors
+    /// When they are not, or the length is 0 or more than an address has.
+    pub fn prefix(address: IpAddr, length: u8) -> Result<Self, InvalidVip> {
+        let family = Family::of(address);
+        let wrong = |problem| InvalidVip(format!("{address}/{length} {problem}"));
+        if !(1..=family.bits()).contains(&length) {
+            return Err(wrong("has an impossible prefix length"));
+        }
+        let behind = match address {
+            IpAddr::V4(address) => address.to_bits().checked_shl(length.into()).unwrap_or(0) != 0,
+            IpAddr::V6(address) => address.to_bits().checked_shl(length.into()).unwrap_or(0) != 0,
+        };
+        if behind { Err(wrong("has bits behind its prefix")) } else { Ok(Self { address, length }) }
+    }
+
+    /// The address, or the first of the prefix.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// How many bits of the address count: 32 or 128 for one address.
+    pub fn length(&self) -> u8 {
+        self.length
+    }
+
+    /// Whether it is more than one address.
+    pub fn is_prefix(&self) -> bool {
+        self.length < self.family().bits()
+    }
+
+    pub(super) fn family(&self) -> Family {
+        Family::of(self.address)
+    }
+
+    /// Whether all addresses of `other` are among these.
+    pub(super) fn contains(&self, other: Self) -> bool {
+        let first = |address: IpAddr| match address {
+            IpAddr::V4(address) => address.to_bits().checked_shr(32 - u32::from(self.length)).map(u128::from),
+            IpAddr::V6(address) => address.to_bits().checked_shr(128 - u32::from(self.length)),
+        };
+        self.family() == other.family() && self.length <= other.length && first(self.address) == first(other.address)
+    }
+}
+
+impl From<IpAddr> for Vip {
+    fn from(address: IpAddr) -> Self {
+        Self { address, length: Family::of(address).bits() }
+    }
+}
+
+impl From<Ipv4Addr> for Vip {
+    fn from(address: Ipv4Addr) -> Self {
+        IpAddr::from(address).into()
+    }
+}
+
+impl From<Ipv6Addr> for Vip {
+    fn from(address: Ipv6Addr) -> Self {
+        IpAddr::from(address).into()
+    }
+}
+
+impl FromStr for Vip {
+    type Err = InvalidVip;
+
+    fn from_str(text: &str) -> Result<Self, InvalidVip> {
+        let wrong = || InvalidVip(format!("{text:?} is neither an address nor a prefix"));
+        let (address, length) = match text.split_once('/') {
+            Some((address, length)) => (address, Some(length.parse().map_err(|_| wrong())?)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        length.map_or(Ok(address.into()), |length| Self::prefix(address, length))
+    }
+}
+
+impl fmt::Display for Vip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.is_prefix() {
+            true => f.pad(&format!("{}/{}", self.address, self.length)),
+            false => self.address.fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for Vip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Vip({self})")
+    }
+}
+
+/// What cannot be a virtual IP.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidVip(String);
+
+/// A way to make addresses local, and by what it knows its own: see the [module](super) for which to choose.
+///
+/// It is a value only: nothing is made before the first address is bound.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Binder(pub(super) Way);
+
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) enum Way {
+    Dummy(Interface),
+    Routes(u8),
+    Label { interface: Interface, label: Name<15>, protocol: u8 },
+}
+
+/// The numbers up to this are of the kernel and of the administrator (`RTPROT_STATIC`; `IFAPROT_KERNEL_LL` is below).
+const LAST_RESERVED: u8 = 4;
+
+impl Binder {
+    /// Addresses on an interface of kind `dummy` that exists for nothing else. It is made when the first address is bound,
+    /// and left down: an address on it is local all the same.
+    ///
+    /// It owns every host address (`/32`, `/128`) of that interface, whoever added it.
+    ///
+    /// # Errors
+    /// When no interface can have this name.
+    pub fn dummy(name: &str) -> Result<Self, InvalidName> {
+        Ok(Self(Way::Dummy(Interface::new(name)?)))
+    }
+
+    /// Routes of type `local` in the table `local`, for addresses and for prefixes.
+    ///
+    /// It owns the routes of this protocol number (`RTPROT_*`), which must be above 4. Choose one that no other program on
+    /// the machine has: `/etc/iproute2/rt_protos` lists those of routing daemons.
+    pub const fn local_routes(protocol: u8) -> Self {
+        Self(Way::Routes(protocol))
+    }
+
+    /// Addresses on an interface that has others, too, with a label such as `eth0:1`: what stands before the first colon
+    /// is the interface.
+    ///
+    /// It owns the host addresses of that interface with this protocol number (`IFA_PROTO`, since Linux 5.18), which must
+    /// be above 4, and IPv4 addresses only if they have the label. IPv6 addresses have none: binders with several labels on
+    /// one interface need a number each.
+    ///
+    /// # Errors
+    /// When no interface can have the name before the colon, there is nothing behind it, or all of it is longer than 15
+    /// bytes.
+    pub fn label(label: &str, protocol: u8) -> Result<Self, InvalidName> {
+        let (interface, number) = label.split_once(':').unwrap_or((label, ""));
+        let interface = Interface::new(interface)?;
+        if number.is_empty() {
+            return Err(InvalidName::new(label, "is not an interface, a colon and something behind it"));
+        }
+        Ok(Self(Way::Label { interface, label: Name::new(label)?, protocol }))
+    }
+
+    /// What is wrong with binding this, before anything is asked of the kernel.
+    pub(super) fn check(&self, vip: Vip) -> Result<(), Cause> {
+        let wrong = |problem: String| Err(Cause::InvalidInput(problem.into()));
+        self.check_protocol()?;
+        if let Some(problem) = not_of_a_host(vip.address) {
+            return wrong(problem);
+        }
+        match self.0 {
+            Way::Dummy(_) | Way::Label { .. } if vip.is_prefix() => {
+                wrong(format!("only local routes can bind a prefix such as {vip}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn check_protocol(&self) -> Result<(), Cause> {
+        match self.0 {
+            Way::Routes(protocol) | Way::Label { protocol, .. } if protocol <= LAST_RESERVED => {
+                let problem =
+                    format!("the protocol number {protocol} is the kernel's or the administrator's: take one above 4");
+                Err(Cause::InvalidInput(problem.into()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Binder {
+    /// As it stands in errors: `vip0`, `the local routes of protocol 77`, `eth0:1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Way::Dummy(name) => write!(f, "{name}"),
+            Way::Routes(protocol) => write!(f, "the local routes of protocol {protocol}"),
+            Way::Label { label, .. } => f.write_str(label.as_str()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vip(text: &str) -> Vip {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn text_reads_back() {
+        for text in ["10.96.0.10", "10.96.0.0/12", "128.0.0.0/1", "fd00:96::a", "fd00:96::/64", "8000::/1"] {
+            assert_eq!(vip(text).to_string(), text);
+        }
+        assert_eq!(vip("10.96.0.10/32"), vip("10.96.0.10"));
+        assert_eq!(vip("fd00::1/128"), vip("fd00::1"));
+    }
+
+    #[test]
+    fn what_is_no_prefix_is_refused() {
+        for text in [
+            "",
+            "10.96.0",
+            "10.96.0.1/31",
+            "10.96.0.0/33",
+            "0.0.0.0/0",
+            "fd00::1/127",
+            "fd00::/129",
+            "::/0",
+            "10.0.0.0/-8",
+            "10.0.0.0/x",
+        ] {
+            assert!(text.parse::<Vip>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_contains_what_begins_with_it() {
+        assert!(vip("10.96.0.0/12").contains(vip("10.111.255.255")));
+        assert!(vip("10.96.0.0/12").contains(vip("10.96.0.0/12")));
+        assert!(!vip("10.96.0.0/12").contains(vip("10.112.0.0")));
+        assert!(!vip("10.96.0.0/12").contains(vip("10.0.0.0/8")));
+        assert!(vip("fd00::/16").contains(vip("fd00:1::/64")));
+        assert!(!vip("fd00::/16").contains(vip("10.0.0.1")));
+        assert!(vip("fd00::1").contains(vip("fd00::1")) && !vip("fd00::1").contains(vip("fd00::2")));
+    }
+
+    #[test]
+    fn a_label_begins_with_its_interface() {
+        let binder = Binder::label("eth0:1", 77).unwrap();
+        let Way::Label { interface, .. } = binder.0 else { panic!("{binder:?}") };
+        assert_eq!((interface.as_str(), binder.to_string().as_str()), ("eth0", "eth0:1"));
+        for label in ["eth0", "eth0:", ":1", "", "eth0:1234567890a", "a b:1"] {
+            assert!(Binder::label(label, 77).is_err(), "{label}");
+        }
+    }
+}
