@@ -41,8 +41,11 @@ impl Scheduler {
     /// Weighted least connections; what `ipvsadm` takes when none is named.
     pub const WLC: Self = Self(Name::literal("wlc"));
     /// Locality-based least connections: by destination address, for caches.
+    ///
+    /// Load its module before it is needed ([`ready::load`](crate::ready::load)): that the kernel loads it on demand was
+    /// seen to lock up IPVS on Linux 6.1 for good, while a network namespace ended.
     pub const LBLC: Self = Self(Name::literal("lblc"));
-    /// Locality-based least connections with replication.
+    /// Locality-based least connections with replication. Load its module as that of [`Scheduler::LBLC`].
     pub const LBLCR: Self = Self(Name::literal("lblcr"));
     /// Destination hashing.
     pub const DH: Self = Self(Name::literal("dh"));
