@@ -43,7 +43,7 @@ fn of_what_a_set_was_made_without(lab: &Lab) {
     let member = || Member::<HashIp>::new(addresses("10.0.0.1"));
     for (member, wanted) in [
         (member().timeout(Duration::from_secs(5)), "made without timeouts"),
-        (member().counters(Counters { packets: 1, bytes: 2 }), "made without counters"),
+        (member().counters(Counters { packets: Some(1), bytes: Some(2) }), "made without counters"),
         (member().comment(Comment::new("x").unwrap()), "made without comments"),
         (member().skb(SkbInfo { queue: Some(1), ..SkbInfo::default() }), "made without skbinfo"),
     ] {
