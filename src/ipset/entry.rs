@@ -233,11 +233,6 @@ pub(super) fn check(kind: Kind, family: Option<Family>, entry: &Entry) -> Result
             check_addresses(kind, family, addresses, network)?;
         }
     }
-    if let Entry::IpPort(_, ProtocolPorts { protocol: 0, .. })
-    | Entry::IpPortIp(_, ProtocolPorts { protocol: 0, .. }, _) = entry
-    {
-        return Err(Cause::InvalidInput("0 is no protocol".into()));
-    }
     Ok(())
 }
 
@@ -256,13 +251,6 @@ fn check_addresses(kind: Kind, family: Option<Family>, addresses: Addresses, net
         Addresses::Range(..) => Ok(()),
         Addresses::Network(_) if !network && family == Family::Inet6 => {
             wrong(&format!("a {kind} takes single IPv6 addresses only"))
-        }
-        Addresses::Network(network) if network.prefix() == 0 => {
-            // Only these two compare with no bits at all.
-            match kind {
-                Kind::HashNetIface | Kind::HashNetPortNet => Ok(()),
-                _ => wrong("a network of all addresses is not possible; two networks of prefix length 1 are"),
-            }
         }
         Addresses::Network(_) => Ok(()),
     }
