@@ -7,6 +7,7 @@
 mod errors;
 mod ipset;
 mod ipset_errors;
+mod ipset_rs;
 mod ipset_rules;
 mod ipset_scale;
 mod ipvs;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     let tests = [
         ipset::tests(),
         ipset_errors::tests(),
+        ipset_rs::tests(),
         ipset_rules::tests(),
         ipset_scale::tests(),
         errors::tests(),
