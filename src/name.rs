@@ -30,10 +30,12 @@ impl<const N: usize> Name<N> {
     }
 
     pub(crate) fn new(text: &str) -> Result<Self, InvalidName> {
+        if text.is_empty() { Err(InvalidName::new(text, "is empty")) } else { Self::or_empty(text) }
+    }
+
+    /// For the kernel's things that need not have a name.
+    pub(crate) fn or_empty(text: &str) -> Result<Self, InvalidName> {
         let invalid = |problem| InvalidName::new(text, problem);
-        if text.is_empty() {
-            return Err(invalid("is empty"));
-        }
         if text.contains('\0') {
             return Err(invalid("has a zero byte"));
         }

@@ -7,11 +7,10 @@ use std::time::Duration;
 use super::kind::{Any, Kind, Networks, SetType};
 use super::numbers::{AddressAttr, EntryAttr, MAX_TIMEOUT, flag};
 use super::parts::{
-    Addresses, Comment, InterfaceMatch, ListMember, Mac, Network, Place, Ports, ProtocolPorts, SetName,
+    Addresses, Comment, InterfaceMatch, InterfaceName, ListMember, Mac, Network, Place, Ports, ProtocolPorts, SetName,
 };
 use crate::address::Family;
 use crate::error::{Cause, DecodeError};
-use crate::name::Interface;
 use crate::wire::reader::required;
 use crate::wire::{Attr, Attrs, Kind as Attribute, Writer};
 
@@ -113,7 +112,7 @@ pub struct Member<T: SetType> {
     /// default. What is read is the time that is left.
     pub timeout: Option<Duration>,
     /// What matched it; of a set with counters.
-    pub counters: Option<Counters>,
+    pub counters: Counters,
     /// Its comment; of a set with comments.
     pub comment: Option<Comment>,
     /// What the `SET` target of iptables puts on packets that match it; of a set with skbinfo.
@@ -125,10 +124,10 @@ pub struct Member<T: SetType> {
 /// What matched an entry.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Counters {
-    /// Packets.
-    pub packets: u64,
+    /// Packets. One that is not said starts with zero, or stays as it is in an entry that is there.
+    pub packets: Option<u64>,
     /// Their bytes.
-    pub bytes: u64,
+    pub bytes: Option<u64>,
 }
 
 /// What the `SET` target of iptables (`--map-mark`, …) puts on packets.
@@ -148,7 +147,7 @@ impl<T: SetType> Member<T> {
         Self {
             entry: entry.into(),
             timeout: None,
-            counters: None,
+            counters: Counters::default(),
             comment: None,
             skb: SkbInfo::default(),
             nomatch: false,
@@ -162,7 +161,7 @@ impl<T: SetType> Member<T> {
 
     /// Starts with these counts rather than with zero.
     pub fn counters(self, counters: Counters) -> Self {
-        Self { counters: Some(counters), ..self }
+        Self { counters, ..self }
     }
 
     /// With a comment.
@@ -234,11 +233,6 @@ pub(super) fn check(kind: Kind, family: Option<Family>, entry: &Entry) -> Result
             check_addresses(kind, family, addresses, network)?;
         }
     }
-    if let Entry::IpPort(_, ProtocolPorts { protocol: 0, .. })
-    | Entry::IpPortIp(_, ProtocolPorts { protocol: 0, .. }, _) = entry
-    {
-        return Err(Cause::InvalidInput("0 is no protocol".into()));
-    }
     Ok(())
 }
 
@@ -257,13 +251,6 @@ fn check_addresses(kind: Kind, family: Option<Family>, addresses: Addresses, net
         Addresses::Range(..) => Ok(()),
         Addresses::Network(_) if !network && family == Family::Inet6 => {
             wrong(&format!("a {kind} takes single IPv6 addresses only"))
-        }
-        Addresses::Network(network) if network.prefix() == 0 => {
-            // Only these two compare with no bits at all.
-            match kind {
-                Kind::HashNetIface | Kind::HashNetPortNet => Ok(()),
-                _ => wrong("a network of all addresses is not possible; two networks of prefix length 1 are"),
-            }
         }
         Addresses::Network(_) => Ok(()),
     }
@@ -395,12 +382,14 @@ impl<T: SetType> Member<T> {
         if let Some(timeout) = self.timeout.and_then(|timeout| seconds(timeout).ok()) {
             out.u32_net(EntryAttr::Timeout, timeout);
         }
-        if let Some(Counters { packets, bytes }) = self.counters {
+        if let Some(packets) = self.counters.packets {
             out.u64_net(EntryAttr::Packets, packets);
+        }
+        if let Some(bytes) = self.counters.bytes {
             out.u64_net(EntryAttr::Bytes, bytes);
         }
         if let Some(comment) = &self.comment {
-            out.text(EntryAttr::Comment, comment.as_str());
+            out.text(EntryAttr::Comment, comment.as_bytes());
         }
         if let Some((mark, mask)) = self.skb.mark {
             out.u64_net(EntryAttr::SkbMark, u64::from(mark) << 32 | u64::from(mask));
@@ -435,15 +424,13 @@ struct Parts<'a> {
     name: Option<&'a str>,
     name_ref: Option<&'a str>,
     flags: u32,
-    packets: Option<u64>,
-    bytes: Option<u64>,
 }
 
 impl Member<Any> {
     /// Reads an entry of a set of this type.
     pub(super) fn read(kind: Kind, attrs: Attrs<'_, EntryAttr>) -> Result<Self, DecodeError> {
         let mut parts = Parts::default();
-        let (mut timeout, mut comment, mut skb) = (None, None, SkbInfo::default());
+        let (mut timeout, mut counters, mut comment, mut skb) = (None, Counters::default(), None, SkbInfo::default());
         for attr in attrs {
             let attr = attr?;
             match attr.kind {
@@ -464,9 +451,9 @@ impl Member<Any> {
                 EntryAttr::Cidr2 => parts.prefix2 = Some(attr.u8()?),
                 EntryAttr::Ip2To => parts.ip2_to = Some(read_address(&attr)?),
                 EntryAttr::Interface => parts.interface = Some(attr.text()?),
-                EntryAttr::Bytes => parts.bytes = Some(attr.u64_be()?),
-                EntryAttr::Packets => parts.packets = Some(attr.u64_be()?),
-                EntryAttr::Comment => comment = Some(Comment::read(attr.text()?)),
+                EntryAttr::Bytes => counters.bytes = Some(attr.u64_be()?),
+                EntryAttr::Packets => counters.packets = Some(attr.u64_be()?),
+                EntryAttr::Comment => comment = Some(Comment::read(attr.text_bytes()?)),
                 EntryAttr::SkbMark => {
                     let both = attr.u64_be()?;
                     skb.mark = Some((high(both), low(both)));
@@ -478,12 +465,6 @@ impl Member<Any> {
                 EntryAttr::SkbQueue => skb.queue = Some(attr.u16_be()?),
             }
         }
-        let counters = match (parts.packets, parts.bytes) {
-            (None, None) => None,
-            (packets, bytes) => {
-                Some(Counters { packets: packets.unwrap_or_default(), bytes: bytes.unwrap_or_default() })
-            }
-        };
         let nomatch = parts.flags & flag::NOMATCH != 0;
         Ok(Self { entry: parts.entry(kind)?, timeout, counters, comment, skb, nomatch })
     }
@@ -517,7 +498,7 @@ impl Parts<'_> {
                 let name = required(self.interface, EntryAttr::Interface)?;
                 let wrong = |_| DecodeError::Text { attribute: EntryAttr::Interface.name() };
                 let interface = InterfaceMatch {
-                    name: Interface::new(name).map_err(wrong)?,
+                    name: InterfaceName::any(name).map_err(wrong)?,
                     physdev: self.flags & flag::PHYSDEV != 0,
                     wildcard: self.flags & flag::WILDCARD != 0,
                 };
@@ -573,5 +554,5 @@ fn addresses(
 }
 
 pub(super) fn set_name(text: &str, attribute: impl Attribute) -> Result<SetName, DecodeError> {
-    SetName::read(text).map_err(|_| DecodeError::Text { attribute: attribute.name() })
+    SetName::any(text).map_err(|_| DecodeError::Text { attribute: attribute.name() })
 }

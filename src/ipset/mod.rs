@@ -70,6 +70,7 @@ pub use kind::{
 };
 pub use list::{Listed, Listing, Members};
 pub use parts::{
-    Addresses, Comment, InterfaceMatch, InvalidText, ListMember, Mac, Network, Place, Ports, ProtocolPorts, SetName,
+    Addresses, Comment, InterfaceMatch, InterfaceName, InvalidText, ListMember, Mac, Network, Place, Ports,
+    ProtocolPorts, SetName,
 };
 pub use set::{NewSet, Range, Set, SetInfo, SetOptions};

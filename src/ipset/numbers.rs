@@ -8,6 +8,8 @@ pub(crate) const SUBSYSTEM: u8 = 6;
 pub(crate) const PROTOCOL: u8 = 7;
 /// What is given where a name, a type or a comment ends: its zero byte counts (`IPSET_MAXNAMELEN`).
 pub(crate) const MAX_NAME: usize = 31;
+/// The longest name of an interface in an entry, without its zero byte (`IFNAMSIZ`).
+pub(crate) const MAX_INTERFACE: usize = 15;
 /// The longest comment in bytes, without its zero byte (`IPSET_MAX_COMMENT_SIZE`).
 pub(crate) const MAX_COMMENT: usize = 255;
 /// The longest timeout in seconds: the kernel counts milliseconds in 31 bits.

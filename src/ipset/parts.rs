@@ -6,9 +6,9 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use crate::address::Family;
-use crate::name::{Interface, InvalidName, Name, named};
+use crate::name::{InvalidName, Name, named};
 
-use super::numbers::{MAX_COMMENT, MAX_NAME};
+use super::numbers::{MAX_COMMENT, MAX_INTERFACE, MAX_NAME};
 
 named! {
     /// The name of a set: at most 31 bytes, without control characters.
@@ -21,9 +21,30 @@ named! {
 }
 
 impl SetName {
-    /// That of a set that is there.
-    pub(super) fn read(text: &str) -> Result<Self, InvalidName> {
-        Name::new(text).map(Self)
+    /// Any name that the kernel takes: also an empty one, or one with control characters, such as another program may
+    /// have given.
+    ///
+    /// # Errors
+    /// When it is longer than 31 bytes, or has a zero byte.
+    pub fn any(name: &str) -> Result<Self, InvalidName> {
+        Name::or_empty(name).map(Self)
+    }
+}
+
+named! {
+    /// What the name of an interface is compared with (`hash:net,iface`): at most 15 bytes.
+    ///
+    /// The kernel takes any text here, also what no interface can be called, such as the alias `eth0:1`.
+    InterfaceName MAX_INTERFACE, Ok
+}
+
+impl InterfaceName {
+    /// Any text that the kernel takes, also an empty one.
+    ///
+    /// # Errors
+    /// When it is longer than 15 bytes, or has a zero byte.
+    pub fn any(name: &str) -> Result<Self, InvalidName> {
+        Name::or_empty(name).map(Self)
     }
 }
 
@@ -323,7 +344,7 @@ impl FromStr for Mac {
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct InterfaceMatch {
     /// The interface, or how its name starts.
-    pub name: Interface,
+    pub name: InterfaceName,
     /// The port of a bridge rather than the bridge (`physdev`).
     pub physdev: bool,
     /// All interfaces whose name starts so (`wildcard`); since Linux 5.5.
@@ -332,7 +353,7 @@ pub struct InterfaceMatch {
 
 impl InterfaceMatch {
     /// The interface of this name.
-    pub fn new(name: Interface) -> Self {
+    pub fn new(name: InterfaceName) -> Self {
         Self { name, physdev: false, wildcard: false }
     }
 
@@ -408,7 +429,7 @@ impl fmt::Display for ListMember {
 /// A comment on an entry: at most 255 bytes, without double quotes and line breaks, which `ipset` could not read back.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[doc(alias = "IPSET_ATTR_COMMENT")]
-pub struct Comment(Box<str>);
+pub struct Comment(Box<[u8]>);
 
 impl Comment {
     /// A comment of this text.
@@ -416,20 +437,39 @@ impl Comment {
     /// # Errors
     /// When it is too long, or has a quote or a line break in it.
     pub fn new(text: &str) -> Result<Self, InvalidText> {
-        if text.len() > MAX_COMMENT || text.contains(['"', '\n', '\0']) {
-            return Err(invalid(text, "a comment: at most 255 bytes without quotes and line breaks"));
+        if text.contains(['"', '\n']) {
+            return Err(invalid(text, "a comment without quotes and line breaks"));
         }
-        Ok(Self(text.into()))
+        Self::any(text)
+    }
+
+    /// Any comment that the kernel takes. Its bytes need not be text.
+    ///
+    /// # Errors
+    /// When it is longer than 255 bytes, or has a zero byte.
+    pub fn any(bytes: impl AsRef<[u8]>) -> Result<Self, InvalidText> {
+        let bytes = bytes.as_ref();
+        if bytes.len() > MAX_COMMENT || bytes.contains(&0) {
+            return Err(invalid(&String::from_utf8_lossy(bytes), "a comment: at most 255 bytes"));
+        }
+        Ok(Self(bytes.into()))
     }
 
     /// One that stands in a set already.
-    pub(crate) fn read(text: &str) -> Self {
-        Self(text.into())
+    pub(crate) fn read(bytes: &[u8]) -> Self {
+        Self(bytes.into())
     }
 
-    /// Its text.
-    pub fn as_str(&self) -> &str {
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+}
+
+impl fmt::Display for Comment {
+    /// What of it is not UTF-8 is shown as `\u{fffd}`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&String::from_utf8_lossy(&self.0))
     }
 }
 
@@ -483,6 +523,11 @@ mod tests {
         assert!(SetName::new(&"x".repeat(31)).is_ok());
         assert!(Comment::new("say \"x\"").is_err());
         assert!(Comment::new(&"x".repeat(256)).is_err());
-        assert_eq!(Comment::new("a comment").unwrap().as_str(), "a comment");
+        assert!(Comment::any([0xe4; 256]).is_err());
+        assert!(Comment::any([0xe4, 0]).is_err());
+        assert_eq!(Comment::any([0xe4; 255]).unwrap().as_bytes(), [0xe4; 255]);
+        assert_eq!(SetName::any("").unwrap().as_str(), "");
+        assert_eq!(InterfaceName::any("eth0:1").unwrap().as_str(), "eth0:1");
+        assert_eq!(Comment::new("a comment").unwrap().to_string(), "a comment");
     }
 }

@@ -74,11 +74,11 @@ fn entry() -> impl Strategy<Value = (Kind, Entry)> {
 }
 
 fn member() -> impl Strategy<Value = (Kind, Member<Any>)> {
-    let counters = (any::<u64>(), any::<u64>()).prop_map(|(packets, bytes)| Counters { packets, bytes });
+    let counters = any::<(Option<u64>, Option<u64>)>().prop_map(|(packets, bytes)| Counters { packets, bytes });
     let skb = (any::<Option<(u32, u32)>>(), any::<Option<(u16, u16)>>(), any::<Option<u16>>())
         .prop_map(|(mark, priority, queue)| SkbInfo { mark, priority, queue });
     let comment = "[^\"\n\0]{0,60}".prop_map(|text| Comment::new(&text).unwrap());
-    (entry(), option::of(0..=2_147_483u64), option::of(counters), option::of(comment), skb, any::<bool>()).prop_map(
+    (entry(), option::of(0..=2_147_483u64), counters, option::of(comment), skb, any::<bool>()).prop_map(
         |((kind, entry), timeout, counters, comment, skb, nomatch)| {
             let timeout = timeout.map(Duration::from_secs);
             (kind, Member { entry, timeout, counters, comment, skb, nomatch })

@@ -55,7 +55,7 @@ fn general(operation: Operation, kind: Option<Kind>, refusal: Refusal) -> Refuse
         }
         (error::EXIST, Add) => (Reason::AlreadyExists, "the entry is in the set already".into()),
         (error::EXIST, _) => (Reason::EntryNotFound, "the entry is not in the set".into()),
-        (error::INVALID_CIDR, _) => (Reason::Invalid, "the prefix length is not possible here".into()),
+        (error::INVALID_CIDR, _) => (Reason::Invalid, "the prefix length is not possible here (two networks of prefix length 1 have all addresses)".into()),
         (error::INVALID_NETMASK, _) => (Reason::Invalid, "the netmask or bitmask is not possible here".into()),
         (error::INVALID_FAMILY, _) => (Reason::Invalid, "sets of this type are not of this family".into()),
         (error::TIMEOUT, _) => (Reason::NotEnabled, "the set was made without timeouts".into()),

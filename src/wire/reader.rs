@@ -107,10 +107,13 @@ impl<'a, K: Kind> Attr<'a, K> {
 
     /// Text up to the zero byte that must end it.
     pub(crate) fn text(&self) -> Result<&'a str, DecodeError> {
-        std::ffi::CStr::from_bytes_until_nul(self.payload)
-            .ok()
-            .and_then(|text| text.to_str().ok())
-            .ok_or_else(|| self.wrong_text())
+        std::str::from_utf8(self.text_bytes()?).map_err(|_| self.wrong_text())
+    }
+
+    /// Text that need not be UTF-8, without its zero byte.
+    pub(crate) fn text_bytes(&self) -> Result<&'a [u8], DecodeError> {
+        let text = std::ffi::CStr::from_bytes_until_nul(self.payload).map_err(|_| self.wrong_text())?;
+        Ok(text.to_bytes())
     }
 
     /// The attributes inside this one.

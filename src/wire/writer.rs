@@ -69,9 +69,9 @@ impl<'b> Writer<'b> {
     }
 
     /// Text and the zero byte that ends it.
-    pub(crate) fn text(&mut self, kind: impl Kind, text: &str) {
+    pub(crate) fn text(&mut self, kind: impl Kind, text: impl AsRef<[u8]>) {
         self.nest(kind, |inner| {
-            inner.raw(text.as_bytes());
+            inner.raw(text.as_ref());
             inner.raw(&[0]);
         });
     }

@@ -72,7 +72,7 @@ fn round_trip<T: SetType + Debug>(lab: &Lab, new: NewSet<T>, entry: T::Entry, ot
 
     let carried = Member::<T>::new(entry)
         .timeout(Duration::from_secs(77_777))
-        .counters(Counters { packets: 0x0102_0304_0506_0708, bytes: 0x1112_1314_1516_1718 })
+        .counters(Counters { packets: Some(0x0102_0304_0506_0708), bytes: Some(0x1112_1314_1516_1718) })
         .comment(Comment::new("what it is").unwrap())
         .skb(SkbInfo { mark: Some((0x0102_0304, 0xff00_00ff)), priority: Some((0x0102, 0x0304)), queue: Some(0x0506) });
     assert!(!ipset.test(&set, &carried).unwrap(), "{kind:?}");

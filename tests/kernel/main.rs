@@ -10,6 +10,7 @@ mod errors;
 mod failover;
 mod forwarding;
 mod ipset;
+mod ipset_rs;
 mod ipvs;
 mod ipvsadm;
 mod kernels;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         failover::tests(),
         forwarding::tests(),
         ipset::tests(),
+        ipset_rs::tests(),
         ipvs::tests(),
         ipvsadm::tests(),
         kernels::tests(),

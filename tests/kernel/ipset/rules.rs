@@ -34,8 +34,8 @@ fn send(lab: &Lab, from: &str, to: &str, count: u64) {
 
 /// What a rule that only counts has counted.
 fn counted<T: SetType>(ipset: &mut Ipset, set: &Set<T>) -> Vec<(u64, u64)> {
-    let members = ipset.members(set).unwrap().map(|member| member.unwrap().counters.unwrap());
-    members.map(|counters| (counters.packets, counters.bytes)).collect()
+    let members = ipset.members(set).unwrap().map(|member| member.unwrap().counters);
+    members.map(|counters| (counters.packets.unwrap(), counters.bytes.unwrap())).collect()
 }
 
 fn packets_are_counted(lab: &Lab) {

@@ -1,0 +1,514 @@
+//! Reading entries of sets of each type.
+
+use std::net::IpAddr;
+
+use lvs::ipset::{
+    Addresses, Any, Entry, Family, InterfaceMatch, InterfaceName, Kind, ListMember, Member, Network, Place, Ports,
+    ProtocolPorts, Set, SetName,
+};
+
+use crate::failure::{Failure, number, refused as number_refused};
+use crate::names::{ICMP, ICMPV6, Names, icmp};
+use crate::options::{Carried, entry_options, number_of_bits, set_name};
+use crate::output::{Ip, Port};
+use crate::syntax::Command;
+use crate::values::{bits, mac, small, split};
+
+/// What reads values that need names.
+pub(crate) struct Reader<'a> {
+    pub(crate) names: &'a Names,
+    pub(crate) quiet: bool,
+}
+
+/// An entry as it was typed.
+pub(crate) struct Typed {
+    pub(crate) member: Member<Any>,
+    parts: Parts,
+}
+
+/// The parts of an entry, as they are told again after a test.
+#[derive(Default)]
+struct Parts {
+    first: Option<Typo>,
+    second: Option<Typo>,
+    misfit: Option<Misfit>,
+}
+
+/// An address as it was typed: with the bits that a network has not.
+#[derive(Clone, Copy)]
+struct Typo {
+    from: IpAddr,
+    to: Option<IpAddr>,
+    prefix: Option<u8>,
+}
+
+impl Typo {
+    fn bits(&self) -> u8 {
+        if self.from.is_ipv4() { 32 } else { 128 }
+    }
+
+    fn addresses(&self) -> Addresses {
+        match (self.to, self.prefix.and_then(|prefix| Network::new(self.from, prefix))) {
+            (Some(to), _) => Addresses::Range(self.from, to),
+            (None, Some(network)) => network.into(),
+            (None, None) => Addresses::One(self.from),
+        }
+    }
+
+    fn text(&self, with_range: bool) -> String {
+        match (self.to, self.prefix) {
+            (Some(to), _) if with_range => format!("{}-{}", Ip(self.from), Ip(to)),
+            (None, Some(prefix)) if prefix < self.bits() => format!("{}/{prefix}", Ip(self.from)),
+            _ => Ip(self.from).to_string(),
+        }
+    }
+}
+
+/// ICMP of the other family than the set's. It is told together with what else is wrong, and what stands behind it is
+/// read as if the set were of IPv4.
+#[derive(Clone, Copy)]
+struct Misfit(&'static str);
+
+impl Misfit {
+    /// Tells it together with another failure.
+    fn with(self, failure: Failure) -> Failure {
+        match failure {
+            Failure::Refused(text) => Failure::syntax(self.0).and(text),
+            other => other,
+        }
+    }
+
+    /// Tells it where nothing else is wrong.
+    fn alone(self, kind: Kind, command: Command) -> Failure {
+        if entry_options(kind, command).is_empty() {
+            let text = "There are missing mandatory flags but can't check them. It's a bug, please report the problem.";
+            return Failure::Unplaced(text.to_owned());
+        }
+        self.with(Failure::refused(format!("Invalid {} command: missing setname", command.name())))
+    }
+}
+
+/// What may stand where an address does.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Form {
+    /// One address.
+    Plain,
+    /// With IPv4, also networks and ranges; with IPv6, one address.
+    Addresses,
+    /// With IPv4, also ranges.
+    Networks,
+}
+
+impl Reader<'_> {
+    /// One address, by its number or its name; brackets hide its dashes.
+    pub(crate) fn address(&self, text: &str, family: Family) -> Result<IpAddr, Failure> {
+        let host = match text.strip_prefix('[') {
+            None => text,
+            Some(_) if !text.contains(']') => return Err(no_end(text)),
+            Some(inner) => inner.strip_suffix(']').unwrap_or(inner),
+        };
+        let (address, others) = self.names.address(host, family)?;
+        if others && !self.quiet {
+            eprintln!(
+                "Warning: {host} resolves to multiple addresses: using only the first one returned by the resolver."
+            );
+        }
+        Ok(address)
+    }
+
+    /// `ADDRESS/PREFIX`.
+    pub(crate) fn with_prefix(&self, text: &str, family: Family) -> Result<(IpAddr, Option<u8>), Failure> {
+        match split(text, '/') {
+            None => Ok((self.address(text, family)?, None)),
+            Some((address, prefix)) => {
+                let prefix = number_of_bits(prefix, 0, bits(family))?;
+                Ok((self.address(address, family)?, Some(prefix)))
+            }
+        }
+    }
+
+    /// `FROM-TO`.
+    pub(crate) fn address_range(&self, text: &str, family: Family) -> Result<(IpAddr, Option<IpAddr>), Failure> {
+        match dash(text)? {
+            None => Ok((self.address(text, family)?, None)),
+            Some((from, to)) => Ok((self.address(from, family)?, Some(self.address(to, family)?))),
+        }
+    }
+
+    fn addresses(&self, text: &str, family: Family, form: Form) -> Result<Typo, Failure> {
+        let form = if family == Family::Inet6 && form == Form::Addresses { Form::Plain } else { form };
+        let has_range = || split(text, '/').is_none() && split(text, '-').is_some();
+        match form {
+            Form::Plain => {
+                let plain = || Failure::syntax(format_args!("plain IP address must be supplied: {text}"));
+                let host = if family == Family::Inet { "32" } else { "128" };
+                match split(text, '/') {
+                    Some((_, prefix)) if prefix != host => return Err(plain()),
+                    None if split(text, '-').is_some() && !text.starts_with('[') => return Err(plain()),
+                    _ => {}
+                }
+                let (from, prefix) = self.with_prefix(text, family)?;
+                Ok(Typo { from, to: None, prefix })
+            }
+            Form::Networks if family == Family::Inet6 => {
+                if split(text, '-').is_some() && !text.starts_with('[') {
+                    return Err(Failure::syntax(format_args!("IP address or IP/cidr must be specified: {text}")));
+                }
+                let (from, prefix) = self.with_prefix(text, family)?;
+                Ok(Typo { from, to: None, prefix })
+            }
+            _ if has_range() => {
+                let (from, to) = self.address_range(text, family)?;
+                Ok(Typo { from, to, prefix: None })
+            }
+            _ => {
+                if split(text, '/').is_none() {
+                    // What stands behind a bracket is a range or nothing.
+                    dash(text)?;
+                }
+                let (from, prefix) = self.with_prefix(text, family)?;
+                Ok(Typo { from, to: None, prefix })
+            }
+        }
+    }
+
+    /// A port by its number, or by its name for a protocol.
+    pub(crate) fn port(&self, text: &str, protocol: &str) -> Result<u16, Failure> {
+        let invalid = match small(text, u16::MAX.into()) {
+            Ok(port) => return Ok(port),
+            Err(failure) => failure,
+        };
+        let service = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+        let number: Result<u8, Failure> = small(protocol, u8::MAX.into());
+        let (failure, name) = match number {
+            Ok(number) => (invalid, self.names.protocol_name(number)),
+            Err(Failure::Refused(text)) => (invalid.and(text), protocol.to_owned()),
+            Err(other) => (other, String::new()),
+        };
+        let not_found = || match failure.and(format_args!("cannot parse '{text}' as a {protocol} port")) {
+            Failure::Refused(text) => Failure::Unplaced(text),
+            other => other,
+        };
+        self.names.port(service, &name).ok_or_else(not_found)
+    }
+
+    /// A port or a range of them.
+    fn ports(&self, text: &str, protocol: &str) -> Result<(u16, Option<u16>), Failure> {
+        match dash(text)? {
+            None => Ok((self.port(text, protocol)?, None)),
+            Some((first, last)) => {
+                let last = self.port(last, protocol)?;
+                Ok((self.port(first, protocol)?, Some(last)))
+            }
+        }
+    }
+
+    /// A protocol by its name or its number.
+    fn protocol(&self, text: &str) -> Result<u8, Failure> {
+        let unknown = |_| Failure::syntax(format_args!("cannot parse '{text}' as a protocol"));
+        match self.names.protocol(text) {
+            Some(0) => Err(Failure::syntax(format_args!("Unsupported protocol '{text}'"))),
+            Some(number) => Ok(number),
+            None => small(text, u8::MAX.into()).map_err(unknown),
+        }
+    }
+
+    /// `PROTOCOL:PORT`; of TCP without a protocol.
+    fn protocol_and_ports(&self, text: &str) -> Result<(u8, u16, Option<u16>), Failure> {
+        let Some((protocol, port)) = split(text, ':') else {
+            let (first, last) = self.ports(text, "tcp")?;
+            return Ok((6, first, last));
+        };
+        let number = self.protocol(protocol)?;
+        match number {
+            6 | 17 | 132 | 136 => {
+                let (first, last) = self.ports(port, protocol)?;
+                Ok((number, first, last))
+            }
+            ICMP | ICMPV6 => Ok((number, icmp_port(number, port)?, None)),
+            _ if port == "0" => Ok((number, 0, None)),
+            _ => Err(Failure::syntax(format_args!("Protocol {protocol} can be used with pseudo port value 0 only."))),
+        }
+    }
+
+    /// What a `bitmap:port` takes: the protocol is there for the name of the port only.
+    pub(crate) fn tcp_or_udp_ports(&self, text: &str) -> Result<(u16, Option<u16>), Failure> {
+        match self.protocol_and_ports(text)? {
+            (6 | 17, first, last) => Ok((first, last)),
+            _ => Err(Failure::syntax("Only protocols TCP and UDP are valid")),
+        }
+    }
+
+    fn protocol_ports(&self, text: &str, family: Family) -> Result<(ProtocolPorts, Option<Misfit>), Failure> {
+        let misfit = match split(text, ':').and_then(|(protocol, _)| self.protocol(protocol).ok()) {
+            Some(ICMP) if family == Family::Inet6 => Misfit("Protocol ICMP can be used with family inet only"),
+            Some(ICMPV6) if family == Family::Inet => Misfit("Protocol ICMPv6 can be used with family inet6 only"),
+            _ => {
+                let (protocol, first, last) = self.protocol_and_ports(text)?;
+                let ports = Ports { first, last: last.unwrap_or(first) };
+                return Ok((ProtocolPorts { protocol, ports }, None));
+            }
+        };
+        Ok((ProtocolPorts::protocol(0), Some(misfit)))
+    }
+
+    /// Reads an entry and what it carries.
+    pub(crate) fn entry(&self, command: Command, set: &Set<Any>, text: &str, words: &[&str]) -> Result<Typed, Failure> {
+        let mut parts = Parts::default();
+        let read = self.element(set, text, &mut parts).and_then(|mut entry| {
+            let placed = matches!(entry, Entry::Set(ListMember { place: Some(_), .. }));
+            let carried = Carried::read(set.kind(), command, placed, words)?;
+            parts.check(set, command, &entry)?;
+            carried.place(&mut entry);
+            let mut member = Member::new(entry);
+            carried.give(&mut member);
+            Ok(member)
+        });
+        let member = match (read, parts.misfit) {
+            (Ok(member), None) => member,
+            (Ok(_), Some(misfit)) => return Err(misfit.alone(set.kind(), command)),
+            (Err(failure), Some(misfit)) => return Err(misfit.with(failure)),
+            (Err(failure), None) => return Err(failure),
+        };
+        let mut typed = Typed { member, parts };
+        if command == Command::Test {
+            typed.only_first(set.kind());
+        }
+        Ok(typed)
+    }
+
+    fn element(&self, set: &Set<Any>, text: &str, parts: &mut Parts) -> Result<Entry, Failure> {
+        let kind = set.kind();
+        let family = set.family().unwrap_or(Family::Inet);
+        let pieces = pieces(kind, text)?;
+        let piece = |at: usize| pieces.get(at).copied().unwrap_or_default();
+        let form = match kind {
+            Kind::BitmapIpMac => Form::Plain,
+            Kind::HashNet | Kind::HashNetIface | Kind::HashNetNet | Kind::HashNetPort | Kind::HashNetPortNet => {
+                Form::Networks
+            }
+            _ => Form::Addresses,
+        };
+        let mut ip = |at, family, form| -> Result<Addresses, Failure> {
+            let typo = self.addresses(piece(at), family, form)?;
+            if at == 0 {
+                parts.first = Some(typo)
+            } else {
+                parts.second = Some(typo)
+            }
+            Ok(typo.addresses())
+        };
+        Ok(match kind {
+            Kind::BitmapIp | Kind::HashIp | Kind::HashNet => Entry::Ip(ip(0, family, form)?),
+            Kind::BitmapIpMac => {
+                let first = ip(0, family, form)?.first();
+                Entry::IpMac(first, pieces.get(1).map(|text| mac(text)).transpose()?)
+            }
+            Kind::HashIpMac => Entry::IpMac(ip(0, family, form)?.first(), Some(mac(piece(1))?)),
+            Kind::HashIpMark => Entry::IpMark(ip(0, family, form)?, small(piece(1), u32::MAX.into())?),
+            Kind::HashIpPort | Kind::HashNetPort => {
+                let first = ip(0, family, form)?;
+                let (ports, misfit) = self.protocol_ports(piece(1), family)?;
+                parts.misfit = misfit;
+                Entry::IpPort(first, ports)
+            }
+            Kind::HashIpPortIp | Kind::HashIpPortNet | Kind::HashNetPortNet => {
+                let first = ip(0, family, form)?;
+                let (ports, misfit) = self.protocol_ports(piece(1), family)?;
+                let family = misfit.map_or(family, |_| Family::Inet);
+                let form = if kind == Kind::HashIpPortIp { Form::Plain } else { Form::Networks };
+                let second = self.addresses(piece(2), family, form);
+                parts.misfit = misfit;
+                parts.second = second.as_ref().ok().copied();
+                Entry::IpPortIp(first, ports, second?.addresses())
+            }
+            Kind::HashNetNet => Entry::IpIp(ip(0, family, form)?, ip(1, family, form)?),
+            Kind::HashNetIface => Entry::IpInterface(ip(0, family, form)?, interface(piece(1))?),
+            Kind::BitmapPort => {
+                let (first, last) = self.tcp_or_udp_ports(text)?;
+                Entry::Port(Ports { first, last: last.unwrap_or(first) })
+            }
+            Kind::HashMac => Entry::Mac(mac(text)?),
+            _ => Entry::Set(list_member(text)?),
+        })
+    }
+}
+
+impl Parts {
+    /// What may be added may not always be tested.
+    fn check(&self, set: &Set<Any>, command: Command, entry: &Entry) -> Result<(), Failure> {
+        let (kind, family) = (set.kind(), set.family());
+        let test = command == Command::Test;
+        let last_port = match entry {
+            Entry::Port(ports) => ports.first != ports.last,
+            Entry::IpPort(_, ports) | Entry::IpPortIp(_, ports, _) => ports.ports.first != ports.ports.last,
+            _ => false,
+        };
+        let has_mac = matches!(kind, Kind::BitmapIpMac | Kind::HashIpMac);
+        let is_port = matches!(kind, Kind::HashIpPort | Kind::HashIpPortIp | Kind::HashIpPortNet);
+        let refused = |what: &str| {
+            let family = match family {
+                // A bitmap of addresses knows its family, but not by an option.
+                None if kind == Kind::BitmapPort => "unspec".to_owned(),
+                None => "inet".to_owned(),
+                Some(family) => family.to_string(),
+            };
+            let command = command.name();
+            Err(Failure::Unplaced(format!(
+                "{what} range is not allowed in command {command} with set type {kind} and family {family}"
+            )))
+        };
+        if self.misfit.is_some() {
+            return self.check_second(kind, command);
+        }
+        let first = self.first;
+        let range = first.is_some_and(|first| first.to.is_some());
+        let prefix = first.is_some_and(|first| first.prefix.is_some());
+        if range && (has_mac || (test && !matches!(kind, Kind::HashIp | Kind::HashIpMark))) {
+            return refused("FROM-TO IP");
+        }
+        if prefix && (has_mac || (test && (is_port || kind == Kind::BitmapIp))) {
+            return refused("IP/CIDR");
+        }
+        if test && last_port {
+            return refused("FROM-TO port");
+        }
+        if !test && !kind.name().starts_with("hash:net") && first.is_some_and(|first| first.prefix == Some(0)) {
+            // It cannot be sent with the bits that make the kernel look at the prefix length first.
+            return Err(number_refused(command, Some(kind), number::INVALID_CIDR));
+        }
+        self.check_second(kind, command)
+    }
+
+    /// A second address that is no network cannot have a prefix length.
+    fn check_second(&self, kind: Kind, command: Command) -> Result<(), Failure> {
+        if kind == Kind::HashIpPortIp && self.second.is_some_and(|second| second.prefix.is_some()) {
+            let none = entry_options(kind, command).is_empty();
+            let why = if none { "option list is empty" } else { "can't resolve them" };
+            return Err(Failure::Unplaced(format!(
+                "There are not allowed options (28) but {why}. It's a bug, please report the problem."
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl Typed {
+    /// In a set of addresses only the first is tested, whatever stands behind it.
+    fn only_first(&mut self, kind: Kind) {
+        let Some(Typo { from, .. }) = self.parts.first else { return };
+        match (&mut self.member.entry, kind) {
+            (Entry::Ip(ip), Kind::HashIp) | (Entry::IpMark(ip, _), _) => {
+                *ip = Addresses::One(from);
+            }
+            _ => {}
+        }
+    }
+
+    /// How it is told whether it is in a set.
+    pub(crate) fn text(&self, kind: Kind, names: &Names) -> String {
+        let first = self.parts.first.map(|typo| typo.text(matches!(kind, Kind::HashIp | Kind::HashIpMark)));
+        let mut text = first.unwrap_or_default();
+        match &self.member.entry {
+            Entry::IpMac(_, Some(mac)) => text.push_str(&format!(",{mac}")),
+            Entry::IpMark(_, mark) => text.push_str(&format!(",0x{mark:08x}")),
+            Entry::IpPort(_, ports) | Entry::IpPortIp(_, ports, _) => {
+                text.push_str(&format!(",{}", Port { protocol: ports.protocol, port: ports.ports.first, names }));
+            }
+            Entry::IpInterface(_, interface) => text.push_str(&format!(",{}", interface.name)),
+            Entry::Port(ports) => text.push_str(&ports.first.to_string()),
+            Entry::Mac(mac) => text.push_str(&mac.to_string()),
+            Entry::Set(ListMember { set, place }) => {
+                text.push_str(set.as_str());
+                // Whichever it is.
+                if let Some(Place::Before(other) | Place::After(other)) = place {
+                    text.push_str(&format!(" after {other}"));
+                }
+            }
+            _ => {}
+        }
+        if let Some(second) = self.parts.second {
+            text.push(',');
+            text.push_str(&second.text(false));
+        }
+        text
+    }
+}
+
+/// The parts of an entry, which commas separate.
+fn pieces(kind: Kind, text: &str) -> Result<Vec<&str>, Failure> {
+    let wrong = |what: std::fmt::Arguments<'_>| Err(Failure::syntax(what));
+    if kind == Kind::ListSet {
+        return Ok(vec![text]);
+    }
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some((piece, behind)) = split(rest, ',') {
+        pieces.push(piece);
+        rest = behind;
+    }
+    pieces.push(rest);
+    let dimensions = 1 + kind.name().matches(',').count();
+    match (pieces.len(), dimensions) {
+        (2.., 1) => wrong(format_args!("Elem separator in {text}, but settype {kind} supports none.")),
+        (3.., 2) => wrong(format_args!("Two elem separators in {text}, but settype {kind} supports one.")),
+        (4.., 3) => wrong(format_args!("Three elem separators in {text}, but settype {kind} supports two.")),
+        (1, 2) if kind == Kind::BitmapIpMac => Ok(pieces),
+        (1, 2..) => wrong(format_args!("Second element is missing from {text}.")),
+        (2, 3) => wrong(format_args!("Third element is missing from {text}.")),
+        _ => Ok(pieces),
+    }
+}
+
+/// Parts a range at its dash; brackets around the first part hide those in it.
+fn dash(text: &str) -> Result<Option<(&str, &str)>, Failure> {
+    if !text.starts_with('[') {
+        return Ok(split(text, '-'));
+    }
+    let end = text.find(']').ok_or_else(|| no_end(text))? + 1;
+    let (first, rest) = text.split_at(end);
+    match rest.strip_prefix('-').filter(|last| !last.is_empty()) {
+        Some(last) => Ok(Some((first, last))),
+        None if rest.is_empty() => Ok(None),
+        None => Err(Failure::syntax(format_args!("range separator expected after '{first}'"))),
+    }
+}
+
+fn no_end(text: &str) -> Failure {
+    Failure::syntax(format_args!("cannot find closing escape character ']' in {text}"))
+}
+
+/// The type and the code of ICMP or ICMPv6, by a name or by their numbers, as a port.
+fn icmp_port(protocol: u8, text: &str) -> Result<u16, Failure> {
+    if let Some((kind, code)) = icmp(protocol, text) {
+        return Ok(u16::from_be_bytes([kind, code]));
+    }
+    let name = if protocol == ICMP { "ICMP" } else { "ICMPv6" };
+    let unknown = || Failure::refused(format!("Cannot parse {text} as an {name} type/code."));
+    let (kind, code) = split(text, '/').ok_or_else(unknown)?;
+    Ok(u16::from_be_bytes([small(kind, u8::MAX.into())?, small(code, u8::MAX.into())?]))
+}
+
+fn interface(text: &str) -> Result<InterfaceMatch, Failure> {
+    let (name, physdev) = match text.strip_prefix("physdev:") {
+        Some(name) => (name, true),
+        None => (text, false),
+    };
+    let too_long = |_| Failure::syntax(format_args!("interface name '{name}' is longer than 15 characters"));
+    let interface = InterfaceMatch::new(InterfaceName::any(name).map_err(too_long)?);
+    Ok(InterfaceMatch { physdev, ..interface })
+}
+
+/// A set in a list; where in it may be said as in versions before 5: `name,before,other`.
+fn list_member(text: &str) -> Result<ListMember, Failure> {
+    let Some((name, rest)) = split(text, ',') else { return Ok(ListMember::new(set_name(text)?)) };
+    let wrong = || Failure::refused("you must specify elements as setname,[before|after],setname");
+    let (place, other) = rest.split_once(',').ok_or_else(wrong)?;
+    let member = ListMember::new(set_name(name)?);
+    let place: fn(SetName) -> Place = match place {
+        "before" => Place::Before,
+        "after" => Place::After,
+        _ => return Err(wrong()),
+    };
+    Ok(ListMember { place: Some(place(set_name(other)?)), ..member })
+}

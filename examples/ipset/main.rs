@@ -1,0 +1,96 @@
+//! `ipset-rs`: the command lines, output and exit statuses of `ipset` 7, on the `lvs` crate.
+//!
+//! ```text
+//! ipset-rs create blocked hash:net timeout 600 comment
+//! ipset-rs add blocked 192.0.2.0/24 comment "for documentation"
+//! ipset-rs save | ipset-rs -exist restore
+//! ```
+//!
+//! What a script can see is the same byte for byte: lists in every mode, the texts of errors and warnings, the exit
+//! statuses. It is as 7.24 (7.17 is the same but for JSON, which 7.18 brought).
+//!
+//! # Other than `ipset`, on purpose
+//!
+//! - The texts of `help` and `help TYPE` are others. `version` does not ask the kernel.
+//! - Headers have `forceadd`, so that a save restores the set as it was. (`ipset` leaves it out.)
+//! - Names and comments are escaped in XML and JSON, and the markmask of a `hash:ip,mark` is a string in JSON. (What
+//!   `ipset` writes cannot be parsed.)
+//! - In a restore, `test` of an entry that is there goes on with the next line, and `quit` sends the entries before it.
+//!   (`ipset` ends with status 0 and loses the rest.) `-exist` inside of a line holds from that line on. (`ipset` begins
+//!   with the next batch.)
+//! - What `ipset` crashes with (`icmp:` in a `bitmap:port`) is an error with status 1.
+//! - Output that cannot be written (a full disk) is an error, with exit status 1.
+//! - A sorted list compares names and IPv6 addresses by themselves. (In `ipset` it depends on what stands behind them.)
+//! - A save of names (`save -n -o plain`) has each name once, and a terse save in JSON has no entries.
+//! - Names of services and protocols are those of `/etc/services` and `/etc/protocols`, and of nowhere else.
+
+#[path = "../shared/database.rs"]
+mod database;
+mod entry;
+mod failure;
+mod help;
+mod names;
+mod options;
+mod output;
+mod restore;
+mod session;
+mod sort;
+mod syntax;
+mod values;
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::process::ExitCode;
+
+use crate::failure::Failure;
+use crate::session::{Session, written};
+use crate::syntax::{Command, Line, Settings, parse};
+
+fn main() -> ExitCode {
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    let words: Vec<_> = words.iter().map(|word| values::text(word.as_bytes())).collect();
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut quiet = false;
+    let done = run(words.iter().map(|word| &**word).collect(), &mut quiet, &mut out);
+    let flushed = out.flush().map_err(|error| (written(&error), None));
+    match done.and(flushed) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((failure, line)) => {
+            if !quiet {
+                failure.tell(line);
+            }
+            failure.status().into()
+        }
+    }
+}
+
+/// Carries out a command line. A failure comes with the line of the input that it is in.
+fn run(words: Vec<&str>, quiet: &mut bool, out: &mut impl Write) -> Result<(), (Failure, Option<usize>)> {
+    let mut settings = Settings::default();
+    let line = parse(words, &mut settings);
+    *quiet = settings.quiet;
+    let here = |failure| (failure, None);
+    let (command, words) = match line.map_err(here)? {
+        Line::Interactive => {
+            let mut session = Session::new(settings).map_err(here)?;
+            return restore::interactive(&mut session, io::stdin().lock(), out).map_err(|error| here(written(&error)));
+        }
+        Line::Command(command, words) => (command, words),
+    };
+    let file = settings.file.clone();
+    let mut session = Session::new(settings).map_err(here)?;
+    let done = match (command, file) {
+        (Command::Restore, None) => restore::restore(&mut session, io::stdin().lock(), out),
+        (Command::Restore, Some(path)) => {
+            let file = File::open(path).map_err(|_| here(Failure::Silent(255)))?;
+            session.settings.file = None;
+            restore::restore(&mut session, BufReader::new(file), out)
+        }
+        (command, _) => session.perform(command, &words, out).map_err(here),
+    };
+    *quiet = session.settings.quiet;
+    // What was listed belongs before what went wrong.
+    let flushed = out.flush().map_err(|error| here(written(&error)));
+    done.and(flushed)
+}

@@ -1,0 +1,170 @@
+//! Commands from a file or typed in, one in a line.
+
+use std::io::{self, BufRead, Read, Write};
+
+use lvs::ipset::{Any, BatchError, Exist, Member, Set};
+
+use crate::entry::Typed;
+use crate::failure::{Failure, explain};
+use crate::session::{Session, written};
+use crate::syntax::{Command, Line, words};
+use crate::values::text;
+
+/// The longest line in bytes; what is longer is cut into lines.
+const MAX_LINE: u64 = 1023;
+/// How many entries are kept before they are sent.
+const MANY: usize = 8192;
+
+/// Entries of one set that wait to be added or deleted together.
+struct Waiting {
+    command: Command,
+    set: Set<Any>,
+    exist: Exist,
+    members: Vec<Member<Any>>,
+    /// The line of each.
+    lines: Vec<usize>,
+}
+
+/// Lines of input, counted.
+struct Lines<R> {
+    input: R,
+    line: Vec<u8>,
+    number: usize,
+}
+
+impl<R: BufRead> Lines<R> {
+    fn next(&mut self) -> io::Result<Option<(usize, &[u8])>> {
+        self.line.clear();
+        if self.input.by_ref().take(MAX_LINE).read_until(b'\n', &mut self.line)? == 0 {
+            return Ok(None);
+        }
+        self.number += 1;
+        // As text of C, it ends at a zero byte.
+        let end = self.line.iter().position(|byte| *byte == 0).unwrap_or(self.line.len());
+        Ok(Some((self.number, self.line.get(..end).unwrap_or_default())))
+    }
+}
+
+/// Whether there is no command in a line.
+fn is_empty(line: &str) -> bool {
+    let line = line.trim_matches([' ', '\t', '\r', '\n']);
+    line.is_empty() || line.starts_with('#')
+}
+
+/// What has been done, and the number of the line where it ended.
+type Outcome = Result<(), (Failure, Option<usize>)>;
+
+/// Carries out all lines of an input.
+pub(crate) fn restore(session: &mut Session, input: impl BufRead, out: &mut impl Write) -> Outcome {
+    let mut lines = Lines { input, line: Vec::new(), number: 0 };
+    let mut waiting: Option<Waiting> = None;
+    loop {
+        let read = lines.next().map_err(|error| (Failure::refused(format!("cannot read: {error}")), None))?;
+        let Some((number, line)) = read else { return send(session, &mut waiting) };
+        let here = |failure| (failure, Some(number));
+        let line = text(line);
+        if is_empty(&line) {
+            continue;
+        }
+        if line.trim_matches([' ', '\t', '\r', '\n']) == "COMMIT" {
+            send(session, &mut waiting)?;
+            continue;
+        }
+        // What is wrong in itself ends it before what waits is sent.
+        let words = words(&line).map_err(here)?;
+        let words = words.iter().map(|word| &**word).collect();
+        match session.parse(words).map_err(here)? {
+            Line::Interactive => {
+                send(session, &mut waiting)?;
+                return interactive(session, lines.input, out).map_err(|error| (written(&error), None));
+            }
+            Line::Command(command @ (Command::Restore | Command::Help | Command::Version), _) => {
+                let text = format!("Command `{}' is invalid in restore mode.", command.name());
+                return Err(here(Failure::usage(text)));
+            }
+            Line::Command(Command::Quit, _) => return send(session, &mut waiting),
+            Line::Command(command @ (Command::Add | Command::Del), words) => {
+                let (set, typed) = session.entry(command, &words).map_err(here)?;
+                let exist = session.exist();
+                let joins = waiting.as_ref().is_some_and(|waiting| waiting.joins(command, &set, exist));
+                if !joins {
+                    send(session, &mut waiting)?;
+                }
+                let waiting = waiting.get_or_insert_with(|| Waiting::new(command, set, exist));
+                waiting.push(typed, number);
+            }
+            Line::Command(command, words) => {
+                let prepared = session.prepare(command, &words).map_err(here)?;
+                send(session, &mut waiting)?;
+                session.finish(prepared, out).map_err(here)?;
+            }
+        }
+    }
+}
+
+impl Waiting {
+    fn new(command: Command, set: Set<Any>, exist: Exist) -> Self {
+        Self { command, set, exist, members: Vec::new(), lines: Vec::new() }
+    }
+
+    /// Whether such an entry is sent together with these.
+    fn joins(&self, command: Command, set: &Set<Any>, exist: Exist) -> bool {
+        (self.command, &self.set, self.exist) == (command, set, exist) && self.members.len() < MANY
+    }
+
+    fn push(&mut self, typed: Typed, line: usize) {
+        self.members.push(typed.member);
+        self.lines.push(line);
+    }
+}
+
+/// Sends what waits.
+fn send(session: &mut Session, waiting: &mut Option<Waiting>) -> Outcome {
+    let Some(Waiting { command, set, exist, members, lines }) = waiting.take() else { return Ok(()) };
+    let done = match command {
+        Command::Add => session.ipset.add_all(&set, members, exist),
+        _ => session.ipset.delete_all(&set, members, exist),
+    };
+    let kind = Some(set.kind());
+    done.map_err(|BatchError { position, error, .. }| {
+        (explain(command, kind, &error), lines.get(position.start).copied())
+    })
+}
+
+/// Carries out lines as they are typed in; errors do not end it.
+pub(crate) fn interactive(session: &mut Session, input: impl BufRead, out: &mut impl Write) -> io::Result<()> {
+    let mut lines = Lines { input, line: Vec::new(), number: 0 };
+    loop {
+        write!(out, "ipset> ")?;
+        out.flush()?;
+        let Some((_, line)) = lines.next()? else { return Ok(()) };
+        let line = text(line);
+        if is_empty(&line) {
+            continue;
+        }
+        let unknown = |text: &str| text.starts_with("No command specified");
+        let done = match words(&line) {
+            Err(failure) => Err(failure),
+            Ok(words) => match session.parse(words.iter().map(|word| &**word).collect()) {
+                Err(Failure::Usage(text)) if unknown(&text) => {
+                    writeln!(out, "No command specified")?;
+                    Ok(())
+                }
+                Err(failure) => Err(failure),
+                Ok(Line::Interactive) => Ok(()),
+                Ok(Line::Command(Command::Quit, _)) => return Ok(()),
+                Ok(Line::Command(Command::Restore, _)) => {
+                    writeln!(out, "Restore command is not supported in interactive mode")?;
+                    Ok(())
+                }
+                Ok(Line::Command(command, words)) => session.perform(command, &words, out),
+            },
+        };
+        if let Err(failure) = done {
+            out.flush()?;
+            if !session.settings.quiet {
+                failure.tell(None);
+            }
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Carrying out commands.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+
+use lvs::ipset::{Any, Exist, Ipset, Kind, NewSet, Set, SetName};
+
+use crate::entry::{Reader, Typed};
+use crate::failure::{Failure, NAME, explain, refused};
+use crate::names::Names;
+use crate::options::{New, create, kind, set_name};
+use crate::output::Printer;
+use crate::syntax::{Command, Line, Mode, Settings, parse};
+
+/// What commands are carried out with.
+pub(crate) struct Session {
+    pub(crate) ipset: Ipset,
+    pub(crate) names: Names,
+    pub(crate) settings: Settings,
+    /// Sets that were looked up.
+    sets: HashMap<SetName, Set<Any>>,
+    /// How the last list was written, and so are others for which nothing is said.
+    mode: Option<Mode>,
+}
+
+/// A command that is right in itself.
+pub(crate) enum Prepared<'a> {
+    Create(SetName, Kind, New),
+    /// To add, delete or test an entry.
+    Entry(Command, Set<Any>, Typed),
+    Destroy(Option<SetName>),
+    Flush(Option<SetName>),
+    Rename(SetName, SetName),
+    Swap(SetName, SetName),
+    List(Command, Option<SetName>),
+    Help(Option<&'a str>),
+    Version,
+    Nothing,
+}
+
+impl Session {
+    pub(crate) fn new(settings: Settings) -> Result<Self, Failure> {
+        let ipset = Ipset::connect().map_err(|error| Failure::refused(error.to_string()))?;
+        Ok(Self { ipset, names: Names::default(), settings, sets: HashMap::new(), mode: None })
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        Reader { names: &self.names, quiet: self.settings.quiet }
+    }
+
+    /// Reads a line of many. What was asked for before goes on, but for the mode, which the next list remembers.
+    pub(crate) fn parse<'a>(&mut self, words: Vec<&'a str>) -> Result<Line<'a>, Failure> {
+        self.settings.mode = None;
+        parse(words, &mut self.settings)
+    }
+
+    pub(crate) fn exist(&self) -> Exist {
+        if self.settings.exist { Exist::Fine } else { Exist::Error }
+    }
+
+    /// Carries out a command; what it lists goes to `out`.
+    pub(crate) fn perform(&mut self, command: Command, words: &[&str], out: &mut impl Write) -> Result<(), Failure> {
+        let prepared = self.prepare(command, words)?;
+        self.finish(prepared, out)
+    }
+
+    /// Finds what is wrong with a command in itself.
+    pub(crate) fn prepare<'a>(&mut self, command: Command, words: &[&'a str]) -> Result<Prepared<'a>, Failure> {
+        let name = |at: usize| set_name(words.get(at).copied().unwrap_or_default());
+        let given = || words.first().map(|name| set_name(name)).transpose();
+        Ok(match command {
+            Command::Create => {
+                let type_name = words.get(1).copied().unwrap_or_default();
+                self.prepare_create(name(0)?, type_name, words.get(2..).unwrap_or_default())?
+            }
+            Command::Add | Command::Del | Command::Test => {
+                let (set, typed) = self.entry(command, words)?;
+                Prepared::Entry(command, set, typed)
+            }
+            Command::Destroy => Prepared::Destroy(given()?),
+            Command::Flush => Prepared::Flush(given()?),
+            Command::Rename => Prepared::Rename(name(0)?, name(1)?),
+            Command::Swap => Prepared::Swap(name(0)?, name(1)?),
+            Command::List | Command::Save => Prepared::List(command, given()?),
+            Command::Help => Prepared::Help(words.first().copied()),
+            Command::Version => Prepared::Version,
+            Command::Restore | Command::Quit => Prepared::Nothing,
+        })
+    }
+
+    /// Carries out what was prepared.
+    pub(crate) fn finish(&mut self, prepared: Prepared<'_>, out: &mut impl Write) -> Result<(), Failure> {
+        let explained = |command| move |error| explain(command, None, &error);
+        match prepared {
+            Prepared::Create(name, kind, new) => self.create(name, kind, new),
+            Prepared::Entry(Command::Test, set, typed) => self.test(&set, &typed),
+            Prepared::Entry(command, set, typed) => self.change(command, &set, &typed),
+            Prepared::Destroy(name) => {
+                let exist = self.exist();
+                self.sets.clear();
+                let done = match name {
+                    None => self.ipset.destroy_all(),
+                    Some(name) => self.ipset.destroy(name, exist),
+                };
+                done.map_err(explained(Command::Destroy))
+            }
+            Prepared::Flush(name) => {
+                let done = match name {
+                    None => self.ipset.flush_all(),
+                    Some(name) => self.ipset.flush(name),
+                };
+                done.map_err(explained(Command::Flush))
+            }
+            Prepared::Rename(from, to) => {
+                self.sets.clear();
+                self.ipset.rename(from, to).map_err(explained(Command::Rename))
+            }
+            Prepared::Swap(one, other) => {
+                self.sets.clear();
+                self.ipset.swap(one, other).map_err(explained(Command::Swap))
+            }
+            Prepared::List(command, name) => self.list(command, name, out),
+            Prepared::Help(type_name) => crate::help::write(out, type_name),
+            Prepared::Version => writeln!(out, "{NAME}, protocol version: 7").map_err(|error| written(&error)),
+            Prepared::Nothing => Ok(()),
+        }
+    }
+
+    fn prepare_create<'a>(&mut self, name: SetName, type_name: &str, words: &[&str]) -> Result<Prepared<'a>, Failure> {
+        let kind = kind(type_name)?;
+        let revisions = self.ipset.revisions(kind).map_err(|error| explain(Command::Create, Some(kind), &error))?;
+        let new = create(kind, (*revisions.end()).min(kind.revision()), words, &self.reader())?;
+        Ok(Prepared::Create(name, kind, new))
+    }
+
+    fn create(&mut self, name: SetName, kind: Kind, new: New) -> Result<(), Failure> {
+        if let Some(number) = new.refusal {
+            return Err(refused(Command::Create, Some(kind), number));
+        }
+        let exist = self.exist();
+        match self.ipset.create(name, &NewSet::<Any>::new(kind, new.options), exist) {
+            Ok(set) => {
+                self.sets.insert(name, set);
+            }
+            // It is there, of the other family; the kernel does not mind.
+            Err(error) if error.is_invalid_input() && exist == Exist::Fine => {}
+            Err(error) => return Err(explain(Command::Create, Some(kind), &error)),
+        }
+        if !self.settings.quiet && !new.warnings.is_empty() {
+            eprintln!("Warning: {}", new.warnings.join("\n"));
+        }
+        Ok(())
+    }
+
+    /// Reads an entry to be added, deleted or tested.
+    pub(crate) fn entry(&mut self, command: Command, words: &[&str]) -> Result<(Set<Any>, Typed), Failure> {
+        let [name, text, rest @ ..] = words else { return Err(Failure::Silent(2)) };
+        let name = set_name(name)?;
+        let set = match self.sets.get(&name) {
+            Some(set) => *set,
+            None => {
+                let set = self.ipset.header(name).map_err(|error| explain(command, None, &error))?;
+                self.sets.insert(name, set);
+                set
+            }
+        };
+        let typed = self.reader().entry(command, &set, text, rest)?;
+        Ok((set, typed))
+    }
+
+    fn change(&mut self, command: Command, set: &Set<Any>, typed: &Typed) -> Result<(), Failure> {
+        let kind = Some(set.kind());
+        let exist = self.exist();
+        let done = match command {
+            Command::Add => self.ipset.add(set, &typed.member, exist),
+            _ => self.ipset.delete(set, &typed.member, exist),
+        };
+        done.map_err(|error| explain(command, kind, &error))
+    }
+
+    fn test(&mut self, set: &Set<Any>, typed: &Typed) -> Result<(), Failure> {
+        let found = self.ipset.test(set, &typed.member);
+        let found = found.map_err(|error| explain(Command::Test, Some(set.kind()), &error))?;
+        if !self.settings.quiet {
+            let (warning, is) = if found { ("Warning: ", "is") } else { ("", "is NOT") };
+            eprintln!("{warning}{} {is} in set {set}.", typed.text(set.kind(), &self.names));
+        }
+        if found { Ok(()) } else { Err(Failure::Silent(1)) }
+    }
+
+    fn list(&mut self, command: Command, name: Option<SetName>, out: &mut impl Write) -> Result<(), Failure> {
+        let default = if command == Command::Save { Mode::Save } else { Mode::Plain };
+        let mode = self.settings.mode.or(self.mode).unwrap_or(default);
+        self.mode = Some(mode);
+        match self.settings.file.clone() {
+            None => self.list_to(command, mode, name, out),
+            Some(path) => {
+                let cannot = |error: io::Error| {
+                    let reason = error.to_string();
+                    let reason = reason.split(" (os error").next().unwrap_or_default();
+                    Failure::refused(format!("Cannot open {path} for writing: {reason}"))
+                };
+                self.list_to(command, mode, name, &mut BufWriter::new(File::create(&path).map_err(cannot)?))
+            }
+        }
+    }
+
+    fn list_to(
+        &mut self,
+        command: Command,
+        mode: Mode,
+        name: Option<SetName>,
+        out: &mut impl Write,
+    ) -> Result<(), Failure> {
+        let mut settings = self.settings.clone();
+        if mode == Mode::Save {
+            (settings.names_only, settings.terse) = (false, false);
+        }
+        let failed = |error: &_| explain(Command::List, None, error);
+        let mut printer = Printer::new(out, mode, &settings, &self.names);
+        if settings.names_only {
+            let names = match name {
+                None => self.ipset.names(),
+                Some(name) => self.ipset.header(name).map(|_| vec![name]),
+            };
+            for name in names.map_err(|error| failed(&error))? {
+                printer.name(name).map_err(|error| written(&error))?;
+            }
+        // A save of plain text or XML has its members all the same, only without a heading.
+        } else if settings.terse && (command == Command::List || mode == Mode::Json) {
+            let sets = match name {
+                None => self.ipset.sets(),
+                Some(name) => self.ipset.info(name).map(|info| vec![info]),
+            };
+            for info in sets.map_err(|error| failed(&error))? {
+                printer.set(&info).map_err(|error| written(&error))?;
+            }
+        } else {
+            for listed in self.ipset.list(name).map_err(|error| failed(&error))? {
+                let listed = listed.map_err(|error| failed(&error))?;
+                printer.line(&listed).map_err(|error| written(&error))?;
+            }
+        }
+        printer.end().map_err(|error| written(&error))
+    }
+}
+
+/// That something could not be written.
+pub(crate) fn written(error: &io::Error) -> Failure {
+    // Who closed the pipe knows. A shell sees this status of what a signal (SIGPIPE) ended.
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return Failure::Silent(141);
+    }
+    Failure::refused(format!("cannot write: {error}"))
+}
