@@ -7,7 +7,7 @@ use lvs::Error;
 use lvs::ipvs::{Connection, EngineData, Protocol};
 
 use crate::names::Names;
-use crate::output::endpoint;
+use crate::output::{endpoint, fill};
 
 /// Writes the list: a line of titles, then the connections in the kernel's order. The outer result is that of writing.
 pub(crate) fn list(
@@ -31,13 +31,13 @@ pub(crate) fn list(
         let name = |address: SocketAddr| endpoint(names, address, Some(connection.protocol));
         let (protocol, seconds) = (protocol(connection.protocol), connection.expires.as_secs());
         let expire = format!("{:02}:{:02}", seconds / 60, seconds % 60);
-        let (client, virtual_address) = (name(connection.client), name(connection.virtual_address));
+        let (client, virtual_address) = (fill(name(connection.client), 18), fill(name(connection.virtual_address), 18));
         let (state, destination) = (connection.state, name(connection.destination));
-        write!(out, "{protocol:<3} {expire:<6} {state:<11} {client:<18} {virtual_address:<18} ")?;
+        write!(out, "{protocol:<3} {expire:<6} {state:<11} {client} {virtual_address} ")?;
         match connection.engine.filter(|_| engines) {
             // The titles do not stand above their columns.
             Some(EngineData { engine, data, .. }) => {
-                write!(out, "{destination:<16} {engine:<18} ")?;
+                write!(out, "{} {engine:<18} ", fill(destination, 16))?;
                 out.write_all(&data)?;
                 writeln!(out)?;
             }

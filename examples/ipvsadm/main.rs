@@ -24,6 +24,8 @@
 //! - A value with `!#:+` is what it is. (popt, which `ipvsadm` reads its command line with, puts the next word there.)
 //! - Each name is asked for once in a run. (`ipvsadm` asks again for each line.) Names of SCTP's ports are looked for
 //!   in `/etc/services` only.
+//! - A name that is not UTF-8 is as if it was not there, and so is that of a port with more than 31 bytes. What is too
+//!   long for its column is cut between two letters, not within one.
 
 mod command;
 mod connections;

@@ -87,8 +87,8 @@ struct System {
 
 impl Source for System {
     fn port(&self, name: &str, protocol: Protocol) -> Option<u16> {
-        // What has no letter would be taken for a number, and cut to 16 bits.
-        if !name.contains(|c: char| c.is_ascii_alphabetic()) {
+        // `getaddrinfo` would cut it to 16 bits.
+        if is_number(name) {
             return None;
         }
         let socktype = match protocol {
@@ -133,9 +133,14 @@ impl System {
         self.services.get_or_init(|| {
             // A file that is not there has no names.
             let text = fs::read("/etc/services").unwrap_or_default();
-            Services::read(&String::from_utf8_lossy(&text))
+            Services::read(&text)
         })
     }
+}
+
+/// Whether it is a number to C. (A name, such as `7-1`, needs no letter.)
+fn is_number(text: &str) -> bool {
+    text.trim_start().trim_start_matches(['+', '-']).bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The text of `/etc/services`.
@@ -149,16 +154,17 @@ struct NamedPort {
 }
 
 impl Services {
-    fn read(text: &str) -> Self {
-        let line = |line: &str| {
-            // What stands before the comment.
-            let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+    fn read(text: &[u8]) -> Self {
+        let line = |line: &[u8]| {
+            // What stands before the comment, which may be in any encoding.
+            let entry = line.split(|byte| *byte == b'#').next().unwrap_or_default();
+            let mut words = std::str::from_utf8(entry).ok()?.split_whitespace();
             let name = words.next()?;
             let (port, protocol) = words.next()?.split_once('/')?;
             let names = std::iter::once(name).chain(words).map(str::to_owned).collect();
             Some(NamedPort { port: port.parse().ok()?, protocol: protocol.to_owned(), names })
         };
-        Self(text.lines().filter_map(line).collect())
+        Self(text.split(|byte| *byte == b'\n').filter_map(line).collect())
     }
 
     fn port(&self, name: &str, protocol: Protocol) -> Option<u16> {
@@ -208,7 +214,7 @@ pub(crate) mod tests {
     }
 
     fn known() -> (Names, Rc<RefCell<Vec<String>>>) {
-        let text = "http\t80/tcp\twww # web\nshell 514/tcp cmd syslog\nsyslog 514/udp\nbroken\n\n# x 1/tcp\n";
+        let text = b"http\t80/tcp\twww # caf\xe9\nshell 514/tcp cmd syslog\nsyslog 514/udp\nbroken\n\n# x 1/tcp\ncaf\xe9 2/tcp\n";
         let asked = Rc::default();
         (Names::of(Known { services: Services::read(text), asked: Rc::clone(&asked) }), asked)
     }
@@ -226,6 +232,7 @@ pub(crate) mod tests {
         assert_eq!(names.service(514, Protocol::TCP).as_deref(), Some("shell"));
         assert_eq!(names.service(514, Protocol::UDP).as_deref(), Some("syslog"));
         assert_eq!(names.service(1, Protocol::TCP), None);
+        assert_eq!(names.service(2, Protocol::TCP), None);
     }
 
     #[test]
@@ -245,9 +252,13 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_has_no_letter_is_no_name_of_a_port() {
-        for text in ["", "65536", "+80", " 80", "-1"] {
+    fn a_number_is_no_name_of_a_port() {
+        for text in ["", "65536", "+80", " 80", "-1", " +"] {
+            assert!(is_number(text), "{text:?}");
             assert_eq!(System::default().port(text, Protocol::TCP), None, "{text:?}");
+        }
+        for text in ["7-1", "9p", "80 ", "_"] {
+            assert!(!is_number(text), "{text:?}");
         }
     }
 }

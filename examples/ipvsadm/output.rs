@@ -69,7 +69,8 @@ pub(crate) fn list(out: &mut impl Write, listing: &Listing, table: &Table, names
     for (info, destinations) in table {
         writeln!(out, "{}", writer.service(info))?;
         for destination in destinations {
-            writeln!(out, "  -> {:<28} {}", writer.destination_name(info, destination), writer.columns(destination))?;
+            let name = fill(writer.destination_name(info, destination), 28);
+            writeln!(out, "  -> {name} {}", writer.columns(destination))?;
         }
     }
     Ok(())
@@ -140,11 +141,11 @@ impl Writer<'_> {
         match self.mode {
             Mode::Stats => {
                 let numbers = [connections, packets_in, packets_out, bytes_in, bytes_out];
-                format!("{name:<33}{}", self.numbers(numbers))
+                fill(name, 33) + &self.numbers(numbers)
             }
             Mode::Rates => {
                 let numbers = [rates.connections, rates.packets_in, rates.packets_out, rates.bytes_in, rates.bytes_out];
-                format!("{name:<33}{}", self.numbers(numbers))
+                fill(name, 33) + &self.numbers(numbers)
             }
             _ => format!("{name} {}", description(&info.service)),
         }
@@ -384,6 +385,12 @@ fn scaled(number: u64) -> String {
         _ => (T, 'T'),
     };
     format!("{:>8}{letter}", number / unit)
+}
+
+/// Blanks up to a width in bytes, which C's printf counts. Rust's formats count letters.
+pub(crate) fn fill(mut text: String, width: usize) -> String {
+    text.extend(std::iter::repeat_n(' ', width.saturating_sub(text.len())));
+    text
 }
 
 /// The first `length` bytes, or fewer where that would split a letter.
@@ -662,5 +669,11 @@ FWM  4000000000 rr
         let text = listed(named, table(&["-A -f 1", "-a -f 1 -r 10.0.0.1:80"]));
         assert!(text.contains("  -> vip.example.com:80           Route"));
         assert_eq!(cut("aéb".to_owned(), 2), "a");
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_c_makes_them() {
+        assert_eq!(fill("café:80".to_owned(), 10), "café:80  ");
+        assert_eq!(fill("café:80".to_owned(), 3), "café:80");
     }
 }

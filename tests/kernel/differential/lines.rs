@@ -99,6 +99,7 @@ const RESTORES: &[&[u8]] = &[
     b"-A -t 10.0.0.3:80 -s sh -b flag-3\n-A -f 9 -s mh -b flag-3\n-L -n\n-S -n\n",
     b"-A -f 4000000000 -s rr\n-A -f 2147483648 -s rr\n-A -f 2147483647\n-A -f 1 -6\n-L -n\n-S -n\n",
     b"-A -t 192.168.0.1:80\n-A -t 10.0.0.3:80\n-A -t [2001:db8::1]:80\n-A -t [fd00::3]:80\n-L -n\n-S -n\n",
+    b"-A -t caf\xc3\xa9:80\n-a -t caf\xc3\xa9:80 -r caf\xc3\xa9:80\n-L\n-L --stats\n-L --rate\n-L --thresholds\n-S\n",
     b"-n -L\n",
     b"-Ln\n",
     b"-A -t 10.0.0.3:80 -b ,\n",

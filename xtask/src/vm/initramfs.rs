@@ -76,7 +76,7 @@ const ETC: [(&str, &str); 4] = [
     ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\nprotocols: files\nservices: files\n"),
 ];
 
-/// Some with one name, with more, with a long one; names of more than one address.
+/// Some with one name, with more, with a long one, with one that has more bytes than letters; names of more than one address.
 const HOSTS: &str = "127.0.0.1 localhost vm
 ::1 localhost
 ::1 ip6-localhost
@@ -89,6 +89,7 @@ fd00::99 rs6.example.com
 10.0.0.2 twice
 192.168.1.1 far
 10.0.0.1 far
+10.0.0.8 café
 ";
 
 /// What a user's choice for the tests is called.
