@@ -93,7 +93,7 @@ pub(crate) fn explain(command: Command, kind: Option<Kind>, error: &Error) -> Fa
 
 /// What a number of the kernel means.
 pub(crate) fn refused(command: Command, kind: Option<Kind>, number: i32) -> Failure {
-    use Command::{Add, Create, Del, Destroy, Rename, Swap};
+    use Command::{Create, Del, Destroy, Rename, Swap};
     let text = match (number, command) {
         (2, _) => "The set with the given name does not exist",
         (17, Create) => "Set cannot be created: set with the same name already exists",

@@ -63,7 +63,7 @@ impl Command {
         let word = word.strip_prefix("--").filter(|word| !word.is_empty()).unwrap_or(word);
         let is_meant =
             |name: &&str| !word.is_empty() && if name.len() > 2 { name.starts_with(word) } else { **name == *word };
-        COMMANDS.iter().find(|form| form.1.iter().any(|name| is_meant(name))).map(|form| form.0)
+        COMMANDS.iter().find(|form| form.1.iter().any(is_meant)).map(|form| form.0)
     }
 }
 
