@@ -251,16 +251,15 @@ impl Vips {
     /// A list in which something comes twice was disturbed by a change without the kernel's saying so (seen on Linux 6.1),
     /// and may lack something: it is read again.
     fn owned(&mut self, target: Target) -> Result<Vec<Vip>, Cause> {
-        let mut last = Vec::new();
         for _ in 0..LISTINGS {
             let listed = self.list_once(target)?;
             let count = listed.len();
-            last = distinct(listed);
-            if last.len() == count {
-                break;
+            let once = distinct(listed);
+            if once.len() == count {
+                return Ok(once);
             }
         }
-        Ok(last)
+        Err(Cause::Interrupted)
     }
 
     fn list_once(&mut self, target: Target) -> Result<Vec<Vip>, Cause> {
