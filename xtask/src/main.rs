@@ -39,7 +39,7 @@ enum Task {
         #[command(flatten)]
         own: OwnKernel,
         /// Seconds that one kernel's tests may take.
-        #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+        #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
         timeout: u64,
         /// Only tests whose names contain this.
         filter: Option<String>,
