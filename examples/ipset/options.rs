@@ -169,9 +169,19 @@ pub(crate) fn create(kind: Kind, revision: u8, words: &[&str], reader: &Reader<'
     let mut family: Option<Option<Family>> = None;
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
-        let unknown = || Failure::usage(format!("Unknown argument: `{word}'"));
-        let option = Create::find(word, kind, revision).ok_or_else(unknown)?;
         let name = word.strip_prefix("--").unwrap_or(word);
+        let unknown = || {
+            Failure::usage(match Create::find(word, kind, kind.revision()) {
+                None => format!("Unknown argument: `{word}'"),
+                Some(_) => format!(
+                    "Argument `{name}' is supported in the kernel module of the set type {kind} starting from the \
+                     revision {} and you have installed revision {revision} only. Your kernel is behind your ipset \
+                     utility.",
+                    kind.revision()
+                ),
+            })
+        };
+        let option = Create::find(word, kind, revision).ok_or_else(unknown)?;
         let value = if option.takes_value() {
             let missing = || Failure::usage(format!("Missing mandatory argument of option `{name}'"));
             *rest.next().ok_or_else(missing)?

@@ -150,10 +150,21 @@ fn same_list(theirs: &Outcome, ours: &Outcome) -> bool {
 /// Whether services stand by mark, family, protocol, address and port, and destinations by address and port. Names say
 /// nothing about it.
 fn is_in_numeric_order(list: &str) -> bool {
+    // A list and a save may follow each other, and so may lists.
     let mut services = Vec::new();
     let mut destinations = Vec::new();
+    let mut saves = false;
     for line in list.lines() {
         let words: Vec<_> = line.split_whitespace().collect();
+        let (starts_list, is_saved) = (words.first() == Some(&"Prot"), words.first() == Some(&"-A"));
+        if starts_list || (is_saved && !saves) {
+            if !services.is_sorted() || !destinations.is_sorted() {
+                return false;
+            }
+            services.clear();
+            destinations.clear();
+            saves = is_saved;
+        }
         match words[..] {
             ["->", at, ..] | ["-a", _, _, "-r", at, ..] => destinations.extend(at.parse::<SocketAddr>()),
             [kind @ ("TCP" | "UDP" | "SCTP" | "FWM"), at, third, ..]
