@@ -77,7 +77,7 @@ fn restored_files_do_the_same(lab: &Lab) {
 
 fn generated(lab: &Lab, kind: Kind) {
     let number = |name, otherwise: u64| std::env::var(name).map_or(otherwise, |text| text.parse().unwrap());
-    let (seed, count) = (number("LVS_SEED", 1), number("LVS_LINES", 300));
+    let (seed, count) = (number("LVS_SEED", 1), number("LVS_LINES", 100));
     let mut judge = Judge::new(format!("lines about {kind} from seed {seed}"));
     let mut bench = Bench::new(lab);
     let mut random = lines::Random::new(seed, kind);
