@@ -374,8 +374,11 @@ impl Parts {
             return refused("FROM-TO port");
         }
         if !test && !kind.name().starts_with("hash:net") && first.is_some_and(|first| first.prefix == Some(0)) {
-            // It cannot be sent with the bits that make the kernel look at the prefix length first.
-            return Err(number_refused(command, Some(kind), number::INVALID_CIDR));
+            // It cannot be sent with the bits that make the kernel look at the prefix length first. In a hash:ip it
+            // looks at the address before.
+            let is_null = kind == Kind::HashIp && first.is_some_and(|first| first.from.is_unspecified());
+            let number = if is_null { number::HASH_NULL } else { number::INVALID_CIDR };
+            return Err(number_refused(command, Some(kind), number));
         }
         self.check_second(kind, command)
     }

@@ -1,11 +1,12 @@
 //! What goes wrong, in `ipset`'s words, and the exit status.
 
-use std::io;
+use std::io::{self, Write};
 
 use lvs::Error;
 use lvs::ipset::{Kind, Method};
 
 use crate::syntax::Command;
+use crate::values::bytes;
 
 /// A command was not carried out.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -60,16 +61,27 @@ impl Failure {
 
     /// Tells it on standard error, with the number of the line where it is.
     pub(crate) fn tell(&self, line: Option<usize>) {
-        match (self, line) {
-            (Self::Usage(text), _) => eprintln!("{NAME}: {text}\nTry `ipset help' for more information."),
-            (Self::Refused(text), None) | (Self::Unplaced(text), _) => eprintln!("{NAME}: {text}"),
+        let mut told = match (self, line) {
+            (Self::Usage(text), _) => bytes(&format!("{text}\nTry `ipset help' for more information.")),
+            (Self::Refused(text), None) | (Self::Unplaced(text), _) => cut(bytes(text)),
             // The last of its lines stands for all.
             (Self::Refused(text), Some(line)) => {
-                eprintln!("{NAME}: Error in line {line}: {}", text.lines().next_back().unwrap_or_default());
+                let last = text.lines().next_back().unwrap_or_default();
+                cut(bytes(&format!("Error in line {line}: {last}")))
             }
-            (Self::Silent(_), _) => {}
-        }
+            (Self::Silent(_), _) => return,
+        };
+        told.splice(..0, format!("{NAME}: ").into_bytes());
+        told.push(b'\n');
+        // There is no place left to tell that it cannot be told.
+        let _ = io::stderr().write_all(&told);
     }
+}
+
+/// What `ipset` has room for.
+fn cut(mut text: Vec<u8>) -> Vec<u8> {
+    text.truncate(1022);
+    text
 }
 
 /// The name and the version that scripts look for.
@@ -81,6 +93,7 @@ pub(crate) mod number {
     pub(crate) const INVALID_NETMASK: i32 = 4105;
     pub(crate) const INVALID_FAMILY: i32 = 4106;
     pub(crate) const INVALID_MARKMASK: i32 = 4113;
+    pub(crate) const HASH_NULL: i32 = 4353;
 }
 
 /// Why the kernel, or the library in its place, did not do it.

@@ -19,7 +19,10 @@
 //!   (`ipset` ends with status 0 and loses the rest.) `-exist` inside of a line holds from that line on. (`ipset` begins
 //!   with the next batch.)
 //! - What `ipset` crashes with (`icmp:` in a `bitmap:port`) is an error with status 1.
-//! - Output that cannot be written (a full disk) is an error, with exit status 1.
+//! - Output that cannot be written (a full disk) and input that cannot be read (a directory) are errors, with exit
+//!   status 1.
+//! - The names of sets are UTF-8.
+//! - A restore that fails has sent fewer of the entries before the line that is wrong. (It sends up to 8192 at once.)
 //! - A sorted list compares names and IPv6 addresses by themselves. (In `ipset` it depends on what stands behind them.)
 //! - A save of names (`save -n -o plain`) has each name once, and a terse save in JSON has no entries.
 //! - Names of services and protocols are those of `/etc/services` and `/etc/protocols`, and of nowhere else.

@@ -15,6 +15,9 @@ use crate::values::{bits, bytes, mark_and_mask, number as parse_number, priority
 /// The longest time in seconds.
 const MAX_TIMEOUT: u64 = 2_147_483;
 
+/// The longest name of a type that the kernel could know (`IPSET_MAXNAMELEN` without the zero byte).
+const MAX_TYPE_NAME: usize = 31;
+
 /// The type that a name means; some have names from before version 5.
 pub(crate) fn kind(name: &str) -> Result<Kind, Failure> {
     let name_of_today = match name {
@@ -29,7 +32,8 @@ pub(crate) fn kind(name: &str) -> Result<Kind, Failure> {
         "setlist" => "list:set",
         other => other,
     };
-    name_of_today.parse().map_err(|_| Failure::syntax(format_args!("typename '{name}' is unknown")))
+    let wrong = if name.len() > MAX_TYPE_NAME { "longer than 31 characters" } else { "unknown" };
+    name_of_today.parse().map_err(|_| Failure::syntax(format_args!("typename '{name}' is {wrong}")))
 }
 
 /// An option of a set.
@@ -525,5 +529,8 @@ fn comment(text: &str) -> Result<Comment, Failure> {
 /// The name of a set.
 pub(crate) fn set_name(text: &str) -> Result<SetName, Failure> {
     let too_long = |_| Failure::syntax(format_args!("setname '{text}' is longer than 31 characters"));
+    if bytes(text) != text.as_bytes() {
+        return Err(Failure::syntax(format_args!("setname '{text}' is not UTF-8")));
+    }
     SetName::any(text).map_err(too_long)
 }

@@ -66,7 +66,8 @@ pub(crate) fn restore(session: &mut Session, input: impl BufRead, out: &mut impl
         if is_empty(&line) {
             continue;
         }
-        if line.trim_matches([' ', '\t', '\r', '\n']) == "COMMIT" {
+        // Nothing may stand behind it, and the line must end.
+        if matches!(line.trim_start_matches([' ', '\t', '\r']), "COMMIT\n" | "COMMIT\r\n") {
             send(session, &mut waiting)?;
             continue;
         }
@@ -140,6 +141,8 @@ pub(crate) fn interactive(session: &mut Session, input: impl BufRead, out: &mut 
         let Some((_, line)) = lines.next()? else { return Ok(()) };
         let line = text(line);
         if is_empty(&line) {
+            // Asked once for the line, and once more for no command in it.
+            write!(out, "ipset> ")?;
             continue;
         }
         let unknown = |text: &str| text.starts_with("No command specified");
@@ -151,7 +154,10 @@ pub(crate) fn interactive(session: &mut Session, input: impl BufRead, out: &mut 
                     Ok(())
                 }
                 Err(failure) => Err(failure),
-                Ok(Line::Interactive) => Ok(()),
+                Ok(Line::Interactive) => {
+                    writeln!(out, "No command specified")?;
+                    Ok(())
+                }
                 Ok(Line::Command(Command::Quit, _)) => return Ok(()),
                 Ok(Line::Command(Command::Restore, _)) => {
                     writeln!(out, "Restore command is not supported in interactive mode")?;

@@ -61,8 +61,7 @@ impl Command {
     /// The command that a word names.
     fn find(word: &str) -> Option<Self> {
         let word = word.strip_prefix("--").filter(|word| !word.is_empty()).unwrap_or(word);
-        let is_meant =
-            |name: &&str| !word.is_empty() && if name.len() > 2 { name.starts_with(word) } else { **name == *word };
+        let is_meant = |name: &&str| !word.is_empty() && name.starts_with(word);
         COMMANDS.iter().find(|form| form.1.iter().any(is_meant)).map(|form| form.0)
     }
 }
@@ -156,11 +155,9 @@ pub(crate) fn parse<'a>(mut words: Vec<&'a str>, settings: &mut Settings) -> Res
     }
     settings.take(&mut words)?;
     let Some((word, arguments)) = words.split_first() else { return Err(Failure::usage("No command specified.")) };
-    if *word == "-" && arguments.is_empty() {
-        return Ok(Line::Interactive);
-    }
+    // What follows it is not looked at.
     if *word == "-" {
-        return Err(Failure::usage(format!("Unknown argument {}", arguments.first().copied().unwrap_or_default())));
+        return Ok(Line::Interactive);
     }
     let unknown = || Failure::usage(format!("No command specified: unknown argument {word}"));
     let command = Command::find(word).ok_or_else(unknown)?;
@@ -276,6 +273,8 @@ mod tests {
         assert_eq!(read("list -f -o xml"), "2 Missing mandatory argument to option -f");
         assert_eq!(read("list -o json2"), "1 Syntax error: unknown output mode 'json2'");
         assert_eq!(read("-"), "-");
+        assert_eq!(read("- list"), "-");
+        assert_eq!(read("--- a hash:ip"), "create a hash:ip");
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub(crate) fn files() -> impl Iterator<Item = Case> {
         format!("create a hash:ip initval 1\nadd a 1.1.1.1{}\nadd a 1.1.1.2\nadd a x", " ".repeat(1011)),
         "create a hash:ip initval 1\nadd a 1.1.1.1\0foo bar\nadd a 1.1.1.2\r\nadd a 1.1.1.3".into(),
         "create a hash:ip initval 1\nadd a 1.1.1.3\x0b\n".into(),
+        "create a hash:ip initval 1\nCOMMIT".into(),
+        format!("create a hash:ip initval 1\nadd a {}\n", "1".repeat(1012)),
         format!("flush{}\n", " x".repeat(29)),
         format!("flush{} \n", " x".repeat(29)),
         format!("flush{}\n", " x".repeat(30)),
