@@ -27,7 +27,6 @@
 //! - A save of names (`save -n -o plain`) has each name once, and a terse save in JSON has no entries.
 //! - Names of services and protocols are those of `/etc/services` and `/etc/protocols`, and of nowhere else.
 
-#[path = "../shared/database.rs"]
 mod database;
 mod entry;
 mod failure;

@@ -8,7 +8,8 @@ use proptest::prelude::*;
 
 use super::set::Parts;
 use super::*;
-use crate::wire::{Attrs, Writer};
+use crate::wire::Attrs;
+use crate::wire::writer::written;
 
 fn v4() -> impl Strategy<Value = IpAddr> {
     any::<u32>().prop_map(|bits| Ipv4Addr::from_bits(bits).into())
@@ -129,14 +130,6 @@ fn set() -> impl Strategy<Value = NewSet<Any>> {
             NewSet::<Any>::new(kind, options)
         },
     )
-}
-
-fn written(fill: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut writer = Writer::new(&mut out);
-    fill(&mut writer);
-    assert_eq!(writer.finish(), None);
-    out
 }
 
 proptest! {

@@ -326,6 +326,7 @@ fn family_number(family: Family) -> u8 {
 mod tests {
     use super::*;
     use crate::vip::Binder;
+    use crate::wire::writer::written;
 
     fn targets() -> [Target; 3] {
         let binders = [Binder::dummy("vip0").unwrap(), Binder::local_routes(77), Binder::label("eth0:1", 78).unwrap()];
@@ -334,14 +335,6 @@ mod tests {
 
     fn vips() -> [Vip; 2] {
         ["10.96.1.2", "fd00:96::102"].map(|text| text.parse().unwrap())
-    }
-
-    fn written(fill: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
-        let mut out = Vec::new();
-        let mut writer = Writer::new(&mut out);
-        fill(&mut writer);
-        assert_eq!(writer.finish(), None);
-        out
     }
 
     #[test]

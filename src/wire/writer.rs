@@ -110,20 +110,22 @@ impl<'b> Writer<'b> {
     }
 }
 
+/// What `fill` writes, for tests.
+#[cfg(test)]
+pub(crate) fn written(fill: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut writer = Writer::new(&mut out);
+    fill(&mut writer);
+    assert_eq!(writer.finish(), None);
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::wire::{Attrs, kinds};
 
     kinds! { Test "TEST" { One = 1 "TEST_ONE", Two = 2 "TEST_TWO", } }
-
-    fn written(fill: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
-        let mut out = Vec::new();
-        let mut writer = Writer::new(&mut out);
-        fill(&mut writer);
-        assert_eq!(writer.finish(), None);
-        out
-    }
 
     #[test]
     fn lengths_exclude_the_padding() {

@@ -143,7 +143,7 @@ pub(crate) fn is_same(one: &str, other: &str) -> bool {
     let differ = |at: usize| {
         let before = &one[at.saturating_sub(6)..at];
         let (Ok(a), Ok(b)) = (one[at].parse::<u64>(), other[at].parse::<u64>()) else { return true };
-        let is_time = a.abs_diff(b) <= 30 && before.contains(&"timeout");
+        let is_time = a.abs_diff(b) <= 3 && before.contains(&"timeout");
         let is_size = by_chance && (before.ends_with(&["memory:"]) || before.contains(&"memsize"));
         !is_time && !is_size
     };
