@@ -68,7 +68,8 @@
 //!   anything is changed: an address of another interface, a route of another protocol, an address inside of a prefix.
 //!   Each address is looked up in the routing table by itself (`RTM_GETROUTE` with `RTM_F_FIB_MATCH`); the addresses of
 //!   the machine are never listed. An IPv6 address that is still being checked for duplicates has no route yet and is not
-//!   seen. Between the look-up and the change somebody else may be faster.
+//!   seen, nor is one that was made a moment ago: without that check, too, the kernel makes its route in the background. It is
+//!   refused as existing then. Between the look-up and the change somebody else may be faster.
 //! - Only what the binder owns is listed or removed. Ownership is in the kernel, not in this process, so it survives a
 //!   restart. Addresses with a label carry a protocol number (`IFA_PROTO`, since Linux 5.18), because a label can be taken by
 //!   anybody, and IPv6 has none. An IPv6 address that a dummy interface has with another prefix length counts as bound,

@@ -70,8 +70,7 @@ pub(crate) fn write(
 /// Asks for an acknowledgement of the message that starts at `start`.
 pub(crate) fn ask_for_ack(out: &mut [u8], start: usize) {
     if let Some(field) = out.get_mut(start + 6..start + 8) {
-        let flags = field.iter().zip(ACK.to_ne_bytes()).map(|(old, new)| old | new).collect::<Vec<_>>();
-        field.copy_from_slice(&flags);
+        field.iter_mut().zip(ACK.to_ne_bytes()).for_each(|(old, new)| *old |= new);
     }
 }
 

@@ -1,12 +1,14 @@
 //! Runs all tests: on this machine, then those that need a kernel on each of the kernels.
 use crate::cargo::{self, Programs};
 use crate::verdict::{Verdict, counts, summary};
-use crate::vm::carrier::{Ending, Streams};
+use crate::vm::carrier::{Ending, Signals, Streams};
 use crate::vm::initramfs::{Job, Session};
+use crate::vm::kernel::Kernel;
 use crate::vm::report::Report;
 use crate::vm::{self, Choice};
 use crate::{Interrupted, Usage, host, step};
 use anyhow::{Context, Result, bail, ensure};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -36,15 +38,18 @@ pub(crate) fn run(choices: &[Choice], timeout: Duration, filter: Option<&str>) -
     host::install_missing()?;
     let guest = cargo::build_one(Programs::Guest)?;
     let job = job(&tests, filter)?;
-    let mut verdicts = Vec::new();
-    for choice in choices {
-        let verdict = on_choice(choice, &guest, &job, timeout).or_else(|error| {
+    let kernels: Vec<_> = choices.iter().map(|choice| (choice, vm::get(choice))).collect();
+    let signals = Signals::catch()?;
+    // As many at a time as there are processors: an emulated machine keeps one busy.
+    let verdicts = kernels.into_par_iter().map(|(choice, kernel)| {
+        let verdict = kernel.and_then(|kernel| on_kernel(choice, &kernel, &guest, &job, timeout, &signals));
+        verdict.or_else(|error| {
             let hopeless = error.is::<Usage>() || error.is::<Interrupted>();
             // The other kernels may still do.
             if hopeless { Err(error) } else { Ok(Verdict::of_failure(&choice.to_string(), format!("{error:#}"))) }
-        })?;
-        verdicts.push(verdict);
-    }
+        })
+    });
+    let verdicts: Vec<Verdict> = verdicts.collect::<Result<_>>()?;
     say(&summary(&verdicts));
     let good = verdicts.iter().all(Verdict::is_good);
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -95,13 +100,19 @@ fn job(tests: &Path, filter: Option<&str>) -> Result<Job> {
 }
 
 /// Runs the kernel tests on one kernel.
-fn on_choice(choice: &Choice, guest: &Path, job: &Job, timeout: Duration) -> Result<Verdict> {
+fn on_kernel(
+    choice: &Choice,
+    kernel: &Kernel,
+    guest: &Path,
+    job: &Job,
+    timeout: Duration,
+    signals: &Signals,
+) -> Result<Verdict> {
     let started = Instant::now();
-    let kernel = vm::get(choice)?;
     let (mut report, mut output, mut errors) = (Report::default(), Vec::new(), Vec::new());
     let streams =
         Streams { stdout: Box::new(&mut output), stderr: Box::new(&mut errors), results: Box::new(&mut report) };
-    let run = vm::boot(&kernel, guest, job, Some(timeout), streams)?;
+    let run = vm::boot(kernel, guest, job, Some(timeout), streams, signals)?;
     let report = report.finish();
     let bad_end = match run.ending {
         Ending::Exit(0) => None,
