@@ -159,7 +159,7 @@ impl Exchange {
         Self {
             limits,
             next: 1,
-            outgoing: Vec::new(),
+            outgoing: Vec::with_capacity(limits.bytes),
             last: 0,
             inbox: vec![0; limits.inbox],
             unread: 0..0,

@@ -95,7 +95,7 @@ pub(crate) fn rules_of_ipvs(results: &mut Results, size: u32) {
 
 fn rules_of_iptables(results: &mut Results, size: u32, (name, restore, plain): (&str, &str, &str)) {
     let (all, one) = (all_rules(size), rules(size, 1));
-    let restored = || drop(peers::feed(restore, &all));
+    let restored = || peers::feed(restore, &all);
     let names = [format!("{name}-restore"), format!("{name}-restore --noflush"), format!("{name}")];
     // The usual way to take one out again is to write everything anew.
     let whole: Contestant<'_> = (&names[0], Box::new(|| (peers::feed(restore, &all), size)));

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use lvs::ipvs::{Change, Destination, Ipvs, Query, Scheduler, Service};
+use lvs::ipvs::{Change, Destination, Ipvs, Persistence, Query, Scheduler, Service};
 
 use crate::floor::IpvsFloor;
 use crate::results::{Contestant, Plan, Results};
@@ -24,8 +24,9 @@ pub(crate) fn service(number: u32) -> Service {
     Service::tcp((vip(number), 80).into(), Scheduler::RR)
 }
 
-fn weighted(mut service: Service) -> Service {
-    service.scheduler = Scheduler::WRR;
+/// With another scheduler the kernel would wait for an RCU grace period, and there would be nothing else to see.
+fn persistent(mut service: Service) -> Service {
+    service.persistence = Some(Persistence::new(Duration::from_secs(600)));
     service
 }
 
@@ -59,7 +60,7 @@ impl Changes {
         let services = || (first..first + count).map(service);
         Self {
             add: services().map(Change::AddService).collect(),
-            update: services().map(weighted).map(Change::ReplaceService).collect(),
+            update: services().map(persistent).map(Change::ReplaceService).collect(),
             delete: services().map(|service| Change::DeleteService(service.key)).collect(),
         }
     }
@@ -82,6 +83,8 @@ fn cycle<'a>(
         for ((_, most, run), times) in contestants.iter_mut().zip(&mut times) {
             let changes = changes.first(*most);
             for (changes, times) in [&changes.add, &changes.update, &changes.delete].into_iter().zip(times) {
+                // What was deleted before is freed later.
+                settle();
                 times.push(run(changes));
             }
         }
@@ -103,7 +106,7 @@ fn fill(ipvs: &mut Ipvs, from: u32, to: u32) {
 /// Waits for what the kernel does in the background after a table has changed. Where time is counted in instructions,
 /// waiting costs none.
 pub(crate) fn settle() {
-    std::thread::sleep(Duration::from_millis(500));
+    std::thread::sleep(Duration::from_millis(50));
 }
 
 /// Adds, updates, deletes and lists at tables of all sizes.

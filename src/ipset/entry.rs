@@ -281,8 +281,8 @@ pub(super) fn seconds(timeout: Duration) -> Result<u32, Cause> {
 
 pub(super) fn write_address(out: &mut Writer<'_>, kind: impl Attribute, address: IpAddr) {
     out.marked_nest(kind, |out| match address {
-        IpAddr::V4(v4) => out.bytes_net(AddressAttr::V4, &v4.octets()),
-        IpAddr::V6(v6) => out.bytes_net(AddressAttr::V6, &v6.octets()),
+        IpAddr::V4(v4) => out.array_net(AddressAttr::V4, &v4.octets()),
+        IpAddr::V6(v6) => out.array_net(AddressAttr::V6, &v6.octets()),
     });
 }
 
@@ -322,7 +322,7 @@ impl Entry {
             Self::IpMac(ip, mac) => {
                 write_address(out, EntryAttr::Ip, ip);
                 if let Some(mac) = mac {
-                    out.bytes(EntryAttr::Ether, &mac.bytes());
+                    out.array(EntryAttr::Ether, &mac.bytes());
                 }
             }
             Self::IpMark(ip, mark) => {
@@ -345,7 +345,7 @@ impl Entry {
                 return bit(interface.physdev, flag::PHYSDEV) | bit(interface.wildcard, flag::WILDCARD);
             }
             Self::Port(ports) => write_ports(out, ports),
-            Self::Mac(mac) => out.bytes(EntryAttr::Ether, &mac.bytes()),
+            Self::Mac(mac) => out.array(EntryAttr::Ether, &mac.bytes()),
             Self::Set(ListMember { set, place }) => {
                 out.text(EntryAttr::Name, set.as_str());
                 match place {

@@ -61,12 +61,17 @@ impl From<BatchError> for Error {
     }
 }
 
+/// For how many changes there is room from the start: it spares copying them when there is no more.
+const MANY: usize = 1024;
+
 /// Says before sending what is wrong with a change.
 pub(super) type Check = fn(&Change) -> Result<()>;
 
 /// Makes the changes, in their order, many with each system call.
 pub(super) fn run(ipvs: &mut Ipvs, changes: impl Iterator<Item = Change>, check: Check) -> Result<(), BatchError> {
-    let mut batch = Batch { ipvs, on_their_way: Vec::new(), answered: 0, failures: Vec::new() };
+    // As many as travel together, if there are so many.
+    let on_their_way = Vec::with_capacity(changes.size_hint().0.min(MANY));
+    let mut batch = Batch { ipvs, on_their_way, answered: 0, failures: Vec::new() };
     let interruption = batch.run(changes, check).err();
     let (answered, mut failures) = (batch.answered, std::mem::take(&mut batch.failures));
     if interruption.is_none() && failures.is_empty() {

@@ -328,7 +328,7 @@ impl<'a> Parts<'a> {
                 DestinationAttr::ActiveConnections => parts.active = attr.u32_ne()?,
                 DestinationAttr::InactiveConnections => parts.inactive = attr.u32_ne()?,
                 DestinationAttr::PersistentConnections => parts.persistent = attr.u32_ne()?,
-                DestinationAttr::Stats => old_stats = Some(Stats::read(attr.nested())?),
+                DestinationAttr::Stats => old_stats = Some(attr.nested()),
                 // 0 stands for the service's, as none does.
                 DestinationAttr::Family if attr.u16_ne()? == 0 => parts.family = None,
                 DestinationAttr::Family => parts.family = Some(Family::read(&attr)?),
@@ -338,7 +338,10 @@ impl<'a> Parts<'a> {
                 DestinationAttr::TunnelFlags => parts.tunnel.2 = attr.u16_ne()?,
             }
         }
-        parts.stats = parts.stats.or(old_stats);
+        // Every kernel since Linux 4.1 sends both: the same numbers, cut to 32 bits.
+        if let (None, Some(old)) = (parts.stats, old_stats) {
+            parts.stats = Some(Stats::read(old)?);
+        }
         Ok(parts)
     }
 

@@ -1,5 +1,6 @@
 //! Netlink messages: their header, the messages of a datagram, and the kernel's acknowledgements.
 
+use super::writer::pad;
 use super::{Attrs, Writer, kinds, padding};
 use crate::error::{DecodeError, Refusal};
 
@@ -44,11 +45,9 @@ pub(crate) fn write(
     body: impl FnOnce(&mut Writer<'_>),
 ) -> Result<(), &'static str> {
     let start = out.len();
-    out.extend_from_slice(&[0; 4]);
-    out.extend_from_slice(&kind.to_ne_bytes());
-    out.extend_from_slice(&(flags | REQUEST).to_ne_bytes());
-    out.extend_from_slice(&sequence.to_ne_bytes());
-    out.extend_from_slice(&[0; 4]);
+    let ([k0, k1], [f0, f1]) = (kind.to_ne_bytes(), (flags | REQUEST).to_ne_bytes());
+    let [s0, s1, s2, s3] = sequence.to_ne_bytes();
+    out.extend_from_slice(&[0, 0, 0, 0, k0, k1, f0, f1, s0, s1, s2, s3, 0, 0, 0, 0]);
     let mut writer = Writer::new(out);
     body(&mut writer);
     let mut too_long = writer.finish();
@@ -57,7 +56,7 @@ pub(crate) fn write(
         (Ok(length), Some(field)) => field.copy_from_slice(&length.to_ne_bytes()),
         _ => too_long = too_long.or(Some("the message")),
     }
-    out.resize(out.len() + padding(length), 0);
+    pad(out, length);
     match too_long {
         None => Ok(()),
         Some(name) => {
