@@ -141,6 +141,8 @@ pub struct Exchange {
     /// Where the last queued message starts.
     last: usize,
     inbox: Vec<u8>,
+    /// How many datagrams came.
+    datagrams: u64,
     /// What of the inbox is received and not yet looked at.
     unread: Range<usize>,
     /// The length of a datagram that did not fit.
@@ -162,6 +164,7 @@ impl Exchange {
             outgoing: Vec::with_capacity(limits.bytes),
             last: 0,
             inbox: vec![0; limits.inbox],
+            datagrams: 0,
             unread: 0..0,
             truncated: None,
             message: 0..0,
@@ -262,8 +265,14 @@ impl Exchange {
         if sender != 0 {
             return;
         }
+        self.datagrams += 1;
         self.truncated = (length > self.inbox.len()).then_some(length);
         self.unread = 0..length.min(self.inbox.len());
+    }
+
+    /// How many datagrams came from the kernel so far.
+    pub(crate) fn datagrams(&self) -> u64 {
+        self.datagrams
     }
 
     /// The body of the message of the last [`Step::Message`]; after [`Step::Refused`], that of the refused request if the

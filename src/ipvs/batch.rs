@@ -117,7 +117,7 @@ impl Batch<'_> {
 
     fn queue(&mut self, index: usize, change: Change) -> Result<()> {
         let failed = |cause| Error::new(change, cause);
-        self.ipvs.queue(change.into()).map_err(failed)?;
+        self.ipvs.queue(&change).map_err(failed)?;
         self.on_their_way.push((index, change));
         if matches!(change, Change::StopDaemon(_)) {
             // A daemon that is stopped before it has begun ends with EINTR, and netlink is silent about that one error.

@@ -18,6 +18,9 @@ const SMALLEST_BUFFER: usize = 128 << 10;
 /// The kernel takes the size for a signed number.
 const LARGEST_BUFFER: usize = i32::MAX as usize;
 
+/// The port that the kernel sends from.
+const KERNEL: u32 = 0;
+
 /// One netlink socket for the life of a client, and the exchange it carries.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -43,8 +46,8 @@ impl Connection {
     pub(crate) fn open(protocol: isize, options: &Options) -> Result<Self, Cause> {
         let mut socket = Socket::new(protocol).map_err(Cause::Io)?;
         socket.bind_auto().map_err(Cause::Io)?;
-        // A connected socket takes nothing from other processes in the first place.
-        socket.connect(&SocketAddr::new(0, 0)).map_err(Cause::Io)?;
+        // A connected socket takes nothing from other processes.
+        socket.connect(&SocketAddr::new(KERNEL, 0)).map_err(Cause::Io)?;
         socket.set_ext_ack(true).map_err(Cause::Io)?;
         socket.set_cap_ack(true).map_err(Cause::Io)?;
         let receive = options.receive_buffer.clamp(SMALLEST_BUFFER, LARGEST_BUFFER);
@@ -54,7 +57,10 @@ impl Connection {
         let send = getsockopt(&socket, sockopt::SndBuf).map_err(errno)?;
         setsockopt(&socket, sockopt::ReceiveTimeout, &time_value(options.timeout)?).map_err(errno)?;
         let exchange = Exchange::new(Limits::for_buffers(receive, send));
-        Ok(Self { socket, exchange, timeout: options.timeout })
+        let mut connection = Self { socket, exchange, timeout: options.timeout };
+        // What others sent before it was connected.
+        connection.empty();
+        Ok(connection)
     }
 
     /// Asks for dumps of what their request names, not of everything (`NETLINK_GET_STRICT_CHK`).
@@ -80,6 +86,11 @@ impl Connection {
     /// As [`Exchange::message`].
     pub(crate) fn message(&self) -> &[u8] {
         self.exchange.message()
+    }
+
+    /// As [`Exchange::datagrams`].
+    pub(crate) fn datagrams(&self) -> u64 {
+        self.exchange.datagrams()
     }
 
     /// The next reply to what is queued. After an error the queued requests are given up, and the next ones are not
@@ -142,16 +153,18 @@ impl Connection {
     }
 
     fn receive(&mut self) -> Result<(), Cause> {
-        let started = Instant::now();
+        // Looked at only if needed: the clock costs as much as a tenth of a message.
+        let mut interrupted = None;
         loop {
-            match receive_from(&self.socket, self.exchange.inbox(), 0) {
-                Ok((length, sender)) => {
-                    self.exchange.received(length, sender);
+            match receive(&self.socket, self.exchange.inbox(), 0) {
+                Ok(length) => {
+                    self.exchange.received(length, KERNEL);
                     return Ok(());
                 }
                 // Signals start the system call, and with it its own time limit, anew.
                 Err(error) if error.kind() == ErrorKind::Interrupted => {
-                    if self.timeout > Duration::ZERO && started.elapsed() >= self.timeout {
+                    let first = interrupted.get_or_insert_with(Instant::now);
+                    if self.timeout > Duration::ZERO && first.elapsed() >= self.timeout {
                         return Err(Cause::TimedOut);
                     }
                 }
@@ -168,7 +181,7 @@ impl Connection {
     /// Throws away what has come: after an overrun the kernel drops every further reply until the buffer is empty.
     fn empty(&mut self) {
         loop {
-            match receive_from(&self.socket, self.exchange.inbox(), MSG_DONTWAIT) {
+            match receive(&self.socket, self.exchange.inbox(), MSG_DONTWAIT) {
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.raw_os_error() == Some(ENOBUFS) => {}
@@ -178,10 +191,9 @@ impl Connection {
     }
 }
 
-/// Receives a datagram; gives its whole length, even if it did not fit, and who sent it.
-fn receive_from(socket: &Socket, mut inbox: &mut [u8], flags: i32) -> io::Result<(usize, u32)> {
-    let (length, sender) = socket.recv_from(&mut inbox, flags | MSG_TRUNC)?;
-    Ok((length, sender.port_number()))
+/// Receives a datagram; gives its whole length, even if it did not fit. Who sent it is not asked: the socket is connected.
+fn receive(socket: &Socket, mut inbox: &mut [u8], flags: i32) -> io::Result<usize> {
+    socket.recv(&mut inbox, flags | MSG_TRUNC)
 }
 
 fn time_value(duration: Duration) -> Result<TimeVal, Cause> {

@@ -28,16 +28,16 @@ impl<'a, K: Kind> Attrs<'a, K> {
     #[inline]
     fn split(&mut self) -> Result<(u16, &'a [u8]), DecodeError> {
         let framing = |rest: &[u8]| DecodeError::Framing { list: K::LIST, left: rest.len() };
-        let Some((&[l0, l1, n0, n1], _)) = self.rest.split_first_chunk::<HEADER>() else {
+        let (Some(length), Some(number)) = (self.rest.first_chunk::<2>(), self.rest.get(2..HEADER).and_then(<[u8]>::first_chunk::<2>)) else {
             return Err(framing(self.rest));
         };
-        let length = usize::from(u16::from_ne_bytes([l0, l1]));
+        let length = usize::from(u16::from_ne_bytes(*length));
         let Some(payload) = self.rest.get(HEADER..length) else {
             return Err(framing(self.rest));
         };
         let end = length + padding(length);
         self.rest = self.rest.get(end..).unwrap_or_default();
-        Ok((u16::from_ne_bytes([n0, n1]) & NUMBER, payload))
+        Ok((u16::from_ne_bytes(*number) & NUMBER, payload))
     }
 }
 
