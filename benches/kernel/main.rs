@@ -3,7 +3,12 @@
 //!
 //! Everybody does the same work in the same run, by turns, and the results are the times alone: who compares them is
 //! `xtask/src/bench.rs`. Where guest time is a count of instructions, so are they.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a measurement that fails has no result")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a measurement that fails has no result"
+)]
 
 mod firewall;
 mod floor;
@@ -22,7 +27,8 @@ use results::{Plan, Results};
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     // `cargo bench` and `cargo test --all-targets` start it with other arguments, or none.
-    let ["measure", to, size, rounds, wanted @ ..] = &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] else {
+    let ["measure", to, size, rounds, wanted @ ..] = &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..]
+    else {
         return;
     };
     let mut results = Results::create(to, rounds.parse().unwrap());

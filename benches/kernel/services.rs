@@ -156,7 +156,12 @@ fn list_services(results: &mut Results, size: u32) {
             (
                 "lvs, streamed",
                 Box::new(|| {
-                    (timed(|| assert!(other.stream_services().unwrap().filter(Result::is_ok).count() >= size as usize)), size)
+                    (
+                        timed(|| {
+                            assert!(other.stream_services().unwrap().filter(Result::is_ok).count() >= size as usize)
+                        }),
+                        size,
+                    )
                 }),
             ),
         ],

@@ -83,10 +83,8 @@ pub(crate) fn fill_and_list(plan: &Plan, results: &mut Results) {
             let mut floor = Floor::open(NETLINK_NETFILTER);
             timed(|| floor.exchange_all(&messages))
         };
-        let mut contestants: Vec<Contestant<'_>> = vec![
-            ("floor", Box::new(|| (emptied(&raw), size))),
-            ("lvs", Box::new(|| (emptied(&ours), size))),
-        ];
+        let mut contestants: Vec<Contestant<'_>> =
+            vec![("floor", Box::new(|| (emptied(&raw), size))), ("lvs", Box::new(|| (emptied(&ours), size)))];
         if size == plan.members {
             let programs: [(&str, &str, &str, u32); 4] = [
                 ("ipset-rs restore", "", &input, size),
@@ -95,7 +93,8 @@ pub(crate) fn fill_and_list(plan: &Plan, results: &mut Results) {
                 ("ipset", "each", &few, PROCESSES),
             ];
             for (program, each, input, count) in programs {
-                let work = move || if each.is_empty() { peers::feed(program, input) } else { peers::each(program, input) };
+                let work =
+                    move || if each.is_empty() { peers::feed(program, input) } else { peers::each(program, input) };
                 contestants.push((program, Box::new(move || (emptied(&work), count))));
             }
         }
@@ -110,7 +109,10 @@ pub(crate) fn fill_and_list(plan: &Plan, results: &mut Results) {
             (
                 "lvs",
                 Box::new(|| {
-                    (timed(|| assert_eq!(ipset.members(&set).unwrap().filter(Result::is_ok).count(), size as usize)), size)
+                    (
+                        timed(|| assert_eq!(ipset.members(&set).unwrap().filter(Result::is_ok).count(), size as usize)),
+                        size,
+                    )
                 }),
             ),
         ];

@@ -316,8 +316,7 @@ impl<'a> Parts<'a> {
     pub(super) fn read(attrs: Attrs<'a, DestinationAttr>) -> Result<Self, DecodeError> {
         let mut parts = Self::default();
         let mut old_stats = None;
-        for attr in attrs {
-            let attr = attr?;
+        attrs.each(|attr| {
             match attr.kind {
                 DestinationAttr::Address => parts.address = Some(attr),
                 DestinationAttr::Port => parts.port = Some(attr.u16_be()?),
@@ -337,7 +336,8 @@ impl<'a> Parts<'a> {
                 DestinationAttr::TunnelPort => parts.tunnel.1 = attr.u16_be()?,
                 DestinationAttr::TunnelFlags => parts.tunnel.2 = attr.u16_ne()?,
             }
-        }
+            Ok(())
+        })?;
         // Every kernel since Linux 4.1 sends both: the same numbers, cut to 32 bits.
         if let (None, Some(old)) = (parts.stats, old_stats) {
             parts.stats = Some(Stats::read(old)?);

@@ -410,8 +410,7 @@ impl<'a> Parts<'a> {
     pub(super) fn read(attrs: Attrs<'a, ServiceAttr>) -> Result<Self, DecodeError> {
         let mut parts = Self::default();
         let mut old_stats = None;
-        for attr in attrs {
-            let attr = attr?;
+        attrs.each(|attr| {
             match attr.kind {
                 ServiceAttr::Family => parts.family = Some(Family::read(&attr)?),
                 ServiceAttr::Protocol => parts.protocol = Some(Protocol(attr.u16_ne()?)),
@@ -439,7 +438,8 @@ impl<'a> Parts<'a> {
                 ServiceAttr::Stats => old_stats = Some(attr.nested()),
                 ServiceAttr::Stats64 => parts.stats = Some(Stats::read(attr.nested())?),
             }
-        }
+            Ok(())
+        })?;
         // Every kernel since Linux 4.1 sends both: the same numbers, cut to 32 bits.
         if let (None, Some(old)) = (parts.stats, old_stats) {
             parts.stats = Some(Stats::read(old)?);

@@ -28,7 +28,9 @@ impl<'a, K: Kind> Attrs<'a, K> {
     #[inline]
     fn split(&mut self) -> Result<(u16, &'a [u8]), DecodeError> {
         let framing = |rest: &[u8]| DecodeError::Framing { list: K::LIST, left: rest.len() };
-        let (Some(length), Some(number)) = (self.rest.first_chunk::<2>(), self.rest.get(2..HEADER).and_then(<[u8]>::first_chunk::<2>)) else {
+        let (Some(length), Some(number)) =
+            (self.rest.first_chunk::<2>(), self.rest.get(2..HEADER).and_then(<[u8]>::first_chunk::<2>))
+        else {
             return Err(framing(self.rest));
         };
         let length = usize::from(u16::from_ne_bytes(*length));
@@ -38,6 +40,23 @@ impl<'a, K: Kind> Attrs<'a, K> {
         let end = length + padding(length);
         self.rest = self.rest.get(end..).unwrap_or_default();
         Ok((u16::from_ne_bytes(*number) & NUMBER, payload))
+    }
+}
+
+impl<'a, K: Kind> Attrs<'a, K> {
+    /// Takes all attributes: as iterating, in half the instructions.
+    #[inline]
+    pub(crate) fn each(
+        mut self,
+        mut take: impl FnMut(Attr<'a, K>) -> Result<(), DecodeError>,
+    ) -> Result<(), DecodeError> {
+        while !self.rest.is_empty() {
+            let (number, payload) = self.split()?;
+            if let Some(kind) = K::from_number(number) {
+                take(Attr { kind, payload })?;
+            }
+        }
+        Ok(())
     }
 }
 
