@@ -32,6 +32,9 @@ pub struct Ipvs {
     pub(super) connection: Connection,
     /// The family's number, which is another one after each loading of the module.
     family: u16,
+    /// The changes of a batch that travel together, with their positions. Here, so that one change alone takes no memory of
+    /// its own.
+    pub(super) on_their_way: Vec<(usize, Change)>,
 }
 
 impl Ipvs {
@@ -52,7 +55,7 @@ impl Ipvs {
         let mut connection =
             Connection::open(NETLINK_GENERIC, options).map_err(|cause| Error::new(operation, cause))?;
         let family = find_family(&mut connection).map_err(|cause| Error::new(operation, cause))?;
-        Ok(Self { connection, family })
+        Ok(Self { connection, family, on_their_way: Vec::new() })
     }
 
     /// The version of the kernel's IPVS, and the size of its connection table (`IPVS_CMD_GET_INFO`).

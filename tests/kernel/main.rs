@@ -15,6 +15,7 @@ mod ipvs;
 mod ipvsadm;
 mod kernels;
 mod lab;
+mod memory;
 mod module;
 mod netns;
 mod network;
@@ -32,6 +33,10 @@ mod vip_traffic;
 use std::process::ExitCode;
 
 use libtest_mimic::Arguments;
+
+/// It passes everything on to the system's until a test starts counting.
+#[global_allocator]
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
 fn main() -> ExitCode {
     if let Some(exit) = lab::run_as_child() {
@@ -51,6 +56,7 @@ fn main() -> ExitCode {
         ipvs::tests(),
         ipvsadm::tests(),
         kernels::tests(),
+        memory::tests(),
         module::tests(),
         netns::tests(),
         persistence::tests(),
