@@ -21,13 +21,19 @@ pub(crate) struct Floor {
 
 impl Floor {
     pub(crate) fn open(protocol: isize) -> Self {
+        Self::with_inbox(protocol, 64 << 10)
+    }
+
+    /// The kernel takes memory for the parts of a list as large as the largest inbox that a socket was read into, and
+    /// fills all of it with zeros.
+    fn with_inbox(protocol: isize, inbox: usize) -> Self {
         let mut socket = Socket::new(protocol).unwrap();
         socket.bind_auto().unwrap();
         socket.connect(&SocketAddr::new(0, 0)).unwrap();
         socket.set_ext_ack(true).unwrap();
         socket.set_cap_ack(true).unwrap();
         socket.set_rx_buf_sz(1 << 20).unwrap();
-        Self { socket, inbox: vec![0; 64 << 10] }
+        Self { socket, inbox: vec![0; inbox] }
     }
 
     /// Sends a datagram and reads until its acknowledgement or the end of its list.
@@ -92,7 +98,11 @@ pub(crate) struct IpvsFloor {
 
 impl IpvsFloor {
     pub(crate) fn open() -> Self {
-        let mut floor = Floor::open(NETLINK_GENERIC);
+        Self::with_inbox(64 << 10)
+    }
+
+    pub(crate) fn with_inbox(inbox: usize) -> Self {
+        let mut floor = Floor::with_inbox(NETLINK_GENERIC, inbox);
         let family = floor.family();
         Self { floor, family }
     }

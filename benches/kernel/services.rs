@@ -74,6 +74,7 @@ impl Changes {
 /// Lets all add, update and delete by turns, so that the table is each time as large as before.
 fn cycle<'a>(
     results: &mut Results,
+    remark: &str,
     size: u32,
     changes: &Changes,
     contestants: &mut [(&str, usize, Box<dyn FnMut(&[Change]) -> Duration + 'a>)],
@@ -92,7 +93,7 @@ fn cycle<'a>(
     for ((by, most, _), times) in contestants.iter().zip(times) {
         let count = changes.add.len().min(*most);
         for (work, times) in ["add services", "update services", "delete services"].into_iter().zip(times) {
-            results.put(work, size, by, u32::try_from(count).unwrap(), &times);
+            results.put(&format!("{work}{remark}"), size, by, u32::try_from(count).unwrap(), &times);
         }
     }
 }
@@ -122,6 +123,7 @@ pub(crate) fn tables(plan: &Plan, results: &mut Results) {
         let mut again = Ipvs::connect().unwrap();
         cycle(
             results,
+            "",
             size,
             &changes,
             &mut [
@@ -197,7 +199,7 @@ pub(crate) fn datagrams(plan: &Plan, results: &mut Results) {
             timed(|| datagrams.chunks(8).for_each(|datagrams| floor.floor.ahead(datagrams)))
         }),
     ));
-    cycle(results, FEW, &changes, &mut contestants);
+    cycle(results, " (datagrams)", FEW, &changes, &mut contestants);
     drop(contestants);
     ipvs.flush().unwrap();
 }
@@ -209,6 +211,7 @@ pub(crate) fn programs(_: &Plan, results: &mut Results) {
     let mut floor = IpvsFloor::open();
     cycle(
         results,
+        " (programs)",
         FEW,
         &Changes::of(FEW, u32::try_from(LINES).unwrap()),
         &mut [
@@ -238,16 +241,29 @@ fn list(results: &mut Results, services: u32, destinations: u32) {
         .chain((0..services).map(|i| Query::Destinations(service(i).key)))
         .map(|query| floor.list(query))
         .collect();
-    let count = services * (1 + destinations);
     let work = format!("list services with {destinations} destinations");
+    for inbox in [4, 8, 16, 32] {
+        let mut floor = IpvsFloor::with_inbox(inbox << 10);
+        let by = format!("floor, inbox of {inbox} KiB");
+        let lists = &requests[1..];
+        let mut exchange = || (timed(|| floor.floor.exchange_all(lists)), services);
+        results.compare(&format!("{work} (destinations alone)"), services, &mut [(&by, Box::new(&mut exchange))]);
+        let mut exchange = || (timed(|| floor.floor.exchange(&requests[0])), services);
+        results.compare(&format!("{work} (services alone)"), services, &mut [(&by, Box::new(&mut exchange))]);
+    }
+    let mut short = IpvsFloor::with_inbox(4 << 10);
+    let mut exchange = || {
+        floor.floor.exchange(&requests[0]);
+        short.floor.exchange_all(&requests[1..]);
+    };
     results.compare(
         &work,
         services,
         &mut [
-            ("floor", Box::new(|| (timed(|| floor.floor.exchange_all(&requests)), count))),
-            ("lvs", Box::new(|| (timed(|| assert_eq!(ipvs.table().unwrap().len(), services as usize)), count))),
-            ("ipvsadm-rs -Ln", Box::new(|| (peers::run("ipvsadm-rs -Ln", None), count))),
-            ("ipvsadm -Ln", Box::new(|| (peers::run("ipvsadm -Ln", None), count))),
+            ("floor", Box::new(|| (timed(&mut exchange), services))),
+            ("lvs", Box::new(|| (timed(|| assert_eq!(ipvs.table().unwrap().len(), services as usize)), services))),
+            ("ipvsadm-rs -Ln", Box::new(|| (peers::run("ipvsadm-rs -Ln", None), services))),
+            ("ipvsadm -Ln", Box::new(|| (peers::run("ipvsadm -Ln", None), services))),
         ],
     );
     ipvs.flush().unwrap();

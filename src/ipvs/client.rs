@@ -17,12 +17,15 @@ use crate::transport::Options;
 use crate::transport::blocking::{Connection, Reply};
 use crate::wire::genl;
 
+/// The length of a part of a list of destinations: a page, of which the kernel fills all with zeros first.
+const SHORT_LIST: usize = 4096;
+
 /// How often a list is read before giving up, when the table changes each time.
 const LISTINGS: usize = 10;
 
 /// The IPVS table of a network namespace: that of the thread that connects, for as long as the client lives.
 ///
-/// One socket serves all operations. Reading and changing the table both need `CAP_NET_ADMIN` in the initial user
+/// Two sockets serve all operations, the second one lists of destinations. Reading and changing the table both need `CAP_NET_ADMIN` in the initial user
 /// namespace; [`is_permission_denied`](Error::is_permission_denied) says so. Only connecting does not.
 ///
 /// Each operation can fail for reasons that are not repeated below: no permission, a time-out
@@ -30,6 +33,8 @@ const LISTINGS: usize = 10;
 #[derive(Debug)]
 pub struct Ipvs {
     pub(super) connection: Connection,
+    /// For the lists of destinations, of which there are many short ones.
+    short_lists: Connection,
     /// The family's number, which is another one after each loading of the module.
     family: u16,
     /// The changes of a batch that travel together, with their positions. Here, so that one change alone takes no memory of
@@ -54,8 +59,10 @@ impl Ipvs {
         let operation = "connect to IPVS";
         let mut connection =
             Connection::open(NETLINK_GENERIC, options).map_err(|cause| Error::new(operation, cause))?;
+        let short_lists = Connection::with_inbox(NETLINK_GENERIC, options, SHORT_LIST);
+        let short_lists = short_lists.map_err(|cause| Error::new(operation, cause))?;
         let family = find_family(&mut connection).map_err(|cause| Error::new(operation, cause))?;
-        Ok(Self { connection, family, on_their_way: Vec::new() })
+        Ok(Self { connection, short_lists, family, on_their_way: Vec::new() })
     }
 
     /// The version of the kernel's IPVS, and the size of its connection table (`IPVS_CMD_GET_INFO`).
@@ -380,11 +387,17 @@ impl Ipvs {
     }
 
     fn queue_query(&mut self, query: Query) -> Result<(), Cause> {
+        let family = self.family;
+        let connection = self.connection_for(query);
         if query.is_dump() {
-            self.connection.queue_dump(self.family, |out| query.write(out))
+            connection.queue_dump(family, |out| query.write(out))
         } else {
-            self.connection.queue(self.family, 0, |out| query.write(out))
+            connection.queue(family, 0, |out| query.write(out))
         }
+    }
+
+    fn connection_for(&mut self, query: Query) -> &mut Connection {
+        if matches!(query, Query::Destinations(_)) { &mut self.short_lists } else { &mut self.connection }
     }
 
     /// Asks for one object.
@@ -406,11 +419,11 @@ impl Ipvs {
     ) -> Result<Vec<T>> {
         for _ in 0..LISTINGS {
             let mut all = Vec::new();
-            let first = self.connection.datagrams() + 1;
+            let first = self.connection_for(query).datagrams() + 1;
             let mut last = first;
             self.queue_query(query).map_err(|cause| Error::new(query, cause))?;
             while let Some(answer) = self.answer(query)? {
-                last = self.connection.datagrams();
+                last = self.connection_for(query).datagrams();
                 all.extend(pick(answer));
             }
             if last == first || all_differ(all.iter().map(&key)) {
@@ -434,9 +447,10 @@ impl Ipvs {
         let mut retried = false;
         loop {
             let failed = |cause| Error::new(query, cause);
-            match self.connection.reply().map_err(failed)? {
+            let connection = self.connection_for(query);
+            match connection.reply().map_err(failed)? {
                 Reply::Finished => return Ok(None),
-                Reply::Message(..) => match Message::read(self.connection.message()) {
+                Reply::Message(..) => match Message::read(connection.message()) {
                     Ok(Message::Answer(answer)) => return Ok(Some(answer)),
                     // Without statistics it looks just like a request.
                     Ok(Message::Change(Change::AddService(service))) => {
@@ -445,7 +459,7 @@ impl Ipvs {
                     // A command that is no answer to anything.
                     Ok(_) => {}
                     Err(error) => {
-                        self.connection.abandon();
+                        connection.abandon();
                         return Err(failed(error.into()));
                     }
                 },

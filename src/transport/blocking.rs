@@ -44,6 +44,12 @@ pub(crate) enum Reply {
 impl Connection {
     /// Opens a socket of this netlink protocol in the calling thread's network namespace.
     pub(crate) fn open(protocol: isize, options: &Options) -> Result<Self, Cause> {
+        Self::with_inbox(protocol, options, Limits::default().inbox)
+    }
+
+    /// As [`Connection::open`], for datagrams up to this length. The kernel makes the parts of a list as long as the
+    /// largest inbox that it saw: see the [module](super).
+    pub(crate) fn with_inbox(protocol: isize, options: &Options, inbox: usize) -> Result<Self, Cause> {
         let mut socket = Socket::new(protocol).map_err(Cause::Io)?;
         socket.bind_auto().map_err(Cause::Io)?;
         // A connected socket takes nothing from other processes.
@@ -56,7 +62,7 @@ impl Connection {
         let receive = socket.get_rx_buf_sz().map_err(Cause::Io)?;
         let send = getsockopt(&socket, sockopt::SndBuf).map_err(errno)?;
         setsockopt(&socket, sockopt::ReceiveTimeout, &time_value(options.timeout)?).map_err(errno)?;
-        let exchange = Exchange::new(Limits::for_buffers(receive, send));
+        let exchange = Exchange::new(Limits { inbox, ..Limits::for_buffers(receive, send) });
         let mut connection = Self { socket, exchange, timeout: options.timeout };
         // What others sent before it was connected.
         connection.empty();
