@@ -1,6 +1,7 @@
 //! IPVS beside iptables, as kube-proxy programs both: what one more service costs, and the first connection through the
 //! first and through the last of many.
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -15,13 +16,15 @@ use crate::services::{service, settle, timed, vip};
 
 /// Where all services end.
 const SERVER: ([u8; 4], u16) = ([10, 0, 0, 1], 8080);
+/// Up to so many services, iptables writes all of them more than once.
+const WHOLE: u32 = 5_000;
 /// Connections for one time.
 const CONNECTIONS: u32 = 20;
 /// What is sent through one of them, in pieces.
 const PIECES: u32 = 64;
 const PIECE: usize = 16 << 10;
 
-/// The programs of the same rules, by the restoring and by the plain name: those of nftables and the old ones.
+/// The programs of the same rules, each by its name, that of restoring and the plain one: of nftables and the old ones.
 const FIREWALLS: [(&str, &str, &str); 2] = [
     ("iptables-nft", "iptables-nft-restore", "iptables-nft"),
     ("iptables-legacy", "iptables-legacy-restore", "iptables-legacy"),
@@ -94,35 +97,43 @@ pub(crate) fn rules_of_ipvs(results: &mut Results, size: u32) {
 }
 
 fn rules_of_iptables(results: &mut Results, size: u32, (name, restore, plain): (&str, &str, &str)) {
-    let (all, one) = (all_rules(size), rules(size, 1));
-    let restored = || peers::feed(restore, &all);
-    let names = [format!("{name}-restore"), format!("{name}-restore --noflush"), format!("{name}")];
-    // The usual way to take one out again is to write everything anew.
-    let whole: Contestant<'_> = (&names[0], Box::new(|| (peers::feed(restore, &all), size)));
-    results.compare("all services", size, &mut [whole]);
-    let commands: String = one.lines().fold(String::new(), |mut commands, line| {
-        let command = match line.strip_prefix(':') {
-            Some(chain) => format!("-N {}", chain.split(' ').next().unwrap()),
-            None => line.replace('"', "").replace(" cluster IP", ""),
-        };
-        if command.starts_with('-') {
-            writeln!(commands, "-t nat {command}").unwrap();
-        }
-        commands
-    });
+    let all = all_rules(size);
+    let whole = || peers::feed(restore, &all);
+    if size <= WHOLE {
+        let mut whole: [Contestant<'_>; 1] = [(restore, Box::new(|| (whole(), size)))];
+        results.compare("all services", size, &mut whole);
+    } else {
+        whole();
+    }
     let noflush = format!("{restore} --noflush");
-    let after = |time| {
-        restored();
-        (time, 1)
+    // To take one out again would cost more than all the rest; so there are some more at the end.
+    let next = Cell::new(size);
+    let one = || {
+        next.set(next.get() + 1);
+        rules(next.get(), 1)
     };
     results.compare(
         "one more service",
         size,
         &mut [
-            (&names[1], Box::new(|| after(peers::feed(&noflush, &one)))),
-            (&names[2], Box::new(|| after(peers::each(plain, &commands)))),
+            (&noflush, Box::new(|| (peers::feed(&noflush, &one()), 1))),
+            (name, Box::new(|| (peers::each(plain, &commands(&one())), 1))),
         ],
     );
+}
+
+/// The arguments of a process for each chain and rule, without comments.
+fn commands(rules: &str) -> String {
+    let mut commands = String::new();
+    for line in rules.lines() {
+        if let Some(chain) = line.strip_prefix(':') {
+            writeln!(commands, "-t nat -N {}", chain.split(' ').next().unwrap()).unwrap();
+        } else if line.starts_with("-A") {
+            let line = line.replace('"', "").replace(" cluster IP", "");
+            writeln!(commands, "-t nat {line}").unwrap();
+        }
+    }
+    commands
 }
 
 pub(crate) fn rules_of_all(plan: &Plan, results: &mut Results) {

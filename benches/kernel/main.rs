@@ -42,7 +42,7 @@ fn main() {
         ("vips", vips::bind),
         ("firewall", firewall::rules_of_all),
         ("connections", firewall::connections),
-        ("requests", services::requests),
+        ("destinations", services::destinations),
     ];
     for (name, work) in works {
         if wanted.is_empty() || wanted.contains(&name) {

@@ -146,7 +146,7 @@ fn show(release: &str, what: &str, lines: &[String]) {
     }
 }
 
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     // The exit status tells the result even if nobody reads this.
     let _ = writeln!(std::io::stdout(), "{text}");
 }

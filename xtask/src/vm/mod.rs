@@ -143,7 +143,8 @@ pub(crate) fn boot(
     let initramfs = initramfs::build(kernel, guest, job)?;
     let hint = if job.session == Session::Terminal { " (Ctrl-] stops it)" } else { "" };
     step(format_args!("booting {}{hint}", kernel.release));
-    let machine = Machine { image: &kernel.image, initramfs: &initramfs, session: job.session, clock: job.clock, timeout };
+    let machine =
+        Machine { image: &kernel.image, initramfs: &initramfs, session: job.session, clock: job.clock, timeout };
     let _raw = (job.session == Session::Terminal).then(terminal::Raw::enter).transpose()?;
     qemu::run(&machine, streams, signals)
 }
