@@ -39,6 +39,7 @@ const XTABLES: [(&str, &[&str]); 2] = [
             "ip6tables-save",
             "ip6tables-restore",
             "iptables-nft",
+            "iptables-nft-restore",
             "ip6tables-nft",
         ],
     ),
