@@ -90,10 +90,10 @@ fn cycle<'a>(
             }
         }
     }
-    for ((by, most, _), times) in contestants.iter().zip(times) {
-        let count = changes.add.len().min(*most);
-        for (work, times) in ["add services", "update services", "delete services"].into_iter().zip(times) {
-            results.put(&format!("{work}{remark}"), size, by, u32::try_from(count).unwrap(), &times);
+    for (at, work) in ["add services", "update services", "delete services"].into_iter().enumerate() {
+        for ((by, most, _), times) in contestants.iter().zip(&times) {
+            let count = changes.add.len().min(*most);
+            results.put(&format!("{work}{remark}"), size, by, u32::try_from(count).unwrap(), &times[at]);
         }
     }
 }

@@ -102,6 +102,16 @@ impl<'b> Writer<'b> {
         self.fixed(kind.number() | NET_BYTEORDER, payload);
     }
 
+    /// Such bytes as the only attribute inside of another one, which says so.
+    #[inline]
+    pub(crate) fn nested_array_net<const N: usize>(&mut self, outer: impl Kind, inner: impl Kind, payload: &[u8; N]) {
+        let [n0, n1] = (outer.number() | NESTED).to_ne_bytes();
+        #[expect(clippy::cast_possible_truncation, reason = "at most LONGEST_FIXED")]
+        let [l0, l1] = const { ((2 * HEADER + N + padding(N)) as u16).to_ne_bytes() };
+        self.raw(&[l0, l1, n0, n1]);
+        self.array_net(inner, payload);
+    }
+
     /// Text and the zero byte that ends it.
     pub(crate) fn text(&mut self, kind: impl Kind, text: impl AsRef<[u8]>) {
         self.attribute(kind, 0, |inner| {
