@@ -233,6 +233,7 @@ impl Exchange {
     ///
     /// # Errors
     /// [`Cause::Truncated`], [`Cause::Decode`], and [`Cause::Interrupted`] in place of [`Step::Finished`].
+    #[inline]
     pub fn step(&mut self) -> Result<Step, Cause> {
         let step = self.advance();
         if step.is_err() {
@@ -303,6 +304,7 @@ impl Exchange {
         self.unread = 0..0;
     }
 
+    #[inline]
     fn advance(&mut self) -> Result<Step, Cause> {
         loop {
             if let Some(length) = self.truncated.take() {
@@ -349,6 +351,7 @@ impl Exchange {
     }
 
     /// Looks at the next message of the datagram; `None` if it is nothing to tell.
+    #[inline]
     fn read_message(&mut self) -> Result<Option<Step>, Cause> {
         let datagram = self.inbox.get(..self.unread.end).unwrap_or_default();
         let incoming = message::read(datagram, self.unread.start).inspect_err(|_| self.unread = 0..0)?;

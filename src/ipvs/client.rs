@@ -369,10 +369,27 @@ impl Ipvs {
     }
 
     fn make(&mut self, change: Change, check: batch::Check) -> Result<()> {
-        batch::run(self, std::iter::once(change), check).map_err(|mut error| match error.failures.pop() {
-            Some(failure) => failure.error,
-            None => error.interruption.unwrap_or_else(|| Error::new(change, Cause::NoAnswer)),
-        })
+        if let Change::StopDaemon(_) = change {
+            // A batch knows how to see whether it was stopped.
+            let stopped = batch::run(self, std::iter::once(change), check);
+            return stopped.map_err(|mut error| match error.failures.pop() {
+                Some(failure) => failure.error,
+                None => error.interruption.unwrap_or_else(|| Error::new(change, Cause::NoAnswer)),
+            });
+        }
+        check(&change)?;
+        let failed = |cause| Error::new(change, cause);
+        let mut retried = false;
+        loop {
+            self.queue(&change).map_err(failed)?;
+            let mut refused = None;
+            self.connection.settle(|_, _, _| Ok(()), |_, refusal| refused = Some(refusal)).map_err(failed)?;
+            let Some(refusal) = refused else { return Ok(()) };
+            if retried || !self.module_was_reloaded(&refusal).map_err(failed)? {
+                return Err(Error::new(change, change.refused(refusal)));
+            }
+            retried = true;
+        }
     }
 
     /// Makes a change of what was read as `before`.

@@ -362,10 +362,10 @@ impl ServiceKey {
 impl Service {
     pub(super) fn write(&self, out: &mut Writer<'_>) {
         self.key.write(out);
-        out.text(ServiceAttr::Scheduler, self.scheduler.as_str());
+        out.text(ServiceAttr::Scheduler, self.scheduler);
         let persistence = self.persistence.unwrap_or(Persistence::new(Duration::ZERO));
         if let Some(engine) = self.engine {
-            out.text(ServiceAttr::Engine, engine.as_str());
+            out.text(ServiceAttr::Engine, engine);
         }
         let own = if self.persistence.is_some() { PERSISTENT } else { 0 };
         let flags = self.flags.bits() & !(PERSISTENT | HASHED) | own;

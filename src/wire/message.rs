@@ -37,6 +37,7 @@ kinds! {
 /// Appends one message to `out`; returns the name of an attribute that was too long, if one was.
 ///
 /// The sender's port is left 0: the kernel fills in the socket's.
+#[inline]
 pub(crate) fn write(
     out: &mut Vec<u8>,
     kind: u16,
@@ -103,16 +104,17 @@ pub(crate) fn sequence(datagram: &[u8]) -> Option<u32> {
 }
 
 /// Reads the message that starts at `start` in a datagram.
+#[inline]
 pub(crate) fn read(datagram: &[u8], start: usize) -> Result<Incoming, DecodeError> {
     let bytes = datagram.get(start..).unwrap_or_default();
-    let framing = DecodeError::Framing { list: "nlmsghdr", left: bytes.len() };
+    let framing = || DecodeError::Framing { list: "nlmsghdr", left: bytes.len() };
     let Some((&[l0, l1, l2, l3, k0, k1, f0, f1, s0, s1, s2, s3, _, _, _, _], _)) = bytes.split_first_chunk::<HEADER>()
     else {
-        return Err(framing);
+        return Err(framing());
     };
     let length = usize::try_from(u32::from_ne_bytes([l0, l1, l2, l3])).unwrap_or(usize::MAX);
     let Some(body) = bytes.get(HEADER..length) else {
-        return Err(framing);
+        return Err(framing());
     };
     let kind = u16::from_ne_bytes([k0, k1]);
     let flags = u16::from_ne_bytes([f0, f1]);
