@@ -17,7 +17,7 @@ use crate::services::{service, settle, timed, vip};
 /// Where all services end.
 const SERVER: ([u8; 4], u16) = ([10, 0, 0, 1], 8080);
 /// Up to so many services, iptables writes all of them more than once.
-const WHOLE: u32 = 5_000;
+const WHOLE: u32 = 1_000;
 /// Connections for one time.
 const CONNECTIONS: u32 = 20;
 /// What is sent through one of them, in pieces.

@@ -33,9 +33,10 @@ fn main() {
     };
     let mut results = Results::create(to, rounds.parse().unwrap());
     let plan = if *size == "quick" { Plan::QUICK } else { Plan::FULL };
-    let works: [(&str, fn(&Plan, &mut Results)); 9] = [
+    let works: [(&str, fn(&Plan, &mut Results)); 10] = [
         ("services", services::tables),
         ("datagrams", services::datagrams),
+        ("inboxes", services::inboxes),
         ("programs", services::programs),
         ("table", services::lists),
         ("sets", sets::fill_and_list),
