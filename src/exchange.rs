@@ -196,7 +196,8 @@ impl Exchange {
             self.abandon();
         }
         let start = self.outgoing.len();
-        message::write(&mut self.outgoing, kind, flags, self.next, body).map_err(|what| Cause::TooLong { what })?;
+        message::write(&mut self.outgoing, kind, flags | message::REQUEST, self.next, body)
+            .map_err(|what| Cause::TooLong { what })?;
         self.last = start;
         let first = self.next;
         self.next = self.next.wrapping_add(1);
@@ -359,7 +360,7 @@ impl Exchange {
             return Ok(None);
         }
         let request = usize::try_from(offset).unwrap_or(usize::MAX);
-        in_flight.interrupted |= incoming.interrupted;
+        in_flight.interrupted |= incoming.is_interrupted();
         let last = offset + 1 == in_flight.count;
         let (ends, refusal) = match incoming.content {
             Content::Data { kind, body } => {

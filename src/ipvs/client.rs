@@ -51,10 +51,13 @@ impl Ipvs {
     /// # Errors
     /// As [`Ipvs::connect`].
     pub fn connect_with(options: &Options) -> Result<Self> {
-        let operation = "connect to IPVS";
-        let mut connection =
-            Connection::open(NETLINK_GENERIC, options).map_err(|cause| Error::new(operation, cause))?;
-        let family = find_family(&mut connection).map_err(|cause| Error::new(operation, cause))?;
+        Self::over(Connection::open(NETLINK_GENERIC, options))
+    }
+
+    pub(crate) fn over(connection: Result<Connection, Cause>) -> Result<Self> {
+        let failed = |cause| Error::new("connect to IPVS", cause);
+        let mut connection = connection.map_err(failed)?;
+        let family = find_family(&mut connection).map_err(failed)?;
         Ok(Self { connection, family, on_their_way: Vec::new() })
     }
 

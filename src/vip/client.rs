@@ -60,7 +60,11 @@ impl Vips {
             Ok(connection)
         });
         let connection = connection.map_err(|cause| Error::new("connect to rtnetlink", cause))?;
-        Ok(Self { connection })
+        Ok(Self::over(connection))
+    }
+
+    pub(crate) fn over(connection: Connection) -> Self {
+        Self { connection }
     }
 
     /// Binds a virtual IP (`RTM_NEWADDR`, `RTM_NEWROUTE`). Its packets reach IPVS from then on.
