@@ -63,6 +63,8 @@ const _: () = {
     is_send_and_sync::<vip::BatchError>();
     is_send_and_sync::<netns::Namespace>();
     is_send_and_sync::<exchange::Exchange>();
+    #[cfg(feature = "testing")]
+    is_send_and_sync::<testing::Kernel>();
     is_send_and_sync::<Error>();
 };
 

@@ -28,19 +28,20 @@
 //! let web = Service::tcp("10.96.0.10:443".parse()?, Scheduler::WRR);
 //! let dns = Service::udp("10.96.0.53:53".parse()?, Scheduler::RR);
 //!
-//! # fn test(web: Service, dns: Service) -> lvs::Result<()> {
 //! // It does what it is for.
 //! let kernel = Kernel::new();
-//! kernel.ipvs()?.add_service(&dns)?;
-//! reconcile(&mut kernel.ipvs()?, &[web])?;
+//! let mut ipvs = kernel.ipvs()?;
+//! ipvs.add_service(&dns)?;
+//! reconcile(&mut ipvs, &[web])?;
 //! let there: Vec<_> = kernel.ipvs()?.services()?.iter().map(|info| info.service).collect();
 //! assert_eq!(there, [web]);
 //!
-//! // A refusal gets through.
-//! kernel.disturb(0, Fault::Refused(nix::libc::EPERM));
-//! assert!(reconcile(&mut kernel.ipvs()?, &[]).unwrap_err().is_permission_denied());
+//! // It says that it may not.
+//! const EPERM: i32 = 1;
+//! kernel.disturb(0, Fault::Refused(EPERM));
+//! assert!(reconcile(&mut ipvs, &[]).unwrap_err().is_permission_denied());
 //!
-//! // Whichever answer does not come: the next run makes up for it.
+//! // Whichever answer does not come, the next run makes up for it.
 //! for position in 0.. {
 //!     let kernel = Kernel::new();
 //!     let mut ipvs = kernel.ipvs()?;
@@ -54,9 +55,6 @@
 //!     reconcile(&mut ipvs, &[web])?;
 //!     assert_eq!(ipvs.services()?.len(), 1);
 //! }
-//! # Ok(())
-//! # }
-//! # test(web, dns)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -100,7 +98,7 @@ const IPVS: u16 = 32;
 /// One message of several (`NLM_F_MULTI`).
 const MULTI: u16 = 0x2;
 /// How long a datagram of a list may be. Real ones are longer; so even short lists come in parts.
-const PART: usize = 2048;
+const PART: usize = 1024;
 /// The port of another process.
 const STRANGER: u32 = 4711;
 
@@ -134,6 +132,15 @@ pub enum Reply {
     Failure(i32),
 }
 
+impl Reply {
+    fn sequence(&self) -> Option<u32> {
+        match self {
+            Self::Datagram(_, bytes) => message::sequence(bytes),
+            Self::Failure(_) => None,
+        }
+    }
+}
+
 /// What goes wrong: see [`Kernel::disturb`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -143,26 +150,29 @@ pub enum Fault {
     Refused(i32),
     /// Of datagrams with requests: sending it fails with this error number, and the kernel does not get it.
     Unsent(i32),
-    /// The answer never comes, nor what belongs to it: the client times out. What was asked for is done.
+    /// It never comes, nor does what follows on the same datagram of requests: the client times out. What was asked for is
+    /// done.
     Lost,
     /// As [`Fault::Lost`], but it comes before the answer to the next request.
     Late,
     /// It comes twice.
     Twice,
-    /// It changes places with the next one, if that belongs to it; else it is late. Netlink does not do that, and the end
-    /// of a list, or the acknowledgement of a batch, is taken for the end.
+    /// It changes places with the next one; if there is none, it is late. Netlink keeps the order, and clients rely on it:
+    /// what comes behind the end of a list, or behind the acknowledgement of a batch, is lost without a word.
     Swapped,
     /// It is longer than the client has room for.
     Truncated,
     /// Only so many of its bytes come.
     Cut(usize),
+    /// The byte at this place, if there is one, is another.
+    Altered(usize, u8),
     /// Before it comes a refusal of the same request (`EPERM`), forged by another process.
     Forged,
     /// Before it comes a refusal (`EPERM`) of a request that the client did not make.
     Stray,
     /// The kernel says in it that its table changed while it was listed (`NLM_F_DUMP_INTR`).
     Interrupted,
-    /// In its place, and in place of what belongs to it, comes this error number.
+    /// In its place, and in place of what else belongs to the same request, comes this error number.
     Ended(i32),
     /// Before it, receiving fails with this error number: `ENOBUFS` if the receive buffer was full, `EINTR` if there was a
     /// signal, `EBADF` if something has closed the descriptor.
@@ -199,6 +209,13 @@ impl Kernel {
     ///
     /// The bytes are those of `netlink(7)`; a refusal repeats the sequence number of its request. [`Ipvs`] asks for the
     /// number of its family before anything else.
+    ///
+    /// ```
+    /// use lvs::testing::Kernel;
+    ///
+    /// let silent = Kernel::script(|_| Vec::new());
+    /// assert!(silent.ipvs().unwrap_err().is_timed_out());
+    /// ```
     pub fn script(answer: impl FnMut(&[u8]) -> Vec<Reply> + Send + 'static) -> Self {
         Self::with(Peer::Script(Box::new(answer)))
     }
@@ -464,11 +481,14 @@ fn disturb(
         },
         Fault::Truncated => bytes.resize(Limits::default().inbox.max(bytes.len()) + 1, 0),
         Fault::Cut(length) => bytes.truncate(length),
+        Fault::Altered(place, byte) => bytes.get_mut(place).into_iter().for_each(|old| *old = byte),
         Fault::Forged => queue.push_back(Reply::Datagram(STRANGER, error(&[], sequence, &EPERM.into()))),
         Fault::Stray => queue.push_back(Reply::Datagram(0, error(&[], sequence.wrapping_sub(1 << 20), &EPERM.into()))),
         Fault::Interrupted => interrupt(bytes),
         Fault::Ended(errno) => {
-            rest.clear();
+            while rest.front().is_some_and(|next| next.sequence() == Some(sequence)) {
+                rest.pop_front();
+            }
             *bytes = if flags & MULTI == 0 {
                 error(&[], sequence, &errno.into())
             } else {

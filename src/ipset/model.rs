@@ -1,5 +1,6 @@
 //! A small model of the kernel's sets: see [`testing`](crate::testing).
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use nix::libc::{EEXIST, ENOENT};
@@ -15,12 +16,38 @@ use crate::wire::reader::required;
 use crate::wire::{Attrs, Writer, nfnetlink};
 
 /// The longest message of a list.
-const PART: usize = 2048;
+const PART: usize = 1024;
 
 /// What the kernel holds, in the order in which it was made.
 #[derive(Debug, Default)]
 pub(crate) struct Model {
-    sets: Vec<(SetInfo, Vec<Member<Any>>)>,
+    sets: Vec<(SetInfo, Members)>,
+}
+
+/// The members of a set, each with a number that grows from one that was added to the next.
+#[derive(Debug, Default)]
+struct Members {
+    by_entry: HashMap<Entry, (u64, Member<Any>)>,
+    next: u64,
+}
+
+impl Members {
+    /// Adds one, or takes the place of the one with the same entry.
+    fn put(&mut self, member: Member<Any>) {
+        let number = self.by_entry.get(&member.entry).map_or(self.next, |(number, _)| *number);
+        self.by_entry.insert(member.entry, (number, member));
+        self.next += 1;
+    }
+
+    fn get(&self, entry: &Entry) -> Option<&Member<Any>> {
+        self.by_entry.get(entry).map(|(_, member)| member)
+    }
+
+    fn in_order(&self) -> Vec<&Member<Any>> {
+        let mut all: Vec<_> = self.by_entry.values().collect();
+        all.sort_unstable_by_key(|(number, _)| *number);
+        all.into_iter().map(|(_, member)| member).collect()
+    }
 }
 
 impl Model {
@@ -57,8 +84,8 @@ impl Model {
                 },
             },
             command::FLUSH => match parts.name {
-                None => self.sets.iter_mut().for_each(|(_, members)| members.clear()),
-                Some(name) => self.find(name)?.1.clear(),
+                None => self.sets.iter_mut().for_each(|(_, members)| members.by_entry.clear()),
+                Some(name) => self.find(name)?.1.by_entry.clear(),
             },
             command::RENAME => {
                 self.find(name_of(&parts)?)?;
@@ -97,7 +124,7 @@ impl Model {
         self.sets.iter().position(|(info, _)| info.set.name() == name).ok_or(ENOENT.into())
     }
 
-    fn find(&mut self, name: SetName) -> Result<&mut (SetInfo, Vec<Member<Any>>), Denial> {
+    fn find(&mut self, name: SetName) -> Result<&mut (SetInfo, Members), Denial> {
         self.sets.iter_mut().find(|(info, _)| info.set.name() == name).ok_or(ENOENT.into())
     }
 
@@ -110,6 +137,9 @@ impl Model {
         }
         options.hashsize = Some(options.hashsize.unwrap_or(1024).max(64).next_power_of_two());
         options.maxelem = options.maxelem.or(Some(65536));
+        if kind == Kind::HashIpMark {
+            options.markmask = Some(u32::MAX);
+        }
         if new.revision == kind.revision() {
             options.bucketsize = options.bucketsize.or(Some(12));
             options.initval = options.initval.or(Some(0));
@@ -130,7 +160,7 @@ impl Model {
             return if strict || compared(there) != compared(&new) { Err(EEXIST.into()) } else { Ok(()) };
         }
         new.index = (0..=u16::MAX).find(|index| self.sets.iter().all(|(info, _)| info.index != Some(*index)));
-        self.sets.push((new, Vec::new()));
+        self.sets.push((new, Members::default()));
         Ok(())
     }
 
@@ -206,14 +236,15 @@ impl Model {
                 messages.push(message(|out| out.text(Command::SetName, info.set.name().as_str())));
                 continue;
             }
-            let mut rest = if flags & list::HEADERS_ONLY != 0 { [].iter() } else { members.iter() };
+            let listed = if flags & list::HEADERS_ONLY != 0 { Vec::new() } else { members.in_order() };
+            let mut rest = listed.iter();
             messages.push(message(|out| {
                 write_header(out, info);
                 out.marked_nest(Command::Data, |out| {
                     NewSet::<Any>::new(info.set.kind(), info.options).write(out);
                     out.u32_net(SetAttr::References, 0);
                     out.u32_net(SetAttr::MemSize, 0);
-                    out.u32_net(SetAttr::Elements, u32::try_from(members.len()).unwrap_or(u32::MAX));
+                    out.u32_net(SetAttr::Elements, u32::try_from(members.by_entry.len()).unwrap_or(u32::MAX));
                 });
                 write_members(out, &mut rest);
             }));
@@ -252,7 +283,7 @@ fn write_index(out: &mut Writer<'_>, info: &SetInfo) {
 }
 
 /// As many as make a message full.
-fn write_members(out: &mut Writer<'_>, members: &mut std::slice::Iter<'_, Member<Any>>) {
+fn write_members(out: &mut Writer<'_>, members: &mut std::slice::Iter<'_, &Member<Any>>) {
     out.marked_nest(Command::Entries, |out| {
         let start = out.length();
         while out.length() - start < PART {
@@ -285,13 +316,7 @@ fn stands_for(kind: Kind) -> Kind {
 }
 
 /// Adds, deletes or tests a member.
-fn one(
-    command: u8,
-    strict: bool,
-    info: &SetInfo,
-    members: &mut Vec<Member<Any>>,
-    member: Member<Any>,
-) -> Result<(), Denial> {
+fn one(command: u8, strict: bool, info: &SetInfo, members: &mut Members, member: Member<Any>) -> Result<(), Denial> {
     let (kind, options) = (info.set.kind(), &info.options);
     check_entry(kind, &member.entry)?;
     for (carried, enabled, errno) in [
@@ -304,36 +329,35 @@ fn one(
             return Err(errno.into());
         }
     }
-    let place = members.iter().position(|there| there.entry == member.entry);
-    match (command, place) {
+    let there = members.get(&member.entry);
+    match (command, there) {
         (command::ADD, Some(_)) if strict => return Err(error::EXIST.into()),
-        (command::ADD, None) if members.len() >= options.maxelem.and_then(|most| most.try_into().ok()).unwrap_or(0) => {
-            if !options.forceadd || members.is_empty() {
-                return Err(error::OF_METHOD.into());
-            }
-            members.remove(0);
-            members.push(as_held(member, None, options));
+        (command::ADD, Some(there)) => {
+            let counters = there.counters;
+            members.put(as_held(member, counters, options));
         }
-        (command::ADD, None) => members.push(as_held(member, None, options)),
-        (command::ADD, Some(place)) => {
-            if let Some(there) = members.get_mut(place) {
-                *there = as_held(member, Some(there.counters), options);
+        (command::ADD, None) => {
+            if options.maxelem.is_none_or(|most| members.by_entry.len() >= usize::try_from(most).unwrap_or(usize::MAX))
+            {
+                let dropped = members.in_order().first().map(|member| member.entry).filter(|_| options.forceadd);
+                members.by_entry.remove(&dropped.ok_or(Denial::from(error::OF_METHOD))?);
             }
+            members.put(as_held(member, Counters::default(), options));
         }
-        (command::DEL, Some(place)) => drop(members.remove(place)),
         (command::DEL, None) if strict => return Err(error::EXIST.into()),
-        (command::DEL, None) => {}
+        (command::DEL, _) => drop(members.by_entry.remove(&member.entry)),
         (_, exact) => {
-            let found = match exact.and_then(|place| members.get(place)) {
+            let found = match exact {
                 // Only an address is looked for in networks.
                 None if networks(&member.entry).iter().flatten().all(|of| matches!(of, Addresses::One(_))) => {
-                    let around = members.iter().filter(|there| covers(&there.entry, &member.entry));
+                    let all = members.by_entry.values().map(|(_, there)| there);
+                    let around = all.filter(|there| covers(&there.entry, &member.entry));
                     around.max_by_key(|there| networks(&there.entry).map(|of| of.map(prefix)))
                 }
-                found => found,
+                exact => exact,
             };
-            // What an exception has is in the set only for who asks for exceptions.
-            if found.is_none_or(|found| found.nomatch && !member.nomatch) {
+            // Who asks for exceptions hears of nothing else.
+            if found.is_none_or(|found| found.nomatch != member.nomatch) {
                 return Err(error::EXIST.into());
             }
         }
@@ -341,9 +365,9 @@ fn one(
     Ok(())
 }
 
-/// A member with what the set makes of what it carries, `there` being the counters of the one in its place.
-fn as_held(member: Member<Any>, there: Option<Counters>, options: &SetOptions) -> Member<Any> {
-    let (before, given) = (there.unwrap_or_default(), member.counters);
+/// A member with what the set makes of what it carries, `before` being the counters of the one in its place.
+fn as_held(member: Member<Any>, before: Counters, options: &SetOptions) -> Member<Any> {
+    let given = member.counters;
     let counters = Counters {
         packets: options.counters.then(|| given.packets.or(before.packets).unwrap_or(0)),
         bytes: options.counters.then(|| given.bytes.or(before.bytes).unwrap_or(0)),

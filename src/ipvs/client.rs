@@ -400,14 +400,17 @@ impl Ipvs {
     fn list<K: Eq + Hash, T>(&mut self, query: Query, pick: impl Fn(Answer) -> Option<(K, T)>) -> Result<Vec<T>> {
         for _ in 0..LISTINGS {
             let (mut seen, mut all) = (HashSet::new(), Vec::new());
-            self.exchange(query, |answer| {
+            let listed = self.exchange(query, |answer| {
                 if let Some((key, item)) = pick(answer) {
                     seen.insert(key);
                     all.push(item);
                 }
-            })?;
-            if seen.len() == all.len() {
-                return Ok(all);
+            });
+            match listed {
+                Ok(()) if seen.len() == all.len() => return Ok(all),
+                Ok(()) => {}
+                Err(error) if error.is_interrupted() => {}
+                Err(error) => return Err(error),
             }
         }
         Err(Error::new(query, Cause::Interrupted))

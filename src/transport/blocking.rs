@@ -110,6 +110,8 @@ impl Connection {
         loop {
             let done = match self.exchange.step()? {
                 Step::Send => self.send(),
+                // Nothing is sent yet: this is to read a list to its end that was given up.
+                Step::Receive if !self.exchange.outgoing().is_empty() => self.skip(),
                 Step::Receive => self.receive(),
                 Step::Message { request, kind } => return Ok(Reply::Message(request, kind)),
                 Step::Refused { request, refusal } => return Ok(Reply::Refused(request, refusal)),
@@ -185,6 +187,19 @@ impl Connection {
                 Err(error) => return Err(Cause::Io(error)),
             }
         }
+    }
+
+    /// Receives a datagram of a list that was given up. Its next one is there as soon as the one before is received; if it
+    /// is not, its end has come, was lost or could not be read.
+    fn skip(&mut self) -> Result<(), Cause> {
+        match self.peer.receive(self.exchange.inbox(), MSG_DONTWAIT) {
+            Ok((length, sender)) => self.exchange.received(length, sender),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => self.exchange.drained(),
+            Err(error) if error.raw_os_error() == Some(ENOBUFS) => {}
+            Err(error) => return Err(Cause::Io(error)),
+        }
+        Ok(())
     }
 
     /// Throws away what has come: after an overrun the kernel drops every further reply until the buffer is empty.
