@@ -51,10 +51,13 @@ impl Ipvs {
     /// # Errors
     /// As [`Ipvs::connect`].
     pub fn connect_with(options: &Options) -> Result<Self> {
-        let operation = "connect to IPVS";
-        let mut connection =
-            Connection::open(NETLINK_GENERIC, options).map_err(|cause| Error::new(operation, cause))?;
-        let family = find_family(&mut connection).map_err(|cause| Error::new(operation, cause))?;
+        Self::over(Connection::open(NETLINK_GENERIC, options))
+    }
+
+    pub(crate) fn over(connection: Result<Connection, Cause>) -> Result<Self> {
+        let failed = |cause| Error::new("connect to IPVS", cause);
+        let mut connection = connection.map_err(failed)?;
+        let family = find_family(&mut connection).map_err(failed)?;
         Ok(Self { connection, family, on_their_way: Vec::new() })
     }
 
@@ -397,14 +400,17 @@ impl Ipvs {
     fn list<K: Eq + Hash, T>(&mut self, query: Query, pick: impl Fn(Answer) -> Option<(K, T)>) -> Result<Vec<T>> {
         for _ in 0..LISTINGS {
             let (mut seen, mut all) = (HashSet::new(), Vec::new());
-            self.exchange(query, |answer| {
+            let listed = self.exchange(query, |answer| {
                 if let Some((key, item)) = pick(answer) {
                     seen.insert(key);
                     all.push(item);
                 }
-            })?;
-            if seen.len() == all.len() {
-                return Ok(all);
+            });
+            match listed {
+                Ok(()) if seen.len() == all.len() => return Ok(all),
+                Ok(()) => {}
+                Err(error) if error.is_interrupted() => {}
+                Err(error) => return Err(error),
             }
         }
         Err(Error::new(query, Cause::Interrupted))

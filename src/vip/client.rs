@@ -60,7 +60,11 @@ impl Vips {
             Ok(connection)
         });
         let connection = connection.map_err(|cause| Error::new("connect to rtnetlink", cause))?;
-        Ok(Self { connection })
+        Ok(Self::over(connection))
+    }
+
+    pub(crate) fn over(connection: Connection) -> Self {
+        Self { connection }
     }
 
     /// Binds a virtual IP (`RTM_NEWADDR`, `RTM_NEWROUTE`). Its packets reach IPVS from then on.
@@ -305,8 +309,11 @@ impl Vips {
                 )?;
                 match refused {
                     // No table, or no such protocol on this machine: nothing in it.
-                    Some(refusal) if [Errno::ENOENT as i32, Errno::EOPNOTSUPP as i32].contains(&refusal.errno) => {
-                        Ok(Vec::new())
+                    Some(refusal)
+                        if routes.is_empty()
+                            && [Errno::ENOENT as i32, Errno::EOPNOTSUPP as i32].contains(&refusal.errno) =>
+                    {
+                        Ok(routes)
                     }
                     Some(refusal) => Err(explain(refusal).into()),
                     None => Ok(routes),
@@ -332,6 +339,7 @@ impl Vips {
             }
             let (asked, places) = rest;
             let (now, later) = places.split_at_mut(queued.min(places.len()));
+            let mut failed = None;
             self.connection.settle(
                 |request, kind, body| {
                     if let Some(place) = now.get_mut(request) {
@@ -339,9 +347,16 @@ impl Vips {
                     }
                     Ok(())
                 },
-                // No route at all, or one that is not local.
-                |_, _| {},
+                // No route at all, or one that is not local; unless the kernel could not look.
+                |_, refusal| {
+                    if [Errno::ENOMEM as i32, Errno::ENOBUFS as i32].contains(&refusal.errno) {
+                        failed = Some(refusal);
+                    }
+                },
             )?;
+            if let Some(refusal) = failed {
+                return Err(explain(refusal).into());
+            }
             rest = (asked.get(queued..).unwrap_or_default(), later);
         }
         Ok(found)

@@ -16,6 +16,8 @@ mod ipvsadm;
 mod kernels;
 mod lab;
 mod memory;
+#[cfg(feature = "testing")]
+mod model;
 mod module;
 mod netns;
 mod network;
@@ -57,6 +59,8 @@ fn main() -> ExitCode {
         ipvsadm::tests(),
         kernels::tests(),
         memory::tests(),
+        #[cfg(feature = "testing")]
+        model::tests(),
         module::tests(),
         netns::tests(),
         persistence::tests(),
