@@ -15,12 +15,14 @@ mod ipvs;
 mod ipvsadm;
 mod kernels;
 mod lab;
+mod long_run;
 mod module;
 mod netns;
 mod network;
 mod peers;
 mod persistence;
 mod procfs;
+mod random;
 mod ready;
 mod scale;
 mod schedulers;
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         ipvs::tests(),
         ipvsadm::tests(),
         kernels::tests(),
+        long_run::tests(),
         module::tests(),
         netns::tests(),
         persistence::tests(),

@@ -38,7 +38,7 @@ pub(crate) fn run(choices: &[Choice], timeout: Duration, filter: Option<&str>) -
     let job = job(&tests, filter)?;
     let mut verdicts = Vec::new();
     for choice in choices {
-        let verdict = on_choice(choice, &guest, &job, timeout).or_else(|error| {
+        let verdict = on_choice(choice, &guest, &job, timeout, filter.is_some()).or_else(|error| {
             let hopeless = error.is::<Usage>() || error.is::<Interrupted>();
             // The other kernels may still do.
             if hopeless { Err(error) } else { Ok(Verdict::of_failure(&choice.to_string(), format!("{error:#}"))) }
@@ -94,8 +94,8 @@ fn job(tests: &Path, filter: Option<&str>) -> Result<Job> {
     Ok(Job { command, session: Session::Results, programs, files: Vec::new() })
 }
 
-/// Runs the kernel tests on one kernel.
-fn on_choice(choice: &Choice, guest: &Path, job: &Job, timeout: Duration) -> Result<Verdict> {
+/// Runs the kernel tests on one kernel. What passing tests print, such as figures, is shown if only `some` are run.
+fn on_choice(choice: &Choice, guest: &Path, job: &Job, timeout: Duration, some: bool) -> Result<Verdict> {
     let started = Instant::now();
     let kernel = vm::get(choice)?;
     let (mut report, mut output, mut errors) = (Report::default(), Vec::new(), Vec::new());
@@ -117,7 +117,11 @@ fn on_choice(choice: &Choice, guest: &Path, job: &Job, timeout: Duration) -> Res
     let verdict = Verdict::new(&kernel.release, line, &report, bad_end);
     if !verdict.is_good() {
         show(&kernel.release, "what the tests say of their failures", &report.failures);
+    }
+    if some || !verdict.is_good() {
         show(&kernel.release, "the end of the tests' output", &last_lines(&output));
+    }
+    if !verdict.is_good() {
         show(&kernel.release, "the end of the tests' errors", &last_lines(&errors));
     }
     let counts = counts(std::slice::from_ref(&verdict));
