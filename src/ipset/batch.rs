@@ -107,6 +107,7 @@ pub(super) fn fill<T: SetType>(
                 let start = out.length();
                 while out.length() - start < FULL {
                     let Some(member) = members.next() else { break };
+                    let member = if command == command::ADD { member } else { member.bare() };
                     if let Err(cause) = member.check(set.kind(), set.family()) {
                         wrong = Some((T::any(member.entry), cause));
                         break;

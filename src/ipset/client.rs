@@ -259,7 +259,7 @@ impl Ipset {
     }
 
     /// Whether an entry is in a set (`IPSET_CMD_TEST`). In a set of networks, an address is if one of them has it; with
-    /// `nomatch`, whether an exception has it.
+    /// `nomatch`, whether an exception has it. What else the member carries does not matter.
     ///
     /// The kernel also says no to an entry that the set cannot hold, such as one outside of its range.
     ///
@@ -283,6 +283,8 @@ impl Ipset {
         member: &Member<T>,
         exist: Exist,
     ) -> Result<()> {
+        let bare = member.bare();
+        let member = if command == command::ADD { member } else { &bare };
         member.check(set.kind(), set.family()).map_err(|cause| Error::new(operation, cause))?;
         self.tell(operation, what, Some(set.kind()), command, exist, |out| {
             out.text(Command::SetName, set.name().as_str());

@@ -47,8 +47,8 @@ impl Outcome {
 
 /// How many operations there are between two looks at everything.
 const BETWEEN_LOOKS: usize = 500;
-/// How much the allocator may keep of what it had before, in KiB.
-const SLACK: u64 = 1024;
+/// How much the allocator may come to keep for its own use, in KiB: an hour's operations that lose 16 bytes each are more.
+const SLACK: u64 = 4096;
 
 fn the_tables_are_those_of_a_model(lab: &Lab) {
     let (seed, seconds) = (number("LVS_SEED", 1), number("LVS_LONG", 8));
@@ -58,7 +58,7 @@ fn the_tables_are_those_of_a_model(lab: &Lab) {
     ipvs.many(&mut random);
     ipset.many(&mut random);
     let (started, mut operations, mut looks) = (Instant::now(), 0, 0);
-    let (mut first, mut last) = (None, held());
+    let mut samples = Vec::new();
     while operations == 0 || started.elapsed() < Duration::from_secs(seconds) {
         for _ in 0..BETWEEN_LOOKS {
             match random.percent(50) {
@@ -70,19 +70,14 @@ fn the_tables_are_those_of_a_model(lab: &Lab) {
         ipvs.compare_with_ipvsadm(lab);
         ipset.compare_with_ipset(lab);
         looks += 1;
-        last = held();
-        // The first quarter is for getting warm.
-        if first.is_none() && started.elapsed() >= Duration::from_secs(seconds / 4) {
-            first = Some(last);
-        }
+        samples.push(held());
     }
-    let first = first.unwrap_or(last);
-    println!(
-        "seed {seed}: {operations} operations, {looks} looks in {} s; at first {first:?}, in the end {last:?}; {}; {}",
-        started.elapsed().as_secs(),
-        ipvs.tally,
-        ipset.tally,
-    );
+    // The first quarter is for getting warm.
+    let (first, last) = (samples[samples.len() / 4], samples[samples.len() - 1]);
+    println!("seed {seed}: {operations} operations in {} s, {looks} looks", started.elapsed().as_secs());
+    println!("IPVS: {}\nipset: {}", ipvs.tally, ipset.tally);
+    let memory = (0..=10).map(|tenth| samples[(samples.len() - 1) * tenth / 10].memory.to_string());
+    println!("KiB of memory, at each tenth of the time: {}", memory.collect::<Vec<_>>().join(" "));
     assert!(last.memory <= first.memory + SLACK, "{first:?} {last:?}");
     assert_eq!(last.descriptors, first.descriptors);
 }

@@ -56,9 +56,7 @@ impl Model {
             Change::Destroy(name, _) | Change::Rename(name, _) if self.references(*name) > 0 => refused(Reason::Busy),
             Change::DestroyAll if self.0.keys().any(|name| self.references(*name) > 0) => refused(Reason::Busy),
             Change::Rename(_, to) if there(to) => refused(Reason::AlreadyExists),
-            Change::Swap(one, other) if self.0[one].kind() != self.0[other].kind() => {
-                refused(Reason::TypeMismatch)
-            }
+            Change::Swap(one, other) if self.0[one].kind() != self.0[other].kind() => refused(Reason::TypeMismatch),
             Change::Destroy(name, _) => {
                 self.0.remove(name);
                 Outcome::Done
@@ -433,7 +431,11 @@ impl Run {
         }
         assert!(sets.keys().eq(self.model.0.keys()), "{:?} {:?}", sets.keys(), self.model.0.keys());
         for (name, members) in sets {
-            assert_eq!(members, self.model.0[&name].members, "{name}");
+            let there = &self.model.0[&name].members;
+            assert!(members.keys().eq(there.keys()), "{name}: {:?} {:?}", members.keys(), there.keys());
+            for (entry, member) in members {
+                assert_eq!(member, there[&entry], "{name}");
+            }
         }
     }
 
