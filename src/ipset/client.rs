@@ -335,10 +335,12 @@ impl Ipset {
     /// The members are first put into a set of another name beside it; then the two are swapped, and the old one is
     /// destroyed. Rules that refer to the set see either all of the old members or all of the new ones. Whatever goes
     /// wrong, the set is as it was before or as it should be, and what an interrupted replacement left over is removed by
-    /// the next one. Two replacements of one set at the same time are in each other's way.
+    /// the next one. Two replacements of one set at the same time are in each other's way. A set that another process lists
+    /// is waited for, up to a second.
     ///
     /// # Errors
     /// As [`Ipset::add_all`], [`Ipset::create`] and [`Ipset::swap`]; a position is given for members only.
+    /// [`is_in_use`](Error::is_in_use) after the swap, too, when the old members could not be destroyed yet.
     pub fn replace<T: SetType>(
         &mut self,
         name: SetName,

@@ -68,9 +68,9 @@ impl Ipvs {
 
     /// All virtual services (`IPVS_CMD_GET_SERVICE`), in the kernel's order.
     ///
-    /// A list in which a service comes twice lacks as many, and is read again. When others delete services meanwhile,
-    /// some may be missing all the same: see the [module](super). To go through a large table without holding it in
-    /// memory, use [`Ipvs::stream_services`].
+    /// What others change meanwhile is listed or not, but each service that was there all the time is listed, and none
+    /// twice: see the [module](super#lists-while-others-change-the-table), also for what that costs. To go through a large
+    /// table once, without holding it in memory, use [`Ipvs::stream_services`].
     ///
     /// # Errors
     /// [`is_interrupted`](Error::is_interrupted) when the table changed each time while it was read.
@@ -85,7 +85,7 @@ impl Ipvs {
     /// All virtual services (`IPVS_CMD_GET_SERVICE`), one after the other as they come from the kernel.
     ///
     /// Memory stays the same whatever the size of the table. When the table changes meanwhile, some may be missing or
-    /// come twice: see the [module](super). Ending early is fine.
+    /// come twice: see the [module](super#lists-while-others-change-the-table). Ending early is fine.
     ///
     /// # Errors
     /// See [`Ipvs`]; later ones come as items.
@@ -106,7 +106,8 @@ impl Ipvs {
         }
     }
 
-    /// The destinations of a service (`IPVS_CMD_GET_DEST`), the newest first.
+    /// The destinations of a service (`IPVS_CMD_GET_DEST`), the newest first. What others change meanwhile is as with
+    /// [`Ipvs::services`].
     ///
     /// # Errors
     /// [`is_not_found`](Error::is_not_found) when there is no such service; [`is_interrupted`](Error::is_interrupted)
@@ -125,6 +126,8 @@ impl Ipvs {
     }
 
     /// All virtual services, each with its destinations. A service that is deleted meanwhile is left out.
+    ///
+    /// It is as [`Ipvs::services`] and then [`Ipvs::destinations`] of each: not all of one moment.
     ///
     /// # Errors
     /// As [`Ipvs::services`].
@@ -389,20 +392,30 @@ impl Ipvs {
 
     /// Lists what `pick` takes out of the answers, with what identifies it.
     ///
-    /// The kernel goes on by position after each datagram. If the order changed meanwhile, what moved back comes
-    /// again, and as much that moved forward is missing.
-    fn list<K: Eq + Hash, T>(&mut self, query: Query, pick: impl Fn(Answer) -> Option<(K, T)>) -> Result<Vec<T>> {
+    /// A datagram is of one moment, but the kernel goes on behind it by position. If something in front of that was added
+    /// meanwhile, an item comes again; if something was deleted, one is left out without a sign. So what came in several
+    /// datagrams counts only when it comes once more just the same.
+    fn list<K: Copy + Eq + Hash, T>(
+        &mut self,
+        query: Query,
+        pick: impl Fn(Answer) -> Option<(K, T)>,
+    ) -> Result<Vec<T>> {
+        let mut before = None;
         for _ in 0..LISTINGS {
-            let (mut seen, mut all) = (HashSet::new(), Vec::new());
-            self.exchange(query, |answer| {
+            let (mut keys, mut items, mut datagrams) = (Vec::new(), Vec::new(), HashSet::new());
+            self.queue(query.into()).map_err(|cause| Error::new(query, cause))?;
+            while let Some(answer) = self.answer(query)? {
                 if let Some((key, item)) = pick(answer) {
-                    seen.insert(key);
-                    all.push(item);
+                    keys.push(key);
+                    items.push(item);
+                    datagrams.insert(self.connection.datagram());
                 }
-            })?;
-            if seen.len() == all.len() {
-                return Ok(all);
             }
+            let at_once = datagrams.len() <= 1 || before.as_ref() == Some(&keys);
+            if at_once && keys.iter().collect::<HashSet<_>>().len() == keys.len() {
+                return Ok(items);
+            }
+            before = Some(keys);
         }
         Err(Error::new(query, Cause::Interrupted))
     }

@@ -207,6 +207,10 @@ pub(crate) fn run_as_child() -> Option<ExitCode> {
         println!("{}", outcome(Ipset::connect().and_then(|mut ipset| ipset.destroy_all())));
         return Some(ExitCode::SUCCESS);
     }
+    if let Some(job) = job.strip_prefix("concurrency ") {
+        crate::concurrency::child(job);
+        return Some(ExitCode::SUCCESS);
+    }
     if let Some(binder) = job.strip_prefix("sync ") {
         let binder = crate::vip::BINDERS[binder.parse::<usize>().unwrap()]();
         let tally = Vips::connect().unwrap().sync(&binder, crate::vip::desired()).unwrap();
@@ -233,7 +237,8 @@ pub(crate) fn child_in_its_own_namespaces(lab: &Lab, job: &str) -> Vec<String> {
 
 /// Starts this program again, to do a job of [`run_as_child`].
 pub(crate) fn start_child(lab: &Lab, job: &str) -> std::process::Child {
-    lab.run(|| Command::new("/proc/self/exe").env(CHILD, job).stdout(Stdio::piped()).spawn()).unwrap()
+    let start = || Command::new("/proc/self/exe").env(CHILD, job).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    lab.run(start).unwrap()
 }
 
 fn child(lab: &Lab, job: &str, program: &mut Command) -> Vec<String> {

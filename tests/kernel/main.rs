@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod cluster;
+mod concurrency;
 mod differential;
 mod errors;
 mod failover;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
     // changes that table may lack some.
     arguments.test_threads.get_or_insert(1);
     let tests = [
+        concurrency::tests(),
         differential::tests(),
         errors::tests(),
         failover::tests(),
