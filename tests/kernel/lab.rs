@@ -211,6 +211,10 @@ pub(crate) fn run_as_child() -> Option<ExitCode> {
         crate::concurrency::child(job);
         return Some(ExitCode::SUCCESS);
     }
+    if let Some(job) = job.strip_prefix("kill ") {
+        crate::kill::child(job);
+        return Some(ExitCode::SUCCESS);
+    }
     if let Some(binder) = job.strip_prefix("sync ") {
         let binder = crate::vip::BINDERS[binder.parse::<usize>().unwrap()]();
         let tally = Vips::connect().unwrap().sync(&binder, crate::vip::desired()).unwrap();

@@ -15,6 +15,7 @@ mod ipset_rs;
 mod ipvs;
 mod ipvsadm;
 mod kernels;
+mod kill;
 mod lab;
 mod long_run;
 mod module;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         ipvs::tests(),
         ipvsadm::tests(),
         kernels::tests(),
+        kill::tests(),
         long_run::tests(),
         module::tests(),
         netns::tests(),
