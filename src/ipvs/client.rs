@@ -23,7 +23,8 @@ const LISTINGS: usize = 10;
 /// The IPVS table of a network namespace: that of the thread that connects, for as long as the client lives.
 ///
 /// One socket serves all operations. Reading and changing the table both need `CAP_NET_ADMIN` in the initial user
-/// namespace; [`is_permission_denied`](Error::is_permission_denied) says so. Only connecting does not.
+/// namespace; [`is_permission_denied`](Error::is_permission_denied) says so. Only connecting does not. A client does not keep
+/// the privilege of the one who opened it: the kernel looks at who sends each request, too.
 ///
 /// Each operation can fail for reasons that are not repeated below: no permission, a time-out
 /// ([`Options::timeout`]), lost replies ([`Cause::Overrun`]).

@@ -101,7 +101,7 @@ type Table = BTreeMap<ServiceKey, (Service, BTreeMap<SocketAddr, Destination>)>;
 
 /// One of the tables that are desired, each quite unlike the others.
 fn table(state: usize) -> Table {
-    let services = (0..40u16).filter(|i| (usize::from(*i) + state) % 3 > 0).map(|i| {
+    let services = (0..18u16).filter(|i| (usize::from(*i) + state) % 3 > 0).map(|i| {
         let mut service = Service::tcp(SocketAddr::from(([10, 96, 0, 1], 1 + i)), Scheduler::RR);
         if state % 2 > 0 {
             service = service.persistent(Duration::from_secs(100 + state as u64));
@@ -227,8 +227,8 @@ fn members(version: usize) -> impl Iterator<Item = Member<HashIp>> {
     (0..count).map(move |i| Member::new(host(i)).comment(Comment::new(&version.to_string()).unwrap()))
 }
 
-const MEMBERS: u32 = 6000;
-const PART: u32 = 500;
+const MEMBERS: u32 = 2000;
+const PART: u32 = 200;
 
 fn fill(ipset: &mut Ipset, acknowledged: fn()) {
     let set = ipset.create(name("filled"), &NewSet::<HashIp>::ipv4(), Exist::Fine).unwrap();

@@ -211,6 +211,14 @@ pub(crate) fn run_as_child() -> Option<ExitCode> {
         crate::concurrency::child(job);
         return Some(ExitCode::SUCCESS);
     }
+    if let Some(job) = job.strip_prefix("privilege ") {
+        crate::privilege::child(job);
+        return Some(ExitCode::SUCCESS);
+    }
+    if job == "descriptors" {
+        crate::privilege::print_descriptors();
+        return Some(ExitCode::SUCCESS);
+    }
     if let Some(job) = job.strip_prefix("kill ") {
         crate::kill::child(job);
         return Some(ExitCode::SUCCESS);

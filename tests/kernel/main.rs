@@ -23,6 +23,7 @@ mod netns;
 mod network;
 mod peers;
 mod persistence;
+mod privilege;
 mod procfs;
 mod random;
 mod ready;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         module::tests(),
         netns::tests(),
         persistence::tests(),
+        privilege::tests(),
         procfs::tests(),
         ready::tests(),
         scale::tests(),
