@@ -339,7 +339,7 @@ impl Ipvs {
     /// Makes many changes, in their order, many with each system call. One that is refused does not stop the others.
     ///
     /// The changes are taken one by one and sent as they come, so an iterator of any length runs in constant memory, but
-    /// for the failures that it leads to.
+    /// for the failures that it leads to. A process that is killed leaves the first so many made, and none by half.
     ///
     /// ```no_run
     /// use lvs::ipvs::{Change, Ipvs, Scheduler, Service};

@@ -39,7 +39,8 @@
 //!   certain moment of both of the last two readings, and added again in between.)
 //! - each entry is as it was set by one change, never half of it.
 //!
-//! A list of one part is read once. [`Ipvs::stream_services`] reads once, whatever comes.
+//! So a list of several parts takes twice the time at least; one of one part is read once. [`Ipvs::stream_services`] reads
+//! once, whatever comes.
 //!
 //! # What the kernel does not promise
 //!

@@ -351,7 +351,7 @@ fn what_a_member_carries_does_not_matter_to_test_and_delete(lab: &Lab) {
     ipset.add(&set, &counted, Exist::Error).unwrap();
     assert!(ipset.test(&set, &counted).unwrap());
     let listed: Vec<_> = ipset.members(&set).unwrap().map(Result::unwrap).collect();
-    assert_eq!(listed, [counted.clone()]);
+    assert_eq!(listed, std::slice::from_ref(&counted));
     // Nor that the set has none of it.
     let laden = counted.timeout(Duration::from_secs(258)).comment(Comment::new("what it is").unwrap());
     let plain = ipset.create(name("plain"), &NewSet::<HashIp>::ipv4(), Exist::Error).unwrap();

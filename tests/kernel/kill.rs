@@ -44,7 +44,9 @@ fn killed(lab: &Lab, job: &str, random: &mut Random, lines: usize, longest: Dura
     while count < lines && said.next().is_some_and(|line| line.is_ok()) {
         count += 1;
     }
-    thread::sleep(Duration::from_micros(random.below(longest.as_micros() as usize) as u64));
+    // Short times are as likely as long ones, since this machine may be fast or slow.
+    let longest = 1 + (usize::try_from(longest.as_micros()).unwrap() >> random.below(8));
+    thread::sleep(Duration::from_micros(random.below(longest) as u64));
     child.kill().unwrap();
     let status = child.wait().unwrap();
     assert!(status.code().is_none_or(|code| code == 0), "{status}");

@@ -225,7 +225,7 @@ pub(crate) fn print_descriptors() {
     for path in open {
         // The folder itself is closed by now.
         if let Ok(target) = std::fs::read_link(&path) {
-            println!("{} {}", path.file_name().unwrap().display(), target.display());
+            println!("{} {}", path.file_name().unwrap().to_string_lossy(), target.display());
         }
     }
 }

@@ -304,11 +304,7 @@ fn change(random: &mut Random) -> Change {
 
 fn timeouts(random: &mut Random) -> Timeouts {
     let mut one = || random.percent(50).then(|| Duration::from_secs(random.below(9) as u64));
-    let mut timeouts = Timeouts::default();
-    timeouts.tcp = one();
-    timeouts.tcp_fin = one();
-    timeouts.udp = one();
-    timeouts
+    Timeouts { tcp: one(), tcp_fin: one(), udp: one() }
 }
 
 impl Run {
@@ -376,7 +372,7 @@ impl Run {
 
     fn update_destination(&mut self, random: &mut Random) {
         let key = key(random);
-        let (address, weight) = (server(random, key), random.below(100) as u32);
+        let (address, weight) = (server(random, key), u32::try_from(random.below(100)).unwrap());
         let edited = self.ipvs.update_destination(key, address, |destination| destination.weight = weight);
         let expected = match self.model.services.get_mut(&key).map(|(_, all)| all.get_mut(&address)) {
             None => Outcome::Refused(Reason::ServiceNotFound),
