@@ -270,9 +270,9 @@ impl Exchange {
         self.unread = 0..length.min(self.inbox.len());
     }
 
-    /// The number of the datagram that came last: what has the same number was said at once.
-    pub(crate) fn datagram(&self) -> u64 {
-        self.datagrams
+    /// The number of the datagram that came last, and its length: what has the same number was said at once.
+    pub(crate) fn datagram(&self) -> (u64, usize) {
+        (self.datagrams, self.unread.end)
     }
 
     /// The body of the message of the last [`Step::Message`]; after [`Step::Refused`], that of the refused request if the

@@ -295,7 +295,8 @@ impl Ipset {
 
     /// Adds any number of entries, many with each message, and stops at the first that fails.
     ///
-    /// Memory stays the same whatever their number. A process that is killed leaves the first so many in the set.
+    /// Memory stays the same whatever their number. When the process is killed on the way, the first
+    /// ones are in the set, and the rest is not.
     ///
     /// # Errors
     /// [`BatchError`] says which one failed: those before it are in the set, those behind it were not tried.

@@ -20,6 +20,10 @@ use crate::wire::genl;
 /// How often a list is read before giving up, when the table changes each time.
 const LISTINGS: usize = 10;
 
+/// A datagram of this length at most was not full: even where memory is short the kernel takes a page for it (4 KiB, with
+/// some 300 bytes of its own), and no entry is longer than 400 bytes.
+const NOT_FULL: usize = 3 << 10;
+
 /// The IPVS table of a network namespace: that of the thread that connects, for as long as the client lives.
 ///
 /// One socket serves all operations. Reading and changing the table both need `CAP_NET_ADMIN` in the initial user
@@ -339,7 +343,8 @@ impl Ipvs {
     /// Makes many changes, in their order, many with each system call. One that is refused does not stop the others.
     ///
     /// The changes are taken one by one and sent as they come, so an iterator of any length runs in constant memory, but
-    /// for the failures that it leads to. A process that is killed leaves the first so many made, and none by half.
+    /// for the failures that it leads to. When the process is killed on the way, the
+    /// first changes are made, none by half, and the rest is not.
     ///
     /// ```no_run
     /// use lvs::ipvs::{Change, Ipvs, Scheduler, Service};
@@ -393,9 +398,9 @@ impl Ipvs {
 
     /// Lists what `pick` takes out of the answers, with what identifies it.
     ///
-    /// A datagram is of one moment, but the kernel goes on behind it by position. If something in front of that was added
-    /// meanwhile, an item comes again; if something was deleted, one is left out without a sign. So what came in several
-    /// datagrams counts only when it comes once more just the same.
+    /// A datagram is of one moment, but when it is full the kernel goes on behind it by position. If something in front of
+    /// that was added meanwhile, an item comes again; if something was deleted, one is left out without a sign. So what
+    /// may have come in parts counts only when it comes once more just the same.
     fn list<K: Copy + Eq + Hash, T>(
         &mut self,
         query: Query,
@@ -403,17 +408,19 @@ impl Ipvs {
     ) -> Result<Vec<T>> {
         let mut before = None;
         for _ in 0..LISTINGS {
-            let (mut keys, mut items, mut datagrams) = (Vec::new(), Vec::new(), HashSet::new());
+            let (mut keys, mut items) = (Vec::new(), Vec::new());
+            let (mut first, mut at_once) = (None, true);
             self.queue(query.into()).map_err(|cause| Error::new(query, cause))?;
             while let Some(answer) = self.answer(query)? {
                 if let Some((key, item)) = pick(answer) {
                     keys.push(key);
                     items.push(item);
-                    datagrams.insert(self.connection.datagram());
+                    let (number, length) = self.connection.datagram();
+                    at_once &= *first.get_or_insert(number) == number && length <= NOT_FULL;
                 }
             }
-            let at_once = datagrams.len() <= 1 || before.as_ref() == Some(&keys);
-            if at_once && keys.iter().collect::<HashSet<_>>().len() == keys.len() {
+            let settled = at_once || before.as_ref() == Some(&keys);
+            if settled && keys.iter().collect::<HashSet<_>>().len() == keys.len() {
                 return Ok(items);
             }
             before = Some(keys);

@@ -30,17 +30,16 @@
 //! comes twice; when one was deleted, another is left out. On Linux 6.1 and 6.12 it is the same when the table of
 //! another network namespace changes, and Linux 7.x changes the order by itself some time after many services were added.
 //!
-//! Therefore [`Ipvs::services`], [`Ipvs::destinations`] and [`Ipvs::table`] read a list of several parts until it comes twice
-//! in a row with the same entries in the same order, and give up with [`is_interrupted`](crate::Error::is_interrupted) after
-//! ten times. Then
+//! Therefore [`Ipvs::services`], [`Ipvs::destinations`] and [`Ipvs::table`] read a list until it comes twice in a row with the
+//! same entries in the same order, and give up with [`is_interrupted`](crate::Error::is_interrupted) after ten times. (A
+//! list of up to 3 KiB, some ten entries, is certainly one part, and read once.) Then
 //!
 //! - no entry is listed twice;
 //! - an entry that was there during the whole call is listed. (One could still hide behind an entry that is deleted at a
 //!   certain moment of both of the last two readings, and added again in between.)
 //! - each entry is as it was set by one change, never half of it.
 //!
-//! So a list of several parts takes twice the time at least; one of one part is read once. [`Ipvs::stream_services`] reads
-//! once, whatever comes.
+//! [`Ipvs::stream_services`] reads once, whatever comes.
 //!
 //! # What the kernel does not promise
 //!

@@ -83,7 +83,7 @@ impl Connection {
     }
 
     /// As [`Exchange::datagram`].
-    pub(crate) fn datagram(&self) -> u64 {
+    pub(crate) fn datagram(&self) -> (u64, usize) {
         self.exchange.datagram()
     }
 
