@@ -150,6 +150,8 @@ pub struct Exchange {
     /// Where the body of the message stands that was given out last.
     message: Range<usize>,
     in_flight: Option<InFlight>,
+    /// How many datagrams have come.
+    datagrams: u64,
     /// The sequence number of a dump that was given up and whose end was not seen. The kernel refuses another dump on
     /// this socket until then.
     open_dump: Option<u32>,
@@ -168,6 +170,7 @@ impl Exchange {
             truncated: None,
             message: 0..0,
             in_flight: None,
+            datagrams: 0,
             open_dump: None,
         }
     }
@@ -266,8 +269,14 @@ impl Exchange {
         if sender != 0 {
             return;
         }
+        self.datagrams = self.datagrams.wrapping_add(1);
         self.truncated = (length > self.inbox.len()).then_some(length);
         self.unread = 0..length.min(self.inbox.len());
+    }
+
+    /// The number of the datagram that came last, and its length: what has the same number was said at once.
+    pub(crate) fn datagram(&self) -> (u64, usize) {
+        (self.datagrams, self.unread.end)
     }
 
     /// The body of the message of the last [`Step::Message`]; after [`Step::Refused`], that of the refused request if the

@@ -25,7 +25,8 @@ pub enum Listed {
 }
 
 impl Ipset {
-    /// The names of all sets (`IPSET_CMD_LIST`), the `list:set` last.
+    /// The names of all sets (`IPSET_CMD_LIST`), the `list:set` last. A set that others make, rename or destroy meanwhile
+    /// may be listed or not, and twice if it is another by then.
     ///
     /// # Errors
     /// See [`Ipset`].
@@ -72,7 +73,9 @@ impl Ipset {
     /// read to its end all the same.
     ///
     /// While a set is being listed it cannot be destroyed, renamed or swapped, and other processes' attempts fail, too:
-    /// do not dawdle. Entries that are added or removed meanwhile may be listed or not.
+    /// do not dawdle. Sets and entries that come or go meanwhile may be listed or not; those that are there all the time
+    /// are listed once. (Only a `list:set` of more sets than one message has room for goes on by position: then a set
+    /// may come twice, or be left out, when others are put before it or taken out.)
     ///
     /// # Errors
     /// See [`Ipset`]; later ones come as items.

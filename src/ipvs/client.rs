@@ -20,10 +20,15 @@ use crate::wire::genl;
 /// How often a list is read before giving up, when the table changes each time.
 const LISTINGS: usize = 10;
 
+/// A datagram of this length at most was not full: even where memory is short the kernel takes a page for it (4 KiB, with
+/// some 300 bytes of its own), and no entry is longer than 400 bytes.
+const NOT_FULL: usize = 3 << 10;
+
 /// The IPVS table of a network namespace: that of the thread that connects, for as long as the client lives.
 ///
 /// One socket serves all operations. Reading and changing the table both need `CAP_NET_ADMIN` in the initial user
-/// namespace; [`is_permission_denied`](Error::is_permission_denied) says so. Only connecting does not.
+/// namespace; [`is_permission_denied`](Error::is_permission_denied) says so. Only connecting does not. A client does not keep
+/// the privilege of the one who opened it: the kernel looks at who sends each request, too.
 ///
 /// Each operation can fail for reasons that are not repeated below: no permission, a time-out
 /// ([`Options::timeout`]), lost replies ([`Cause::Overrun`]).
@@ -74,9 +79,9 @@ impl Ipvs {
 
     /// All virtual services (`IPVS_CMD_GET_SERVICE`), in the kernel's order.
     ///
-    /// A list in which a service comes twice lacks as many, and is read again. When others delete services meanwhile,
-    /// some may be missing all the same: see the [module](super). To go through a large table without holding it in
-    /// memory, use [`Ipvs::stream_services`].
+    /// What others change meanwhile is listed or not, but each service that was there all the time is listed, and none
+    /// twice: see the [module](super#lists-while-others-change-the-table), also for what that costs. To go through a large
+    /// table once, without holding it in memory, use [`Ipvs::stream_services`].
     ///
     /// # Errors
     /// [`is_interrupted`](Error::is_interrupted) when the table changed each time while it was read.
@@ -91,7 +96,7 @@ impl Ipvs {
     /// All virtual services (`IPVS_CMD_GET_SERVICE`), one after the other as they come from the kernel.
     ///
     /// Memory stays the same whatever the size of the table. When the table changes meanwhile, some may be missing or
-    /// come twice: see the [module](super). Ending early is fine.
+    /// come twice: see the [module](super#lists-while-others-change-the-table). Ending early is fine.
     ///
     /// # Errors
     /// See [`Ipvs`]; later ones come as items.
@@ -112,7 +117,8 @@ impl Ipvs {
         }
     }
 
-    /// The destinations of a service (`IPVS_CMD_GET_DEST`), the newest first.
+    /// The destinations of a service (`IPVS_CMD_GET_DEST`), the newest first. What others change meanwhile is as with
+    /// [`Ipvs::services`].
     ///
     /// # Errors
     /// [`is_not_found`](Error::is_not_found) when there is no such service; [`is_interrupted`](Error::is_interrupted)
@@ -131,6 +137,8 @@ impl Ipvs {
     }
 
     /// All virtual services, each with its destinations. A service that is deleted meanwhile is left out.
+    ///
+    /// It is as [`Ipvs::services`] and then [`Ipvs::destinations`] of each: not all of one moment.
     ///
     /// # Errors
     /// As [`Ipvs::services`].
@@ -341,7 +349,8 @@ impl Ipvs {
     /// Makes many changes, in their order, many with each system call. One that is refused does not stop the others.
     ///
     /// The changes are taken one by one and sent as they come, so an iterator of any length runs in constant memory, but
-    /// for the failures that it leads to.
+    /// for the failures that it leads to. When the process is killed on the way, the
+    /// first changes are made, none by half, and the rest is not.
     ///
     /// ```no_run
     /// use lvs::ipvs::{Change, Ipvs, Scheduler, Service};
@@ -395,23 +404,41 @@ impl Ipvs {
 
     /// Lists what `pick` takes out of the answers, with what identifies it.
     ///
-    /// The kernel goes on by position after each datagram. If the order changed meanwhile, what moved back comes
-    /// again, and as much that moved forward is missing.
-    fn list<K: Eq + Hash, T>(&mut self, query: Query, pick: impl Fn(Answer) -> Option<(K, T)>) -> Result<Vec<T>> {
+    /// A datagram is of one moment, but when it is full the kernel goes on behind it by position. If something in front of
+    /// that was added meanwhile, an item comes again; if something was deleted, one is left out without a sign. So what
+    /// may have come in parts counts only when it comes once more just the same.
+    fn list<K: Copy + Eq + Hash, T>(
+        &mut self,
+        query: Query,
+        pick: impl Fn(Answer) -> Option<(K, T)>,
+    ) -> Result<Vec<T>> {
+        let mut before = None;
         for _ in 0..LISTINGS {
-            let (mut seen, mut all) = (HashSet::new(), Vec::new());
-            let listed = self.exchange(query, |answer| {
+            let (mut keys, mut items) = (Vec::new(), Vec::new());
+            let (mut first, mut at_once) = (None, true);
+            self.queue(query.into()).map_err(|cause| Error::new(query, cause))?;
+            let ended = loop {
+                let answer = match self.answer(query) {
+                    Ok(Some(answer)) => answer,
+                    Ok(None) => break Ok(()),
+                    Err(error) => break Err(error),
+                };
                 if let Some((key, item)) = pick(answer) {
-                    seen.insert(key);
-                    all.push(item);
+                    keys.push(key);
+                    items.push(item);
+                    let (number, length) = self.connection.datagram();
+                    at_once &= *first.get_or_insert(number) == number && length <= NOT_FULL;
                 }
-            });
-            match listed {
-                Ok(()) if seen.len() == all.len() => return Ok(all),
-                Ok(()) => {}
-                Err(error) if error.is_interrupted() => {}
-                Err(error) => return Err(error),
+            };
+            match ended {
+                Err(error) if error.is_interrupted() => continue,
+                ended => ended?,
             }
+            let settled = at_once || before.as_ref() == Some(&keys);
+            if settled && keys.iter().collect::<HashSet<_>>().len() == keys.len() {
+                return Ok(items);
+            }
+            before = Some(keys);
         }
         Err(Error::new(query, Cause::Interrupted))
     }

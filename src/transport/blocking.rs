@@ -104,6 +104,11 @@ impl Connection {
         self.exchange.message()
     }
 
+    /// As [`Exchange::datagram`].
+    pub(crate) fn datagram(&self) -> (u64, usize) {
+        self.exchange.datagram()
+    }
+
     /// The next reply to what is queued. After an error the queued requests are given up, and the next ones are not
     /// affected.
     pub(crate) fn reply(&mut self) -> Result<Reply, Cause> {

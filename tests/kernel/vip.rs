@@ -61,7 +61,7 @@ fn listed(vips: &mut Vips, binder: &Binder) -> BTreeSet<Vip> {
 }
 
 /// An interface that is not for virtual IPs only.
-fn real_interface(lab: &Lab) {
+pub(crate) fn real_interface(lab: &Lab) {
     lab.tool("ip link add eth0 type veth peer name eth1");
     for name in ["eth0", "eth1"] {
         std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/accept_dad"), "0").ok();

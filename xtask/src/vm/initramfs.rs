@@ -93,7 +93,7 @@ fd00::99 rs6.example.com
 ";
 
 /// What a user's choice for the tests is called.
-const CHOICES: [&str; 2] = ["LVS_SEED", "LVS_LINES"];
+const CHOICES: [&str; 4] = ["LVS_SEED", "LVS_LINES", "LVS_LONG", "LVS_KILLS"];
 
 /// What the guest's command has for input and output.
 #[derive(Clone, Copy, Eq, PartialEq)]
