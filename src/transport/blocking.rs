@@ -122,14 +122,7 @@ impl Connection {
                 Step::Refused { request, refusal } => return Ok(Reply::Refused(request, refusal)),
                 Step::Finished => return Ok(Reply::Finished),
             };
-            if let Err(cause) = done {
-                match cause {
-                    // The kernel answers while it takes the request: what is not there by then never comes.
-                    Cause::TimedOut | Cause::Overrun => self.exchange.reset(),
-                    _ => self.exchange.abandon(),
-                }
-                return Err(cause);
-            }
+            done.inspect_err(|_| self.exchange.abandon())?;
         }
     }
 
