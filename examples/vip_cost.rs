@@ -75,11 +75,7 @@ fn measure(name: &str, binder: &Binder, six: bool) -> Result<([Duration; 3], [Du
     })?;
     let some = all.iter().copied().skip(LAST / 2).take(SAMPLE);
     let unbind = timed(|| Ok(vips.unbind_all(binder, some).map(drop)?))?;
-    let clear = match six && !name.contains("route") && !name.contains("dummy") {
-        // Addresses of IPv6 one by one take minutes.
-        true => Duration::ZERO,
-        false => timed(|| Ok(vips.clear(binder).map(drop)?))?,
-    };
+    let clear = timed(|| Ok(vips.clear(binder).map(drop)?))?;
 
     let node = self::node()?;
     node.run(Vips::connect)??.bind(binder, address(LAST, six).into())?;

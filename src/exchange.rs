@@ -118,6 +118,8 @@ struct InFlight {
     first: u32,
     count: u32,
     dump: bool,
+    /// Which were refused so far, in their order.
+    refused: Vec<u32>,
     progress: Progress,
     /// The kernel said that its table changed.
     interrupted: bool,
@@ -199,7 +201,8 @@ impl Exchange {
             self.abandon();
         }
         let start = self.outgoing.len();
-        message::write(&mut self.outgoing, kind, flags, self.next, body).map_err(|what| Cause::TooLong { what })?;
+        message::write(&mut self.outgoing, kind, flags | message::REQUEST, self.next, body)
+            .map_err(|what| Cause::TooLong { what })?;
         self.last = start;
         let first = self.next;
         self.next = self.next.wrapping_add(1);
@@ -207,6 +210,7 @@ impl Exchange {
             first,
             count: 0,
             dump: false,
+            refused: Vec::new(),
             progress: Progress::Queued,
             interrupted: false,
         });
@@ -295,11 +299,20 @@ impl Exchange {
         }
     }
 
+    /// Says that nothing is to come for requests that were given up: the socket's receive queue is empty. What is queued
+    /// is not affected.
+    ///
+    /// For [`Step::Receive`] while [`Exchange::outgoing`] is not sent yet: the next datagram of a list that was given up is
+    /// there as soon as the one before is received, so there is nothing to wait for.
+    pub fn drained(&mut self) {
+        self.open_dump = None;
+    }
+
     /// Gives up the requests on their way, knowing that nothing is to come for any request so far: the socket's
     /// receive queue is empty, as it is after a time-out, or after an overrun (`ENOBUFS`) once it has been emptied.
     pub fn reset(&mut self) {
         self.abandon();
-        self.open_dump = None;
+        self.drained();
         self.unread = 0..0;
     }
 
@@ -368,7 +381,7 @@ impl Exchange {
             return Ok(None);
         }
         let request = usize::try_from(offset).unwrap_or(usize::MAX);
-        in_flight.interrupted |= incoming.interrupted;
+        in_flight.interrupted |= in_flight.dump && incoming.is_interrupted();
         let last = offset + 1 == in_flight.count;
         let (ends, refusal) = match incoming.content {
             Content::Data { kind, body } => {
@@ -382,6 +395,15 @@ impl Exchange {
             }
             Content::Done(answer) => (in_flight.dump, answer.err()),
         };
+        // A request is refused once.
+        let again = refusal.is_some()
+            && match in_flight.refused.binary_search(&offset) {
+                Ok(_) => true,
+                Err(place) => {
+                    in_flight.refused.insert(place, offset);
+                    false
+                }
+            };
         if ends {
             let interrupted = in_flight.interrupted;
             self.in_flight = None;
@@ -389,7 +411,7 @@ impl Exchange {
                 return Err(Cause::Interrupted);
             }
         }
-        Ok(refusal.map(|refusal| Step::Refused { request, refusal }))
+        Ok(refusal.filter(|_| !again).map(|refusal| Step::Refused { request, refusal }))
     }
 }
 

@@ -8,6 +8,7 @@
 //! | [`ready`] | what this kernel has of all that, and how it is set |
 //! | [`netns`] | working in another network namespace without moving the calling thread |
 //! | [`exchange`] | the netlink conversation without a socket, for those who bring their own |
+//! | `testing` | a kernel in memory for the tests of programs, and everything that can go wrong (feature `testing`) |
 //!
 //! [`Error`] says what was attempted, on which object, what the kernel answered and what that usually means; its
 //! predicates ([`is_already_exists`](Error::is_already_exists), …) are the way to tell errors apart.
@@ -43,6 +44,8 @@ pub mod ipvs;
 mod name;
 pub mod netns;
 pub mod ready;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod transport;
 pub mod vip;
 mod wire;
@@ -61,6 +64,8 @@ const _: () = {
     is_send_and_sync::<vip::BatchError>();
     is_send_and_sync::<netns::Namespace>();
     is_send_and_sync::<exchange::Exchange>();
+    #[cfg(feature = "testing")]
+    is_send_and_sync::<testing::Kernel>();
     is_send_and_sync::<Error>();
 };
 

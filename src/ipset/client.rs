@@ -21,7 +21,7 @@ use crate::wire::{Writer, nfnetlink};
 
 /// What is an error without it is none: the entry or the set to be added is there, the one to be removed is not
 /// (`NLM_F_EXCL`).
-const STRICT: u16 = 0x200;
+pub(super) const STRICT: u16 = 0x200;
 
 /// Whether it matters that an entry or a set to be made is there already, or one to be removed is not there.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -71,8 +71,11 @@ impl Ipset {
     /// As [`Ipset::connect`].
     pub fn connect_with(options: &Options) -> Result<Self> {
         let connection = Connection::open(NETLINK_NETFILTER, options);
-        let connection = connection.map_err(|cause| Error::new("connect to ipset", cause))?;
-        Ok(Self { connection, revisions: [None; Kind::ALL.len()] })
+        connection.map(Self::over).map_err(|cause| Error::new("connect to ipset", cause))
+    }
+
+    pub(crate) fn over(connection: Connection) -> Self {
+        Self { connection, revisions: [None; Kind::ALL.len()] }
     }
 
     /// The versions of the protocol that the kernel speaks, the lowest and the highest (`IPSET_CMD_PROTOCOL`). All of

@@ -8,7 +8,7 @@ use super::entry::Member;
 use super::kind::{Any, Kind, SetType};
 use super::numbers::{Command, SUBSYSTEM, command, list};
 use super::parts::SetName;
-use super::refusal::{Operation, explain};
+use super::refusal::{self, explain};
 use super::set::{Parts, Set, SetInfo};
 use crate::error::{Cause, Error, Result};
 use crate::transport::blocking::Reply;
@@ -85,7 +85,7 @@ impl Ipset {
     /// # Errors
     /// See [`Ipset`]; later ones come as items.
     pub fn list(&mut self, name: Option<SetName>) -> Result<Listing<'_>> {
-        self.start_list(name, 0).map_err(|cause| Error::new(Listing::operation(name), cause))?;
+        self.start_list(name, 0).map_err(|cause| Error::new(Operation(name), cause))?;
         Ok(Listing { ipset: self, name, kind: None, pending: VecDeque::new(), ended: false })
     }
 
@@ -125,7 +125,7 @@ impl Ipset {
             }
         };
         match (read, refused) {
-            (Ok(None), Some(refusal)) => Err(Error::new(operation, explain(Operation::Ask, None, refusal))),
+            (Ok(None), Some(refusal)) => Err(Error::new(operation, explain(refusal::Operation::Ask, None, refusal))),
             (Ok(part), _) => Ok(part),
             (Err(cause), _) => {
                 self.connection.abandon();
@@ -147,15 +147,23 @@ pub struct Listing<'a> {
     ended: bool,
 }
 
-impl Listing<'_> {
-    fn operation(name: Option<SetName>) -> String {
-        name.map_or_else(|| "list all sets".to_owned(), |name| format!("list set {name}"))
-    }
+/// What a listing of one or all sets is called.
+struct Operation(Option<SetName>);
 
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(name) => write!(f, "list set {name}"),
+            None => f.write_str("list all sets"),
+        }
+    }
+}
+
+impl Listing<'_> {
     /// Takes the next message apart; says whether there was one.
     fn receive(&mut self) -> Result<bool> {
         let (kind, pending) = (&mut self.kind, &mut self.pending);
-        let part = self.ipset.next_part(Self::operation(self.name), |parts| {
+        let part = self.ipset.next_part(Operation(self.name), |parts| {
             // What comes without a header goes on with the set before.
             if parts.data.is_some() {
                 let info = parts.info()?;

@@ -52,6 +52,8 @@ mod client;
 mod entry;
 mod kind;
 mod list;
+#[cfg(feature = "testing")]
+pub(crate) mod model;
 mod numbers;
 mod parts;
 #[cfg(test)]

@@ -37,6 +37,9 @@ pub struct Ipvs {
     pub(super) connection: Connection,
     /// The family's number, which is another one after each loading of the module.
     family: u16,
+    /// The changes of a batch that travel together, with their positions. Here, so that one change alone takes no memory of
+    /// its own.
+    pub(super) on_their_way: Vec<(usize, Change)>,
 }
 
 impl Ipvs {
@@ -53,11 +56,14 @@ impl Ipvs {
     /// # Errors
     /// As [`Ipvs::connect`].
     pub fn connect_with(options: &Options) -> Result<Self> {
-        let operation = "connect to IPVS";
-        let mut connection =
-            Connection::open(NETLINK_GENERIC, options).map_err(|cause| Error::new(operation, cause))?;
-        let family = find_family(&mut connection).map_err(|cause| Error::new(operation, cause))?;
-        Ok(Self { connection, family })
+        Self::over(Connection::open(NETLINK_GENERIC, options))
+    }
+
+    pub(crate) fn over(connection: Result<Connection, Cause>) -> Result<Self> {
+        let failed = |cause| Error::new("connect to IPVS", cause);
+        let mut connection = connection.map_err(failed)?;
+        let family = find_family(&mut connection).map_err(failed)?;
+        Ok(Self { connection, family, on_their_way: Vec::new() })
     }
 
     /// The version of the kernel's IPVS, and the size of its connection table (`IPVS_CMD_GET_INFO`).
@@ -411,13 +417,22 @@ impl Ipvs {
             let (mut keys, mut items) = (Vec::new(), Vec::new());
             let (mut first, mut at_once) = (None, true);
             self.queue(query.into()).map_err(|cause| Error::new(query, cause))?;
-            while let Some(answer) = self.answer(query)? {
+            let ended = loop {
+                let answer = match self.answer(query) {
+                    Ok(Some(answer)) => answer,
+                    Ok(None) => break Ok(()),
+                    Err(error) => break Err(error),
+                };
                 if let Some((key, item)) = pick(answer) {
                     keys.push(key);
                     items.push(item);
                     let (number, length) = self.connection.datagram();
                     at_once &= *first.get_or_insert(number) == number && length <= NOT_FULL;
                 }
+            };
+            match ended {
+                Err(error) if error.is_interrupted() => continue,
+                ended => ended?,
             }
             let settled = at_once || before.as_ref() == Some(&keys);
             if settled && keys.iter().collect::<HashSet<_>>().len() == keys.len() {

@@ -54,6 +54,8 @@ mod destination;
 #[doc = include_str!("kernels.md")]
 pub mod kernels {}
 mod message;
+#[cfg(feature = "testing")]
+pub(crate) mod model;
 mod numbers;
 mod procfs;
 mod refusal;

@@ -11,6 +11,8 @@ use nix::sys::time::{TimeVal, TimeValLike};
 use super::Options;
 use crate::error::{Cause, DecodeError, Refusal};
 use crate::exchange::{Exchange, Limits, Step};
+#[cfg(feature = "testing")]
+use crate::testing::Port;
 use crate::wire::Writer;
 
 /// A datagram of a dump and an acknowledgement always fit in this many bytes.
@@ -21,9 +23,17 @@ const LARGEST_BUFFER: usize = i32::MAX as usize;
 /// One netlink socket for the life of a client, and the exchange it carries.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    socket: Socket,
+    peer: Peer,
     exchange: Exchange,
     timeout: Duration,
+}
+
+/// Who is at the other end.
+#[derive(Debug)]
+enum Peer {
+    Kernel(Socket),
+    #[cfg(feature = "testing")]
+    Script(Port),
 }
 
 /// What came of a request.
@@ -54,12 +64,24 @@ impl Connection {
         let send = getsockopt(&socket, sockopt::SndBuf).map_err(errno)?;
         setsockopt(&socket, sockopt::ReceiveTimeout, &time_value(options.timeout)?).map_err(errno)?;
         let exchange = Exchange::new(Limits::for_buffers(receive, send));
-        Ok(Self { socket, exchange, timeout: options.timeout })
+        Ok(Self { peer: Peer::Kernel(socket), exchange, timeout: options.timeout })
+    }
+
+    /// Talks with a scripted kernel.
+    #[cfg(feature = "testing")]
+    pub(crate) fn scripted(port: Port) -> Self {
+        // The sizes of a real socket's buffers, as Linux makes them when `Options` are left alone.
+        let exchange = Exchange::new(Limits::for_buffers(2 << 20, 208 << 10));
+        Self { peer: Peer::Script(port), exchange, timeout: Duration::ZERO }
     }
 
     /// Asks for dumps of what their request names, not of everything (`NETLINK_GET_STRICT_CHK`).
     pub(crate) fn check_strictly(&self) -> Result<(), Cause> {
-        self.socket.set_netlink_get_strict_chk(true).map_err(Cause::Io)
+        match &self.peer {
+            Peer::Kernel(socket) => socket.set_netlink_get_strict_chk(true).map_err(Cause::Io),
+            #[cfg(feature = "testing")]
+            Peer::Script(_) => Ok(()),
+        }
     }
 
     /// As [`Exchange::queue`].
@@ -93,6 +115,8 @@ impl Connection {
         loop {
             let done = match self.exchange.step()? {
                 Step::Send => self.send(),
+                // Nothing is sent yet: this is to read a list to its end that was given up.
+                Step::Receive if !self.exchange.outgoing().is_empty() => self.skip(),
                 Step::Receive => self.receive(),
                 Step::Message { request, kind } => return Ok(Reply::Message(request, kind)),
                 Step::Refused { request, refusal } => return Ok(Reply::Refused(request, refusal)),
@@ -135,7 +159,7 @@ impl Connection {
     fn send(&mut self) -> Result<(), Cause> {
         let datagram = self.exchange.outgoing();
         loop {
-            match self.socket.send(datagram, 0) {
+            match self.peer.send(datagram) {
                 Ok(sent) if sent == datagram.len() => break,
                 Ok(_) => return Err(Cause::Io(ErrorKind::WriteZero.into())),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -149,7 +173,7 @@ impl Connection {
     fn receive(&mut self) -> Result<(), Cause> {
         let started = Instant::now();
         loop {
-            match receive_from(&self.socket, self.exchange.inbox(), 0) {
+            match self.peer.receive(self.exchange.inbox(), 0) {
                 Ok((length, sender)) => {
                     self.exchange.received(length, sender);
                     return Ok(());
@@ -170,10 +194,23 @@ impl Connection {
         }
     }
 
+    /// Receives a datagram of a list that was given up. Its next one is there as soon as the one before is received; if it
+    /// is not, its end has come, was lost or could not be read.
+    fn skip(&mut self) -> Result<(), Cause> {
+        match self.peer.receive(self.exchange.inbox(), MSG_DONTWAIT) {
+            Ok((length, sender)) => self.exchange.received(length, sender),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => self.exchange.drained(),
+            Err(error) if error.raw_os_error() == Some(ENOBUFS) => {}
+            Err(error) => return Err(Cause::Io(error)),
+        }
+        Ok(())
+    }
+
     /// Throws away what has come: after an overrun the kernel drops every further reply until the buffer is empty.
     fn empty(&mut self) {
         loop {
-            match receive_from(&self.socket, self.exchange.inbox(), MSG_DONTWAIT) {
+            match self.peer.receive(self.exchange.inbox(), MSG_DONTWAIT) {
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.raw_os_error() == Some(ENOBUFS) => {}
@@ -183,10 +220,26 @@ impl Connection {
     }
 }
 
-/// Receives a datagram; gives its whole length, even if it did not fit, and who sent it.
-fn receive_from(socket: &Socket, mut inbox: &mut [u8], flags: i32) -> io::Result<(usize, u32)> {
-    let (length, sender) = socket.recv_from(&mut inbox, flags | MSG_TRUNC)?;
-    Ok((length, sender.port_number()))
+impl Peer {
+    fn send(&mut self, datagram: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Kernel(socket) => socket.send(datagram, 0),
+            #[cfg(feature = "testing")]
+            Self::Script(port) => port.send(datagram),
+        }
+    }
+
+    /// Receives a datagram; gives its whole length, even if it did not fit, and who sent it.
+    fn receive(&mut self, mut inbox: &mut [u8], flags: i32) -> io::Result<(usize, u32)> {
+        match self {
+            Self::Kernel(socket) => {
+                let (length, sender) = socket.recv_from(&mut inbox, flags | MSG_TRUNC)?;
+                Ok((length, sender.port_number()))
+            }
+            #[cfg(feature = "testing")]
+            Self::Script(port) => port.receive(inbox),
+        }
+    }
 }
 
 fn time_value(duration: Duration) -> Result<TimeVal, Cause> {
@@ -273,7 +326,10 @@ mod tests {
     #[test]
     fn an_overrun_is_reported_and_the_next_request_works() {
         let mut connection = connection(Duration::from_secs(10));
-        setsockopt(&connection.socket, sockopt::RcvBuf, &0).unwrap();
+        #[cfg_attr(not(feature = "testing"), expect(irrefutable_let_patterns, reason = "there is no other peer"))]
+        if let Peer::Kernel(socket) = &connection.peer {
+            setsockopt(socket, sockopt::RcvBuf, &0).unwrap();
+        }
         connection.exchange = Exchange::new(Limits { requests: usize::MAX, ..Limits::default() });
         for _ in 0..1000 {
             connection.queue(UNKNOWN, 0, |_| {}).unwrap();

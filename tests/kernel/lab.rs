@@ -207,6 +207,9 @@ pub(crate) fn run_as_child() -> Option<ExitCode> {
         println!("{}", outcome(Ipset::connect().and_then(|mut ipset| ipset.destroy_all())));
         return Some(ExitCode::SUCCESS);
     }
+    if let Some(what) = job.strip_prefix("memory of ") {
+        return Some(crate::memory::run(what));
+    }
     if let Some(job) = job.strip_prefix("concurrency ") {
         crate::concurrency::child(job);
         return Some(ExitCode::SUCCESS);
@@ -245,6 +248,11 @@ pub(crate) fn unprivileged_child(lab: &Lab, job: &str) -> Vec<String> {
 pub(crate) fn child_in_its_own_namespaces(lab: &Lab, job: &str) -> Vec<String> {
     let own = std::env::current_exe().unwrap();
     child(lab, job, Command::new("unshare").args(["-U", "-r", "-n"]).arg(own))
+}
+
+/// Runs this program again to do a job of [`run_as_child`]; returns its output lines.
+pub(crate) fn successful_child(lab: &Lab, job: &str) -> Vec<String> {
+    child(lab, job, &mut Command::new("/proc/self/exe"))
 }
 
 /// Starts this program again, to do a job of [`run_as_child`].

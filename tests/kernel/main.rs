@@ -18,6 +18,9 @@ mod kernels;
 mod kill;
 mod lab;
 mod long_run;
+mod memory;
+#[cfg(feature = "testing")]
+mod model;
 mod module;
 mod netns;
 mod network;
@@ -37,6 +40,10 @@ mod vip_traffic;
 use std::process::ExitCode;
 
 use libtest_mimic::Arguments;
+
+/// It passes everything on to the system's until a test starts counting.
+#[global_allocator]
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
 fn main() -> ExitCode {
     if let Some(exit) = lab::run_as_child() {
@@ -59,6 +66,9 @@ fn main() -> ExitCode {
         kernels::tests(),
         kill::tests(),
         long_run::tests(),
+        memory::tests(),
+        #[cfg(feature = "testing")]
+        model::tests(),
         module::tests(),
         netns::tests(),
         persistence::tests(),

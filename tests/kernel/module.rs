@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
-use lvs::ipvs::{Change, Connections, CpuStats, Ipvs, Status, settings};
+use lvs::ipvs::{Change, Connections, CpuStats, Ipvs, Scheduler, Status, settings};
+use lvs::ready::{self, Part};
 
 use crate::ipvs::web;
 use crate::lab::{Lab, Need, tests, unprivileged_child};
@@ -49,11 +50,24 @@ pub(crate) fn unload(families: &[&str]) {
     }
 }
 
+/// Held by a test that unloads IPVS: at its end those schedulers are loaded which had better be before others use them. IPVS
+/// loads one on demand under a lock that a namespace needs to end, and these wait for namespaces that end.
+pub(crate) struct LoadedAtTheEnd;
+
+impl Drop for LoadedAtTheEnd {
+    fn drop(&mut self) {
+        for scheduler in [Scheduler::LBLC, Scheduler::LBLCR] {
+            let _ = ready::load(Part::Scheduler(scheduler));
+        }
+    }
+}
+
 fn unload_ipvs() {
     unload(&["ip_vs", "xt_ipvs"]);
 }
 
 fn a_reloaded_module_is_found_again(lab: &Lab) {
+    let _schedulers = LoadedAtTheEnd;
     let mut ipvs = lab.ipvs();
     unload_ipvs();
     ipvs.add_service(&web()).unwrap();
@@ -68,6 +82,7 @@ fn a_reloaded_module_is_found_again(lab: &Lab) {
 }
 
 fn without_the_module_the_error_says_how_to_load_it(lab: &Lab) {
+    let _schedulers = LoadedAtTheEnd;
     let mut ipvs = lab.ipvs();
     unload_ipvs();
     // Nor can the kernel load it by itself.

@@ -7,7 +7,7 @@ use lvs::ipvs::{Ipvs, Scheduler, Service};
 use lvs::ready::{self, Level, Part, Presence, Report};
 
 use crate::lab::{Lab, Need, address, child_in_its_own_namespaces, tests, unprivileged_child};
-use crate::module::unload;
+use crate::module::{LoadedAtTheEnd, unload};
 
 pub(crate) fn tests() -> Vec<Trial> {
     let mut all = tests!(&[]; a_report_leaves_no_trace, the_privileges_are_those_of_the_caller,);
@@ -155,6 +155,7 @@ fn root_of_a_child_user_namespace_may_not_use_ipvs(lab: &Lab) {
 }
 
 fn what_is_unloaded_is_loadable_until_it_is_loaded(lab: &Lab) {
+    let _schedulers = LoadedAtTheEnd;
     unload(&["xt_ipvs", "ip_vs", "xt_set", "em_ipset", "ip_set", "dummy"]);
     let before = modules();
     let report = lab.run(ready::check).unwrap();
@@ -176,6 +177,7 @@ fn what_is_unloaded_is_loadable_until_it_is_loaded(lab: &Lab) {
 }
 
 fn what_cannot_be_loaded_is_told(lab: &Lab) {
+    let _schedulers = LoadedAtTheEnd;
     unload(&["xt_ipvs", "ip_vs", "dummy"]);
     let loader = "/proc/sys/kernel/modprobe";
     let before = std::fs::read_to_string(loader).unwrap();

@@ -10,6 +10,7 @@ use lvs::vip::{Binder, Tally, Vip, Vips};
 use lvs::{Cause, Options, Reason};
 
 use crate::lab::{Lab, Need, start_child, tests};
+use crate::peers::until;
 
 pub(crate) fn tests() -> Vec<Trial> {
     let mut all = tests!(&[];
@@ -33,6 +34,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         a_dummy_interface_that_is_gone_holds_nothing,
         only_the_interface_that_was_asked_for_is_listed,
         a_thousand_addresses_are_bound_listed_and_removed,
+        twenty_thousand_addresses_of_a_dummy_are_bound_listed_and_removed,
         a_small_receive_buffer_loses_nothing,
         a_killed_sync_is_made_up_for_by_the_next,
     ));
@@ -86,13 +88,20 @@ fn binding_and_unbinding_tell_whether_there_was_something_to_do(lab: &Lab) {
     }
 }
 
+/// An address of another program; the kernel makes its route in the background.
+fn add_ipv6(lab: &Lab, address: &str) {
+    lab.tool(&format!("ip address add {address} dev eth0 nodad"));
+    let (ip, _) = address.split_once('/').unwrap();
+    until("the address is local", || !lab.tool(&format!("ip -6 route show table local {ip}")).is_empty());
+}
+
 /// What is in the way of a careless program: as the binders', but of others.
 fn foreign(lab: &Lab) {
     for address in ["192.0.2.1/24", "192.0.2.99/32", "198.51.100.7/32 label eth0:1", "198.51.100.8/32 label eth0:2"] {
         lab.tool(&format!("ip address add {address} dev eth0"));
     }
-    lab.tool("ip address add 2001:db8:9::1/64 dev eth0 nodad");
-    lab.tool("ip address add 2001:db8:9::99/128 dev eth0 nodad");
+    add_ipv6(lab, "2001:db8:9::1/64");
+    add_ipv6(lab, "2001:db8:9::99/128");
     lab.tool("ip address add 203.0.113.1/24 dev eth1");
     for route in ["198.51.100.20 dev lo proto 78", "198.51.100.21 dev lo proto static", "198.51.100.32/28 dev lo"] {
         lab.tool(&format!("ip route add local {route} table local"));
@@ -282,7 +291,7 @@ fn a_prefix_is_one_route(lab: &Lab) {
 fn a_prefix_around_an_address_of_the_machine_is_a_conflict(lab: &Lab) {
     real_interface(lab);
     lab.tool("ip address add 10.96.3.1/24 dev eth0");
-    lab.tool("ip address add 2001:db8::3/64 dev eth0 nodad");
+    add_ipv6(lab, "2001:db8::3/64");
     let (mut client, routes) = (lab.vips(), Binder::local_routes(77));
     for (prefix, address) in [("10.96.0.0/12", "10.96.3.1"), ("2001:db8::/32", "2001:db8::3")] {
         let error = client.sync(&routes, [vip(prefix), vip("10.112.0.0/16")]).unwrap_err();
@@ -394,6 +403,23 @@ fn a_thousand_addresses_are_bound_listed_and_removed(lab: &Lab) {
     for binder in [BINDERS[0](), BINDERS[2]()] {
         bound_listed_and_removed(lab, &binder, &many(500));
     }
+}
+
+/// Only the dummy interface as a whole goes quickly: the kernel takes seconds to unbind thousands of its addresses one by one.
+fn twenty_thousand_addresses_of_a_dummy_are_bound_listed_and_removed(lab: &Lab) {
+    let (binder, all) = (BINDERS[0](), many(10_000));
+    let mut client = lab.vips();
+    assert_eq!(client.sync(&binder, all.iter().copied()).unwrap().bound, all.len());
+    assert_eq!(listed(&mut client, &binder), all);
+    let again = client.bind_all(&binder, all.iter().copied()).unwrap();
+    assert_eq!((again.bound, again.unchanged), (0, all.len()));
+    let gone: BTreeSet<_> = all.iter().copied().step_by(200).collect();
+    let kept: BTreeSet<_> = all.difference(&gone).copied().collect();
+    let tally = client.sync(&binder, kept.iter().copied()).unwrap();
+    assert_eq!((tally.bound, tally.unbound, tally.unchanged), (0, gone.len(), kept.len()));
+    assert_eq!(listed(&mut client, &binder), kept);
+    assert_eq!(client.clear(&binder).unwrap(), Changed);
+    assert_eq!(client.list(&binder).unwrap(), []);
 }
 
 fn a_small_receive_buffer_loses_nothing(lab: &Lab) {

@@ -1,12 +1,14 @@
 //! Runs all tests: on this machine, then those that need a kernel on each of the kernels.
 use crate::cargo::{self, Programs};
 use crate::verdict::{Verdict, counts, summary};
-use crate::vm::carrier::{Ending, Streams};
+use crate::vm::carrier::{Ending, Signals, Streams};
 use crate::vm::initramfs::{Job, Session};
+use crate::vm::kernel::Kernel;
 use crate::vm::report::Report;
 use crate::vm::{self, Choice};
 use crate::{Interrupted, Usage, host, step};
 use anyhow::{Context, Result, bail, ensure};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -18,6 +20,16 @@ const PROGRAM: &str = "/vm/kernel-tests";
 const RESULTS: &str = "/dev/virtio-ports/results";
 
 const OUTPUT_LINES_SHOWN: usize = 60;
+
+/// What is run on each kernel, and how.
+struct Work<'a> {
+    guest: &'a Path,
+    job: Job,
+    timeout: Duration,
+    /// Only some tests are run: then what the passing ones print, such as figures, is shown.
+    some: bool,
+    signals: Signals,
+}
 
 /// Runs everything; a filter chooses tests by their names.
 pub(crate) fn run(choices: &[Choice], timeout: Duration, filter: Option<&str>) -> Result<ExitCode> {
@@ -35,16 +47,19 @@ pub(crate) fn run(choices: &[Choice], timeout: Duration, filter: Option<&str>) -
     }
     host::install_missing()?;
     let guest = cargo::build_one(Programs::Guest)?;
+    let kernels: Vec<_> = choices.iter().map(|choice| (choice, vm::get(choice))).collect();
     let job = job(&tests, filter)?;
-    let mut verdicts = Vec::new();
-    for choice in choices {
-        let verdict = on_choice(choice, &guest, &job, timeout, filter.is_some()).or_else(|error| {
+    let work = Work { guest: &guest, job, timeout, some: filter.is_some(), signals: Signals::catch()? };
+    // As many at a time as there are processors: an emulated machine keeps one busy.
+    let verdicts = kernels.into_par_iter().map(|(choice, kernel)| {
+        let verdict = kernel.and_then(|kernel| on_kernel(choice, &kernel, &work));
+        verdict.or_else(|error| {
             let hopeless = error.is::<Usage>() || error.is::<Interrupted>();
             // The other kernels may still do.
             if hopeless { Err(error) } else { Ok(Verdict::of_failure(&choice.to_string(), format!("{error:#}"))) }
-        })?;
-        verdicts.push(verdict);
-    }
+        })
+    });
+    let verdicts: Vec<Verdict> = verdicts.collect::<Result<_>>()?;
     say(&summary(&verdicts));
     let good = verdicts.iter().all(Verdict::is_good);
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -94,21 +109,20 @@ fn job(tests: &Path, filter: Option<&str>) -> Result<Job> {
     Ok(Job { command, session: Session::Results, programs, files: Vec::new() })
 }
 
-/// Runs the kernel tests on one kernel. What passing tests print, such as figures, is shown if only `some` are run.
-fn on_choice(choice: &Choice, guest: &Path, job: &Job, timeout: Duration, some: bool) -> Result<Verdict> {
+/// Runs the kernel tests on one kernel.
+fn on_kernel(choice: &Choice, kernel: &Kernel, work: &Work<'_>) -> Result<Verdict> {
     let started = Instant::now();
-    let kernel = vm::get(choice)?;
     let (mut report, mut output, mut errors) = (Report::default(), Vec::new(), Vec::new());
     let streams =
         Streams { stdout: Box::new(&mut output), stderr: Box::new(&mut errors), results: Box::new(&mut report) };
-    let run = vm::boot(&kernel, guest, job, Some(timeout), streams)?;
+    let run = vm::boot(kernel, work.guest, &work.job, Some(work.timeout), streams, &work.signals)?;
     let report = report.finish();
     let bad_end = match run.ending {
         Ending::Exit(0) => None,
         Ending::Exit(_) if report.explains_failure() => None,
         Ending::Exit(status) => Some(format!("the test program ended with status {status}")),
         Ending::Interrupted(signal) => bail!(Interrupted(signal)),
-        _ => Some(vm::failure(&run, Some(timeout))),
+        _ => Some(vm::failure(&run, Some(work.timeout))),
     };
     let line = match choice {
         Choice::Debian(wanted) => Some(wanted.line()),
@@ -118,7 +132,7 @@ fn on_choice(choice: &Choice, guest: &Path, job: &Job, timeout: Duration, some: 
     if !verdict.is_good() {
         show(&kernel.release, "what the tests say of their failures", &report.failures);
     }
-    if some || !verdict.is_good() {
+    if work.some || !verdict.is_good() {
         show(&kernel.release, "the end of the tests' output", &last_lines(&output));
     }
     if !verdict.is_good() {

@@ -40,7 +40,7 @@ impl Verdict {
     }
 
     fn failed(&self) -> usize {
-        self.count(|outcome| matches!(outcome, Outcome::Failed | Outcome::Unfinished))
+        self.count(is_failure)
     }
 
     fn ignored(&self) -> usize {
@@ -56,6 +56,10 @@ impl Verdict {
             None => "no result",
         }
     }
+}
+
+fn is_failure(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Failed | Outcome::Unfinished)
 }
 
 /// What is wrong with a report, besides failed tests.
@@ -109,6 +113,10 @@ pub(crate) fn summary(verdicts: &[Verdict]) -> String {
     }
     text.push_str("\n\n");
     for verdict in verdicts {
+        // Once more at the end, where one looks first, and which is left when a log is cut.
+        for (test, _) in verdict.results.iter().filter(|(_, outcome)| is_failure(outcome)) {
+            let _ = writeln!(text, "FAILED on {}: {test}", verdict.kernel);
+        }
         for problem in &verdict.problems {
             let _ = writeln!(text, "FAILED on {}: {problem}", verdict.kernel);
         }
@@ -161,7 +169,7 @@ mod tests {
             Verdict::of_failure("6.12", "no network".to_owned()),
         ];
         let expected = "\nkernel test  6.1.0  7.3.4  6.12\na            ok     ok     no result\nb            ok     FAILED  no result\n\n\
-                        FAILED on 6.12: no network\n\
+                        FAILED on 7.3.4: b\nFAILED on 6.12: no network\n\
                         kernel tests: 3 passed, 1 failed, 0 ignored on 3 kernels (6.1.0, 7.3.4, 6.12)";
         assert_eq!(summary(&verdicts), expected);
         assert!(!verdicts[1].is_good() && !verdicts[2].is_good() && verdicts[0].is_good());

@@ -9,10 +9,14 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Longer output of the console is cut at its start.
 const CONSOLE_KEPT: usize = 64 << 10;
+
+/// How often a machine's carrier looks up from it: another one's may have caught a signal.
+const LOOK_UP: Duration = Duration::from_secs(1);
 
 /// Ctrl-] stops a machine whose terminal no longer answers: all other keys are the guest's.
 const ESCAPE: u8 = 0x1d;
@@ -100,8 +104,8 @@ impl<'a> Carrier<'a> {
                 return Ok(Ending::TimedOut);
             }
             self.turn(Some(signals), left)?;
-            if let Ok(Some(signal)) = signals.file.read_signal() {
-                return Ok(Ending::Interrupted(i32::try_from(signal.ssi_signo).unwrap_or_default()));
+            if let Some(signal) = signals.caught() {
+                return Ok(Ending::Interrupted(signal));
             }
             if let Some(verdict) = verdict(&self.control) {
                 return Ok(verdict);
@@ -134,8 +138,9 @@ impl<'a> Carrier<'a> {
         let mut polled: Vec<PollFd<'_>> =
             open().map(|port| PollFd::new(port.file.as_fd(), PollFlags::POLLIN)).collect();
         polled.extend(signals.map(|signals| PollFd::new(signals.file.as_fd(), PollFlags::POLLIN)));
-        let wait = left.map_or(Ok(PollTimeout::NONE), |left| PollTimeout::try_from(left.as_millis().min(60_000) + 1));
-        poll(&mut polled, wait.unwrap_or(PollTimeout::MAX)).context("waiting for the machine")?;
+        let wait = left.unwrap_or(LOOK_UP).min(LOOK_UP);
+        poll(&mut polled, PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX))
+            .context("waiting for the machine")?;
         let ready: Vec<bool> = polled.iter().map(|polled| polled.any().unwrap_or(true)).collect();
         for (port, ready) in self.ports.iter_mut().filter(|port| port.open).zip(ready) {
             if !ready {
@@ -176,10 +181,14 @@ fn verdict(control: &[u8]) -> Option<Ending> {
     }
 }
 
-/// Signals that would end this process, held back while a machine runs so that it can be put away first.
+/// Signals that would end this process, held back while machines run so that they can be put away first.
+///
+/// Threads that are to heed them must begin after they are caught.
 pub(crate) struct Signals {
     set: SigSet,
     file: SignalFd,
+    /// The signal that came, for all who carry: only one of them can read it. Zero if none did.
+    caught: AtomicI32,
 }
 
 impl Signals {
@@ -188,7 +197,14 @@ impl Signals {
         set.thread_block().context("blocking signals")?;
         let file =
             SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).context("catching signals")?;
-        Ok(Self { set, file })
+        Ok(Self { set, file, caught: AtomicI32::new(0) })
+    }
+
+    fn caught(&self) -> Option<i32> {
+        if let Ok(Some(signal)) = self.file.read_signal() {
+            self.caught.store(i32::try_from(signal.ssi_signo).unwrap_or_default(), Ordering::Relaxed);
+        }
+        Some(self.caught.load(Ordering::Relaxed)).filter(|&signal| signal != 0)
     }
 }
 

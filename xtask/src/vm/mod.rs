@@ -14,7 +14,7 @@ use crate::cargo::{self, Programs};
 use crate::{Interrupted, Usage, exit_code, host, step};
 use anyhow::{Context, Result, bail};
 use cache::Cache;
-use carrier::{Ending, Streams};
+use carrier::{Ending, Signals, Streams};
 use debian::Wanted;
 use initramfs::{Job, Session, example_path};
 use kernel::Kernel;
@@ -100,7 +100,7 @@ fn run(options: &Options, job: &Job) -> Result<ExitCode> {
         (None, Session::Terminal) => None,
         (timeout, _) => Some(timeout.unwrap_or(TIMEOUT)),
     };
-    let run = boot(&kernel, &guest, job, timeout, streams)?;
+    let run = boot(&kernel, &guest, job, timeout, streams, &Signals::catch()?)?;
     match run.ending {
         Ending::Exit(status) => Ok(exit_code(status)),
         Ending::Interrupted(signal) => bail!(Interrupted(signal)),
@@ -137,13 +137,14 @@ pub(crate) fn boot(
     job: &Job,
     timeout: Option<Duration>,
     streams: Streams<'_>,
+    signals: &Signals,
 ) -> Result<Run> {
     let initramfs = initramfs::build(kernel, guest, job)?;
     let hint = if job.session == Session::Terminal { " (Ctrl-] stops it)" } else { "" };
     step(format_args!("booting {}{hint}", kernel.release));
     let machine = Machine { image: &kernel.image, initramfs: &initramfs, session: job.session, timeout };
     let _raw = (job.session == Session::Terminal).then(terminal::Raw::enter).transpose()?;
-    qemu::run(&machine, streams)
+    qemu::run(&machine, streams, signals)
 }
 
 /// Says why a machine gave no exit status, after the end of what its console said.

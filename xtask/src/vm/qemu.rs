@@ -11,6 +11,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Makes the boot of an emulated machine quick; nothing of this touches the network code.
@@ -18,6 +19,9 @@ const QUICK: &str = "nokaslr mitigations=off cryptomgr.notests initcall_blacklis
                      audit=0 selinux=0 apparmor=0 random.trust_cpu=on";
 /// An oops is a failure, and a machine that fails must end.
 const STRICT: &str = "console=ttyS0 loglevel=4 panic=-1 oops=panic";
+
+/// Held while a machine starts: what one QEMU inherits, another one that starts meanwhile must not keep open.
+static STARTING: Mutex<()> = Mutex::new(());
 
 /// What to boot.
 pub(crate) struct Machine<'a> {
@@ -34,18 +38,19 @@ pub(crate) struct Run {
 }
 
 /// Boots a machine and waits for its end. It never outlives this call, nor this process.
-pub(crate) fn run(machine: &Machine<'_>, streams: Streams<'_>) -> Result<Run> {
-    let signals = Signals::catch()?;
+pub(crate) fn run(machine: &Machine<'_>, streams: Streams<'_>, signals: &Signals) -> Result<Run> {
     let initramfs = in_memory(machine.initramfs).context("memory for the initramfs")?;
     let mut wiring = Wiring::new(command(machine.image, &initramfs)?);
+    let starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
     let input = connect(&mut wiring, machine.session).context("the channels to the machine")?;
     let (emulator, ports) = wiring.start()?;
+    drop(starting);
     if let Some(input) = input {
         let escape = machine.session == Session::Terminal;
         std::thread::spawn(move || forward_input(input, escape));
     }
     let mut carrier = Carrier::new(ports, streams);
-    let ending = carrier.carry(&signals, machine.timeout)?;
+    let ending = carrier.carry(signals, machine.timeout)?;
     drop(emulator);
     carrier.drain()?;
     Ok(Run { ending, console: carrier.into_console() })
