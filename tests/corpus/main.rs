@@ -5,11 +5,17 @@
 #![expect(clippy::panic, reason = "likewise")]
 #![expect(clippy::indexing_slicing, reason = "the messages were made here")]
 
+mod clients;
 mod exchange;
 mod files;
 mod ipvs;
 mod procfs;
 mod text;
+
+#[test]
+fn answers_to_the_clients() {
+    files::each("clients", clients::run);
+}
 
 #[test]
 fn datagrams_into_the_exchange() {
