@@ -38,6 +38,9 @@
 mod address;
 mod error;
 pub mod exchange;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod interop;
 pub mod ipset;
 pub mod ipvs;
