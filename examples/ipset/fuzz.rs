@@ -17,7 +17,7 @@ pub(crate) fn run(data: &[u8]) {
     if names_files(data) {
         return;
     }
-    let _ = restore::restore(&mut session(&Kernel::script(|request| agreeable(request))), data, &mut io::sink());
+    let _ = restore::restore(&mut session(&Kernel::script(agreeable)), data, &mut io::sink());
     let mut first = session(&Kernel::new());
     let _ = restore::restore(&mut first, data, &mut io::sink());
     // A save has no quotes around names, as that of `ipset`.
