@@ -238,7 +238,7 @@ impl Kernel {
     /// # Errors
     /// As [`Ipvs::connect`]: a script, or a fault, may make it fail.
     pub fn ipvs(&self) -> Result<Ipvs> {
-        Ipvs::over(Ok(self.connection(NETLINK_GENERIC)))
+        Ipvs::over(|_| Ok(self.connection(NETLINK_GENERIC)))
     }
 
     /// A client of ipset.
