@@ -71,8 +71,8 @@ pub(crate) fn run(lines: &[Wanted], wish: &Wish) -> Result<ExitCode> {
         for bar in &broken {
             say(&bar.to_string());
         }
-        if !wish.quick && wish.works.is_empty() {
-            keep(&kernel.release, *line, &figures)?;
+        if wish.works.is_empty() {
+            keep(wish.quick, &kernel.release, *line, &figures)?;
         }
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -101,10 +101,11 @@ fn measure(kernel: &Kernel, guest: &Path, job: &Job, timeout: Duration, signals:
     String::from_utf8(results).context("the results are no text")
 }
 
-/// Writes the figures and their plots where the README shows them.
-fn keep(release: &str, line: Wanted, figures: &Figures) -> Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+/// Writes the figures and their plots where the README shows them; those of small tables elsewhere.
+fn keep(quick: bool, release: &str, line: Wanted, figures: &Figures) -> Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(if quick { "../target/bench" } else { "../docs" });
     fs::create_dir_all(&folder)?;
+    step(format_args!("figures and pictures are in {}", folder.display()));
     let name = line.line();
     let json = folder.join(format!("bench-{name}.json"));
     let text = serde_json::to_string_pretty(&figures.json(release, METHOD))?;
