@@ -4,7 +4,9 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
-use lvs::ipvs::{Change, Connections, Destination, DestinationInfo, Protocol, Service, ServiceInfo};
+use lvs::ipvs::{
+    Change, Connections, Destination, DestinationInfo, Protocol, Scheduler, Service, ServiceFlags, ServiceInfo,
+};
 
 use crate::command::{Command, Listing, Mode};
 use crate::names::{Names, Source};
@@ -46,6 +48,10 @@ fn table(commands: &[Command]) -> Table {
     for command in commands {
         match command {
             Command::Change(change) if change.check().is_err() => {}
+            // A save of `ipvsadm` leaves out the flag that these have no name for, and so does this one.
+            Command::Change(Change::AddService(service))
+                if service.flags.contains(ServiceFlags::SCHEDULER_3)
+                    && [Scheduler::SH, Scheduler::MH].contains(&service.scheduler) => {}
             Command::Change(Change::AddService(service)) => table.push((ServiceInfo::new(*service), Vec::new())),
             Command::Change(Change::AddDestination(key, destination)) => {
                 if let Some((_, destinations)) = table.last_mut().filter(|(info, _)| info.key() == *key) {
