@@ -118,6 +118,8 @@ struct InFlight {
     first: u32,
     count: u32,
     dump: bool,
+    /// Which were refused so far, in their order.
+    refused: Vec<u32>,
     progress: Progress,
     /// The kernel said that its table changed.
     interrupted: bool,
@@ -141,8 +143,6 @@ pub struct Exchange {
     /// Where the last queued message starts.
     last: usize,
     inbox: Vec<u8>,
-    /// How many datagrams came.
-    datagrams: u64,
     /// What of the inbox is received and not yet looked at.
     unread: Range<usize>,
     /// The length of a datagram that did not fit.
@@ -150,6 +150,8 @@ pub struct Exchange {
     /// Where the body of the message stands that was given out last.
     message: Range<usize>,
     in_flight: Option<InFlight>,
+    /// How many datagrams have come.
+    datagrams: u64,
     /// The sequence number of a dump that was given up and whose end was not seen. The kernel refuses another dump on
     /// this socket until then.
     open_dump: Option<u32>,
@@ -164,11 +166,11 @@ impl Exchange {
             outgoing: Vec::with_capacity(limits.bytes),
             last: 0,
             inbox: vec![0; limits.inbox],
-            datagrams: 0,
             unread: 0..0,
             truncated: None,
             message: 0..0,
             in_flight: None,
+            datagrams: 0,
             open_dump: None,
         }
     }
@@ -199,7 +201,8 @@ impl Exchange {
             self.abandon();
         }
         let start = self.outgoing.len();
-        message::write(&mut self.outgoing, kind, flags, self.next, body).map_err(|what| Cause::TooLong { what })?;
+        message::write(&mut self.outgoing, kind, flags | message::REQUEST, self.next, body)
+            .map_err(|what| Cause::TooLong { what })?;
         self.last = start;
         let first = self.next;
         self.next = self.next.wrapping_add(1);
@@ -207,6 +210,7 @@ impl Exchange {
             first,
             count: 0,
             dump: false,
+            refused: Vec::new(),
             progress: Progress::Queued,
             interrupted: false,
         });
@@ -266,14 +270,14 @@ impl Exchange {
         if sender != 0 {
             return;
         }
-        self.datagrams += 1;
+        self.datagrams = self.datagrams.wrapping_add(1);
         self.truncated = (length > self.inbox.len()).then_some(length);
         self.unread = 0..length.min(self.inbox.len());
     }
 
-    /// How many datagrams came from the kernel so far.
-    pub(crate) fn datagrams(&self) -> u64 {
-        self.datagrams
+    /// The number of the datagram that came last, and its length: what has the same number was said at once.
+    pub(crate) fn datagram(&self) -> (u64, usize) {
+        (self.datagrams, self.unread.end)
     }
 
     /// The body of the message of the last [`Step::Message`]; after [`Step::Refused`], that of the refused request if the
@@ -296,11 +300,20 @@ impl Exchange {
         }
     }
 
+    /// Says that nothing is to come for requests that were given up: the socket's receive queue is empty. What is queued
+    /// is not affected.
+    ///
+    /// For [`Step::Receive`] while [`Exchange::outgoing`] is not sent yet: the next datagram of a list that was given up is
+    /// there as soon as the one before is received, so there is nothing to wait for.
+    pub fn drained(&mut self) {
+        self.open_dump = None;
+    }
+
     /// Gives up the requests on their way, knowing that nothing is to come for any request so far: the socket's
     /// receive queue is empty, as it is after a time-out, or after an overrun (`ENOBUFS`) once it has been emptied.
     pub fn reset(&mut self) {
         self.abandon();
-        self.open_dump = None;
+        self.drained();
         self.unread = 0..0;
     }
 
@@ -371,7 +384,7 @@ impl Exchange {
             return Ok(None);
         }
         let request = usize::try_from(offset).unwrap_or(usize::MAX);
-        in_flight.interrupted |= incoming.interrupted;
+        in_flight.interrupted |= in_flight.dump && incoming.is_interrupted();
         let last = offset + 1 == in_flight.count;
         let (ends, refusal) = match incoming.content {
             Content::Data { kind, body } => {
@@ -385,6 +398,15 @@ impl Exchange {
             }
             Content::Done(answer) => (in_flight.dump, answer.err()),
         };
+        // A request is refused once.
+        let again = refusal.is_some()
+            && match in_flight.refused.binary_search(&offset) {
+                Ok(_) => true,
+                Err(place) => {
+                    in_flight.refused.insert(place, offset);
+                    false
+                }
+            };
         if ends {
             let interrupted = in_flight.interrupted;
             self.in_flight = None;
@@ -392,7 +414,7 @@ impl Exchange {
                 return Err(Cause::Interrupted);
             }
         }
-        Ok(refusal.map(|refusal| Step::Refused { request, refusal }))
+        Ok(refusal.filter(|_| !again).map(|refusal| Step::Refused { request, refusal }))
     }
 }
 

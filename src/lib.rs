@@ -8,6 +8,7 @@
 //! | [`ready`] | what this kernel has of all that, and how it is set |
 //! | [`netns`] | working in another network namespace without moving the calling thread |
 //! | [`exchange`] | the netlink conversation without a socket, for those who bring their own |
+//! | `testing` | a kernel in memory for the tests of programs, and everything that can go wrong (feature `testing`) |
 //!
 //! [`Error`] says what was attempted, on which object, what the kernel answered and what that usually means; its
 //! predicates ([`is_already_exists`](Error::is_already_exists), …) are the way to tell errors apart.
@@ -29,19 +30,25 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Each client holds one netlink socket (that of IPVS two), in the network namespace of the thread that opened it, and takes `&mut self`.
-//! Nothing runs in the background, nothing is cached but the number of the IPVS family, nothing is written to a log.
+//! Each client holds one netlink socket (that of IPVS two), in the network namespace of the thread that opened it, and takes
+//! `&mut self`. Nothing runs in the background, nothing is cached but the number of the IPVS family, nothing is written to a
+//! log. All descriptors are close-on-exec: no child process inherits one.
 #![forbid(unsafe_code)]
 
 mod address;
 mod error;
 pub mod exchange;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod interop;
 pub mod ipset;
 pub mod ipvs;
 mod name;
 pub mod netns;
 pub mod ready;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod transport;
 pub mod vip;
 mod wire;
@@ -60,6 +67,8 @@ const _: () = {
     is_send_and_sync::<vip::BatchError>();
     is_send_and_sync::<netns::Namespace>();
     is_send_and_sync::<exchange::Exchange>();
+    #[cfg(feature = "testing")]
+    is_send_and_sync::<testing::Kernel>();
     is_send_and_sync::<Error>();
 };
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::iter::Peekable;
 use std::ops::Range;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::client::{Exist, Ipset};
 use super::entry::{Entry, Member};
@@ -107,6 +109,7 @@ pub(super) fn fill<T: SetType>(
                 let start = out.length();
                 while out.length() - start < FULL {
                     let Some(member) = members.next() else { break };
+                    let member = if command == command::ADD { member } else { member.bare() };
                     if let Err(cause) = member.check(set.kind(), set.family()) {
                         wrong = Some((T::any(member.entry), cause));
                         break;
@@ -248,21 +251,35 @@ pub(super) fn replace<T: SetType>(
 ) -> Result<Set<T>, BatchError> {
     let beside = beside(name);
     // What an earlier attempt left over.
-    ipset.destroy(beside, Exist::Fine).map_err(aside)?;
+    once_unlisted(|| ipset.destroy(beside, Exist::Fine)).map_err(aside)?;
     let made = ipset.create(beside, new, Exist::Error).map_err(aside)?;
     let done = fill(ipset, command::ADD, &made, &mut members.into_iter(), Exist::Fine)
         .and_then(|()| take_place(ipset, beside, name).map_err(aside));
     // The old members by now, or those of an attempt that failed; gone already if there was nothing to swap with.
-    let cleared = ipset.destroy(beside, Exist::Fine);
+    let cleared = once_unlisted(|| ipset.destroy(beside, Exist::Fine));
     done?;
     cleared.map_err(aside)?;
     Ok(Set::new(name, made.kind(), made.family()))
 }
 
 fn take_place(ipset: &mut Ipset, beside: SetName, name: SetName) -> Result<(), Error> {
-    match ipset.swap(beside, name) {
+    once_unlisted(|| match ipset.swap(beside, name) {
         Err(error) if error.is_not_found() => ipset.rename(beside, name),
         swapped => swapped,
+    })
+}
+
+/// How long a replacement waits for another process that lists one of its sets.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Does it when no list is in the way. The kernel does not say when one ends.
+fn once_unlisted(mut attempt: impl FnMut() -> Result<(), Error>) -> Result<(), Error> {
+    let started = Instant::now();
+    loop {
+        match attempt() {
+            Err(error) if error.is_in_use() && started.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(1)),
+            done => return done,
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::wire::{Writer, nfnetlink};
 
 /// What is an error without it is none: the entry or the set to be added is there, the one to be removed is not
 /// (`NLM_F_EXCL`).
-const STRICT: u16 = 0x200;
+pub(super) const STRICT: u16 = 0x200;
 
 /// Whether it matters that an entry or a set to be made is there already, or one to be removed is not there.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -44,8 +44,9 @@ impl Exist {
 
 /// The sets of a network namespace: that of the thread that connects, for as long as the client lives.
 ///
-/// Every operation needs `CAP_NET_ADMIN` in the user namespace that owns the network namespace, also those that only
-/// read; [`is_permission_denied`](Error::is_permission_denied) says so. Operations on one set fail with
+/// Every operation but to connect needs `CAP_NET_ADMIN` in the user namespace that owns the network namespace, also those
+/// that only read; [`is_permission_denied`](Error::is_permission_denied) says so. A client does not keep the privilege of
+/// the one who opened it. Operations on one set fail with
 /// [`is_not_found`](Error::is_not_found) when there is no such set. Each can fail for reasons that are not repeated below: no permission,
 /// a time-out ([`Options::timeout`]), lost replies ([`Cause::Overrun`]).
 #[derive(Debug)]
@@ -70,8 +71,11 @@ impl Ipset {
     /// As [`Ipset::connect`].
     pub fn connect_with(options: &Options) -> Result<Self> {
         let connection = Connection::open(NETLINK_NETFILTER, options);
-        let connection = connection.map_err(|cause| Error::new("connect to ipset", cause))?;
-        Ok(Self { connection, revisions: [None; Kind::ALL.len()] })
+        connection.map(Self::over).map_err(|cause| Error::new("connect to ipset", cause))
+    }
+
+    pub(crate) fn over(connection: Connection) -> Self {
+        Self { connection, revisions: [None; Kind::ALL.len()] }
     }
 
     /// The versions of the protocol that the kernel speaks, the lowest and the highest (`IPSET_CMD_PROTOCOL`). All of
@@ -259,7 +263,7 @@ impl Ipset {
     }
 
     /// Whether an entry is in a set (`IPSET_CMD_TEST`). In a set of networks, an address is if one of them has it; with
-    /// `nomatch`, whether an exception has it.
+    /// `nomatch`, whether an exception has it. What else the member carries does not matter.
     ///
     /// The kernel also says no to an entry that the set cannot hold, such as one outside of its range.
     ///
@@ -283,6 +287,8 @@ impl Ipset {
         member: &Member<T>,
         exist: Exist,
     ) -> Result<()> {
+        let bare = member.bare();
+        let member = if command == command::ADD { member } else { &bare };
         member.check(set.kind(), set.family()).map_err(|cause| Error::new(operation, cause))?;
         self.tell(operation, what, Some(set.kind()), command, exist, |out| {
             out.text(Command::SetName, set.name().as_str());
@@ -292,7 +298,8 @@ impl Ipset {
 
     /// Adds any number of entries, many with each message, and stops at the first that fails.
     ///
-    /// Memory stays the same whatever their number.
+    /// Memory stays the same whatever their number. When the process is killed on the way, the first
+    /// ones are in the set, and the rest is not.
     ///
     /// # Errors
     /// [`BatchError`] says which one failed: those before it are in the set, those behind it were not tried.
@@ -333,10 +340,12 @@ impl Ipset {
     /// The members are first put into a set of another name beside it; then the two are swapped, and the old one is
     /// destroyed. Rules that refer to the set see either all of the old members or all of the new ones. Whatever goes
     /// wrong, the set is as it was before or as it should be, and what an interrupted replacement left over is removed by
-    /// the next one. Two replacements of one set at the same time are in each other's way.
+    /// the next one. Two replacements of one set at the same time are in each other's way. A set that another process lists
+    /// is waited for, up to a second.
     ///
     /// # Errors
     /// As [`Ipset::add_all`], [`Ipset::create`] and [`Ipset::swap`]; a position is given for members only.
+    /// [`is_in_use`](Error::is_in_use) after the swap, too, when the old members could not be destroyed yet.
     pub fn replace<T: SetType>(
         &mut self,
         name: SetName,

@@ -175,6 +175,12 @@ impl<T: SetType> Member<T> {
         Self { skb, ..self }
     }
 
+    /// What finds the entry. The kernel refuses some of the rest where it is not asked for, and adds the counters of an
+    /// entry that is tested to those that it has.
+    pub(super) fn bare(&self) -> Self {
+        Self { nomatch: self.nomatch, ..Self::new(self.entry) }
+    }
+
     /// The same as a member of a set of whatever type.
     pub fn any(self) -> Member<Any> {
         let Self { entry, timeout, counters, comment, skb, nomatch } = self;

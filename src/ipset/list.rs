@@ -25,7 +25,8 @@ pub enum Listed {
 }
 
 impl Ipset {
-    /// The names of all sets (`IPSET_CMD_LIST`), the `list:set` last.
+    /// The names of all sets (`IPSET_CMD_LIST`), the `list:set` last. A set that others make, rename or destroy meanwhile
+    /// may be listed or not, and twice if it is another by then.
     ///
     /// # Errors
     /// See [`Ipset`].
@@ -72,7 +73,14 @@ impl Ipset {
     /// read to its end all the same.
     ///
     /// While a set is being listed it cannot be destroyed, renamed or swapped, and other processes' attempts fail, too:
-    /// do not dawdle. Entries that are added or removed meanwhile may be listed or not.
+    /// do not dawdle.
+    ///
+    /// Sets and entries that are there all the time are listed once; those that come or go meanwhile may be listed or not,
+    /// or twice. (Only a `list:set` of more sets than one message has room for goes on by position: then a set may come
+    /// twice, or be left out, when others are put before it or taken out.) The kernel does not lock the set, so what an
+    /// entry carries can be wrong: one that is deleted at that moment may come with the comment and counters of what takes
+    /// its place in memory (seen on Linux 7.3), and of a set that grows at that moment, a comment that is changed may come
+    /// from memory that was freed (seen on Linux 6.12). A set that is changed by [`Ipset::replace`] has none of that.
     ///
     /// # Errors
     /// See [`Ipset`]; later ones come as items.

@@ -50,8 +50,12 @@
 mod batch;
 mod client;
 mod entry;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod kind;
 mod list;
+#[cfg(feature = "testing")]
+pub(crate) mod model;
 mod numbers;
 mod parts;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The client: operations on the kernel's table.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::hash::Hash;
 use std::net::SocketAddr;
 
 use netlink_sys::protocols::NETLINK_GENERIC;
@@ -13,20 +13,28 @@ use super::{
     BatchError, Destination, DestinationInfo, Service, ServiceInfo, ServiceKey, SyncDaemon, SyncState, Timeouts, batch,
 };
 use crate::error::{Cause, Error, Reason, Refusal, Refused, Result};
+use crate::exchange::Limits;
 use crate::transport::Options;
 use crate::transport::blocking::{Connection, Reply};
 use crate::wire::genl;
 
-/// The length of a part of a list of destinations: a page, of which the kernel fills all with zeros first.
-const SHORT_LIST: usize = 4096;
+/// The length of a part of a list of destinations: the kernel fills all of it with zeros first. It is the least that every kernel
+/// can do with, also one with large pages.
+const SHORT_LIST: usize = 8192;
 
 /// How often a list is read before giving up, when the table changes each time.
 const LISTINGS: usize = 10;
 
+/// A datagram of this length at most was not full: even where memory is short the kernel takes a page for it (4 KiB, with
+/// some 300 bytes of its own), and no entry is longer than 400 bytes.
+const NOT_FULL: usize = 3 << 10;
+
 /// The IPVS table of a network namespace: that of the thread that connects, for as long as the client lives.
 ///
-/// Two sockets serve all operations, the second one lists of destinations. Reading and changing the table both need `CAP_NET_ADMIN` in the initial user
-/// namespace; [`is_permission_denied`](Error::is_permission_denied) says so. Only connecting does not.
+/// Two sockets serve all operations: lists of destinations have one of their own. Reading and changing the table both need
+/// `CAP_NET_ADMIN` in the initial user namespace; [`is_permission_denied`](Error::is_permission_denied) says so. Only
+/// connecting does not. A client does not keep the privilege of the one who opened it: the kernel looks at who sends each
+/// request, too.
 ///
 /// Each operation can fail for reasons that are not repeated below: no permission, a time-out
 /// ([`Options::timeout`]), lost replies ([`Cause::Overrun`]).
@@ -37,9 +45,6 @@ pub struct Ipvs {
     short_lists: Connection,
     /// The family's number, which is another one after each loading of the module.
     family: u16,
-    /// The changes of a batch that travel together, with their positions. Here, so that one change alone takes no memory of
-    /// its own.
-    pub(super) on_their_way: Vec<(usize, Change)>,
 }
 
 impl Ipvs {
@@ -56,13 +61,15 @@ impl Ipvs {
     /// # Errors
     /// As [`Ipvs::connect`].
     pub fn connect_with(options: &Options) -> Result<Self> {
-        let operation = "connect to IPVS";
-        let mut connection =
-            Connection::open(NETLINK_GENERIC, options).map_err(|cause| Error::new(operation, cause))?;
-        let short_lists = Connection::with_inbox(NETLINK_GENERIC, options, SHORT_LIST);
-        let short_lists = short_lists.map_err(|cause| Error::new(operation, cause))?;
-        let family = find_family(&mut connection).map_err(|cause| Error::new(operation, cause))?;
-        Ok(Self { connection, short_lists, family, on_their_way: Vec::new() })
+        Self::over(|inbox| Connection::with_inbox(NETLINK_GENERIC, options, inbox))
+    }
+
+    pub(crate) fn over(open: impl Fn(usize) -> Result<Connection, Cause>) -> Result<Self> {
+        let failed = |cause| Error::new("connect to IPVS", cause);
+        let mut connection = open(Limits::default().inbox).map_err(failed)?;
+        let short_lists = open(SHORT_LIST).map_err(failed)?;
+        let family = find_family(&mut connection).map_err(failed)?;
+        Ok(Self { connection, short_lists, family })
     }
 
     /// The version of the kernel's IPVS, and the size of its connection table (`IPVS_CMD_GET_INFO`).
@@ -78,9 +85,9 @@ impl Ipvs {
 
     /// All virtual services (`IPVS_CMD_GET_SERVICE`), in the kernel's order.
     ///
-    /// A list in which a service comes twice lacks as many, and is read again. When others delete services meanwhile,
-    /// some may be missing all the same: see the [module](super). To go through a large table without holding it in
-    /// memory, use [`Ipvs::stream_services`].
+    /// What others change meanwhile is listed or not, but each service that was there all the time is listed, and none
+    /// twice: see the [module](super#lists-while-others-change-the-table), also for what that costs. To go through a large
+    /// table once, without holding it in memory, use [`Ipvs::stream_services`].
     ///
     /// # Errors
     /// [`is_interrupted`](Error::is_interrupted) when the table changed each time while it was read.
@@ -95,7 +102,7 @@ impl Ipvs {
     /// All virtual services (`IPVS_CMD_GET_SERVICE`), one after the other as they come from the kernel.
     ///
     /// Memory stays the same whatever the size of the table. When the table changes meanwhile, some may be missing or
-    /// come twice: see the [module](super). Ending early is fine.
+    /// come twice: see the [module](super#lists-while-others-change-the-table). Ending early is fine.
     ///
     /// # Errors
     /// See [`Ipvs`]; later ones come as items.
@@ -116,7 +123,8 @@ impl Ipvs {
         }
     }
 
-    /// The destinations of a service (`IPVS_CMD_GET_DEST`), the newest first.
+    /// The destinations of a service (`IPVS_CMD_GET_DEST`), the newest first. What others change meanwhile is as with
+    /// [`Ipvs::services`].
     ///
     /// # Errors
     /// [`is_not_found`](Error::is_not_found) when there is no such service; [`is_interrupted`](Error::is_interrupted)
@@ -136,6 +144,8 @@ impl Ipvs {
     }
 
     /// All virtual services, each with its destinations. A service that is deleted meanwhile is left out.
+    ///
+    /// It is as [`Ipvs::services`] and then [`Ipvs::destinations`] of each: not all of one moment.
     ///
     /// # Errors
     /// As [`Ipvs::services`].
@@ -346,7 +356,8 @@ impl Ipvs {
     /// Makes many changes, in their order, many with each system call. One that is refused does not stop the others.
     ///
     /// The changes are taken one by one and sent as they come, so an iterator of any length runs in constant memory, but
-    /// for the failures that it leads to.
+    /// for the failures that it leads to. When the process is killed on the way, the
+    /// first changes are made, none by half, and the rest is not.
     ///
     /// ```no_run
     /// use lvs::ipvs::{Change, Ipvs, Scheduler, Service};
@@ -426,26 +437,44 @@ impl Ipvs {
 
     /// Lists what `pick` takes out of the answers; `key` is what identifies it.
     ///
-    /// The kernel goes on by position after each datagram. If the order changed meanwhile, what moved back comes
-    /// again, and as much that moved forward is missing. What comes in one datagram was read under one lock.
+    /// A datagram is of one moment, but when it is full the kernel goes on behind it by position. If something in front of
+    /// that was added meanwhile, an item comes again; if something was deleted, one is left out without a sign. So what
+    /// may have come in parts counts only when it comes once more just the same.
     fn list<T, K: Eq + Hash>(
         &mut self,
         query: Query,
         pick: impl Fn(Answer) -> Option<T>,
         key: impl Fn(&T) -> K,
     ) -> Result<Vec<T>> {
+        let mut before = None;
         for _ in 0..LISTINGS {
-            let mut all = Vec::new();
-            let first = self.connection_for(query).datagrams() + 1;
-            let mut last = first;
+            let mut items = Vec::new();
+            let (mut first, mut at_once) = (None, true);
             self.queue_query(query).map_err(|cause| Error::new(query, cause))?;
-            while let Some(answer) = self.answer(query)? {
-                last = self.connection_for(query).datagrams();
-                all.extend(pick(answer));
+            let ended = loop {
+                let answer = match self.answer(query) {
+                    Ok(Some(answer)) => answer,
+                    Ok(None) => break Ok(()),
+                    Err(error) => break Err(error),
+                };
+                if let Some(item) = pick(answer) {
+                    items.push(item);
+                    let (number, length) = self.connection_for(query).datagram();
+                    at_once &= *first.get_or_insert(number) == number && length <= NOT_FULL;
+                }
+            };
+            match ended {
+                Err(error) if error.is_interrupted() => continue,
+                ended => ended?,
             }
-            if last == first || all_differ(all.iter().map(&key)) {
-                return Ok(all);
+            if at_once {
+                return Ok(items);
             }
+            let keys: Vec<_> = items.iter().map(&key).collect();
+            if before.as_ref() == Some(&keys) && keys.iter().collect::<HashSet<_>>().len() == keys.len() {
+                return Ok(items);
+            }
+            before = Some(keys);
         }
         Err(Error::new(query, Cause::Interrupted))
     }
@@ -500,51 +529,6 @@ impl Ipvs {
         let before = self.family;
         self.family = find_family(&mut self.connection)?;
         Ok(self.family != before)
-    }
-}
-
-/// Whether nothing comes twice.
-fn all_differ<K: Eq + Hash>(keys: impl ExactSizeIterator<Item = K>) -> bool {
-    let mut seen = HashSet::with_capacity_and_hasher(keys.len(), BuildHasherDefault::<Quick>::default());
-    keys.into_iter().all(|key| seen.insert(key))
-}
-
-/// Multiplies and turns: a quarter of a list's time would go into the standard library's hash, which withstands keys
-/// made to collide. These are services of this very machine.
-#[derive(Default)]
-struct Quick(u64);
-
-impl Hasher for Quick {
-    #[inline]
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64((*byte).into());
-        }
-    }
-
-    #[inline]
-    fn write_u16(&mut self, number: u16) {
-        self.write_u64(number.into());
-    }
-
-    #[inline]
-    fn write_u32(&mut self, number: u32) {
-        self.write_u64(number.into());
-    }
-
-    #[inline]
-    fn write_u64(&mut self, number: u64) {
-        self.0 = (self.0 ^ number).wrapping_mul(0xf135_7aea_2e62_a9c5).rotate_left(29);
-    }
-
-    #[inline]
-    fn write_usize(&mut self, number: usize) {
-        self.write_u64(number as u64);
-    }
-
-    #[inline]
-    fn finish(&self) -> u64 {
-        self.0
     }
 }
 

@@ -23,15 +23,26 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Lists while others change the table
+//!
+//! The kernel sends a long list in parts of up to 32 KiB (some hundred entries). Each part is of one moment, but starts where
+//! the one before ended *by count*, and nothing says that the table changed in between: when an entry was added, another
+//! comes twice; when one was deleted, another is left out. On Linux 6.1 and 6.12 it is the same when the table of
+//! another network namespace changes, and Linux 7.x changes the order by itself some time after many services were added.
+//!
+//! Therefore [`Ipvs::services`], [`Ipvs::destinations`] and [`Ipvs::table`] read a list until it comes twice in a row with the
+//! same entries in the same order, and give up with [`is_interrupted`](crate::Error::is_interrupted) after ten times. (A
+//! list of up to 3 KiB, some ten entries, is certainly one part, and read once.) Then
+//!
+//! - no entry is listed twice;
+//! - an entry that was there during the whole call is listed. (One could still hide behind an entry that is deleted at a
+//!   certain moment of both of the last two readings, and added again in between.)
+//! - each entry is as it was set by one change, never half of it.
+//!
+//! [`Ipvs::stream_services`] reads once, whatever comes.
+//!
 //! # What the kernel does not promise
 //!
-//! - A list of more than some hundred entries is read in parts, and each part starts where the one before ended *by
-//!   count*; the kernel does not say that the table changed meanwhile. When another process adds entries, or Linux 7.x
-//!   resizes its table some time after many were added, entries come twice and as many are missing.
-//!   [`Ipvs::services`], [`Ipvs::destinations`] and [`Ipvs::table`] see that and read again; those who use
-//!   [`Ipvs::stream_services`] must. When another process *deletes* entries, some may be missing without a sign, on
-//!   Linux 6.1 and 6.12 even if they are deleted in another network namespace. Who needs certainty lists twice, or is
-//!   the only one who writes.
 //! - Counters and rates are copies that the kernel renews every 2 seconds ([`Stats`]).
 //! - There are no notifications: what others change is seen by reading.
 
@@ -43,6 +54,8 @@ mod destination;
 #[doc = include_str!("kernels.md")]
 pub mod kernels {}
 mod message;
+#[cfg(feature = "testing")]
+pub(crate) mod model;
 mod numbers;
 mod procfs;
 mod refusal;

@@ -11,6 +11,8 @@ use nix::sys::time::{TimeVal, TimeValLike};
 use super::Options;
 use crate::error::{Cause, DecodeError, Refusal};
 use crate::exchange::{Exchange, Limits, Step};
+#[cfg(feature = "testing")]
+use crate::testing::Port;
 use crate::wire::Writer;
 
 /// A datagram of a dump and an acknowledgement always fit in this many bytes.
@@ -18,15 +20,20 @@ const SMALLEST_BUFFER: usize = 128 << 10;
 /// The kernel takes the size for a signed number.
 const LARGEST_BUFFER: usize = i32::MAX as usize;
 
-/// The port that the kernel sends from.
-const KERNEL: u32 = 0;
-
 /// One netlink socket for the life of a client, and the exchange it carries.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    socket: Socket,
+    peer: Peer,
     exchange: Exchange,
     timeout: Duration,
+}
+
+/// Who is at the other end.
+#[derive(Debug)]
+enum Peer {
+    Kernel(Socket),
+    #[cfg(feature = "testing")]
+    Script(Port),
 }
 
 /// What came of a request.
@@ -52,8 +59,8 @@ impl Connection {
     pub(crate) fn with_inbox(protocol: isize, options: &Options, inbox: usize) -> Result<Self, Cause> {
         let mut socket = Socket::new(protocol).map_err(Cause::Io)?;
         socket.bind_auto().map_err(Cause::Io)?;
-        // A connected socket takes nothing from other processes.
-        socket.connect(&SocketAddr::new(KERNEL, 0)).map_err(Cause::Io)?;
+        // A connected socket takes nothing from other processes in the first place.
+        socket.connect(&SocketAddr::new(0, 0)).map_err(Cause::Io)?;
         socket.set_ext_ack(true).map_err(Cause::Io)?;
         socket.set_cap_ack(true).map_err(Cause::Io)?;
         let receive = options.receive_buffer.clamp(SMALLEST_BUFFER, LARGEST_BUFFER);
@@ -63,15 +70,24 @@ impl Connection {
         let send = getsockopt(&socket, sockopt::SndBuf).map_err(errno)?;
         setsockopt(&socket, sockopt::ReceiveTimeout, &time_value(options.timeout)?).map_err(errno)?;
         let exchange = Exchange::new(Limits { inbox, ..Limits::for_buffers(receive, send) });
-        let mut connection = Self { socket, exchange, timeout: options.timeout };
-        // What others sent before it was connected.
-        connection.empty();
-        Ok(connection)
+        Ok(Self { peer: Peer::Kernel(socket), exchange, timeout: options.timeout })
+    }
+
+    /// Talks with a scripted kernel.
+    #[cfg(feature = "testing")]
+    pub(crate) fn scripted(port: Port) -> Self {
+        // The sizes of a real socket's buffers, as Linux makes them when `Options` are left alone.
+        let exchange = Exchange::new(Limits::for_buffers(2 << 20, 208 << 10));
+        Self { peer: Peer::Script(port), exchange, timeout: Duration::ZERO }
     }
 
     /// Asks for dumps of what their request names, not of everything (`NETLINK_GET_STRICT_CHK`).
     pub(crate) fn check_strictly(&self) -> Result<(), Cause> {
-        self.socket.set_netlink_get_strict_chk(true).map_err(Cause::Io)
+        match &self.peer {
+            Peer::Kernel(socket) => socket.set_netlink_get_strict_chk(true).map_err(Cause::Io),
+            #[cfg(feature = "testing")]
+            Peer::Script(_) => Ok(()),
+        }
     }
 
     /// As [`Exchange::queue`].
@@ -94,9 +110,9 @@ impl Connection {
         self.exchange.message()
     }
 
-    /// As [`Exchange::datagrams`].
-    pub(crate) fn datagrams(&self) -> u64 {
-        self.exchange.datagrams()
+    /// As [`Exchange::datagram`].
+    pub(crate) fn datagram(&self) -> (u64, usize) {
+        self.exchange.datagram()
     }
 
     /// The next reply to what is queued. After an error the queued requests are given up, and the next ones are not
@@ -105,19 +121,14 @@ impl Connection {
         loop {
             let done = match self.exchange.step()? {
                 Step::Send => self.send(),
+                // Nothing is sent yet: this is to read a list to its end that was given up.
+                Step::Receive if !self.exchange.outgoing().is_empty() => self.skip(),
                 Step::Receive => self.receive(),
                 Step::Message { request, kind } => return Ok(Reply::Message(request, kind)),
                 Step::Refused { request, refusal } => return Ok(Reply::Refused(request, refusal)),
                 Step::Finished => return Ok(Reply::Finished),
             };
-            if let Err(cause) = done {
-                match cause {
-                    // The kernel answers while it takes the request: what is not there by then never comes.
-                    Cause::TimedOut | Cause::Overrun => self.exchange.reset(),
-                    _ => self.exchange.abandon(),
-                }
-                return Err(cause);
-            }
+            done.inspect_err(|_| self.exchange.abandon())?;
         }
     }
 
@@ -147,7 +158,7 @@ impl Connection {
     fn send(&mut self) -> Result<(), Cause> {
         let datagram = self.exchange.outgoing();
         loop {
-            match self.socket.send(datagram, 0) {
+            match self.peer.send(datagram) {
                 Ok(sent) if sent == datagram.len() => break,
                 Ok(_) => return Err(Cause::Io(ErrorKind::WriteZero.into())),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -162,9 +173,9 @@ impl Connection {
         // Looked at only if needed: the clock costs as much as a tenth of a message.
         let mut interrupted = None;
         loop {
-            match receive(&self.socket, self.exchange.inbox(), 0) {
-                Ok(length) => {
-                    self.exchange.received(length, KERNEL);
+            match self.peer.receive(self.exchange.inbox(), 0) {
+                Ok((length, sender)) => {
+                    self.exchange.received(length, sender);
                     return Ok(());
                 }
                 // Signals start the system call, and with it its own time limit, anew.
@@ -184,10 +195,23 @@ impl Connection {
         }
     }
 
+    /// Receives a datagram of a list that was given up. Its next one is there as soon as the one before is received; if it
+    /// is not, its end has come, was lost or could not be read.
+    fn skip(&mut self) -> Result<(), Cause> {
+        match self.peer.receive(self.exchange.inbox(), MSG_DONTWAIT) {
+            Ok((length, sender)) => self.exchange.received(length, sender),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => self.exchange.drained(),
+            Err(error) if error.raw_os_error() == Some(ENOBUFS) => {}
+            Err(error) => return Err(Cause::Io(error)),
+        }
+        Ok(())
+    }
+
     /// Throws away what has come: after an overrun the kernel drops every further reply until the buffer is empty.
     fn empty(&mut self) {
         loop {
-            match receive(&self.socket, self.exchange.inbox(), MSG_DONTWAIT) {
+            match self.peer.receive(self.exchange.inbox(), MSG_DONTWAIT) {
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.raw_os_error() == Some(ENOBUFS) => {}
@@ -197,9 +221,26 @@ impl Connection {
     }
 }
 
-/// Receives a datagram; gives its whole length, even if it did not fit. Who sent it is not asked: the socket is connected.
-fn receive(socket: &Socket, mut inbox: &mut [u8], flags: i32) -> io::Result<usize> {
-    socket.recv(&mut inbox, flags | MSG_TRUNC)
+impl Peer {
+    fn send(&mut self, datagram: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Kernel(socket) => socket.send(datagram, 0),
+            #[cfg(feature = "testing")]
+            Self::Script(port) => port.send(datagram),
+        }
+    }
+
+    /// Receives a datagram; gives its whole length, even if it did not fit, and who sent it.
+    fn receive(&mut self, mut inbox: &mut [u8], flags: i32) -> io::Result<(usize, u32)> {
+        match self {
+            Self::Kernel(socket) => {
+                let (length, sender) = socket.recv_from(&mut inbox, flags | MSG_TRUNC)?;
+                Ok((length, sender.port_number()))
+            }
+            #[cfg(feature = "testing")]
+            Self::Script(port) => port.receive(inbox),
+        }
+    }
 }
 
 fn time_value(duration: Duration) -> Result<TimeVal, Cause> {
@@ -286,7 +327,10 @@ mod tests {
     #[test]
     fn an_overrun_is_reported_and_the_next_request_works() {
         let mut connection = connection(Duration::from_secs(10));
-        setsockopt(&connection.socket, sockopt::RcvBuf, &0).unwrap();
+        #[cfg_attr(not(feature = "testing"), expect(irrefutable_let_patterns, reason = "there is no other peer"))]
+        if let Peer::Kernel(socket) = &connection.peer {
+            setsockopt(socket, sockopt::RcvBuf, &0).unwrap();
+        }
         connection.exchange = Exchange::new(Limits { requests: usize::MAX, ..Limits::default() });
         for _ in 0..1000 {
             connection.queue(UNKNOWN, 0, |_| {}).unwrap();

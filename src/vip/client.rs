@@ -1,6 +1,8 @@
 //! The client: binding, listing, and what stands in the way.
 
 use std::collections::{HashMap, HashSet};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -19,10 +21,14 @@ use crate::transport::blocking::Connection;
 /// How often a list is read before giving up, when it changes each time.
 const LISTINGS: usize = 10;
 
+/// How long a route is waited for that the kernel makes by itself.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Virtual IPs of a network namespace: that of the thread that connects, for as long as the client lives.
 ///
 /// Changes need `CAP_NET_ADMIN` in the user namespace that owns the network namespace;
-/// [`is_permission_denied`](Error::is_permission_denied) says so. Reading needs nothing. Each operation can fail for
+/// [`is_permission_denied`](Error::is_permission_denied) says so. Reading needs nothing, nor does finding out that there is
+/// nothing to change; a client does not keep the privilege of the one who opened it. Each operation can fail for
 /// reasons that are not repeated below: no permission, a time-out ([`Options::timeout`]), lost replies
 /// ([`Cause::Overrun`]), and [`is_already_exists`](Error::is_already_exists) when the interface of
 /// [`Binder::dummy`] exists and is of another kind.
@@ -60,7 +66,11 @@ impl Vips {
             Ok(connection)
         });
         let connection = connection.map_err(|cause| Error::new("connect to rtnetlink", cause))?;
-        Ok(Self { connection })
+        Ok(Self::over(connection))
+    }
+
+    pub(crate) fn over(connection: Connection) -> Self {
+        Self { connection }
     }
 
     /// Binds a virtual IP (`RTM_NEWADDR`, `RTM_NEWROUTE`). Its packets reach IPVS from then on.
@@ -305,8 +315,11 @@ impl Vips {
                 )?;
                 match refused {
                     // No table, or no such protocol on this machine: nothing in it.
-                    Some(refusal) if [Errno::ENOENT as i32, Errno::EOPNOTSUPP as i32].contains(&refusal.errno) => {
-                        Ok(Vec::new())
+                    Some(refusal)
+                        if routes.is_empty()
+                            && [Errno::ENOENT as i32, Errno::EOPNOTSUPP as i32].contains(&refusal.errno) =>
+                    {
+                        Ok(routes)
                     }
                     Some(refusal) => Err(explain(refusal).into()),
                     None => Ok(routes),
@@ -315,6 +328,22 @@ impl Vips {
             all.extend(routes);
         }
         Ok(all)
+    }
+
+    /// Waits for the routes of IPv6 addresses that were made: the kernel makes those in the background, when it has the time,
+    /// even without looking for duplicates. It does not say when; not all interfaces may get one.
+    fn wait_until_local(&mut self, mut addresses: Vec<Vip>) -> Result<(), Cause> {
+        let started = Instant::now();
+        let mut pause = Duration::from_micros(10);
+        while !addresses.is_empty() && started.elapsed() < PATIENCE {
+            let mut routes = self.routes_to(&addresses)?.into_iter();
+            addresses.retain(|vip| routes.next().flatten().is_none_or(|route| route.vip != *vip));
+            if !addresses.is_empty() {
+                thread::sleep(pause);
+                pause *= 2;
+            }
+        }
+        Ok(())
     }
 
     /// For each address the local route that its packets take, if they do.
@@ -332,6 +361,7 @@ impl Vips {
             }
             let (asked, places) = rest;
             let (now, later) = places.split_at_mut(queued.min(places.len()));
+            let mut failed = None;
             self.connection.settle(
                 |request, kind, body| {
                     if let Some(place) = now.get_mut(request) {
@@ -339,9 +369,16 @@ impl Vips {
                     }
                     Ok(())
                 },
-                // No route at all, or one that is not local.
-                |_, _| {},
+                // No route at all, or one that is not local; unless the kernel could not look.
+                |_, refusal| {
+                    if [Errno::ENOMEM as i32, Errno::ENOBUFS as i32].contains(&refusal.errno) {
+                        failed = Some(refusal);
+                    }
+                },
             )?;
+            if let Some(refusal) = failed {
+                return Err(explain(refusal).into());
+            }
             rest = (asked.get(queued..).unwrap_or_default(), later);
         }
         Ok(found)
@@ -392,14 +429,14 @@ impl<'a> Work<'a> {
         let owned = target.map_or(Ok(Vec::new()), |target| self.vips.owned(target))?;
         let surplus = {
             let desired: HashSet<_> = desired.iter().collect();
-            owned.iter().copied().filter(|vip| !desired.contains(vip)).collect()
+            owned.iter().copied().filter(|vip| !desired.contains(vip)).collect::<Vec<_>>()
         };
         self.bind(desired, Some(owned))?;
         if self.failures.iter().any(|failure| failure.error.is_conflict() || failure.error.is_invalid_input()) {
             return Ok(());
         }
         match target {
-            Some(target) => self.make(Change::Unbind, target, surplus),
+            Some(target) => self.make(Change::Unbind, target, &surplus),
             None => Ok(()),
         }
     }
@@ -435,7 +472,13 @@ impl<'a> Work<'a> {
             (Some(target), _) => target,
             (None, _) => return Ok(()),
         };
-        self.make(Change::Bind, target, missing)
+        self.make(Change::Bind, target, &missing)?;
+        if !matches!(target.way, Way::Routes(_)) {
+            let failed: HashSet<_> = self.failures.iter().map(|failure| failure.vip).collect();
+            missing.retain(|vip| vip.family() == Family::Inet6 && !failed.contains(vip));
+            self.vips.wait_until_local(missing)?;
+        }
+        Ok(())
     }
 
     /// Takes out what the binder itself has made local, and reports what something else has.
@@ -506,11 +549,11 @@ impl<'a> Work<'a> {
             }
         }
         self.done.unchanged += before - unwanted.len();
-        self.make(Change::Unbind, target, unwanted)
+        self.make(Change::Unbind, target, &unwanted)
     }
 
     /// Sends the changes, many at once.
-    fn make(&mut self, change: Change, target: Target, vips: Vec<Vip>) -> Result<(), Cause> {
+    fn make(&mut self, change: Change, target: Target, vips: &[Vip]) -> Result<(), Cause> {
         let route = matches!(target.way, Way::Routes(_));
         let (kind, flags) = match (change, route) {
             (Change::Bind, true) => (message::NEW_ROUTE, NLM_F_CREATE | NLM_F_EXCL),
@@ -518,7 +561,7 @@ impl<'a> Work<'a> {
             (Change::Unbind, true) => (message::DELETE_ROUTE, 0),
             (Change::Unbind, false) => (message::DELETE_ADDRESS, 0),
         };
-        let mut rest = &vips[..];
+        let mut rest = vips;
         while !rest.is_empty() {
             let mut queued = 0;
             for vip in rest {

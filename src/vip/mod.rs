@@ -75,22 +75,25 @@
 //! - What is local already by anything but the binder is a conflict ([`is_conflict`](crate::Error::is_conflict)), told before
 //!   anything is changed: an address of another interface, a route of another protocol, an address inside of a prefix.
 //!   Each address is looked up in the routing table by itself (`RTM_GETROUTE` with `RTM_F_FIB_MATCH`); the addresses of
-//!   the machine are never listed. An IPv6 address that is still being checked for duplicates has no route yet and is not
-//!   seen, nor is one that was made a moment ago: without that check, too, the kernel makes its route in the background. It is
-//!   refused as existing then. Between the look-up and the change somebody else may be faster.
+//!   the machine are never listed. An IPv6 address that another program has made a moment ago, or that is
+//!   still being checked for duplicates, has no route yet and is not seen (but refused as existing if it is on the same
+//!   interface). Between the look-up and the change somebody else may be faster.
 //! - Only what the binder owns is listed or removed. Ownership is in the kernel, not in this process, so it survives a
 //!   restart. Addresses with a label carry a protocol number (`IFA_PROTO`, since Linux 5.18), because a label can be taken by
 //!   anybody, and IPv6 has none. An IPv6 address that a dummy interface has with another prefix length counts as bound,
 //!   though it is neither listed nor unbound.
 //! - To bind what is bound and to unbind what is gone are [outcomes](Outcome), not errors. [`Vips::sync`] binds first and
 //!   then unbinds; killed at whatever moment, the next one ends in what is desired.
-//! - IPv6 addresses are made without looking for duplicates, so that they can be used at once, without a second route beside
-//!   the local one, and as deprecated (never preferred): the machine does not take them for its own connections.
+//! - IPv6 addresses are made without looking for duplicates, so that they can be used at once: their routes, which the kernel
+//!   makes in the background all the same, are waited for, up to a second. They are made without a second route beside the local
+//!   one, and as deprecated (never preferred): the machine does not take them for its own connections.
 //! - A dummy interface is made with the first address and left down; one of another kind with its name is refused.
 
 mod batch;
 mod binder;
 mod client;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod message;
 
 pub use batch::{BatchError, Failure, Tally};

@@ -64,6 +64,17 @@ pub(crate) fn family_reply(body: &[u8]) -> Result<u16, DecodeError> {
     required(id, Controller::FamilyId)
 }
 
+/// The body of the controller's reply.
+#[cfg(feature = "testing")]
+pub(crate) fn family_reply_of(name: &str, number: u16) -> Vec<u8> {
+    let mut body = Vec::new();
+    let mut out = Writer::new(&mut body);
+    write_header(&mut out, GenlCtrlCmd::NewFamily.into(), 2);
+    out.text(Controller::FamilyName, name);
+    out.u16_ne(Controller::FamilyId, number);
+    body
+}
+
 /// Writes the body of the request, sent as a dump, for all families.
 pub(crate) fn write_families_request(out: &mut Writer<'_>) {
     write_header(out, GenlCtrlCmd::GetFamily.into(), 1);

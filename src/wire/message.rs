@@ -11,16 +11,16 @@ pub(crate) const ACK: u16 = 0x4;
 /// A list of all objects is wanted (`NLM_F_DUMP`).
 pub(crate) const DUMP: u16 = 0x300;
 /// The dump saw the table change (`NLM_F_DUMP_INTR`).
-const DUMP_INTERRUPTED: u16 = 0x10;
+pub(crate) const DUMP_INTERRUPTED: u16 = 0x10;
 /// The acknowledgement does not repeat the request (`NLM_F_CAPPED`).
-const CAPPED: u16 = 0x100;
+pub(crate) const CAPPED: u16 = 0x100;
 /// The acknowledgement carries attributes (`NLM_F_ACK_TLVS`).
-const ACK_ATTRIBUTES: u16 = 0x200;
+pub(crate) const ACK_ATTRIBUTES: u16 = 0x200;
 
 /// A message that does nothing but to be acknowledged (`NLMSG_NOOP`).
 pub(crate) const NOOP: u16 = 1;
-const ERROR: u16 = 2;
-const DONE: u16 = 3;
+pub(crate) const ERROR: u16 = 2;
+pub(crate) const DONE: u16 = 3;
 const OVERRUN: u16 = 4;
 
 /// The length of a message's header.
@@ -46,7 +46,7 @@ pub(crate) fn write(
     body: impl FnOnce(&mut Writer<'_>),
 ) -> Result<(), &'static str> {
     let start = out.len();
-    let ([k0, k1], [f0, f1]) = (kind.to_ne_bytes(), (flags | REQUEST).to_ne_bytes());
+    let ([k0, k1], [f0, f1]) = (kind.to_ne_bytes(), flags.to_ne_bytes());
     let [s0, s1, s2, s3] = sequence.to_ne_bytes();
     out.extend_from_slice(&[0, 0, 0, 0, k0, k1, f0, f1, s0, s1, s2, s3, 0, 0, 0, 0]);
     let mut writer = Writer::new(out);
@@ -78,11 +78,17 @@ pub(crate) fn ask_for_ack(out: &mut [u8], start: usize) {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Incoming {
     pub(crate) sequence: u32,
-    /// The kernel saw its table change during the dump that this belongs to.
-    pub(crate) interrupted: bool,
+    pub(crate) flags: u16,
     pub(crate) content: Content,
     /// Where the next message starts in the datagram.
     pub(crate) end: usize,
+}
+
+impl Incoming {
+    /// The kernel saw its table change during the dump that this belongs to.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.flags & DUMP_INTERRUPTED != 0
+    }
 }
 
 /// What an incoming message is about.
@@ -126,7 +132,7 @@ pub(crate) fn read(datagram: &[u8], start: usize) -> Result<Incoming, DecodeErro
     };
     Ok(Incoming {
         sequence: u32::from_ne_bytes([s0, s1, s2, s3]),
-        interrupted: flags & DUMP_INTERRUPTED != 0,
+        flags,
         content,
         end: start + length + padding(length),
     })
@@ -264,7 +270,7 @@ mod tests {
 
     #[test]
     fn an_ack_can_be_asked_for_later() {
-        let mut bytes = message(33, 0x300, &[]);
+        let mut bytes = message(33, 0x300 | REQUEST, &[]);
         ask_for_ack(&mut bytes, 0);
         assert_eq!(bytes[6..8], (0x300u16 | REQUEST | ACK).to_ne_bytes());
     }

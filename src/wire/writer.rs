@@ -176,7 +176,7 @@ impl<'b> Writer<'b> {
 }
 
 /// What `fill` writes, for tests.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) fn written(fill: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
     let mut out = Vec::new();
     let mut writer = Writer::new(&mut out);

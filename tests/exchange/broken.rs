@@ -103,6 +103,24 @@ fn a_dump_broken_in_the_middle_is_waited_for_before_the_next_one() {
 }
 
 #[test]
+fn a_dump_whose_end_was_lost_does_not_hold_up_the_next_one() {
+    let mut talk = Talk::new();
+    let dump = talk.dump();
+    talk.0.abandon();
+    talk.0.queue_dump(FAMILY, b"all!").unwrap();
+    assert_eq!(talk.step(), Said::Receive);
+    assert!(!talk.0.outgoing().is_empty());
+    talk.0.drained();
+    assert_eq!(talk.step(), Said::Send);
+    let new = sequence(&talk.1);
+    assert_eq!(talk.step(), Said::Receive);
+    // If it comes all the same, it is not this one's.
+    assert_eq!(talk.hear(&[entry(dump, b"old"), done(dump, 0)].concat()), [Said::Receive]);
+    assert_eq!(talk.hear(&[entry(new, b"new"), done(new, 0)].concat()), [got(0, b"new"), Said::Finished]);
+    talk.works();
+}
+
+#[test]
 fn a_reset_forgets_that_a_dump_is_open_and_what_was_received() {
     let mut talk = Talk::new();
     let dump = talk.dump();

@@ -129,6 +129,15 @@ fn no_other_flag_is_an_interruption() {
 }
 
 #[test]
+fn only_a_dump_is_interrupted() {
+    let mut talk = Talk::new();
+    let sent = talk.request(b"get");
+    let datagram = [message(FAMILY, INTERRUPTED, sequence(&sent), b"one"), answer(&sent, 0)].concat();
+    assert_eq!(talk.hear(&datagram), [got(0, b"one"), Said::Finished]);
+    talk.works();
+}
+
+#[test]
 fn a_dump_both_interrupted_and_refused_was_refused() {
     let mut talk = Talk::new();
     let dump = talk.dump();

@@ -30,6 +30,21 @@ fn refusals_of_a_batch_are_told_by_their_position() {
 }
 
 #[test]
+fn a_refusal_that_comes_twice_is_told_once() {
+    let mut talk = Talk::new();
+    let sent = batch(&mut talk, 4);
+    let (second, first) = (answer(&sent[2], EEXIST), answer(&sent[0], EINVAL));
+    let expected = [refused(2, EEXIST), refused(0, EINVAL), Said::Receive];
+    assert_eq!(talk.hear(&[&second[..], &first, &second, &first].concat()), expected);
+    assert_eq!(talk.hear(&answer(&sent[3], 0)), [Said::Finished]);
+    // The next batch has refusals of its own.
+    let sent = batch(&mut talk, 4);
+    assert_eq!(talk.hear(&answer(&sent[2], EEXIST)), [refused(2, EEXIST), Said::Receive]);
+    assert_eq!(talk.hear(&answer(&sent[3], 0)), [Said::Finished]);
+    talk.works();
+}
+
+#[test]
 fn a_batch_may_fail_as_a_whole() {
     let mut talk = Talk::new();
     let sent = batch(&mut talk, 5);

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 
 use libtest_mimic::Trial;
 
-use crate::lab::{Lab, Need, tests};
+use crate::lab::{Lab, Need, number, tests};
 use bench::{Bench, Case, Outcome, Start};
 use deviations::DEVIATIONS;
 
@@ -33,7 +33,6 @@ fn written_lines_do_the_same(lab: &Lab) {
 }
 
 fn generated_lines_do_the_same(lab: &Lab) {
-    let number = |name, otherwise| std::env::var(name).map_or(otherwise, |text| text.parse().unwrap());
     let (seed, count) = (number("LVS_SEED", 1), number("LVS_LINES", 2000));
     let mut judge = Judge::new(&format!("generated from seed {seed}"));
     lab.run(|| judge.all(lines::generated(seed, count.try_into().unwrap())));

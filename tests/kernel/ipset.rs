@@ -42,6 +42,7 @@ pub(crate) fn tests() -> Vec<Trial> {
             a_set_is_replaced_at_once,
             sets_are_renamed_swapped_and_found,
             many_changes_are_made_in_their_order,
+            what_a_member_carries_does_not_matter_to_test_and_delete,
         ),
         errors::tests(),
         rules::tests(),
@@ -341,4 +342,25 @@ fn many_changes_are_made_in_their_order(lab: &Lab) {
     assert_eq!(error.position, 2..3);
     assert_eq!(entries(&mut ipset, "a"), ["10.0.0.4"]);
     assert_eq!(ipset.names().unwrap().len(), 2);
+}
+
+fn what_a_member_carries_does_not_matter_to_test_and_delete(lab: &Lab) {
+    let mut ipset = lab.ipset();
+    let counted = Member::<HashIp>::new(addresses("10.0.0.1")).counters(Counters { packets: Some(3), bytes: Some(4) });
+    let set = ipset.create(name("counted"), &NewSet::<HashIp>::ipv4().counters(), Exist::Error).unwrap();
+    ipset.add(&set, &counted, Exist::Error).unwrap();
+    assert!(ipset.test(&set, &counted).unwrap());
+    let listed: Vec<_> = ipset.members(&set).unwrap().map(Result::unwrap).collect();
+    assert_eq!(listed, std::slice::from_ref(&counted));
+    // Nor that the set has none of it.
+    let laden = counted.timeout(Duration::from_secs(258)).comment(Comment::new("what it is").unwrap());
+    let plain = ipset.create(name("plain"), &NewSet::<HashIp>::ipv4(), Exist::Error).unwrap();
+    for _ in 0..2 {
+        ipset.add(&plain, &Member::new(laden.entry), Exist::Error).unwrap();
+        assert!(ipset.test(&plain, &laden).unwrap());
+        ipset.delete(&plain, &laden, Exist::Error).unwrap();
+        assert!(!ipset.test(&plain, &laden).unwrap());
+        ipset.add(&plain, &Member::new(laden.entry), Exist::Error).unwrap();
+        ipset.delete_all(&plain, [laden.clone()], Exist::Error).unwrap();
+    }
 }

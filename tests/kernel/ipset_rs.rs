@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use libtest_mimic::Trial;
 use lvs::ipset::Kind;
 
-use crate::lab::{Lab, Need, tests};
+use crate::lab::{Lab, Need, number, tests};
 use bench::{Bench, Case};
 use deviations::DEVIATIONS;
 
@@ -76,7 +76,6 @@ fn restored_files_do_the_same(lab: &Lab) {
 }
 
 fn generated(lab: &Lab, kind: Kind) {
-    let number = |name, otherwise: u64| std::env::var(name).map_or(otherwise, |text| text.parse().unwrap());
     let (seed, count) = (number("LVS_SEED", 1), number("LVS_LINES", 100));
     let mut judge = Judge::new(format!("lines about {kind} from seed {seed}"));
     let mut bench = Bench::new(lab);

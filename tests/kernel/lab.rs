@@ -163,6 +163,11 @@ pub(crate) fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
+/// A number that the user may choose by an environment variable.
+pub(crate) fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |text| text.parse().unwrap())
+}
+
 /// Major and minor number of a kernel's version.
 pub(crate) fn version(text: &str) -> (u32, u32) {
     let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap());
@@ -205,6 +210,22 @@ pub(crate) fn run_as_child() -> Option<ExitCode> {
     if let Some(what) = job.strip_prefix("memory of ") {
         return Some(crate::memory::run(what));
     }
+    if let Some(job) = job.strip_prefix("concurrency ") {
+        crate::concurrency::child(job);
+        return Some(ExitCode::SUCCESS);
+    }
+    if let Some(job) = job.strip_prefix("privilege ") {
+        crate::privilege::child(job);
+        return Some(ExitCode::SUCCESS);
+    }
+    if job == "descriptors" {
+        crate::privilege::print_descriptors();
+        return Some(ExitCode::SUCCESS);
+    }
+    if let Some(job) = job.strip_prefix("kill ") {
+        crate::kill::child(job);
+        return Some(ExitCode::SUCCESS);
+    }
     if let Some(binder) = job.strip_prefix("sync ") {
         let binder = crate::vip::BINDERS[binder.parse::<usize>().unwrap()]();
         let tally = Vips::connect().unwrap().sync(&binder, crate::vip::desired()).unwrap();
@@ -236,7 +257,8 @@ pub(crate) fn successful_child(lab: &Lab, job: &str) -> Vec<String> {
 
 /// Starts this program again, to do a job of [`run_as_child`].
 pub(crate) fn start_child(lab: &Lab, job: &str) -> std::process::Child {
-    lab.run(|| Command::new("/proc/self/exe").env(CHILD, job).stdout(Stdio::piped()).spawn()).unwrap()
+    let start = || Command::new("/proc/self/exe").env(CHILD, job).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    lab.run(start).unwrap()
 }
 
 fn child(lab: &Lab, job: &str, program: &mut Command) -> Vec<String> {

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod cluster;
+mod concurrency;
 mod differential;
 mod errors;
 mod failover;
@@ -14,14 +15,20 @@ mod ipset_rs;
 mod ipvs;
 mod ipvsadm;
 mod kernels;
+mod kill;
 mod lab;
+mod long_run;
 mod memory;
+#[cfg(feature = "testing")]
+mod model;
 mod module;
 mod netns;
 mod network;
 mod peers;
 mod persistence;
+mod privilege;
 mod procfs;
+mod random;
 mod ready;
 mod scale;
 mod schedulers;
@@ -47,6 +54,7 @@ fn main() -> ExitCode {
     // changes that table may lack some.
     arguments.test_threads.get_or_insert(1);
     let tests = [
+        concurrency::tests(),
         differential::tests(),
         errors::tests(),
         failover::tests(),
@@ -56,10 +64,15 @@ fn main() -> ExitCode {
         ipvs::tests(),
         ipvsadm::tests(),
         kernels::tests(),
+        kill::tests(),
+        long_run::tests(),
         memory::tests(),
+        #[cfg(feature = "testing")]
+        model::tests(),
         module::tests(),
         netns::tests(),
         persistence::tests(),
+        privilege::tests(),
         procfs::tests(),
         ready::tests(),
         scale::tests(),

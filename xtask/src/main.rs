@@ -2,6 +2,7 @@
 mod bench;
 mod cargo;
 mod check;
+mod fuzz;
 mod host;
 mod test;
 mod verdict;
@@ -44,6 +45,16 @@ enum Task {
         timeout: u64,
         /// Only tests whose names contain this.
         filter: Option<String>,
+    },
+    /// Looks for inputs that the crate or its programs do not survive (`fuzz/`); needs cargo-fuzz.
+    ///
+    /// Runs each target, or one. What a run has learned is kept beside the kernels, and the next one goes on from there.
+    Fuzz {
+        /// Seconds for each target.
+        #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+        seconds: u64,
+        /// Only this target.
+        target: Option<String>,
     },
     /// Measures the library beside the kernel's own cost and beside the usual programs, in a virtual machine.
     ///
@@ -166,6 +177,7 @@ fn main() -> ExitCode {
             let choices = own.choice().map_or_else(|| lines.into_iter().map(Choice::Debian).collect(), |own| vec![own]);
             test::run(&choices, Duration::from_secs(timeout), filter.as_deref())
         }
+        Task::Fuzz { seconds, target } => fuzz::run(target.as_deref(), Duration::from_secs(seconds)),
         Task::Bench { kernel, quick, timeout, works } => {
             let lines = if kernel.is_empty() { Wanted::all().collect() } else { kernel };
             bench::run(&lines, &bench::Wish { quick, works, timeout: Duration::from_secs(timeout) })

@@ -19,6 +19,16 @@ const PROGRAM: &str = "/vm/kernel-tests";
 
 const OUTPUT_LINES_SHOWN: usize = 60;
 
+/// What is run on each kernel, and how.
+struct Work<'a> {
+    guest: &'a Path,
+    job: Job,
+    timeout: Duration,
+    /// Only some tests are run: then what the passing ones print, such as figures, is shown.
+    some: bool,
+    signals: Signals,
+}
+
 /// Runs everything; a filter chooses tests by their names.
 pub(crate) fn run(choices: &[Choice], timeout: Duration, filter: Option<&str>) -> Result<ExitCode> {
     let on_host = host_tests(filter)?;
@@ -35,12 +45,12 @@ pub(crate) fn run(choices: &[Choice], timeout: Duration, filter: Option<&str>) -
     }
     host::install_missing()?;
     let guest = cargo::build_one(Programs::Guest)?;
-    let job = job(&tests, filter)?;
     let kernels: Vec<_> = choices.iter().map(|choice| (choice, vm::get(choice))).collect();
-    let signals = Signals::catch()?;
+    let job = job(&tests, filter)?;
+    let work = Work { guest: &guest, job, timeout, some: filter.is_some(), signals: Signals::catch()? };
     // As many at a time as there are processors: an emulated machine keeps one busy.
     let verdicts = kernels.into_par_iter().map(|(choice, kernel)| {
-        let verdict = kernel.and_then(|kernel| on_kernel(choice, &kernel, &guest, &job, timeout, &signals));
+        let verdict = kernel.and_then(|kernel| on_kernel(choice, &kernel, &work));
         verdict.or_else(|error| {
             let hopeless = error.is::<Usage>() || error.is::<Interrupted>();
             // The other kernels may still do.
@@ -98,26 +108,19 @@ fn job(tests: &Path, filter: Option<&str>) -> Result<Job> {
 }
 
 /// Runs the kernel tests on one kernel.
-fn on_kernel(
-    choice: &Choice,
-    kernel: &Kernel,
-    guest: &Path,
-    job: &Job,
-    timeout: Duration,
-    signals: &Signals,
-) -> Result<Verdict> {
+fn on_kernel(choice: &Choice, kernel: &Kernel, work: &Work<'_>) -> Result<Verdict> {
     let started = Instant::now();
     let (mut report, mut output, mut errors) = (Report::default(), Vec::new(), Vec::new());
     let streams =
         Streams { stdout: Box::new(&mut output), stderr: Box::new(&mut errors), results: Box::new(&mut report) };
-    let run = vm::boot(kernel, guest, job, Some(timeout), streams, signals)?;
+    let run = vm::boot(kernel, work.guest, &work.job, Some(work.timeout), streams, &work.signals)?;
     let report = report.finish();
     let bad_end = match run.ending {
         Ending::Exit(0) => None,
         Ending::Exit(_) if report.explains_failure() => None,
         Ending::Exit(status) => Some(format!("the test program ended with status {status}")),
         Ending::Interrupted(signal) => bail!(Interrupted(signal)),
-        _ => Some(vm::failure(&run, Some(timeout))),
+        _ => Some(vm::failure(&run, Some(work.timeout))),
     };
     let line = match choice {
         Choice::Debian(wanted) => Some(wanted.line()),
@@ -126,7 +129,11 @@ fn on_kernel(
     let verdict = Verdict::new(&kernel.release, line, &report, bad_end);
     if !verdict.is_good() {
         show(&kernel.release, "what the tests say of their failures", &report.failures);
+    }
+    if work.some || !verdict.is_good() {
         show(&kernel.release, "the end of the tests' output", &last_lines(&output));
+    }
+    if !verdict.is_good() {
         show(&kernel.release, "the end of the tests' errors", &last_lines(&errors));
     }
     let counts = counts(std::slice::from_ref(&verdict));

@@ -94,7 +94,7 @@ fd00::99 rs6.example.com
 ";
 
 /// What a user's choice for the tests is called.
-const CHOICES: [&str; 2] = ["LVS_SEED", "LVS_LINES"];
+const CHOICES: [&str; 4] = ["LVS_SEED", "LVS_LINES", "LVS_LONG", "LVS_KILLS"];
 
 /// Results have a channel of their own, so that nothing that is printed can be taken for one.
 pub(crate) const RESULTS: &str = "/dev/virtio-ports/results";

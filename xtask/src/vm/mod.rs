@@ -1,5 +1,5 @@
 //! A virtual machine for one command: get a kernel, build an initramfs, boot it, see how the command ended.
-mod cache;
+pub(crate) mod cache;
 pub(crate) mod carrier;
 mod cpio;
 pub(crate) mod debian;

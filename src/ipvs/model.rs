@@ -1,0 +1,160 @@
+//! A small model of the kernel's table: see [`testing`](crate::testing).
+
+use std::net::IpAddr;
+use std::num::{NonZeroU8, NonZeroU16};
+use std::time::Duration;
+
+use nix::libc::{EEXIST, EINVAL, ENOENT, EOPNOTSUPP, ESRCH};
+
+use super::numbers::VERSION;
+use super::{
+    Answer, Change, Destination, DestinationInfo, Family, Forwarding, Info, Message, PersistenceEngine, Query,
+    Scheduler, Service, ServiceInfo, ServiceKey, SyncDaemon, SyncState, Timeouts,
+};
+use crate::wire::{Writer, genl};
+
+/// What the kernel holds, in the order in which it was made.
+#[derive(Debug)]
+pub(crate) struct Model {
+    services: Vec<(Service, Vec<Destination>)>,
+    timeouts: Timeouts,
+    daemons: Vec<SyncDaemon>,
+}
+
+impl Model {
+    pub(crate) fn new() -> Self {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        let timeouts = Timeouts { tcp: seconds(900), tcp_fin: seconds(120), udp: seconds(300) };
+        Self { services: Vec::new(), timeouts, daemons: Vec::new() }
+    }
+
+    /// The bodies of the answers to a request with this body, or the error number that refuses it.
+    pub(crate) fn answer(&mut self, body: &[u8], dump: bool) -> Result<Vec<Vec<u8>>, i32> {
+        let answers = match Message::read(body).map_err(|_| EINVAL)? {
+            Message::Query(query) if query.is_dump() == dump => self.tell(query)?,
+            Message::Change(change) if !dump => self.make(change).map(|()| Vec::new())?,
+            // These two look just like answers.
+            Message::Answer(Answer::Timeouts(timeouts)) => {
+                self.make(Change::SetTimeouts(timeouts)).map(|()| Vec::new())?
+            }
+            Message::Answer(Answer::Daemon(daemon)) => self.make(Change::StartDaemon(daemon)).map(|()| Vec::new())?,
+            _ => return Err(EOPNOTSUPP),
+        };
+        let body = |answer: Answer| {
+            let (message, mut body) = (Message::from(answer), Vec::new());
+            let mut out = Writer::new(&mut body);
+            genl::write_header(&mut out, message.command(), VERSION);
+            message.write_attributes(&mut out);
+            body
+        };
+        Ok(answers.into_iter().map(body).collect())
+    }
+
+    fn find(&mut self, key: ServiceKey) -> Result<&mut (Service, Vec<Destination>), i32> {
+        self.services.iter_mut().find(|(service, _)| service.key == key).ok_or(ESRCH)
+    }
+
+    fn tell(&mut self, query: Query) -> Result<Vec<Answer>, i32> {
+        let service = |service: &Service| Answer::Service(ServiceInfo::new(*service));
+        Ok(match query {
+            Query::Service(key) => vec![service(&self.find(key)?.0)],
+            Query::Services => self.services.iter().map(|(of, _)| service(of)).collect(),
+            Query::Destinations(key) => {
+                // The newest first; of a service that is not there, none.
+                let destinations = self.find(key).map(|(_, destinations)| destinations.clone()).unwrap_or_default();
+                let newest = destinations.into_iter().rev();
+                newest.map(|destination| Answer::Destination(DestinationInfo::new(destination))).collect()
+            }
+            Query::Info => vec![Answer::Info(Info { version: (1, 2, 1), connection_table_size: 4096 })],
+            Query::Timeouts => vec![Answer::Timeouts(self.timeouts)],
+            Query::Daemons => self.daemons.iter().copied().map(Answer::Daemon).collect(),
+        })
+    }
+
+    fn make(&mut self, change: Change) -> Result<(), i32> {
+        match change {
+            Change::AddService(service) => {
+                if self.find(service.key).is_ok() {
+                    return Err(EEXIST);
+                }
+                check_modules(&service)?;
+                self.services.push((service, Vec::new()));
+            }
+            Change::ReplaceService(service) => {
+                let found = self.find(service.key)?;
+                check_modules(&service)?;
+                found.0 = service;
+            }
+            Change::DeleteService(key) => {
+                self.find(key)?;
+                self.services.retain(|(service, _)| service.key != key);
+            }
+            Change::AddDestination(key, new) => {
+                self.check_families(key, &new)?;
+                let (_, destinations) = self.find(key)?;
+                if destinations.iter().any(|there| there.address == new.address) {
+                    return Err(EEXIST);
+                }
+                destinations.push(new);
+            }
+            Change::ReplaceDestination(key, new) => {
+                self.check_families(key, &new)?;
+                let (_, destinations) = self.find(key)?;
+                let found = destinations.iter_mut().find(|there| there.address == new.address);
+                *found.ok_or(ENOENT)? = new;
+            }
+            Change::DeleteDestination(key, address) => {
+                let (_, destinations) = self.find(key)?;
+                let place = destinations.iter().position(|there| there.address == address).ok_or(ENOENT)?;
+                destinations.remove(place);
+            }
+            Change::Zero(key) => self.find(key).map(drop)?,
+            Change::ZeroAll => {}
+            Change::Flush => self.services.clear(),
+            Change::SetTimeouts(Timeouts { tcp, tcp_fin, udp }) => {
+                let old = self.timeouts;
+                self.timeouts =
+                    Timeouts { tcp: tcp.or(old.tcp), tcp_fin: tcp_fin.or(old.tcp_fin), udp: udp.or(old.udp) };
+            }
+            Change::StartDaemon(daemon) => {
+                if self.services.iter().any(|(service, to)| to.iter().any(|to| differ(service.key, to))) {
+                    return Err(EINVAL);
+                }
+                if self.daemons.iter().any(|there| there.state == daemon.state) {
+                    return Err(EEXIST);
+                }
+                self.daemons.push(SyncDaemon {
+                    // What an Ethernet has room for.
+                    max_length: daemon.max_length.or(NonZeroU16::new(1472)),
+                    group: daemon.group.or(Some(IpAddr::from([224, 0, 0, 81]))),
+                    port: daemon.port.or(NonZeroU16::new(8848)),
+                    ttl: daemon.ttl.or(NonZeroU8::new(1)),
+                    ..daemon
+                });
+                self.daemons.sort_by_key(|daemon| daemon.state == SyncState::Backup);
+            }
+            Change::StopDaemon(state) => {
+                let place = self.daemons.iter().position(|daemon| daemon.state == state).ok_or(ESRCH)?;
+                self.daemons.remove(place);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_families(&mut self, key: ServiceKey, destination: &Destination) -> Result<(), i32> {
+        self.find(key)?;
+        let tunnel = matches!(destination.forwarding, Forwarding::Tunnel(_));
+        if differ(key, destination) && (!tunnel || !self.daemons.is_empty()) { Err(EINVAL) } else { Ok(()) }
+    }
+}
+
+fn differ(key: ServiceKey, destination: &Destination) -> bool {
+    key.family() != Family::of(destination.address.ip())
+}
+
+/// The kernel has the modules that Linux has.
+fn check_modules(service: &Service) -> Result<(), i32> {
+    let scheduler = service.scheduler == Scheduler::NONE || Scheduler::ALL.contains(&service.scheduler);
+    let engine = service.engine.is_none_or(|engine| engine == PersistenceEngine::SIP);
+    if scheduler && engine { Ok(()) } else { Err(ENOENT) }
+}

@@ -1,0 +1,185 @@
+//! The model knows no virtual IPs: this script keeps the local routes of one protocol.
+
+use lvs::Result;
+use lvs::testing::{Fault, Kernel, Reply};
+use lvs::vip::{Binder, Vip, Vips};
+use netlink_packet_core::{DoneMessage, ErrorMessage, NLM_F_DUMP, NLM_F_MULTIPART, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::route::{RouteAttribute, RouteMessage};
+
+use crate::everywhere::Nature::{List, One, Several};
+use crate::everywhere::{Bench, Operation, all, any_byte, errno::*, lines};
+
+const ENETUNREACH: i32 = 101;
+const EEXIST: i32 = 17;
+const ESRCH: i32 = 3;
+const ENODEV: i32 = 19;
+
+struct Routes;
+
+fn binder() -> Binder {
+    Binder::local_routes(77)
+}
+
+fn vip(host: u8) -> Vip {
+    std::net::IpAddr::from([10, 96, 0, host]).into()
+}
+
+fn destination(route: &RouteMessage) -> Option<&RouteAttribute> {
+    route.attributes.iter().find(|attribute| matches!(attribute, RouteAttribute::Destination(_)))
+}
+
+fn same(one: &RouteMessage, other: &RouteMessage) -> bool {
+    destination(one) == destination(other)
+}
+
+/// What a kernel does with one request: its answers, and an error number or 0.
+fn answer(routes: &mut Vec<RouteMessage>, request: RouteNetlinkMessage, dump: bool) -> (Vec<RouteMessage>, i32) {
+    match request {
+        RouteNetlinkMessage::GetRoute(like) if dump => {
+            let family = |route: &&RouteMessage| route.header.address_family == like.header.address_family;
+            (routes.iter().filter(family).cloned().collect(), 0)
+        }
+        RouteNetlinkMessage::GetRoute(like) => match routes.iter().find(|route| same(route, &like)) {
+            Some(route) => (vec![route.clone()], 0),
+            None => (Vec::new(), ENETUNREACH),
+        },
+        RouteNetlinkMessage::NewRoute(new) if routes.iter().any(|route| same(route, &new)) => (Vec::new(), EEXIST),
+        RouteNetlinkMessage::NewRoute(new) => {
+            routes.push(new);
+            (Vec::new(), 0)
+        }
+        RouteNetlinkMessage::DelRoute(old) => match routes.iter().position(|route| same(route, &old)) {
+            Some(place) => {
+                routes.remove(place);
+                (Vec::new(), 0)
+            }
+            None => (Vec::new(), ESRCH),
+        },
+        _ => (Vec::new(), ENODEV),
+    }
+}
+
+fn kernel() -> Kernel {
+    let mut routes = Vec::new();
+    Kernel::script(move |datagram| {
+        let (mut replies, mut rest) = (Vec::new(), datagram);
+        while !rest.is_empty() {
+            let request = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).unwrap();
+            let length = usize::try_from(request.header.length).unwrap();
+            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+            let header = request.header;
+            let dump = header.flags & NLM_F_DUMP == NLM_F_DUMP;
+            let NetlinkPayload::InnerMessage(inner) = request.payload else { panic!("{request:?}") };
+            let (answers, errno) = answer(&mut routes, inner, dump);
+            let payloads =
+                answers.into_iter().map(|route| NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)));
+            let mut error = ErrorMessage::default();
+            error.code = std::num::NonZeroI32::new(-errno);
+            error.header = vec![0; 16];
+            let end = match dump {
+                true => Some(NetlinkPayload::Done(DoneMessage::default())),
+                false if errno != 0 || header.flags & 4 != 0 => Some(NetlinkPayload::Error(error)),
+                false => None,
+            };
+            for payload in payloads.chain(end) {
+                let mut message = NetlinkMessage::new(header, payload);
+                message.header.flags = if dump { NLM_F_MULTIPART } else { 0 };
+                message.finalize();
+                let mut bytes = vec![0; message.buffer_len()];
+                message.serialize(&mut bytes);
+                replies.push(Reply::Datagram(0, bytes));
+            }
+        }
+        replies
+    })
+}
+
+impl Bench for Routes {
+    type Client = Vips;
+
+    fn kernel() -> Kernel {
+        let kernel = kernel();
+        kernel.vips().bind_all(&binder(), (1..=6).map(vip)).unwrap();
+        kernel
+    }
+
+    fn connect(kernel: &Kernel) -> Vips {
+        kernel.vips()
+    }
+
+    fn state(vips: &mut Vips) -> String {
+        format!("{:?}", vips.list(&binder()).unwrap())
+    }
+
+    fn works(vips: &mut Vips) {
+        vips.bind(&binder(), vip(200)).unwrap();
+        assert!(vips.list(&binder()).unwrap().contains(&vip(200)));
+    }
+}
+
+const OPERATIONS: [Operation<Vips>; 6] = [
+    Operation { name: "list the virtual IPs of ", nature: List, run: |vips| vips.list(&binder()).map(lines) },
+    Operation {
+        name: "bind 10.96.0.99 to ",
+        nature: Several,
+        run: |vips| vips.bind(&binder(), vip(99)).map(|o| lines([o])),
+    },
+    Operation {
+        name: "unbind 10.96.0.3 from ",
+        nature: One,
+        run: |vips| vips.unbind(&binder(), vip(3)).map(|o| lines([o])),
+    },
+    Operation {
+        name: "bind virtual IPs to |bind 10.96.0.",
+        nature: Several,
+        run: |vips| Ok(lines([vips.bind_all(&binder(), (3..12).map(vip))?])),
+    },
+    Operation {
+        name: "synchronise the virtual IPs of |bind 10.96.0.|unbind 10.96.0.",
+        nature: Several,
+        run: |vips| Ok(lines([vips.sync(&binder(), (4..9).map(vip))?])),
+    },
+    Operation {
+        name: "list the virtual IPs of |unbind ",
+        nature: Several,
+        run: |vips| vips.clear(&binder()).map(|o| lines([o])),
+    },
+];
+
+#[test]
+fn whatever_goes_wrong_anywhere_is_told_and_the_next_call_works() {
+    // A script gets whole datagrams; and a route that is not found is what the kernel says with most error numbers.
+    let except = [Fault::Refused(EPERM), Fault::Refused(ENOENT), Fault::Ended(ENOENT), Fault::Ended(EIO)];
+    let tried = all::<Routes>(&OPERATIONS, &except);
+    assert!(tried > 600, "{tried}");
+}
+
+#[test]
+fn whichever_byte_is_wrong_the_next_call_works() {
+    any_byte::<Routes>(&OPERATIONS);
+}
+
+/// Whatever interrupts it, the next call makes up for.
+#[test]
+fn a_synchronisation_that_is_disturbed_is_completed_by_the_next() -> Result<()> {
+    for fault in
+        [Fault::Lost, Fault::Late, Fault::Truncated, Fault::Failing(ENOBUFS), Fault::Ended(ENOMEM), Fault::Cut(18)]
+    {
+        for position in 0.. {
+            let kernel = Routes::kernel();
+            let mut vips = kernel.vips();
+            kernel.disturb(position, fault);
+            let done = vips.sync(&binder(), (4..9).map(vip));
+            if kernel.faults_left() > 0 {
+                break;
+            }
+            assert!(done.is_err(), "{fault:?} at {position}: {done:?}");
+            vips.sync(&binder(), (4..9).map(vip))?;
+            let mut there = vips.list(&binder())?;
+            there.sort();
+            assert_eq!(there, (4..9).map(vip).collect::<Vec<_>>(), "{fault:?} at {position}");
+        }
+    }
+    Ok(())
+}
