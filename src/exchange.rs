@@ -163,7 +163,7 @@ impl Exchange {
         Self {
             limits,
             next: 1,
-            outgoing: Vec::new(),
+            outgoing: Vec::with_capacity(limits.bytes),
             last: 0,
             inbox: vec![0; limits.inbox],
             unread: 0..0,
@@ -237,6 +237,7 @@ impl Exchange {
     ///
     /// # Errors
     /// [`Cause::Truncated`], [`Cause::Decode`], and [`Cause::Interrupted`] in place of [`Step::Finished`].
+    #[inline]
     pub fn step(&mut self) -> Result<Step, Cause> {
         let step = self.advance();
         if step.is_err() {
@@ -316,6 +317,7 @@ impl Exchange {
         self.unread = 0..0;
     }
 
+    #[inline]
     fn advance(&mut self) -> Result<Step, Cause> {
         loop {
             if let Some(length) = self.truncated.take() {
@@ -362,6 +364,7 @@ impl Exchange {
     }
 
     /// Looks at the next message of the datagram; `None` if it is nothing to tell.
+    #[inline]
     fn read_message(&mut self) -> Result<Option<Step>, Cause> {
         let datagram = self.inbox.get(..self.unread.end).unwrap_or_default();
         let incoming = message::read(datagram, self.unread.start).inspect_err(|_| self.unread = 0..0)?;

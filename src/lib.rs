@@ -30,14 +30,17 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Each client holds one netlink socket, in the network namespace of the thread that opened it, and takes `&mut self`.
-//! Nothing runs in the background, nothing is cached but the number of the IPVS family, nothing is written to a log. All
-//! descriptors are close-on-exec: no child process inherits one.
+//! Each client holds one netlink socket (that of IPVS two), in the network namespace of the thread that opened it, and takes
+//! `&mut self`. Nothing runs in the background, nothing is cached but the number of the IPVS family, nothing is written to a
+//! log. All descriptors are close-on-exec: no child process inherits one.
 #![forbid(unsafe_code)]
 
 mod address;
 mod error;
 pub mod exchange;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod interop;
 pub mod ipset;
 pub mod ipvs;

@@ -50,8 +50,12 @@ impl<const N: usize> Name<N> {
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        let text = self.bytes.get(..usize::from(self.length)).unwrap_or_default();
-        std::str::from_utf8(text).unwrap_or_default()
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    /// For writing: that it is text is known, and looked at only where text is wanted.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
     }
 }
 
@@ -96,6 +100,13 @@ macro_rules! named {
             /// Its name.
             pub fn as_str(&self) -> &str {
                 self.0.as_str()
+            }
+        }
+
+        /// Its name as netlink carries it.
+        impl AsRef<[u8]> for $type {
+            fn as_ref(&self) -> &[u8] {
+                self.0.as_bytes()
             }
         }
 

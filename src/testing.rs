@@ -69,9 +69,9 @@
 //!   Not modelled: interfaces (a daemon runs on any), which addresses are the machine's own, how many destinations `mh` can
 //!   take, the longest timeout.
 //! - **ipset**: all `hash:` types, with every extension; every operation of [`Ipset`]. Refused with the kernel's words
-//!   "not modelled" (`EOPNOTSUPP`) are entries that stand for many (ranges, networks in a type of addresses) and masks;
-//!   `bitmap:` types and `list:set` are like types that the kernel lacks. Lists come in the order in which things were
-//!   added. No set is ever in use, large, or takes memory; an address of zero is one like others.
+//!   "not modelled" (`EOPNOTSUPP`) are ranges of networks, entries that stand for more than 65536, and masks; `bitmap:`
+//!   types and `list:set` are like types that the kernel lacks. Lists come in the order in which things were added. No set
+//!   is ever in use, grows, or takes memory; an address of zero is one like others.
 //! - **Virtual IPs** are not modelled: every operation of [`Vips`] is refused with `EOPNOTSUPP`.
 //!
 //! [`Kernel::script`] is whatever a closure says, byte by byte.
@@ -82,7 +82,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use netlink_sys::protocols::{NETLINK_GENERIC, NETLINK_NETFILTER, NETLINK_ROUTE};
-use nix::libc::{EINVAL, ENOENT, EOPNOTSUPP, EPERM};
+use nix::libc::{EBUSY, EINVAL, ENOBUFS, ENOENT, EOPNOTSUPP, EPERM};
 
 use crate::error::{DecodeError, Result};
 use crate::exchange::Limits;
@@ -137,6 +137,15 @@ impl Reply {
         match self {
             Self::Datagram(_, bytes) => message::sequence(bytes),
             Self::Failure(_) => None,
+        }
+    }
+
+    /// Whether it is a part of a list before its end.
+    fn is_part(&self) -> bool {
+        match self {
+            Self::Datagram(_, bytes) => message::read(bytes, 0)
+                .is_ok_and(|first| first.flags & MULTI != 0 && !matches!(first.content, Content::Done(_))),
+            Self::Failure(_) => false,
         }
     }
 }
@@ -229,7 +238,7 @@ impl Kernel {
     /// # Errors
     /// As [`Ipvs::connect`]: a script, or a fault, may make it fail.
     pub fn ipvs(&self) -> Result<Ipvs> {
-        Ipvs::over(Ok(self.connection(NETLINK_GENERIC)))
+        Ipvs::over(|_| Ok(self.connection(NETLINK_GENERIC)))
     }
 
     /// A client of ipset.
@@ -244,7 +253,7 @@ impl Kernel {
 
     fn connection(&self, protocol: isize) -> Connection {
         let kernel = self.clone();
-        Connection::scripted(Port { kernel, protocol, queue: VecDeque::new(), late: Vec::new() })
+        Connection::scripted(Port { kernel, protocol, queue: VecDeque::new(), late: Vec::new(), congested: false })
     }
 
     /// Lets one thing go wrong, once, after `skip` of its kind went well: the first datagram of an answer from now
@@ -291,7 +300,8 @@ fn due(faults: &mut Vec<(usize, Fault)>, event: Event) -> Option<Fault> {
 }
 
 impl State {
-    fn answer(&mut self, protocol: isize, datagram: &[u8]) -> Vec<Reply> {
+    /// The answers to a datagram of requests. While the parts of a list wait to be received, there is no other one.
+    fn answer(&mut self, protocol: isize, datagram: &[u8], listing: bool) -> Vec<Reply> {
         let model = match &mut self.peer {
             Peer::Script(script) => return script(datagram),
             Peer::Model(model) => model,
@@ -304,6 +314,7 @@ impl State {
             let answer = match incoming.content {
                 Content::Data { kind, body } => match due(&mut self.faults, Event::Request) {
                     Some(Fault::Refused(errno)) => Err(errno.into()),
+                    _ if listing && is_dump(incoming.flags) => Err(EBUSY.into()),
                     _ => model.answer(protocol, kind, incoming.flags, datagram.get(body).unwrap_or_default()),
                 },
                 // Messages below the protocols' own are acknowledged, no more.
@@ -424,6 +435,8 @@ pub(crate) struct Port {
     protocol: isize,
     queue: VecDeque<Reply>,
     late: Vec<Reply>,
+    /// There was an overrun, and what had come by then is not all received: till then every answer is lost.
+    congested: bool,
 }
 
 impl Port {
@@ -433,8 +446,13 @@ impl Port {
         if let Some(Fault::Unsent(errno)) = due(&mut state.faults, Event::Sending) {
             return Err(io::Error::from_raw_os_error(errno));
         }
+        // The last part has the end behind it.
+        let listing = self.queue.iter().rev().skip(1).any(Reply::is_part);
+        let mut replies = VecDeque::from(state.answer(self.protocol, datagram, listing));
+        if self.congested && !self.queue.is_empty() {
+            return Ok(datagram.len());
+        }
         self.queue.extend(self.late.drain(..));
-        let mut replies = VecDeque::from(state.answer(self.protocol, datagram));
         while let Some(reply) = replies.pop_front() {
             match due(&mut state.faults, Event::Answer) {
                 None => self.queue.push_back(reply),
@@ -447,8 +465,14 @@ impl Port {
     /// Gives the whole length of a datagram and its sender; would block when there is none.
     pub(crate) fn receive(&mut self, inbox: &mut [u8]) -> io::Result<(usize, u32)> {
         match self.queue.pop_front() {
-            None => Err(io::ErrorKind::WouldBlock.into()),
-            Some(Reply::Failure(errno)) => Err(io::Error::from_raw_os_error(errno)),
+            None => {
+                self.congested = false;
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            Some(Reply::Failure(errno)) => {
+                self.congested |= errno == ENOBUFS;
+                Err(io::Error::from_raw_os_error(errno))
+            }
             Some(Reply::Datagram(sender, bytes)) => {
                 inbox.iter_mut().zip(&bytes).for_each(|(to, from)| *to = *from);
                 Ok((bytes.len(), sender))

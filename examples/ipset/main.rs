@@ -26,10 +26,13 @@
 //! - A sorted list compares names and IPv6 addresses by themselves. (In `ipset` it depends on what stands behind them.)
 //! - A save of names (`save -n -o plain`) has each name once, and a terse save in JSON has no entries.
 //! - Names of services and protocols are those of `/etc/services` and `/etc/protocols`, and of nowhere else.
+#![cfg_attr(fuzzing, no_main)]
 
 mod database;
 mod entry;
 mod failure;
+#[cfg(any(all(test, feature = "testing"), fuzzing))]
+mod fuzz;
 mod help;
 mod names;
 mod options;

@@ -21,9 +21,18 @@ pub(crate) struct Names {
     protocols: OnceCell<Database>,
     numbers: RefCell<HashMap<u8, String>>,
     hosts: RefCell<HashMap<IpAddr, Option<String>>>,
+    /// No host has a name, and nobody is asked for one.
+    no_hosts: bool,
 }
 
 impl Names {
+    /// Names that do not depend on the machine: those of two such files, and none of hosts.
+    #[cfg(any(all(test, feature = "testing"), fuzzing))]
+    pub(crate) fn of(services: &str, protocols: &str) -> Self {
+        let read = |text| OnceCell::from(Database::read(text));
+        Self { services: read(services), protocols: read(protocols), no_hosts: true, ..Self::default() }
+    }
+
     fn protocols(&self) -> &Database {
         self.protocols.get_or_init(|| Database::open("/etc/protocols"))
     }
@@ -66,7 +75,7 @@ impl Names {
         if let Some(address) = numeric {
             return Ok((address, false));
         }
-        if !can_be_a_name(host) {
+        if self.no_hosts || !can_be_a_name(host) {
             return Err(unknown());
         }
         let address = if family == Family::Inet { AF_INET } else { AF_INET6 };
@@ -79,6 +88,9 @@ impl Names {
 
     /// The name of the host that has this address.
     pub(crate) fn host(&self, address: IpAddr) -> Option<String> {
+        if self.no_hosts {
+            return None;
+        }
         let ask = || getnameinfo(&SocketAddr::new(address, 0), NI_NAMEREQD | NI_NUMERICSERV).ok().map(|(name, _)| name);
         self.hosts.borrow_mut().entry(address).or_insert_with(ask).clone()
     }

@@ -26,14 +26,18 @@ struct Waiting {
 }
 
 /// Lines of input, counted.
-struct Lines<R> {
+pub(crate) struct Lines<R> {
     input: R,
     line: Vec<u8>,
     number: usize,
 }
 
 impl<R: BufRead> Lines<R> {
-    fn next(&mut self) -> io::Result<Option<(usize, &[u8])>> {
+    pub(crate) fn new(input: R) -> Self {
+        Self { input, line: Vec::new(), number: 0 }
+    }
+
+    pub(crate) fn next(&mut self) -> io::Result<Option<(usize, &[u8])>> {
         self.line.clear();
         if self.input.by_ref().take(MAX_LINE).read_until(b'\n', &mut self.line)? == 0 {
             return Ok(None);
@@ -56,7 +60,7 @@ type Outcome = Result<(), (Failure, Option<usize>)>;
 
 /// Carries out all lines of an input.
 pub(crate) fn restore(session: &mut Session, input: impl BufRead, out: &mut impl Write) -> Outcome {
-    let mut lines = Lines { input, line: Vec::new(), number: 0 };
+    let mut lines = Lines::new(input);
     let mut waiting: Option<Waiting> = None;
     loop {
         let read = lines.next().map_err(|error| (Failure::refused(format!("cannot read: {error}")), None))?;
@@ -134,7 +138,7 @@ fn send(session: &mut Session, waiting: &mut Option<Waiting>) -> Outcome {
 
 /// Carries out lines as they are typed in; errors do not end it.
 pub(crate) fn interactive(session: &mut Session, input: impl BufRead, out: &mut impl Write) -> io::Result<()> {
-    let mut lines = Lines { input, line: Vec::new(), number: 0 };
+    let mut lines = Lines::new(input);
     loop {
         write!(out, "ipset> ")?;
         out.flush()?;

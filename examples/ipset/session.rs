@@ -42,7 +42,11 @@ pub(crate) enum Prepared<'a> {
 impl Session {
     pub(crate) fn new(settings: Settings) -> Result<Self, Failure> {
         let ipset = Ipset::connect().map_err(|error| Failure::refused(error.to_string()))?;
-        Ok(Self { ipset, names: Names::default(), settings, sets: HashMap::new(), mode: None })
+        Ok(Self::over(ipset, Names::default(), settings))
+    }
+
+    pub(crate) fn over(ipset: Ipset, names: Names, settings: Settings) -> Self {
+        Self { ipset, names, settings, sets: HashMap::new(), mode: None }
     }
 
     fn reader(&self) -> Reader<'_> {

@@ -26,9 +26,12 @@
 //!   in `/etc/services` only.
 //! - A name that is not UTF-8 is as if it was not there, and so is that of a port with more than 31 bytes. What is too
 //!   long for its column is cut between two letters, not within one.
+#![cfg_attr(fuzzing, no_main)]
 
 mod command;
 mod connections;
+#[cfg(any(test, fuzzing))]
+mod fuzz;
 mod kernel;
 mod names;
 mod options;

@@ -43,7 +43,7 @@ impl Names {
         Self::of(System::default())
     }
 
-    fn of(source: impl Source + 'static) -> Self {
+    pub(crate) fn of(source: impl Source + 'static) -> Self {
         Self {
             source: Box::new(source),
             ports: RefCell::default(),

@@ -50,7 +50,7 @@ pub(crate) fn run(session: &mut Session<'_>, input: &str, out: &mut impl Write) 
 }
 
 /// The commands of all lines, or everything that is wrong with them.
-fn read(input: &str, names: &Names) -> Result<Vec<Line<Command>>, Vec<Line<Mistake>>> {
+pub(crate) fn read(input: &str, names: &Names) -> Result<Vec<Line<Command>>, Vec<Line<Mistake>>> {
     let (mut commands, mut mistakes) = (Vec::new(), Vec::new());
     for (index, line) in input.split('\n').enumerate() {
         let words = line.split([' ', '\t', '\r']).filter(|word| !word.is_empty());

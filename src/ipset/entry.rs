@@ -67,6 +67,7 @@ macro_rules! entries {
     ($($entry:ty: { $($any:tt)+ } = { $($typed:tt)+ };)+) => {
         $(
             impl From<$entry> for Entry {
+                #[inline]
                 fn from($($typed)+: $entry) -> Self {
                     $($any)+
                 }
@@ -208,6 +209,9 @@ impl Member<Any> {
 // What is wrong with it.
 
 /// What a set of this type and family cannot hold, in words.
+//
+// Inlined where the type of the set, and so of its entries, is known, next to nothing is left of these.
+#[inline]
 pub(super) fn check(kind: Kind, family: Option<Family>, entry: &Entry) -> Result<(), Cause> {
     let of_kind = match entry {
         Entry::Ip(_) => matches!(kind, Kind::BitmapIp | Kind::HashIp | Kind::HashNet),
@@ -228,34 +232,45 @@ pub(super) fn check(kind: Kind, family: Option<Family>, entry: &Entry) -> Result
     if !of_kind {
         return Err(Cause::InvalidInput(format!("{entry} is no entry of a {kind}").into()));
     }
-    let (first, second) = match *entry {
-        Entry::Ip(ip) | Entry::IpMark(ip, _) | Entry::IpPort(ip, _) | Entry::IpInterface(ip, _) => (Some(ip), None),
-        Entry::IpMac(ip, _) => (Some(Addresses::One(ip)), None),
-        Entry::IpPortIp(ip, _, other) | Entry::IpIp(ip, other) => (Some(ip), Some(other)),
-        Entry::Port(_) | Entry::Mac(_) | Entry::Set(_) => (None, None),
-    };
-    for (addresses, network) in [(first, kind.starts_with_network()), (second, kind.has_networks())] {
-        if let Some(addresses) = addresses {
-            check_addresses(kind, family, addresses, network)?;
+    match entry {
+        Entry::Ip(ip) | Entry::IpMark(ip, _) | Entry::IpPort(ip, _) | Entry::IpInterface(ip, _) => {
+            check_addresses(kind, family, ip, Kind::starts_with_network)
         }
+        Entry::IpMac(ip, _) => check_addresses(kind, family, &Addresses::One(*ip), Kind::starts_with_network),
+        Entry::IpPortIp(ip, _, other) | Entry::IpIp(ip, other) => {
+            check_addresses(kind, family, ip, Kind::starts_with_network)?;
+            check_addresses(kind, family, other, Kind::has_networks)
+        }
+        Entry::Port(_) | Entry::Mac(_) | Entry::Set(_) => Ok(()),
     }
-    Ok(())
 }
 
-fn check_addresses(kind: Kind, family: Option<Family>, addresses: Addresses, network: bool) -> Result<(), Cause> {
+/// What is wrong with an address; apart from the rest, because hardly any is.
+#[cold]
+fn wrong_address(addresses: &Addresses, why: &str) -> Cause {
+    Cause::InvalidInput(format!("{addresses}: {why}").into())
+}
+
+#[inline]
+fn check_addresses(
+    kind: Kind,
+    family: Option<Family>,
+    addresses: &Addresses,
+    has_networks: fn(Kind) -> bool,
+) -> Result<(), Cause> {
     let family = family.unwrap_or(Family::Inet);
-    let wrong = |why: &str| Err(Cause::InvalidInput(format!("{addresses}: {why}").into()));
+    let wrong = |why: &str| Err(wrong_address(addresses, why));
     if addresses.family() != family {
         return wrong(&format!("the set has addresses of the family {family}"));
     }
-    match addresses {
+    match *addresses {
         Addresses::One(_) => Ok(()),
         Addresses::Range(first, last) if Family::of(first) != Family::of(last) => {
             wrong("the ends are of different families")
         }
         Addresses::Range(..) if family == Family::Inet6 => wrong("the kernel takes no ranges of IPv6 addresses"),
         Addresses::Range(..) => Ok(()),
-        Addresses::Network(_) if !network && family == Family::Inet6 => {
+        Addresses::Network(_) if family == Family::Inet6 && !has_networks(kind) => {
             wrong(&format!("a {kind} takes single IPv6 addresses only"))
         }
         Addresses::Network(_) => Ok(()),
@@ -285,11 +300,12 @@ pub(super) fn seconds(timeout: Duration) -> Result<u32, Cause> {
 
 // The bytes.
 
+#[inline]
 pub(super) fn write_address(out: &mut Writer<'_>, kind: impl Attribute, address: IpAddr) {
-    out.marked_nest(kind, |out| match address {
-        IpAddr::V4(v4) => out.bytes_net(AddressAttr::V4, &v4.octets()),
-        IpAddr::V6(v6) => out.bytes_net(AddressAttr::V6, &v6.octets()),
-    });
+    match address {
+        IpAddr::V4(v4) => out.nested_array_net(kind, AddressAttr::V4, &v4.octets()),
+        IpAddr::V6(v6) => out.nested_array_net(kind, AddressAttr::V6, &v6.octets()),
+    }
 }
 
 pub(super) fn read_address<K: Attribute>(attr: &Attr<'_, K>) -> Result<IpAddr, DecodeError> {
@@ -301,6 +317,7 @@ pub(super) fn read_address<K: Attribute>(attr: &Attr<'_, K>) -> Result<IpAddr, D
 }
 
 /// Writes one of the two addresses that an entry may have.
+#[inline]
 fn write_addresses(out: &mut Writer<'_>, addresses: Addresses, [from, to, prefix]: [EntryAttr; 3]) {
     write_address(out, from, addresses.first());
     match addresses {
@@ -322,13 +339,14 @@ fn write_ports(out: &mut Writer<'_>, ports: Ports) {
 
 impl Entry {
     /// Writes it; returns the flags that belong to it.
+    #[inline]
     fn write(&self, out: &mut Writer<'_>) -> u32 {
         match *self {
             Self::Ip(ip) => write_addresses(out, ip, FIRST),
             Self::IpMac(ip, mac) => {
                 write_address(out, EntryAttr::Ip, ip);
                 if let Some(mac) = mac {
-                    out.bytes(EntryAttr::Ether, &mac.bytes());
+                    out.array(EntryAttr::Ether, &mac.bytes());
                 }
             }
             Self::IpMark(ip, mark) => {
@@ -351,7 +369,7 @@ impl Entry {
                 return bit(interface.physdev, flag::PHYSDEV) | bit(interface.wildcard, flag::WILDCARD);
             }
             Self::Port(ports) => write_ports(out, ports),
-            Self::Mac(mac) => out.bytes(EntryAttr::Ether, &mac.bytes()),
+            Self::Mac(mac) => out.array(EntryAttr::Ether, &mac.bytes()),
             Self::Set(ListMember { set, place }) => {
                 out.text(EntryAttr::Name, set.as_str());
                 match place {

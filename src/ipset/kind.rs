@@ -101,6 +101,7 @@ macro_rules! types {
             impl SetType for $type {
                 type Entry = $entry;
                 const KIND: Option<Kind> = Some(Kind::$type);
+                #[inline]
                 fn any(entry: $entry) -> Entry {
                     entry.into()
                 }

@@ -50,6 +50,8 @@
 mod batch;
 mod client;
 mod entry;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod kind;
 mod list;
 #[cfg(feature = "testing")]

@@ -1,6 +1,7 @@
 //! A small model of the kernel's sets: see [`testing`](crate::testing).
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use nix::libc::{EEXIST, ENOENT};
@@ -9,12 +10,14 @@ use super::client::{STRICT, write_start};
 use super::entry::{Counters, Entry, Member};
 use super::kind::{Any, Kind, Method};
 use super::numbers::{Command, EntryAttr, PROTOCOL, SUBSYSTEM, SetAttr, command, error, list};
-use super::parts::{Addresses, Network, SetName};
+use super::parts::{Addresses, Network, Ports, ProtocolPorts, SetName};
 use super::set::{NewSet, Parts, Set, SetInfo, SetOptions, family_number};
 use crate::testing::Denial;
 use crate::wire::reader::required;
 use crate::wire::{Attrs, Writer, nfnetlink};
 
+/// How many entries one may stand for.
+const MOST: u32 = 1 << 16;
 /// The longest message of a list.
 const PART: usize = 1024;
 
@@ -193,7 +196,7 @@ impl Model {
         for attr in Attrs::<Command>::new(attributes) {
             let attr = attr?;
             match attr.kind {
-                Command::Data => one(command, strict, info, members, Member::read(kind, attr.nested())?)?,
+                Command::Data => each(command, strict, info, members, &Member::read(kind, attr.nested())?)?,
                 Command::Entries => {
                     let all = attr.nested::<Command>().map(|entry| Member::read(kind, entry?.nested::<EntryAttr>()));
                     several = Some(all.collect::<Result<Vec<_>, _>>()?);
@@ -202,7 +205,7 @@ impl Model {
             }
         }
         for (member, line) in several.iter().flatten().zip(1..) {
-            one(command, strict, info, members, member.clone()).map_err(|denial| Denial {
+            each(command, strict, info, members, member).map_err(|denial| Denial {
                 // The kernel repeats the request and says in it which entry was wrong.
                 repeated: Some(message(|out| {
                     out.text(Command::SetName, name.as_str());
@@ -315,10 +318,24 @@ fn stands_for(kind: Kind) -> Kind {
     if kind == Kind::HashNetPortNet { Kind::HashIpPortNet } else { kind }
 }
 
+/// Adds or deletes all that a member stands for, up to the first that fails, or tests the first.
+fn each(command: u8, strict: bool, info: &SetInfo, members: &mut Members, member: &Member<Any>) -> Result<(), Denial> {
+    let entries = entries(info.set.kind(), &member.entry)?;
+    let count = if command == command::TEST { 1 } else { entries.len() };
+    for entry in entries.into_iter().take(count) {
+        one(command, strict, &info.options, members, Member { entry, ..member.clone() })?;
+    }
+    Ok(())
+}
+
 /// Adds, deletes or tests a member.
-fn one(command: u8, strict: bool, info: &SetInfo, members: &mut Members, member: Member<Any>) -> Result<(), Denial> {
-    let (kind, options) = (info.set.kind(), &info.options);
-    check_entry(kind, &member.entry)?;
+fn one(
+    command: u8,
+    strict: bool,
+    options: &SetOptions,
+    members: &mut Members,
+    member: Member<Any>,
+) -> Result<(), Denial> {
     for (carried, enabled, errno) in [
         (member.timeout.is_some(), options.timeout.is_some(), error::TIMEOUT),
         (member.counters != Counters::default(), options.counters, error::COUNTER),
@@ -386,23 +403,63 @@ fn networks(entry: &Entry) -> [Option<Addresses>; 2] {
     }
 }
 
-/// Refuses what is not held as it is.
-fn check_entry(kind: Kind, entry: &Entry) -> Result<(), Denial> {
-    let many = Denial::not_modelled("an entry that stands for many");
-    let held_as_networks = [kind.starts_with_network(), kind.has_networks()];
-    for (addresses, network) in networks(entry).into_iter().zip(held_as_networks) {
+/// The entries that one stands for, in the kernel's order.
+fn entries(kind: Kind, entry: &Entry) -> Result<Vec<Entry>, Denial> {
+    let too_many = || Denial::not_modelled("so many entries at once");
+    let [first, second] = networks(entry);
+    for (addresses, network) in [(first, kind.starts_with_network()), (second, kind.has_networks())] {
         match addresses {
-            Some(Addresses::Range(..)) => return Err(many),
-            Some(Addresses::Network(_)) if !network => return Err(many),
+            Some(Addresses::Range(..)) if network => return Err(Denial::not_modelled("ranges of networks")),
             Some(Addresses::Network(all)) if all.prefix() == 0 && refuses_all(kind) => {
                 return Err(error::INVALID_CIDR.into());
             }
             _ => {}
         }
     }
-    match entry {
-        Entry::IpPort(_, ports) | Entry::IpPortIp(_, ports, _) if ports.ports.first != ports.ports.last => Err(many),
-        _ => Ok(()),
+    let firsts = match first {
+        Some(many @ (Addresses::Network(_) | Addresses::Range(..))) if !kind.starts_with_network() => {
+            let (from, to) = ends(many).filter(|(from, to)| to - from < MOST).ok_or_else(too_many)?;
+            (from..=to).map(|host| Some(Ipv4Addr::from_bits(host).into())).collect()
+        }
+        first => vec![first],
+    };
+    let ports = match entry {
+        Entry::IpPort(_, ports) | Entry::IpPortIp(_, ports, _) => ports.ports,
+        _ => Ports { first: 0, last: 0 },
+    };
+    let mut entries = Vec::new();
+    for first in firsts {
+        for port in ports.first.min(ports.last)..=ports.first.max(ports.last) {
+            let one = |of: ProtocolPorts| ProtocolPorts { ports: Ports { first: port, last: port }, ..of };
+            entries.push(match (*entry, first) {
+                (Entry::Ip(_), Some(ip)) => Entry::Ip(ip),
+                (Entry::IpMark(_, mark), Some(ip)) => Entry::IpMark(ip, mark),
+                (Entry::IpPort(_, ports), Some(ip)) => Entry::IpPort(ip, one(ports)),
+                (Entry::IpPortIp(_, ports, other), Some(ip)) => Entry::IpPortIp(ip, one(ports), other),
+                (entry, _) => entry,
+            });
+        }
+        if entries.len() > usize::try_from(MOST).unwrap_or(usize::MAX) {
+            return Err(too_many());
+        }
+    }
+    Ok(entries)
+}
+
+/// The first and the last of many IPv4 addresses.
+fn ends(addresses: Addresses) -> Option<(u32, u32)> {
+    match addresses {
+        Addresses::Range(IpAddr::V4(one), IpAddr::V4(other)) => {
+            Some((one.min(other).to_bits(), one.max(other).to_bits()))
+        }
+        Addresses::Network(network) => match network.address() {
+            IpAddr::V4(first) => {
+                let others = u32::MAX.checked_shr(network.prefix().into()).unwrap_or(0);
+                Some((first.to_bits(), first.to_bits() | others))
+            }
+            IpAddr::V6(_) => None,
+        },
+        Addresses::One(_) | Addresses::Range(..) => None,
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) fn write(out: &mut Writer<'_>, kind: impl Kind, address: IpAddr) {
         }
         IpAddr::V6(v6) => bytes = v6.octets(),
     }
-    out.bytes(kind, &bytes);
+    out.array(kind, &bytes);
 }
 
 /// Reads an address whose family another attribute says.

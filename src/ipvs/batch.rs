@@ -66,14 +66,13 @@ pub(super) type Check = fn(&Change) -> Result<()>;
 
 /// Makes the changes, in their order, many with each system call.
 pub(super) fn run(ipvs: &mut Ipvs, changes: impl Iterator<Item = Change>, check: Check) -> Result<(), BatchError> {
-    ipvs.on_their_way.clear();
-    let mut batch = Batch { ipvs, answered: 0, failures: Vec::new() };
+    let mut batch = Batch { ipvs, on_their_way: Vec::new(), answered: 0, failures: Vec::new() };
     let interruption = batch.run(changes, check).err();
     let (answered, mut failures) = (batch.answered, std::mem::take(&mut batch.failures));
     if interruption.is_none() && failures.is_empty() {
         return Ok(());
     }
-    let end = batch.ipvs.on_their_way.last().map_or(answered, |(index, _)| index + 1);
+    let end = batch.on_their_way.last().map_or(answered, |(index, _)| index + 1);
     let unknown = answered..end;
     // What was refused before sending stands before what travelled with it.
     failures.sort_by_key(|failure| failure.index);
@@ -83,6 +82,8 @@ pub(super) fn run(ipvs: &mut Ipvs, changes: impl Iterator<Item = Change>, check:
 /// A batch on its way.
 struct Batch<'a> {
     ipvs: &'a mut Ipvs,
+    /// The changes that travel together, with their positions.
+    on_their_way: Vec<(usize, Change)>,
     answered: usize,
     failures: Vec<Failure>,
 }
@@ -111,13 +112,13 @@ impl Batch<'_> {
 
     fn queue(&mut self, index: usize, change: Change) -> Result<()> {
         let failed = |cause| Error::new(change, cause);
-        self.ipvs.queue(change.into()).map_err(failed)?;
-        self.ipvs.on_their_way.push((index, change));
+        self.ipvs.queue(&change).map_err(failed)?;
+        self.on_their_way.push((index, change));
         if matches!(change, Change::StopDaemon(_)) {
             // A daemon that is stopped before it has begun ends with EINTR, and netlink is silent about that one error.
             // What comes behind it is answered.
             self.ipvs.connection.queue(NOOP, 0, |_| {}).map_err(failed)?;
-            self.ipvs.on_their_way.push((index, change));
+            self.on_their_way.push((index, change));
         }
         Ok(())
     }
@@ -134,15 +135,15 @@ impl Batch<'_> {
             Failure { index, change, error }
         }));
         if ended.is_ok() {
-            self.ipvs.on_their_way.clear();
+            self.on_their_way.clear();
             self.answered = given;
         }
         ended
     }
 
     fn take_refusals(&mut self, refused: &mut Vec<(usize, Change, Refusal)>) -> Result<()> {
-        let Ipvs { connection, on_their_way, .. } = &mut *self.ipvs;
-        let taken = connection.settle(
+        let on_their_way = &self.on_their_way;
+        let taken = self.ipvs.connection.settle(
             |_, _, _| Ok(()),
             |position, refusal| {
                 refused.extend(on_their_way.get(position).map(|&(index, change)| (index, change, refusal)));
@@ -165,7 +166,7 @@ impl Batch<'_> {
                 return Err(self.interrupted(cause));
             }
         }
-        self.ipvs.on_their_way.clear();
+        self.on_their_way.clear();
         let all = std::mem::take(refused).into_iter();
         let (again, others): (Vec<_>, Vec<_>) = all.partition(|(.., refusal)| refusal.errno == ENOENT);
         *refused = others;
@@ -177,7 +178,7 @@ impl Batch<'_> {
 
     /// An error of what is on its way: one change, or some of a batch by their positions.
     fn interrupted(&self, cause: Cause) -> Error {
-        match (self.ipvs.on_their_way.first(), self.ipvs.on_their_way.last()) {
+        match (self.on_their_way.first(), self.on_their_way.last()) {
             (Some((first, change)), Some((last, _))) if first == last => Error::new(change, cause),
             (Some((first, _)), Some((last, _))) => Error::new(format_args!("make changes {first} to {last}"), cause),
             _ => Error::new("make changes", cause),

@@ -13,9 +13,14 @@ use super::{
     BatchError, Destination, DestinationInfo, Service, ServiceInfo, ServiceKey, SyncDaemon, SyncState, Timeouts, batch,
 };
 use crate::error::{Cause, Error, Reason, Refusal, Refused, Result};
+use crate::exchange::Limits;
 use crate::transport::Options;
 use crate::transport::blocking::{Connection, Reply};
 use crate::wire::genl;
+
+/// The length of a part of a list of destinations: the kernel fills all of it with zeros first. It is the least that every kernel
+/// can do with, also one with large pages.
+const SHORT_LIST: usize = 8192;
 
 /// How often a list is read before giving up, when the table changes each time.
 const LISTINGS: usize = 10;
@@ -26,20 +31,20 @@ const NOT_FULL: usize = 3 << 10;
 
 /// The IPVS table of a network namespace: that of the thread that connects, for as long as the client lives.
 ///
-/// One socket serves all operations. Reading and changing the table both need `CAP_NET_ADMIN` in the initial user
-/// namespace; [`is_permission_denied`](Error::is_permission_denied) says so. Only connecting does not. A client does not keep
-/// the privilege of the one who opened it: the kernel looks at who sends each request, too.
+/// Two sockets serve all operations: lists of destinations have one of their own. Reading and changing the table both need
+/// `CAP_NET_ADMIN` in the initial user namespace; [`is_permission_denied`](Error::is_permission_denied) says so. Only
+/// connecting does not. A client does not keep the privilege of the one who opened it: the kernel looks at who sends each
+/// request, too.
 ///
 /// Each operation can fail for reasons that are not repeated below: no permission, a time-out
 /// ([`Options::timeout`]), lost replies ([`Cause::Overrun`]).
 #[derive(Debug)]
 pub struct Ipvs {
     pub(super) connection: Connection,
+    /// For the lists of destinations, of which there are many short ones.
+    short_lists: Connection,
     /// The family's number, which is another one after each loading of the module.
     family: u16,
-    /// The changes of a batch that travel together, with their positions. Here, so that one change alone takes no memory of
-    /// its own.
-    pub(super) on_their_way: Vec<(usize, Change)>,
 }
 
 impl Ipvs {
@@ -56,14 +61,15 @@ impl Ipvs {
     /// # Errors
     /// As [`Ipvs::connect`].
     pub fn connect_with(options: &Options) -> Result<Self> {
-        Self::over(Connection::open(NETLINK_GENERIC, options))
+        Self::over(|inbox| Connection::with_inbox(NETLINK_GENERIC, options, inbox))
     }
 
-    pub(crate) fn over(connection: Result<Connection, Cause>) -> Result<Self> {
+    pub(crate) fn over(open: impl Fn(usize) -> Result<Connection, Cause>) -> Result<Self> {
         let failed = |cause| Error::new("connect to IPVS", cause);
-        let mut connection = connection.map_err(failed)?;
+        let mut connection = open(Limits::default().inbox).map_err(failed)?;
+        let short_lists = open(SHORT_LIST).map_err(failed)?;
         let family = find_family(&mut connection).map_err(failed)?;
-        Ok(Self { connection, family, on_their_way: Vec::new() })
+        Ok(Self { connection, short_lists, family })
     }
 
     /// The version of the kernel's IPVS, and the size of its connection table (`IPVS_CMD_GET_INFO`).
@@ -87,10 +93,10 @@ impl Ipvs {
     /// [`is_interrupted`](Error::is_interrupted) when the table changed each time while it was read.
     pub fn services(&mut self) -> Result<Vec<ServiceInfo>> {
         let service = |answer| match answer {
-            Answer::Service(info) => Some((info.key(), info)),
+            Answer::Service(info) => Some(info),
             _ => None,
         };
-        self.list(Query::Services, service)
+        self.list(Query::Services, service, ServiceInfo::key)
     }
 
     /// All virtual services (`IPVS_CMD_GET_SERVICE`), one after the other as they come from the kernel.
@@ -101,7 +107,7 @@ impl Ipvs {
     /// # Errors
     /// See [`Ipvs`]; later ones come as items.
     pub fn stream_services(&mut self) -> Result<Services<'_>> {
-        self.queue(Query::Services.into()).map_err(|cause| Error::new(Query::Services, cause))?;
+        self.queue_query(Query::Services).map_err(|cause| Error::new(Query::Services, cause))?;
         Ok(Services { ipvs: self, ended: false })
     }
 
@@ -125,10 +131,11 @@ impl Ipvs {
     /// when the list changed each time while it was read.
     pub fn destinations(&mut self, service: ServiceKey) -> Result<Vec<DestinationInfo>> {
         let query = Query::Destinations(service);
-        let destinations = self.list(query, |answer| match answer {
-            Answer::Destination(info) => Some((info.address(), info)),
+        let destination = |answer| match answer {
+            Answer::Destination(info) => Some(info),
             _ => None,
-        })?;
+        };
+        let destinations = self.list(query, destination, DestinationInfo::address)?;
         if destinations.is_empty() {
             // The kernel lists nothing for a service that is not there, too.
             self.service(service).map_err(|error| error.during(query))?;
@@ -373,10 +380,27 @@ impl Ipvs {
     }
 
     fn make(&mut self, change: Change, check: batch::Check) -> Result<()> {
-        batch::run(self, std::iter::once(change), check).map_err(|mut error| match error.failures.pop() {
-            Some(failure) => failure.error,
-            None => error.interruption.unwrap_or_else(|| Error::new(change, Cause::NoAnswer)),
-        })
+        if let Change::StopDaemon(_) = change {
+            // A batch knows how to see whether it was stopped.
+            let stopped = batch::run(self, std::iter::once(change), check);
+            return stopped.map_err(|mut error| match error.failures.pop() {
+                Some(failure) => failure.error,
+                None => error.interruption.unwrap_or_else(|| Error::new(change, Cause::NoAnswer)),
+            });
+        }
+        check(&change)?;
+        let failed = |cause| Error::new(change, cause);
+        let mut retried = false;
+        loop {
+            self.queue(&change).map_err(failed)?;
+            let mut refused = None;
+            self.connection.settle(|_, _, _| Ok(()), |_, refusal| refused = Some(refusal)).map_err(failed)?;
+            let Some(refusal) = refused else { return Ok(()) };
+            if retried || !self.module_was_reloaded(&refusal).map_err(failed)? {
+                return Err(Error::new(change, change.refused(refusal)));
+            }
+            retried = true;
+        }
     }
 
     /// Makes a change of what was read as `before`.
@@ -386,13 +410,22 @@ impl Ipvs {
         self.make(after, check)
     }
 
-    pub(super) fn queue(&mut self, message: Message) -> Result<(), Cause> {
-        match message {
-            Message::Query(query) if query.is_dump() => {
-                self.connection.queue_dump(self.family, |out| message.write(out))
-            }
-            _ => self.connection.queue(self.family, 0, |out| message.write(out)),
+    pub(super) fn queue(&mut self, change: &Change) -> Result<(), Cause> {
+        self.connection.queue(self.family, 0, |out| change.write(out))
+    }
+
+    fn queue_query(&mut self, query: Query) -> Result<(), Cause> {
+        let family = self.family;
+        let connection = self.connection_for(query);
+        if query.is_dump() {
+            connection.queue_dump(family, |out| query.write(out))
+        } else {
+            connection.queue(family, 0, |out| query.write(out))
         }
+    }
+
+    fn connection_for(&mut self, query: Query) -> &mut Connection {
+        if matches!(query, Query::Destinations(_)) { &mut self.short_lists } else { &mut self.connection }
     }
 
     /// Asks for one object.
@@ -402,31 +435,31 @@ impl Ipvs {
         found.ok_or_else(|| Error::new(query, Cause::NoAnswer))
     }
 
-    /// Lists what `pick` takes out of the answers, with what identifies it.
+    /// Lists what `pick` takes out of the answers; `key` is what identifies it.
     ///
     /// A datagram is of one moment, but when it is full the kernel goes on behind it by position. If something in front of
     /// that was added meanwhile, an item comes again; if something was deleted, one is left out without a sign. So what
     /// may have come in parts counts only when it comes once more just the same.
-    fn list<K: Copy + Eq + Hash, T>(
+    fn list<T, K: Eq + Hash>(
         &mut self,
         query: Query,
-        pick: impl Fn(Answer) -> Option<(K, T)>,
+        pick: impl Fn(Answer) -> Option<T>,
+        key: impl Fn(&T) -> K,
     ) -> Result<Vec<T>> {
         let mut before = None;
         for _ in 0..LISTINGS {
-            let (mut keys, mut items) = (Vec::new(), Vec::new());
+            let mut items = Vec::new();
             let (mut first, mut at_once) = (None, true);
-            self.queue(query.into()).map_err(|cause| Error::new(query, cause))?;
+            self.queue_query(query).map_err(|cause| Error::new(query, cause))?;
             let ended = loop {
                 let answer = match self.answer(query) {
                     Ok(Some(answer)) => answer,
                     Ok(None) => break Ok(()),
                     Err(error) => break Err(error),
                 };
-                if let Some((key, item)) = pick(answer) {
-                    keys.push(key);
+                if let Some(item) = pick(answer) {
                     items.push(item);
-                    let (number, length) = self.connection.datagram();
+                    let (number, length) = self.connection_for(query).datagram();
                     at_once &= *first.get_or_insert(number) == number && length <= NOT_FULL;
                 }
             };
@@ -434,8 +467,11 @@ impl Ipvs {
                 Err(error) if error.is_interrupted() => continue,
                 ended => ended?,
             }
-            let settled = at_once || before.as_ref() == Some(&keys);
-            if settled && keys.iter().collect::<HashSet<_>>().len() == keys.len() {
+            if at_once {
+                return Ok(items);
+            }
+            let keys: Vec<_> = items.iter().map(&key).collect();
+            if before.as_ref() == Some(&keys) && keys.iter().collect::<HashSet<_>>().len() == keys.len() {
                 return Ok(items);
             }
             before = Some(keys);
@@ -445,7 +481,7 @@ impl Ipvs {
 
     /// Asks, and gives every answer to `each`.
     fn exchange(&mut self, query: Query, mut each: impl FnMut(Answer)) -> Result<()> {
-        self.queue(query.into()).map_err(|cause| Error::new(query, cause))?;
+        self.queue_query(query).map_err(|cause| Error::new(query, cause))?;
         while let Some(answer) = self.answer(query)? {
             each(answer);
         }
@@ -457,9 +493,10 @@ impl Ipvs {
         let mut retried = false;
         loop {
             let failed = |cause| Error::new(query, cause);
-            match self.connection.reply().map_err(failed)? {
+            let connection = self.connection_for(query);
+            match connection.reply().map_err(failed)? {
                 Reply::Finished => return Ok(None),
-                Reply::Message(..) => match Message::read(self.connection.message()) {
+                Reply::Message(..) => match Message::read(connection.message()) {
                     Ok(Message::Answer(answer)) => return Ok(Some(answer)),
                     // Without statistics it looks just like a request.
                     Ok(Message::Change(Change::AddService(service))) => {
@@ -468,7 +505,7 @@ impl Ipvs {
                     // A command that is no answer to anything.
                     Ok(_) => {}
                     Err(error) => {
-                        self.connection.abandon();
+                        connection.abandon();
                         return Err(failed(error.into()));
                     }
                 },
@@ -477,7 +514,7 @@ impl Ipvs {
                         return Err(failed(query.refused(refusal).into()));
                     }
                     retried = true;
-                    self.queue(query.into()).map_err(failed)?;
+                    self.queue_query(query).map_err(failed)?;
                 }
             }
         }

@@ -100,8 +100,8 @@ impl SyncDaemon {
             out.u16_ne(DaemonAttr::MaxLength, length.get());
         }
         match self.group {
-            Some(IpAddr::V4(group)) => out.bytes(DaemonAttr::Group, &group.octets()),
-            Some(IpAddr::V6(group)) => out.bytes(DaemonAttr::Group6, &group.octets()),
+            Some(IpAddr::V4(group)) => out.array(DaemonAttr::Group, &group.octets()),
+            Some(IpAddr::V6(group)) => out.array(DaemonAttr::Group6, &group.octets()),
             None => {}
         }
         if let Some(port) = self.port {

@@ -316,8 +316,7 @@ impl<'a> Parts<'a> {
     pub(super) fn read(attrs: Attrs<'a, DestinationAttr>) -> Result<Self, DecodeError> {
         let mut parts = Self::default();
         let mut old_stats = None;
-        for attr in attrs {
-            let attr = attr?;
+        attrs.each(|attr| {
             match attr.kind {
                 DestinationAttr::Address => parts.address = Some(attr),
                 DestinationAttr::Port => parts.port = Some(attr.u16_be()?),
@@ -328,7 +327,7 @@ impl<'a> Parts<'a> {
                 DestinationAttr::ActiveConnections => parts.active = attr.u32_ne()?,
                 DestinationAttr::InactiveConnections => parts.inactive = attr.u32_ne()?,
                 DestinationAttr::PersistentConnections => parts.persistent = attr.u32_ne()?,
-                DestinationAttr::Stats => old_stats = Some(Stats::read(attr.nested())?),
+                DestinationAttr::Stats => old_stats = Some(attr.nested()),
                 // 0 stands for the service's, as none does.
                 DestinationAttr::Family if attr.u16_ne()? == 0 => parts.family = None,
                 DestinationAttr::Family => parts.family = Some(Family::read(&attr)?),
@@ -337,8 +336,12 @@ impl<'a> Parts<'a> {
                 DestinationAttr::TunnelPort => parts.tunnel.1 = attr.u16_be()?,
                 DestinationAttr::TunnelFlags => parts.tunnel.2 = attr.u16_ne()?,
             }
+            Ok(())
+        })?;
+        // Every kernel since Linux 4.1 sends both: the same numbers, cut to 32 bits.
+        if let (None, Some(old)) = (parts.stats, old_stats) {
+            parts.stats = Some(Stats::read(old)?);
         }
-        parts.stats = parts.stats.or(old_stats);
         Ok(parts)
     }
 

@@ -216,27 +216,20 @@ impl From<Answer> for Message {
 
 // The bytes.
 
-impl Message {
-    /// The command (`IPVS_CMD_*`).
-    pub(crate) fn command(&self) -> u8 {
+impl Change {
+    fn command(&self) -> u8 {
         match self {
-            Self::Change(Change::AddService(_)) | Self::Answer(Answer::Service(_)) => command::NEW_SERVICE,
-            Self::Change(Change::ReplaceService(_)) => command::SET_SERVICE,
-            Self::Change(Change::DeleteService(_)) => command::DEL_SERVICE,
-            Self::Change(Change::AddDestination(..)) | Self::Answer(Answer::Destination(_)) => command::NEW_DEST,
-            Self::Change(Change::ReplaceDestination(..)) => command::SET_DEST,
-            Self::Change(Change::DeleteDestination(..)) => command::DEL_DEST,
-            Self::Change(Change::Zero(_) | Change::ZeroAll) => command::ZERO,
-            Self::Change(Change::Flush) => command::FLUSH,
-            Self::Query(Query::Service(_) | Query::Services) => command::GET_SERVICE,
-            Self::Query(Query::Destinations(_)) => command::GET_DEST,
-            Self::Query(Query::Info) => command::GET_INFO,
-            Self::Answer(Answer::Info(_)) => command::SET_INFO,
-            Self::Change(Change::SetTimeouts(_)) | Self::Answer(Answer::Timeouts(_)) => command::SET_CONFIG,
-            Self::Change(Change::StartDaemon(_)) | Self::Answer(Answer::Daemon(_)) => command::NEW_DAEMON,
-            Self::Change(Change::StopDaemon(_)) => command::DEL_DAEMON,
-            Self::Query(Query::Timeouts) => command::GET_CONFIG,
-            Self::Query(Query::Daemons) => command::GET_DAEMON,
+            Self::AddService(_) => command::NEW_SERVICE,
+            Self::ReplaceService(_) => command::SET_SERVICE,
+            Self::DeleteService(_) => command::DEL_SERVICE,
+            Self::AddDestination(..) => command::NEW_DEST,
+            Self::ReplaceDestination(..) => command::SET_DEST,
+            Self::DeleteDestination(..) => command::DEL_DEST,
+            Self::Zero(_) | Self::ZeroAll => command::ZERO,
+            Self::Flush => command::FLUSH,
+            Self::SetTimeouts(_) => command::SET_CONFIG,
+            Self::StartDaemon(_) => command::NEW_DAEMON,
+            Self::StopDaemon(_) => command::DEL_DAEMON,
         }
     }
 
@@ -246,38 +239,93 @@ impl Message {
         self.write_attributes(out);
     }
 
-    pub(crate) fn write_attributes(&self, out: &mut Writer<'_>) {
+    fn write_attributes(&self, out: &mut Writer<'_>) {
         match self {
-            Self::Change(Change::AddService(service) | Change::ReplaceService(service)) => {
+            Self::AddService(service) | Self::ReplaceService(service) => {
                 out.nest(Command::Service, |out| service.write(out));
             }
-            Self::Change(Change::DeleteService(key) | Change::Zero(key))
-            | Self::Query(Query::Service(key) | Query::Destinations(key)) => {
-                out.nest(Command::Service, |out| key.write(out));
-            }
-            Self::Change(Change::AddDestination(key, destination) | Change::ReplaceDestination(key, destination)) => {
+            Self::DeleteService(key) | Self::Zero(key) => out.nest(Command::Service, |out| key.write(out)),
+            Self::AddDestination(key, destination) | Self::ReplaceDestination(key, destination) => {
                 out.nest(Command::Service, |out| key.write(out));
                 out.nest(Command::Destination, |out| destination.write(out));
             }
-            Self::Change(Change::DeleteDestination(key, address)) => {
+            Self::DeleteDestination(key, address) => {
                 out.nest(Command::Service, |out| key.write(out));
                 out.nest(Command::Destination, |out| destination::write_key(out, *address));
             }
-            Self::Change(Change::ZeroAll | Change::Flush)
-            | Self::Query(Query::Services | Query::Info | Query::Timeouts | Query::Daemons) => {}
-            Self::Change(Change::SetTimeouts(timeouts)) | Self::Answer(Answer::Timeouts(timeouts)) => {
-                timeouts.write(out);
-            }
-            Self::Change(Change::StartDaemon(daemon)) | Self::Answer(Answer::Daemon(daemon)) => {
-                out.nest(Command::Daemon, |out| daemon.write(out));
-            }
-            Self::Change(Change::StopDaemon(state)) => out.nest(Command::Daemon, |out| state.write(out)),
-            Self::Answer(Answer::Service(info)) => out.nest(Command::Service, |out| info.write(out)),
-            Self::Answer(Answer::Destination(info)) => out.nest(Command::Destination, |out| info.write(out)),
-            Self::Answer(Answer::Info(Info { version: (major, minor, patch), connection_table_size })) => {
+            Self::ZeroAll | Self::Flush => {}
+            Self::SetTimeouts(timeouts) => timeouts.write(out),
+            Self::StartDaemon(daemon) => out.nest(Command::Daemon, |out| daemon.write(out)),
+            Self::StopDaemon(state) => out.nest(Command::Daemon, |out| state.write(out)),
+        }
+    }
+}
+
+impl Query {
+    fn command(&self) -> u8 {
+        match self {
+            Self::Service(_) | Self::Services => command::GET_SERVICE,
+            Self::Destinations(_) => command::GET_DEST,
+            Self::Info => command::GET_INFO,
+            Self::Timeouts => command::GET_CONFIG,
+            Self::Daemons => command::GET_DAEMON,
+        }
+    }
+
+    /// The generic netlink header and the attributes.
+    pub(super) fn write(&self, out: &mut Writer<'_>) {
+        genl::write_header(out, self.command(), VERSION);
+        self.write_attributes(out);
+    }
+
+    fn write_attributes(&self, out: &mut Writer<'_>) {
+        match self {
+            Self::Service(key) | Self::Destinations(key) => out.nest(Command::Service, |out| key.write(out)),
+            Self::Services | Self::Info | Self::Timeouts | Self::Daemons => {}
+        }
+    }
+}
+
+impl Answer {
+    fn command(&self) -> u8 {
+        match self {
+            Self::Service(_) => command::NEW_SERVICE,
+            Self::Destination(_) => command::NEW_DEST,
+            Self::Info(_) => command::SET_INFO,
+            Self::Timeouts(_) => command::SET_CONFIG,
+            Self::Daemon(_) => command::NEW_DAEMON,
+        }
+    }
+
+    fn write_attributes(&self, out: &mut Writer<'_>) {
+        match self {
+            Self::Service(info) => out.nest(Command::Service, |out| info.write(out)),
+            Self::Destination(info) => out.nest(Command::Destination, |out| info.write(out)),
+            Self::Info(Info { version: (major, minor, patch), connection_table_size }) => {
                 out.u32_ne(InfoAttr::Version, u32::from_be_bytes([0, *major, *minor, *patch]));
                 out.u32_ne(InfoAttr::ConnectionTableSize, *connection_table_size);
             }
+            Self::Timeouts(timeouts) => timeouts.write(out),
+            Self::Daemon(daemon) => out.nest(Command::Daemon, |out| daemon.write(out)),
+        }
+    }
+}
+
+impl Message {
+    /// The command (`IPVS_CMD_*`).
+    pub(crate) fn command(&self) -> u8 {
+        match self {
+            Self::Change(change) => change.command(),
+            Self::Query(query) => query.command(),
+            Self::Answer(answer) => answer.command(),
+        }
+    }
+
+    pub(crate) fn write_attributes(&self, out: &mut Writer<'_>) {
+        match self {
+            Self::Change(change) => change.write_attributes(out),
+            Self::Query(query) => query.write_attributes(out),
+            Self::Answer(answer) => answer.write_attributes(out),
         }
     }
 
@@ -371,9 +419,10 @@ mod tests {
 
     #[test]
     fn a_message_has_its_header_before_its_attributes() {
-        let message = Message::from(Change::Zero(ServiceKey::tcp("10.0.0.1:443".parse().unwrap())));
+        let change = Change::Zero(ServiceKey::tcp("10.0.0.1:443".parse().unwrap()));
+        let message = Message::from(change);
         let (mut whole, mut attributes) = (Vec::new(), Vec::new());
-        message.write(&mut Writer::new(&mut whole));
+        change.write(&mut Writer::new(&mut whole));
         message.write_attributes(&mut Writer::new(&mut attributes));
         assert!(!attributes.is_empty());
         assert_eq!(whole, [&[16, 1, 0, 0], &attributes[..]].concat());

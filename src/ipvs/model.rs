@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use nix::libc::{EEXIST, EINVAL, ENOENT, EOPNOTSUPP, ESRCH};
 
+use super::numbers::VERSION;
 use super::{
     Answer, Change, Destination, DestinationInfo, Family, Forwarding, Info, Message, PersistenceEngine, Query,
     Scheduler, Service, ServiceInfo, ServiceKey, SyncDaemon, SyncState, Timeouts,
 };
-use crate::wire::Writer;
+use crate::wire::{Writer, genl};
 
 /// What the kernel holds, in the order in which it was made.
 #[derive(Debug)]
@@ -40,8 +41,10 @@ impl Model {
             _ => return Err(EOPNOTSUPP),
         };
         let body = |answer: Answer| {
-            let mut body = Vec::new();
-            Message::from(answer).write(&mut Writer::new(&mut body));
+            let (message, mut body) = (Message::from(answer), Vec::new());
+            let mut out = Writer::new(&mut body);
+            genl::write_header(&mut out, message.command(), VERSION);
+            message.write_attributes(&mut out);
             body
         };
         Ok(answers.into_iter().map(body).collect())

@@ -362,24 +362,22 @@ impl ServiceKey {
 impl Service {
     pub(super) fn write(&self, out: &mut Writer<'_>) {
         self.key.write(out);
-        out.text(ServiceAttr::Scheduler, self.scheduler.as_str());
+        out.text(ServiceAttr::Scheduler, self.scheduler);
         let persistence = self.persistence.unwrap_or(Persistence::new(Duration::ZERO));
         if let Some(engine) = self.engine {
-            out.text(ServiceAttr::Engine, engine.as_str());
+            out.text(ServiceAttr::Engine, engine);
         }
         let own = if self.persistence.is_some() { PERSISTENT } else { 0 };
         let flags = self.flags.bits() & !(PERSISTENT | HASHED) | own;
         // The mask says which flags are meant: all of them.
-        out.nest(ServiceAttr::Flags, |out| {
-            out.raw(&flags.to_ne_bytes());
-            out.raw(&u32::MAX.to_ne_bytes());
-        });
+        let [f0, f1, f2, f3] = flags.to_ne_bytes();
+        out.array(ServiceAttr::Flags, &[f0, f1, f2, f3, 255, 255, 255, 255]);
         out.u32_ne(ServiceAttr::Timeout, persistence.timeout.as_secs().try_into().unwrap_or(u32::MAX));
         // An IPv4 mask goes in network order, an IPv6 prefix length in the machine's.
         match (persistence.netmask.0, self.key.family()) {
-            (Mask::Inet(mask), _) => out.bytes(ServiceAttr::Netmask, &mask.octets()),
+            (Mask::Inet(mask), _) => out.array(ServiceAttr::Netmask, &mask.octets()),
             (Mask::Inet6(prefix), _) => out.u32_ne(ServiceAttr::Netmask, prefix.into()),
-            (Mask::Host, Family::Inet) => out.bytes(ServiceAttr::Netmask, &[255; 4]),
+            (Mask::Host, Family::Inet) => out.array(ServiceAttr::Netmask, &[255; 4]),
             (Mask::Host, Family::Inet6) => out.u32_ne(ServiceAttr::Netmask, 128),
         }
     }
@@ -412,8 +410,7 @@ impl<'a> Parts<'a> {
     pub(super) fn read(attrs: Attrs<'a, ServiceAttr>) -> Result<Self, DecodeError> {
         let mut parts = Self::default();
         let mut old_stats = None;
-        for attr in attrs {
-            let attr = attr?;
+        attrs.each(|attr| {
             match attr.kind {
                 ServiceAttr::Family => parts.family = Some(Family::read(&attr)?),
                 ServiceAttr::Protocol => parts.protocol = Some(Protocol(attr.u16_ne()?)),
@@ -438,11 +435,15 @@ impl<'a> Parts<'a> {
                         parts.engine = Some(PersistenceEngine::new(name).map_err(|_| attr.wrong_text())?);
                     }
                 },
-                ServiceAttr::Stats => old_stats = Some(Stats::read(attr.nested())?),
+                ServiceAttr::Stats => old_stats = Some(attr.nested()),
                 ServiceAttr::Stats64 => parts.stats = Some(Stats::read(attr.nested())?),
             }
+            Ok(())
+        })?;
+        // Every kernel since Linux 4.1 sends both: the same numbers, cut to 32 bits.
+        if let (None, Some(old)) = (parts.stats, old_stats) {
+            parts.stats = Some(Stats::read(old)?);
         }
-        parts.stats = parts.stats.or(old_stats);
         Ok(parts)
     }
 

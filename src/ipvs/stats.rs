@@ -64,8 +64,7 @@ impl Stats {
     /// Reads either form: each number tells its own width.
     pub(super) fn read(attrs: Attrs<'_, StatsAttr>) -> Result<Self, DecodeError> {
         let mut stats = Self::default();
-        for attr in attrs {
-            let attr = attr?;
+        attrs.each(|attr| {
             let value = match attr.kind {
                 StatsAttr::Connections => &mut stats.connections,
                 StatsAttr::PacketsIn => &mut stats.packets_in,
@@ -77,14 +76,16 @@ impl Stats {
                 StatsAttr::PacketRateOut => &mut stats.rates.packets_out,
                 StatsAttr::ByteRateIn => &mut stats.rates.bytes_in,
                 StatsAttr::ByteRateOut => &mut stats.rates.bytes_out,
-                StatsAttr::Padding => continue,
+                StatsAttr::Padding => return Ok(()),
             };
             *value = number(&attr)?;
-        }
+            Ok(())
+        })?;
         Ok(stats)
     }
 }
 
+#[inline]
 fn number(attr: &Attr<'_, StatsAttr>) -> Result<u64, DecodeError> {
     if attr.bytes().len() == 4 { attr.u32_ne().map(u64::from) } else { attr.u64_ne() }
 }

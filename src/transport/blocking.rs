@@ -51,6 +51,12 @@ pub(crate) enum Reply {
 impl Connection {
     /// Opens a socket of this netlink protocol in the calling thread's network namespace.
     pub(crate) fn open(protocol: isize, options: &Options) -> Result<Self, Cause> {
+        Self::with_inbox(protocol, options, Limits::default().inbox)
+    }
+
+    /// As [`Connection::open`], for datagrams up to this length. The kernel makes the parts of a list as long as the
+    /// largest inbox that it saw: see the [module](super).
+    pub(crate) fn with_inbox(protocol: isize, options: &Options, inbox: usize) -> Result<Self, Cause> {
         let mut socket = Socket::new(protocol).map_err(Cause::Io)?;
         socket.bind_auto().map_err(Cause::Io)?;
         // A connected socket takes nothing from other processes in the first place.
@@ -63,7 +69,7 @@ impl Connection {
         let receive = socket.get_rx_buf_sz().map_err(Cause::Io)?;
         let send = getsockopt(&socket, sockopt::SndBuf).map_err(errno)?;
         setsockopt(&socket, sockopt::ReceiveTimeout, &time_value(options.timeout)?).map_err(errno)?;
-        let exchange = Exchange::new(Limits::for_buffers(receive, send));
+        let exchange = Exchange::new(Limits { inbox, ..Limits::for_buffers(receive, send) });
         Ok(Self { peer: Peer::Kernel(socket), exchange, timeout: options.timeout })
     }
 
@@ -122,14 +128,7 @@ impl Connection {
                 Step::Refused { request, refusal } => return Ok(Reply::Refused(request, refusal)),
                 Step::Finished => return Ok(Reply::Finished),
             };
-            if let Err(cause) = done {
-                match cause {
-                    // The kernel answers while it takes the request: what is not there by then never comes.
-                    Cause::TimedOut | Cause::Overrun => self.exchange.reset(),
-                    _ => self.exchange.abandon(),
-                }
-                return Err(cause);
-            }
+            done.inspect_err(|_| self.exchange.abandon())?;
         }
     }
 
@@ -171,7 +170,8 @@ impl Connection {
     }
 
     fn receive(&mut self) -> Result<(), Cause> {
-        let started = Instant::now();
+        // Looked at only if needed: the clock costs as much as a tenth of a message.
+        let mut interrupted = None;
         loop {
             match self.peer.receive(self.exchange.inbox(), 0) {
                 Ok((length, sender)) => {
@@ -180,7 +180,8 @@ impl Connection {
                 }
                 // Signals start the system call, and with it its own time limit, anew.
                 Err(error) if error.kind() == ErrorKind::Interrupted => {
-                    if self.timeout > Duration::ZERO && started.elapsed() >= self.timeout {
+                    let first = interrupted.get_or_insert_with(Instant::now);
+                    if self.timeout > Duration::ZERO && first.elapsed() >= self.timeout {
                         return Err(Cause::TimedOut);
                     }
                 }

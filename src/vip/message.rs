@@ -233,8 +233,8 @@ fn write_route(out: &mut Writer<'_>, protocol: u8, vip: Vip, more: impl FnOnce(&
 
 fn write_ip(out: &mut Writer<'_>, kind: impl Kind, address: IpAddr) {
     match address {
-        IpAddr::V4(address) => out.bytes(kind, &address.octets()),
-        IpAddr::V6(address) => out.bytes(kind, &address.octets()),
+        IpAddr::V4(address) => out.array(kind, &address.octets()),
+        IpAddr::V6(address) => out.array(kind, &address.octets()),
     }
 }
 

@@ -92,6 +92,8 @@
 mod batch;
 mod binder;
 mod client;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod message;
 
 pub use batch::{BatchError, Failure, Tally};

@@ -1,5 +1,6 @@
 //! Netlink messages: their header, the messages of a datagram, and the kernel's acknowledgements.
 
+use super::writer::pad;
 use super::{Attrs, Writer, kinds, padding};
 use crate::error::{DecodeError, Refusal};
 
@@ -36,6 +37,7 @@ kinds! {
 /// Appends one message to `out`; returns the name of an attribute that was too long, if one was.
 ///
 /// The sender's port is left 0: the kernel fills in the socket's.
+#[inline]
 pub(crate) fn write(
     out: &mut Vec<u8>,
     kind: u16,
@@ -44,11 +46,9 @@ pub(crate) fn write(
     body: impl FnOnce(&mut Writer<'_>),
 ) -> Result<(), &'static str> {
     let start = out.len();
-    out.extend_from_slice(&[0; 4]);
-    out.extend_from_slice(&kind.to_ne_bytes());
-    out.extend_from_slice(&flags.to_ne_bytes());
-    out.extend_from_slice(&sequence.to_ne_bytes());
-    out.extend_from_slice(&[0; 4]);
+    let ([k0, k1], [f0, f1]) = (kind.to_ne_bytes(), flags.to_ne_bytes());
+    let [s0, s1, s2, s3] = sequence.to_ne_bytes();
+    out.extend_from_slice(&[0, 0, 0, 0, k0, k1, f0, f1, s0, s1, s2, s3, 0, 0, 0, 0]);
     let mut writer = Writer::new(out);
     body(&mut writer);
     let mut too_long = writer.finish();
@@ -57,7 +57,7 @@ pub(crate) fn write(
         (Ok(length), Some(field)) => field.copy_from_slice(&length.to_ne_bytes()),
         _ => too_long = too_long.or(Some("the message")),
     }
-    out.resize(out.len() + padding(length), 0);
+    pad(out, length);
     match too_long {
         None => Ok(()),
         Some(name) => {
@@ -110,16 +110,17 @@ pub(crate) fn sequence(datagram: &[u8]) -> Option<u32> {
 }
 
 /// Reads the message that starts at `start` in a datagram.
+#[inline]
 pub(crate) fn read(datagram: &[u8], start: usize) -> Result<Incoming, DecodeError> {
     let bytes = datagram.get(start..).unwrap_or_default();
-    let framing = DecodeError::Framing { list: "nlmsghdr", left: bytes.len() };
+    let framing = || DecodeError::Framing { list: "nlmsghdr", left: bytes.len() };
     let Some((&[l0, l1, l2, l3, k0, k1, f0, f1, s0, s1, s2, s3, _, _, _, _], _)) = bytes.split_first_chunk::<HEADER>()
     else {
-        return Err(framing);
+        return Err(framing());
     };
     let length = usize::try_from(u32::from_ne_bytes([l0, l1, l2, l3])).unwrap_or(usize::MAX);
     let Some(body) = bytes.get(HEADER..length) else {
-        return Err(framing);
+        return Err(framing());
     };
     let kind = u16::from_ne_bytes([k0, k1]);
     let flags = u16::from_ne_bytes([f0, f1]);

@@ -11,6 +11,8 @@
 //! Each list of attributes is an `enum` made by `kinds!`: reading is a `match` that the compiler keeps complete,
 //! writing cannot name an attribute of another list, and errors carry the kernel's own name for it.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub(crate) mod genl;
 pub(crate) mod message;
 pub(crate) mod nfnetlink;

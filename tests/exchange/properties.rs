@@ -1,5 +1,7 @@
 //! What holds for all conversations.
 
+use proptest::prelude::*;
+
 use crate::talk::*;
 
 /// What a kernel may say about one request of a batch.

@@ -2,7 +2,6 @@
 
 pub(crate) use lvs::Cause;
 pub(crate) use lvs::exchange::{Exchange, Limits, Step};
-pub(crate) use proptest::prelude::*;
 
 pub(crate) const REQUEST: u16 = 0x1;
 pub(crate) const MULTI: u16 = 0x2;

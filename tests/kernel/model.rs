@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use lvs::ipset::{
-    Comment, Counters, Exist, HashIp, HashIpMac, HashIpMark, HashIpPort, HashIpPortIp, HashIpPortNet, HashMac, HashNet,
-    HashNetIface, HashNetNet, HashNetPort, HashNetPortNet, InterfaceMatch, Ipset, Kind, Listed, Mac, Member, Network,
-    NewSet, ProtocolPorts, Set, SetName, SetType, SkbInfo,
+    Addresses, Comment, Counters, Exist, HashIp, HashIpMac, HashIpMark, HashIpPort, HashIpPortIp, HashIpPortNet,
+    HashMac, HashNet, HashNetIface, HashNetNet, HashNetPort, HashNetPortNet, InterfaceMatch, Ipset, Kind, Listed, Mac,
+    Member, Network, NewSet, ProtocolPorts, Set, SetName, SetType, SkbInfo,
 };
 use lvs::ipvs::{
     Change, Destination, Family, Forwarding, Ipvs, Persistence, PersistenceEngine, Scheduler, Service, ServiceKey,
@@ -302,6 +302,23 @@ fn with_ipset(mut ipset: Ipset) -> Told {
     of_type::<HashIpPortNet>(&mut told, all, &new, [(one.into(), http, there.into())], to);
     let new = NewSet::ipv4();
     of_type::<HashNetPortNet>(&mut told, all, &new, [(here.into(), http, there.into())], to);
+    // One that stands for many.
+    let some = all.create(name("some"), &NewSet::<HashIp>::ipv4().maxelem(20), Exist::Error).unwrap();
+    for entry in ["10.0.0.0/29", "10.0.0.6-10.0.0.9", "10.1.0.9-10.1.0.1", "10.2.0.0/30"] {
+        for exist in [Exist::Error, Exist::Fine] {
+            let member = Member::new(entry.parse::<Addresses>().unwrap());
+            told.note(all.add(&some, &member, exist));
+            told.note(all.test(&some, &member));
+        }
+        told.note(everything(all));
+    }
+    for exist in [Exist::Error, Exist::Fine] {
+        told.note(all.delete(&some, &Member::new("10.0.0.4/30".parse::<Addresses>().unwrap()), exist));
+    }
+    let pairs = all.open::<HashIpPort>(name("hash:ip,port")).unwrap();
+    let member = Member::new(("10.0.0.0/30".parse().unwrap(), ProtocolPorts::tcp(79..=81)));
+    told.note(all.add(&pairs, &member, Exist::Error));
+    told.note(all.add(&pairs, &member, Exist::Fine));
     told.note(everything(all));
 
     told.note(all.header(name("blocked")));

@@ -22,6 +22,10 @@ pub(crate) enum Programs<'a> {
     KernelTests,
     Example(&'a str),
     AllExamples,
+    /// The same, as users build them.
+    ReleasedExamples,
+    /// The measurements that need a kernel.
+    Bench,
 }
 
 /// The cargo that started this program, in the folder of the workspace.
@@ -40,6 +44,8 @@ pub(crate) fn build(programs: Programs<'_>) -> Result<Vec<Program>> {
         Programs::KernelTests => &["test", "--package=lvs", "--all-features", "--test=kernel", "--no-run"],
         Programs::Example(name) => &["build", "--package=lvs", "--all-features", "--example", name],
         Programs::AllExamples => &["build", "--package=lvs", "--all-features", "--examples"],
+        Programs::ReleasedExamples => &["build", "--package=lvs", "--release", "--examples"],
+        Programs::Bench => &["bench", "--package=lvs", "--bench=kernel", "--no-run"],
     };
     let output = command()
         .args(arguments)

@@ -1,6 +1,8 @@
 //! `cargo xtask`: how this project is checked, tested and tried.
+mod bench;
 mod cargo;
 mod check;
+mod fuzz;
 mod host;
 mod test;
 mod verdict;
@@ -43,6 +45,33 @@ enum Task {
         timeout: u64,
         /// Only tests whose names contain this.
         filter: Option<String>,
+    },
+    /// Looks for inputs that the crate or its programs do not survive (`fuzz/`); needs cargo-fuzz.
+    ///
+    /// Runs each target, or one. What a run has learned is kept beside the kernels, and the next one goes on from there.
+    Fuzz {
+        /// Seconds for each target.
+        #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+        seconds: u64,
+        /// Only this target.
+        target: Option<String>,
+    },
+    /// Measures the library beside the kernel's own cost and beside the usual programs, in a virtual machine.
+    ///
+    /// Fails if a figure misses its bar. A full run on all kernels takes more than an hour, and writes its figures and
+    /// pictures to `docs`.
+    Bench {
+        /// The kernel lines to measure on; all if not given.
+        #[arg(long, value_name = "LINE", value_parser = Wanted::parse)]
+        kernel: Vec<Wanted>,
+        /// Small tables only: some minutes.
+        #[arg(long)]
+        quick: bool,
+        /// Seconds that one machine may take.
+        #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+        timeout: u64,
+        /// Which works to measure; all if not given.
+        works: Vec<String>,
     },
     /// Runs the example `quickstart` in a virtual machine.
     Demo {
@@ -147,6 +176,11 @@ fn main() -> ExitCode {
             let lines = if kernel.is_empty() { Wanted::all().collect() } else { kernel };
             let choices = own.choice().map_or_else(|| lines.into_iter().map(Choice::Debian).collect(), |own| vec![own]);
             test::run(&choices, Duration::from_secs(timeout), filter.as_deref())
+        }
+        Task::Fuzz { seconds, target } => fuzz::run(target.as_deref(), Duration::from_secs(seconds)),
+        Task::Bench { kernel, quick, timeout, works } => {
+            let lines = if kernel.is_empty() { Wanted::all().collect() } else { kernel };
+            bench::run(&lines, &bench::Wish { quick, works, timeout: Duration::from_secs(timeout) })
         }
         Task::Demo { machine } => vm::demo(&machine.options()),
         Task::Vm { machine, file, command } => vm::command(&machine.options(), &file, command),

@@ -2,7 +2,7 @@
 use crate::cargo::{self, Programs};
 use crate::verdict::{Verdict, counts, summary};
 use crate::vm::carrier::{Ending, Signals, Streams};
-use crate::vm::initramfs::{Job, Session};
+use crate::vm::initramfs::{Clock, Job, RESULTS, Session};
 use crate::vm::kernel::Kernel;
 use crate::vm::report::Report;
 use crate::vm::{self, Choice};
@@ -16,8 +16,6 @@ use std::time::{Duration, Instant};
 
 /// Where the kernel tests are in the guest.
 const PROGRAM: &str = "/vm/kernel-tests";
-/// Results have a channel of their own, so that nothing a test prints can be taken for one.
-const RESULTS: &str = "/dev/virtio-ports/results";
 
 const OUTPUT_LINES_SHOWN: usize = 60;
 
@@ -106,7 +104,7 @@ fn job(tests: &Path, filter: Option<&str>) -> Result<Job> {
     programs.push((tests.to_owned(), PROGRAM.to_owned()));
     let fixed = [PROGRAM, "--test-threads=1", "--color=never", "--logfile", RESULTS];
     let command = fixed.into_iter().chain(filter).map(String::from).collect();
-    Ok(Job { command, session: Session::Results, programs, files: Vec::new() })
+    Ok(Job { command, session: Session::Results, clock: Clock::Real, programs, files: Vec::new() })
 }
 
 /// Runs the kernel tests on one kernel.
@@ -155,7 +153,7 @@ fn show(release: &str, what: &str, lines: &[String]) {
     }
 }
 
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     // The exit status tells the result even if nobody reads this.
     let _ = writeln!(std::io::stdout(), "{text}");
 }

@@ -104,7 +104,8 @@ impl Cache {
     }
 }
 
-fn folder() -> Result<PathBuf> {
+/// Where the cache is.
+pub(crate) fn folder() -> Result<PathBuf> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let folder = set("LVS_CACHE")
         .or_else(|| Some(set("XDG_CACHE_HOME")?.join("lvs")))

@@ -39,6 +39,7 @@ const XTABLES: [(&str, &[&str]); 2] = [
             "ip6tables-save",
             "ip6tables-restore",
             "iptables-nft",
+            "iptables-nft-restore",
             "ip6tables-nft",
         ],
     ),
@@ -95,6 +96,9 @@ fd00::99 rs6.example.com
 /// What a user's choice for the tests is called.
 const CHOICES: [&str; 4] = ["LVS_SEED", "LVS_LINES", "LVS_LONG", "LVS_KILLS"];
 
+/// Results have a channel of their own, so that nothing that is printed can be taken for one.
+pub(crate) const RESULTS: &str = "/dev/virtio-ports/results";
+
 /// What the guest's command has for input and output.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(crate) enum Session {
@@ -108,10 +112,20 @@ pub(crate) enum Session {
     Terminal,
 }
 
+/// What the guest's time is.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(crate) enum Clock {
+    Real,
+    /// A count of instructions, one for each nanosecond; what is waited for takes none. It repeats exactly, whatever else
+    /// this machine does.
+    Instructions,
+}
+
 /// What is to be run, and what is brought along for it.
 pub(crate) struct Job {
     pub(crate) command: Vec<String>,
     pub(crate) session: Session,
+    pub(crate) clock: Clock,
     /// Statically linked programs and their path in the guest.
     pub(crate) programs: Vec<(PathBuf, String)>,
     /// Files and folders of the user and their path in the guest.

@@ -1,5 +1,5 @@
 //! A virtual machine for one command: get a kernel, build an initramfs, boot it, see how the command ended.
-mod cache;
+pub(crate) mod cache;
 pub(crate) mod carrier;
 mod cpio;
 pub(crate) mod debian;
@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use cache::Cache;
 use carrier::{Ending, Signals, Streams};
 use debian::Wanted;
-use initramfs::{Job, Session, example_path};
+use initramfs::{Clock, Job, Session, example_path};
 use kernel::Kernel;
 use qemu::{Machine, Run};
 use std::fmt::Display;
@@ -57,6 +57,7 @@ pub(crate) fn demo(options: &Options) -> Result<ExitCode> {
     let job = Job {
         command: vec![path.clone()],
         session: Session::Plain,
+        clock: Clock::Real,
         programs: vec![(example, path)],
         files: Vec::new(),
     };
@@ -85,7 +86,7 @@ pub(crate) fn command(options: &Options, files: &[String], command: Vec<String>)
     step("building the examples");
     let examples = cargo::build(Programs::AllExamples)?;
     let programs = examples.into_iter().map(|example| (example.file, example_path(&example.name))).collect();
-    run(options, &Job { command, session, programs, files })
+    run(options, &Job { command, session, clock: Clock::Real, programs, files })
 }
 
 /// Boots a machine for a job and passes on its streams and exit status.
@@ -142,7 +143,8 @@ pub(crate) fn boot(
     let initramfs = initramfs::build(kernel, guest, job)?;
     let hint = if job.session == Session::Terminal { " (Ctrl-] stops it)" } else { "" };
     step(format_args!("booting {}{hint}", kernel.release));
-    let machine = Machine { image: &kernel.image, initramfs: &initramfs, session: job.session, timeout };
+    let machine =
+        Machine { image: &kernel.image, initramfs: &initramfs, session: job.session, clock: job.clock, timeout };
     let _raw = (job.session == Session::Terminal).then(terminal::Raw::enter).transpose()?;
     qemu::run(&machine, streams, signals)
 }

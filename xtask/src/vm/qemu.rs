@@ -1,6 +1,6 @@
 //! Boots a machine: QEMU, its settings, and its channels.
 use super::carrier::{Carrier, Ending, Port, Role, Signals, Streams, forward_input};
-use super::initramfs::Session;
+use super::initramfs::{Clock, Session};
 use crate::host::{program, which};
 use anyhow::{Context, Result};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -28,6 +28,7 @@ pub(crate) struct Machine<'a> {
     pub(crate) image: &'a Path,
     pub(crate) initramfs: &'a [u8],
     pub(crate) session: Session,
+    pub(crate) clock: Clock,
     pub(crate) timeout: Option<Duration>,
 }
 
@@ -40,7 +41,7 @@ pub(crate) struct Run {
 /// Boots a machine and waits for its end. It never outlives this call, nor this process.
 pub(crate) fn run(machine: &Machine<'_>, streams: Streams<'_>, signals: &Signals) -> Result<Run> {
     let initramfs = in_memory(machine.initramfs).context("memory for the initramfs")?;
-    let mut wiring = Wiring::new(command(machine.image, &initramfs)?);
+    let mut wiring = Wiring::new(command(machine, &initramfs)?);
     let starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
     let input = connect(&mut wiring, machine.session).context("the channels to the machine")?;
     let (emulator, ports) = wiring.start()?;
@@ -138,9 +139,13 @@ impl Wiring {
 }
 
 /// The command line, without the channels.
-fn command(image: &Path, initramfs: &File) -> Result<Command> {
+fn command(machine: &Machine<'_>, initramfs: &File) -> Result<Command> {
     let mut command = emulator()?;
-    command.args(processor()).arg("-kernel").arg(image);
+    command.args(processor(machine.clock));
+    if machine.clock == Clock::Instructions {
+        command.args(["-icount", "shift=0,sleep=off", "-seed", "1", "-rtc", "clock=vm"]);
+    }
+    command.arg("-kernel").arg(machine.image);
     command.arg("-initrd").arg(format!("/proc/{}/fd/{}", std::process::id(), initramfs.as_raw_fd()));
     command.arg("-append").arg(format!("{STRICT} {QUICK}"));
     Ok(command)
@@ -176,8 +181,9 @@ fn emulator() -> Result<Command> {
     Ok(command)
 }
 
-fn processor() -> [&'static str; 4] {
-    if kvm_works() {
+fn processor(clock: Clock) -> [&'static str; 4] {
+    // Instructions are counted by the emulator.
+    if clock == Clock::Real && kvm_works() {
         ["-accel", "kvm", "-cpu", "host"]
     } else {
         // `rdrand` because the guest would wait for random numbers without it.

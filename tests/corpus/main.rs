@@ -1,0 +1,38 @@
+//! What is fuzzed, over the inputs that are kept: `fuzz/README.md` says how to look for more.
+//!
+//! Each module here is what a target of `fuzz/` runs. Those of the two programs are in `examples/`.
+#![expect(clippy::unwrap_used, reason = "in a test, a failed step is a failed test")]
+#![expect(clippy::panic, reason = "likewise")]
+#![expect(clippy::indexing_slicing, reason = "the messages were made here")]
+
+mod clients;
+mod exchange;
+mod files;
+mod ipvs;
+mod procfs;
+mod text;
+
+#[test]
+fn answers_to_the_clients() {
+    files::each("clients", clients::run);
+}
+
+#[test]
+fn datagrams_into_the_exchange() {
+    files::each("exchange", exchange::run);
+}
+
+#[test]
+fn messages_of_ipvs() {
+    files::each("ipvs", ipvs::run);
+}
+
+#[test]
+fn files_of_proc() {
+    files::each("procfs", procfs::run);
+}
+
+#[test]
+fn texts_of_values() {
+    files::each("text", text::run);
+}

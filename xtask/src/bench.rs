@@ -1,0 +1,114 @@
+//! Measures the library beside the kernel's own cost and beside the usual programs, in a virtual machine whose time is a
+//! count of instructions, and once more in one with real time.
+mod bars;
+mod figures;
+mod plots;
+
+use crate::cargo::{self, Programs};
+use crate::test::say;
+use crate::vm::carrier::{Ending, Signals, Streams};
+use crate::vm::debian::Wanted;
+use crate::vm::initramfs::{Clock, Job, RESULTS, Session, example_path};
+use crate::vm::kernel::Kernel;
+use crate::vm::{self, Choice};
+use crate::{Interrupted, host, step};
+use anyhow::{Context, Result, bail};
+use figures::Figures;
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Where the program is in the guest.
+const PROGRAM: &str = "/vm/bench";
+/// How often each thing is measured, after a round that does not count.
+const ROUNDS: &str = "3";
+
+const METHOD: &str = "Everybody does the same work by turns, in one machine, after a round that does not count. A figure is \
+the median of 3 rounds. Instructions: of the kernel and of the program together, counted by the emulator; spread is how far \
+the rounds are apart. They repeat on any machine, but know nothing of caches. Time: of an emulated processor, which other work \
+on this machine disturbs: good for the order of magnitude.";
+
+/// What is measured.
+pub(crate) struct Wish {
+    pub(crate) quick: bool,
+    /// Works of the program, by name; all if there are none.
+    pub(crate) works: Vec<String>,
+    pub(crate) timeout: Duration,
+}
+
+/// Measures on each of the kernels.
+pub(crate) fn run(lines: &[Wanted], wish: &Wish) -> Result<ExitCode> {
+    host::install_missing()?;
+    step("building the measurements and the examples");
+    let guest = cargo::build_one(Programs::Guest)?;
+    let mut programs = vec![(cargo::build_one(Programs::Bench)?, PROGRAM.to_owned())];
+    let examples = cargo::build(Programs::ReleasedExamples)?;
+    programs.extend(examples.into_iter().map(|example| (example.file, example_path(&example.name))));
+    let size = if wish.quick { "quick" } else { "full" };
+    let fixed = [PROGRAM, "measure", RESULTS, size, ROUNDS].map(String::from);
+    let command: Vec<_> = fixed.into_iter().chain(wish.works.iter().cloned()).collect();
+    let signals = Signals::catch()?;
+    let mut good = true;
+    for line in lines {
+        let kernel = vm::get(&Choice::Debian(*line))?;
+        let measured = |clock| {
+            let job = Job {
+                command: command.clone(),
+                session: Session::Results,
+                clock,
+                programs: programs.clone(),
+                files: Vec::new(),
+            };
+            measure(&kernel, &guest, &job, wish.timeout, &signals)
+        };
+        // Each keeps one processor busy.
+        let (instructions, time) = rayon::join(|| measured(Clock::Instructions), || measured(Clock::Real));
+        let figures = Figures::join(&instructions?, &time?)?;
+        say(&format!("\nkernel {}\n\n{}\n{METHOD}\n", kernel.release, figures.table()));
+        let broken = bars::check(&figures);
+        good &= broken.iter().all(|bar| bar.holds);
+        for bar in &broken {
+            say(&bar.to_string());
+        }
+        if wish.works.is_empty() {
+            keep(wish.quick, &kernel.release, *line, &figures)?;
+        }
+    }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs the program in a machine and gives what it wrote.
+fn measure(kernel: &Kernel, guest: &Path, job: &Job, timeout: Duration, signals: &Signals) -> Result<String> {
+    let started = Instant::now();
+    let (mut results, mut errors) = (Vec::new(), Vec::new());
+    let streams =
+        Streams { stdout: Box::new(std::io::sink()), stderr: Box::new(&mut errors), results: Box::new(&mut results) };
+    let run = vm::boot(kernel, guest, job, Some(timeout), streams, signals)?;
+    let clock = if job.clock == Clock::Instructions { "instructions" } else { "time" };
+    match run.ending {
+        Ending::Exit(0) => {}
+        Ending::Interrupted(signal) => bail!(Interrupted(signal)),
+        Ending::Exit(status) => {
+            let errors = String::from_utf8_lossy(&errors);
+            let last: Vec<_> = errors.lines().rev().take(10).collect();
+            let last: Vec<_> = last.into_iter().rev().collect();
+            bail!("the measurements ended with status {status}:\n{}", last.join("\n"));
+        }
+        _ => bail!("{}: {}", kernel.release, vm::failure(&run, Some(timeout))),
+    }
+    step(format_args!("{}: {clock} measured ({} s)", kernel.release, started.elapsed().as_secs()));
+    String::from_utf8(results).context("the results are no text")
+}
+
+/// Writes the figures and their plots where the README shows them; those of small tables elsewhere.
+fn keep(quick: bool, release: &str, line: Wanted, figures: &Figures) -> Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(if quick { "../target/bench" } else { "../docs" });
+    fs::create_dir_all(&folder)?;
+    step(format_args!("figures and pictures are in {}", folder.display()));
+    let name = line.line();
+    let json = folder.join(format!("bench-{name}.json"));
+    let text = serde_json::to_string_pretty(&figures.json(release, METHOD))?;
+    fs::write(&json, text + "\n").with_context(|| format!("writing {}", json.display()))?;
+    plots::draw(&folder, name, release, figures).context("drawing")
+}

@@ -1,0 +1,136 @@
+//! What the figures must show.
+use super::figures::Figures;
+use std::fmt;
+
+/// What is asked of a ratio.
+#[derive(Clone, Copy)]
+enum Limit {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+/// A ratio of two of those who do a work, at every size at which both did it.
+struct Bar {
+    what: &'static str,
+    work: &'static str,
+    /// The ratio of this one's cost...
+    by: &'static str,
+    /// ... to that one's.
+    to: &'static str,
+    limit: Limit,
+}
+
+const BARS: [Bar; 8] = [
+    Bar {
+        what: "batched adds",
+        work: "add services",
+        by: "lvs, batched",
+        to: "floor, batched",
+        limit: Limit::AtMost(1.10),
+    },
+    Bar {
+        what: "adds one at a time",
+        work: "add services",
+        by: "lvs, one at a time",
+        to: "floor, one at a time",
+        limit: Limit::AtMost(1.05),
+    },
+    Bar {
+        what: "ipvsadm -R to batched adds",
+        work: "add services (programs)",
+        by: "ipvsadm -R",
+        to: "lvs, batched",
+        limit: Limit::AtLeast(12.0),
+    },
+    Bar {
+        what: "lists",
+        work: "list services with 2 destinations",
+        by: "lvs",
+        to: "floor",
+        limit: Limit::AtMost(1.15),
+    },
+    Bar {
+        what: "ipvsadm -Ln to lists",
+        work: "list services with 2 destinations",
+        by: "ipvsadm -Ln",
+        to: "lvs",
+        limit: Limit::AtLeast(8.0),
+    },
+    Bar { what: "filling a set", work: "fill set", by: "lvs", to: "floor", limit: Limit::AtMost(1.15) },
+    Bar {
+        what: "ipset restore to filling a set",
+        work: "fill set",
+        by: "ipset restore",
+        to: "lvs",
+        limit: Limit::AtLeast(15.0),
+    },
+    Bar {
+        what: "ipvsadm-rs -R to batched adds",
+        work: "add services (programs)",
+        by: "ipvsadm-rs -R",
+        to: "lvs, batched",
+        limit: Limit::AtMost(3.0),
+    },
+];
+
+/// How a bar stands at one size.
+pub(crate) struct Standing {
+    what: &'static str,
+    size: u64,
+    ratio: f64,
+    limit: Limit,
+    pub(crate) holds: bool,
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (word, limit) = match self.limit {
+            Limit::AtMost(limit) => ("at most", limit),
+            Limit::AtLeast(limit) => ("at least", limit),
+        };
+        let verdict = if self.holds { "holds" } else { "DOES NOT HOLD" };
+        write!(f, "bar: {} at {}: {:.3}, {word} {limit}: {verdict}", self.what, self.size, self.ratio)
+    }
+}
+
+/// How all bars stand, where both were measured.
+pub(crate) fn check(figures: &Figures) -> Vec<Standing> {
+    let at = |bar: &Bar, size| {
+        let of = |by| figures.instructions(bar.work, size, by);
+        let ratio = of(bar.by)? / of(bar.to)?;
+        let holds = match bar.limit {
+            Limit::AtMost(limit) => ratio <= limit,
+            Limit::AtLeast(limit) => ratio >= limit,
+        };
+        Some(Standing { what: bar.what, size, ratio, limit: bar.limit, holds })
+    };
+    BARS.iter()
+        .flat_map(|bar| figures.sizes(bar.work, bar.by).into_iter().filter_map(move |size| at(bar, size)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::figures::tests::figures;
+    use super::*;
+
+    #[test]
+    fn bars_are_named_with_their_size_and_ratio() {
+        let figures = figures(&[
+            ("add services", 1, "lvs, batched", 109),
+            ("add services", 1, "floor, batched", 100),
+            ("add services", 5, "lvs, batched", 120),
+            ("add services", 5, "floor, batched", 100),
+            ("add services", 9, "lvs, batched", 500),
+            ("fill set", 7, "lvs", 10),
+            ("fill set", 7, "ipset restore", 100),
+        ]);
+        let lines: Vec<_> = check(&figures).iter().map(ToString::to_string).collect();
+        let expected = [
+            "bar: batched adds at 1: 1.090, at most 1.1: holds",
+            "bar: batched adds at 5: 1.200, at most 1.1: DOES NOT HOLD",
+            "bar: ipset restore to filling a set at 7: 10.000, at least 15: DOES NOT HOLD",
+        ];
+        assert_eq!(lines, expected);
+    }
+}
