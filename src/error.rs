@@ -429,3 +429,17 @@ pub enum DecodeError {
     #[error("{0}")]
     Route(String),
 }
+
+/// Text that is written only if it is needed (`std::fmt::from_fn`, which is younger than Rust 1.85).
+pub(crate) fn from_fn<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result + Copy>(write: F) -> impl fmt::Display + Copy {
+    #[derive(Clone, Copy)]
+    struct FromFn<F>(F);
+
+    impl<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> fmt::Display for FromFn<F> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            (self.0)(f)
+        }
+    }
+
+    FromFn(write)
+}

@@ -13,7 +13,7 @@ use super::parts::SetName;
 use super::refusal::{Operation, explain};
 use super::set::{NewSet, Parts, Set, family_number};
 use crate::address::Family;
-use crate::error::{Cause, Error, Reason, Refusal, Refused, Result};
+use crate::error::{Cause, Error, Reason, Refusal, Refused, Result, from_fn};
 use crate::transport::Options;
 use crate::transport::blocking::{Connection, Reply};
 use crate::wire::reader::required;
@@ -106,7 +106,7 @@ impl Ipset {
         if let Some(Some((lowest, highest))) = self.revisions.get(place) {
             return Ok(*lowest..=*highest);
         }
-        let operation = format_args!("ask for the type {kind}");
+        let operation = from_fn(|f| write!(f, "ask for the type {kind}"));
         let family = if kind.has_family() || kind.name().starts_with("bitmap:ip") { Some(Family::Inet) } else { None };
         let answer = self.ask(
             command::TYPE,
@@ -138,7 +138,7 @@ impl Ipset {
     /// [`is_already_exists`](Error::is_already_exists); [`is_unavailable`](Error::is_unavailable) when the kernel lacks
     /// the type or what the options need.
     pub fn create<T: SetType>(&mut self, name: SetName, new: &NewSet<T>, exist: Exist) -> Result<Set<T>> {
-        let operation = format_args!("create set {name} ({})", new.kind);
+        let operation = from_fn(|f| write!(f, "create set {name} ({})", new.kind));
         let failed = |cause| Error::new(operation, cause);
         new.check().map_err(failed)?;
         let revision = self.revision_for(new).map_err(|error| error.during(operation))?;
@@ -184,7 +184,7 @@ impl Ipset {
     /// # Errors
     /// [`is_in_use`](Error::is_in_use) while a rule or a `list:set` refers to it, or it is being listed.
     pub fn destroy(&mut self, name: SetName, exist: Exist) -> Result<()> {
-        let operation = format_args!("destroy set {name}");
+        let operation = from_fn(|f| write!(f, "destroy set {name}"));
         self.tell(operation, Operation::Destroy, None, command::DESTROY, exist, |out| {
             out.text(Command::SetName, name.as_str());
         })
@@ -203,7 +203,7 @@ impl Ipset {
     /// # Errors
     /// See [`Ipset`].
     pub fn flush(&mut self, name: SetName) -> Result<()> {
-        let operation = format_args!("flush set {name}");
+        let operation = from_fn(|f| write!(f, "flush set {name}"));
         self.tell(operation, Operation::Ask, None, command::FLUSH, Exist::Error, |out| {
             out.text(Command::SetName, name.as_str());
         })
@@ -223,7 +223,7 @@ impl Ipset {
     /// [`is_already_exists`](Error::is_already_exists) when another set has it; [`is_in_use`](Error::is_in_use) as
     /// [`Ipset::destroy`].
     pub fn rename(&mut self, from: SetName, to: SetName) -> Result<()> {
-        let operation = format_args!("rename set {from} to {to}");
+        let operation = from_fn(|f| write!(f, "rename set {from} to {to}"));
         self.tell(operation, Operation::Rename, None, command::RENAME, Exist::Error, |out| {
             out.text(Command::SetName, from.as_str());
             out.text(Command::TypeName, to.as_str());
@@ -236,7 +236,7 @@ impl Ipset {
     /// # Errors
     /// [`is_in_use`](Error::is_in_use) while one is being listed; a refusal with [`Reason::TypeMismatch`].
     pub fn swap(&mut self, one: SetName, other: SetName) -> Result<()> {
-        let operation = format_args!("swap sets {one} and {other}");
+        let operation = from_fn(|f| write!(f, "swap sets {one} and {other}"));
         self.tell(operation, Operation::Swap, None, command::SWAP, Exist::Error, |out| {
             out.text(Command::SetName, one.as_str());
             out.text(Command::TypeName, other.as_str());
@@ -249,7 +249,7 @@ impl Ipset {
     /// [`is_already_exists`](Error::is_already_exists); [`is_full`](Error::is_full); [`Reason::NotEnabled`] when the
     /// set was made without what the entry carries. Of a range, what comes before the failure is added.
     pub fn add<T: SetType>(&mut self, set: &Set<T>, member: &Member<T>, exist: Exist) -> Result<()> {
-        let operation = format_args!("add {} to set {set}", T::any(member.entry));
+        let operation = from_fn(|f| write!(f, "add {} to set {set}", T::any(member.entry)));
         self.one(operation, Operation::Add, command::ADD, set, member, exist)
     }
 
@@ -258,7 +258,7 @@ impl Ipset {
     /// # Errors
     /// [`is_not_found`](Error::is_not_found).
     pub fn delete<T: SetType>(&mut self, set: &Set<T>, member: &Member<T>, exist: Exist) -> Result<()> {
-        let operation = format_args!("delete {} from set {set}", T::any(member.entry));
+        let operation = from_fn(|f| write!(f, "delete {} from set {set}", T::any(member.entry)));
         self.one(operation, Operation::Delete, command::DEL, set, member, exist)
     }
 
@@ -270,7 +270,7 @@ impl Ipset {
     /// # Errors
     /// See [`Ipset`].
     pub fn test<T: SetType>(&mut self, set: &Set<T>, member: &Member<T>) -> Result<bool> {
-        let operation = format_args!("test {} in set {set}", T::any(member.entry));
+        let operation = from_fn(|f| write!(f, "test {} in set {set}", T::any(member.entry)));
         match self.one(operation, Operation::Test, command::TEST, set, member, Exist::Error) {
             Ok(()) => Ok(true),
             Err(error) if error.errno() == Some(self::error::EXIST) => Ok(false),
@@ -280,7 +280,7 @@ impl Ipset {
 
     fn one<T: SetType>(
         &mut self,
-        operation: fmt::Arguments<'_>,
+        operation: impl fmt::Display + Copy,
         what: Operation,
         command: u8,
         set: &Set<T>,
@@ -360,7 +360,7 @@ impl Ipset {
     /// # Errors
     /// See [`Ipset`].
     pub fn header(&mut self, name: SetName) -> Result<Set<Any>> {
-        let operation = format_args!("look up set {name}");
+        let operation = from_fn(|f| write!(f, "look up set {name}"));
         let body = |out: &mut Writer<'_>| out.text(Command::SetName, name.as_str());
         let answer = self.ask(command::HEADER, body, |parts| Ok(parts.set()?));
         answer.map_err(|(cause, refusal)| asked(operation, cause, refusal))
@@ -387,7 +387,7 @@ impl Ipset {
     /// # Errors
     /// See [`Ipset`].
     pub fn index(&mut self, name: SetName) -> Result<u16> {
-        let operation = format_args!("look up the index of set {name}");
+        let operation = from_fn(|f| write!(f, "look up the index of set {name}"));
         let body = |out: &mut Writer<'_>| out.text(Command::SetName, name.as_str());
         let answer = self.ask(command::GET_BYNAME, body, |parts| Ok(required(parts.index, Command::Index)?));
         answer.map_err(|(cause, refusal)| asked(operation, cause, refusal))
@@ -398,7 +398,7 @@ impl Ipset {
     /// # Errors
     /// See [`Ipset`].
     pub fn name_of(&mut self, index: u16) -> Result<SetName> {
-        let operation = format_args!("look up set number {index}");
+        let operation = from_fn(|f| write!(f, "look up set number {index}"));
         let body = |out: &mut Writer<'_>| out.u16_net(Command::Index, index);
         let answer = self.ask(command::GET_BYINDEX, body, |parts| Ok(required(parts.name, Command::SetName)?));
         answer.map_err(|(cause, refusal)| asked(operation, cause, refusal))

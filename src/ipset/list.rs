@@ -10,7 +10,7 @@ use super::numbers::{Command, SUBSYSTEM, command, list};
 use super::parts::SetName;
 use super::refusal::{self, explain};
 use super::set::{Parts, Set, SetInfo};
-use crate::error::{Cause, Error, Result};
+use crate::error::{Cause, Error, Result, from_fn};
 use crate::transport::blocking::Reply;
 use crate::wire::nfnetlink;
 use crate::wire::reader::required;
@@ -54,7 +54,7 @@ impl Ipset {
     /// # Errors
     /// See [`Ipset`].
     pub fn info(&mut self, name: SetName) -> Result<SetInfo> {
-        let operation = format_args!("list set {name}");
+        let operation = from_fn(|f| write!(f, "list set {name}"));
         let first = self.headers(Some(name), operation)?.into_iter().next();
         first.ok_or_else(|| Error::new(operation, Cause::NoAnswer))
     }

@@ -360,7 +360,10 @@ fn replacer() -> Box<dyn FnMut(&mut Random)> {
         // Another size each time.
         let hosts = 1..=u32::try_from(600 + 10 * version).unwrap();
         let members = hosts.map(|host| member(host, version));
-        ipset.replace(name("live"), &commented(), members).unwrap();
+        if let Err(error) = ipset.replace(name("live"), &commented(), members) {
+            // On a busy machine one list may follow the other for longer than it waits.
+            assert!(error.error.is_in_use(), "{error}");
+        }
     })
 }
 
@@ -386,5 +389,6 @@ fn a_set_that_another_replaces(lab: &Lab) {
     }
     let replaced = writer.end();
     println!("{lists} lists, {} of {replaced} versions seen", versions.len());
+    ipset.replace(name("live"), &commented(), [member(1, 0)]).unwrap();
     assert_eq!(ipset.names().unwrap(), [name("live")]);
 }
