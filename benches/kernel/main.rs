@@ -24,6 +24,8 @@ use std::process::Command;
 use lvs::netns::Namespace;
 use results::{Plan, Results};
 
+type Work = fn(&Plan, &mut Results);
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     // `cargo bench` and `cargo test --all-targets` start it with other arguments, or none.
@@ -33,7 +35,7 @@ fn main() {
     };
     let mut results = Results::create(to, rounds.parse().unwrap());
     let plan = if *size == "quick" { Plan::QUICK } else { Plan::FULL };
-    let works: [(&str, fn(&Plan, &mut Results)); 10] = [
+    let works: [(&str, Work); 10] = [
         ("services", services::tables),
         ("datagrams", services::datagrams),
         ("inboxes", services::inboxes),

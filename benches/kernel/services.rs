@@ -71,14 +71,11 @@ impl Changes {
     }
 }
 
+/// Somebody who makes changes: a name, how many at most, and a function that gives the time.
+type Changer<'a> = (&'a str, usize, Box<dyn FnMut(&[Change]) -> Duration + 'a>);
+
 /// Lets all add, update and delete by turns, so that the table is each time as large as before.
-fn cycle<'a>(
-    results: &mut Results,
-    remark: &str,
-    size: u32,
-    changes: &Changes,
-    contestants: &mut [(&str, usize, Box<dyn FnMut(&[Change]) -> Duration + 'a>)],
-) {
+fn cycle<'a>(results: &mut Results, remark: &str, size: u32, changes: &Changes, contestants: &mut [Changer<'a>]) {
     let mut times = vec![[const { Vec::new() }; 3]; contestants.len()];
     for _ in 0..=results.rounds() {
         for ((_, most, run), times) in contestants.iter_mut().zip(&mut times) {
@@ -184,7 +181,7 @@ pub(crate) fn datagrams(plan: &Plan, results: &mut Results) {
     let mut floors: Vec<_> = (0..8).map(|_| IpvsFloor::open()).collect();
     let many = [2, 8, 32, 128, 256, 512, 1024];
     let names = many.map(|many| format!("floor, {many} in a datagram"));
-    let mut contestants: Vec<(&str, usize, Box<dyn FnMut(&[Change]) -> Duration + '_>)> = Vec::new();
+    let mut contestants: Vec<Changer<'_>> = Vec::new();
     let mut floors = floors.iter_mut();
     for (many, name) in many.into_iter().zip(&names) {
         let floor = floors.next().unwrap();

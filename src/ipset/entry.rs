@@ -279,6 +279,7 @@ fn check_addresses(
 
 impl<T: SetType> Member<T> {
     /// What of it cannot be sent to a set of this type and family.
+    #[inline]
     pub(super) fn check(&self, kind: Kind, family: Option<Family>) -> Result<(), Cause> {
         check(kind, family, &T::any(self.entry))?;
         if self.nomatch && !kind.has_networks() {
@@ -394,6 +395,7 @@ fn write_with_port(out: &mut Writer<'_>, ip: Addresses, port: ProtocolPorts) {
 
 impl<T: SetType> Member<T> {
     /// Writes all of it, with the number by which a refusal names it.
+    #[inline]
     pub(super) fn write(&self, out: &mut Writer<'_>, line: Option<u32>) {
         let entry = T::any(self.entry);
         let mut flags = entry.write(out);

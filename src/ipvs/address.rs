@@ -8,6 +8,7 @@ use crate::error::DecodeError;
 use crate::wire::{Attr, Kind, Writer};
 
 impl Family {
+    #[inline]
     pub(super) fn write(self, out: &mut Writer<'_>, kind: impl Kind) {
         let number = match self {
             Self::Inet => INET,
@@ -26,6 +27,7 @@ impl Family {
 }
 
 /// Writes an address in the 16 bytes of the kernel's `union nf_inet_addr`.
+#[inline]
 pub(super) fn write(out: &mut Writer<'_>, kind: impl Kind, address: IpAddr) {
     let mut bytes = [0; 16];
     match address {

@@ -76,6 +76,7 @@ impl Service {
     }
 
     /// What the kernel would refuse, or take for something else than was meant.
+    #[inline]
     pub(super) fn problem(&self) -> Option<Cow<'static, str>> {
         if let ServiceKey::Address { protocol, address } = self.key {
             if let Some(part) = address::extra_parts(address) {
@@ -346,6 +347,7 @@ impl ServiceInfo {
 // The bytes.
 
 impl ServiceKey {
+    #[inline]
     pub(super) fn write(&self, out: &mut Writer<'_>) {
         self.family().write(out, ServiceAttr::Family);
         match *self {
@@ -360,6 +362,7 @@ impl ServiceKey {
 }
 
 impl Service {
+    #[inline]
     pub(super) fn write(&self, out: &mut Writer<'_>) {
         self.key.write(out);
         out.text(ServiceAttr::Scheduler, self.scheduler);

@@ -155,6 +155,7 @@ impl Connection {
         self.exchange.abandon();
     }
 
+    #[inline]
     fn send(&mut self) -> Result<(), Cause> {
         let datagram = self.exchange.outgoing();
         loop {
@@ -169,6 +170,7 @@ impl Connection {
         Ok(())
     }
 
+    #[inline]
     fn receive(&mut self) -> Result<(), Cause> {
         // Looked at only if needed: the clock costs as much as a tenth of a message.
         let mut interrupted = None;

@@ -20,7 +20,7 @@ struct Bar {
     limit: Limit,
 }
 
-const BARS: [Bar; 8] = [
+const BARS: [Bar; 7] = [
     Bar {
         what: "batched adds",
         work: "add services",
@@ -63,13 +63,6 @@ const BARS: [Bar; 8] = [
         by: "ipset restore",
         to: "lvs",
         limit: Limit::AtLeast(15.0),
-    },
-    Bar {
-        what: "ipvsadm-rs -R to batched adds",
-        work: "add services (programs)",
-        by: "ipvsadm-rs -R",
-        to: "lvs, batched",
-        limit: Limit::AtMost(3.0),
     },
 ];
 
