@@ -18,9 +18,9 @@ use crate::transport::Options;
 use crate::transport::blocking::{Connection, Reply};
 use crate::wire::genl;
 
-/// The length of a part of a list of destinations: the kernel fills all of it with zeros first. It is the least that every kernel
-/// can do with, also one with large pages.
-const SHORT_LIST: usize = 8192;
+/// The length of a part of a list of destinations: the kernel fills all of it with zeros first. This is the least that it can
+/// do with: a page, or 8 KiB where pages are larger (`NLMSG_GOODSIZE`).
+const SHORT_LIST: usize = if cfg!(any(target_arch = "x86", target_arch = "x86_64")) { 4096 } else { 8192 };
 
 /// How often a list is read before giving up, when the table changes each time.
 const LISTINGS: usize = 10;
