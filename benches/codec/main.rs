@@ -6,6 +6,16 @@
 //! ```sh
 //! cargo bench --features testing --bench codec
 //! ```
+//!
+//! Nanoseconds for one (medians on a shared machine with two cores):
+//!
+//! | | `lvs` | the other style |
+//! |---|---|---|
+//! | write a service | 41 | 291 |
+//! | write a destination | 44 | 459 |
+//! | write a member of a set | 4.5 | 150 |
+//! | read a service with both kinds of statistics | 162 | 665 |
+//! | read a member | 69 | 111 |
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark")]
 
 mod trait_style;

@@ -51,8 +51,8 @@
 //!
 //! | | first | 10,000th | 20,000th | unbind one of 20,000 | list 20,000 | clear 20,000 |
 //! |---|---|---|---|---|---|---|
-//! | address on a dummy, IPv4 | 121 (61) | 555 (477) | 1490 (1360) | 938 | 331 ms | 260 ms |
-//! | address on a dummy, IPv6 | 95 (20) | 1231 (1248) | 2706 (2678) | 10535 | 430 ms | 246 ms |
+//! | address on a dummy, IPv4 | 111 (62) | 508 (421) | 1418 (1300) | 964 | 300 ms | 255 ms |
+//! | address on a dummy, IPv6 | 128 (22) | 1112 (1207) | 2266 (2517) | 7970 | 266 ms | 238 ms |
 //!
 //! The kernel keeps the addresses of an interface in a list that it walks for each change, so many of them cost it
 //! quadratic time, all the while holding a lock that every other change of the network waits for; the look-up for conflicts
