@@ -275,6 +275,26 @@ impl Exchange {
         self.unread = 0..length.min(self.inbox.len());
     }
 
+    /// Goes to the next message if it is a plain one of the list that is on its way, as [`Exchange::step`] would; says whether
+    /// it was. Lists are long, and this takes a third of the instructions.
+    #[inline]
+    pub(crate) fn next_of_list(&mut self) -> bool {
+        let listed = self.in_flight.as_ref().filter(|in_flight| in_flight.dump && in_flight.progress == Progress::Sent);
+        let (Some(in_flight), None, None) = (listed, self.open_dump, self.truncated) else {
+            return false;
+        };
+        let datagram = self.inbox.get(..self.unread.end).unwrap_or_default();
+        let Ok(incoming) = message::read(datagram, self.unread.start) else {
+            return false;
+        };
+        if incoming.sequence != in_flight.first || incoming.is_control() || incoming.is_interrupted() {
+            return false;
+        }
+        self.unread.start = incoming.end.min(self.unread.end);
+        self.message = incoming.body;
+        true
+    }
+
     /// The number of the datagram that came last, and its length: what has the same number was said at once.
     pub(crate) fn datagram(&self) -> (u64, usize) {
         (self.datagrams, self.unread.end)
@@ -371,7 +391,7 @@ impl Exchange {
         self.unread.start = incoming.end.min(self.unread.end);
 
         if self.open_dump == Some(incoming.sequence) {
-            if matches!(incoming.content, Content::Done(_) | Content::Answer(..)) {
+            if matches!(incoming.kind, message::DONE | message::ERROR) {
                 self.open_dump = None;
             }
             return Ok(None);
@@ -386,10 +406,10 @@ impl Exchange {
         let request = usize::try_from(offset).unwrap_or(usize::MAX);
         in_flight.interrupted |= in_flight.dump && incoming.is_interrupted();
         let last = offset + 1 == in_flight.count;
-        let (ends, refusal) = match incoming.content {
-            Content::Data { kind, body } => {
-                self.message = body;
-                return Ok(Some(Step::Message { request, kind }));
+        let (ends, refusal) = match incoming.content(datagram).inspect_err(|_| self.unread = 0..0)? {
+            Content::Data => {
+                self.message = incoming.body;
+                return Ok(Some(Step::Message { request, kind: incoming.kind }));
             }
             Content::Nothing => return Ok(None),
             Content::Answer(answer, repeated) => {

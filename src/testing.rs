@@ -143,8 +143,9 @@ impl Reply {
     /// Whether it is a part of a list before its end.
     fn is_part(&self) -> bool {
         match self {
-            Self::Datagram(_, bytes) => message::read(bytes, 0)
-                .is_ok_and(|first| first.flags & MULTI != 0 && !matches!(first.content, Content::Done(_))),
+            Self::Datagram(_, bytes) => {
+                message::read(bytes, 0).is_ok_and(|first| first.flags & MULTI != 0 && first.kind != message::DONE)
+            }
             Self::Failure(_) => false,
         }
     }
@@ -311,11 +312,14 @@ impl State {
         while let Ok(incoming) = message::read(datagram, at) {
             let request = datagram.get(at..).unwrap_or_default();
             at = incoming.end;
-            let answer = match incoming.content {
-                Content::Data { kind, body } => match due(&mut self.faults, Event::Request) {
+            let answer = match incoming.content(datagram) {
+                Ok(Content::Data) => match due(&mut self.faults, Event::Request) {
                     Some(Fault::Refused(errno)) => Err(errno.into()),
                     _ if listing && is_dump(incoming.flags) => Err(EBUSY.into()),
-                    _ => model.answer(protocol, kind, incoming.flags, datagram.get(body).unwrap_or_default()),
+                    _ => {
+                        let body = datagram.get(incoming.body).unwrap_or_default();
+                        model.answer(protocol, incoming.kind, incoming.flags, body)
+                    }
                 },
                 // Messages below the protocols' own are acknowledged, no more.
                 _ => Ok((message::NOOP, Vec::new())),

@@ -7,16 +7,17 @@ use std::net::SocketAddr;
 use netlink_sys::protocols::NETLINK_GENERIC;
 use nix::libc::ENOENT;
 
-use super::message::{Answer, Change, Info, Message, Query};
+use super::message::{self, Answer, Change, Info, Query};
 use super::numbers::{FAMILY, MODULE};
 use super::{
     BatchError, Destination, DestinationInfo, Service, ServiceInfo, ServiceKey, SyncDaemon, SyncState, Timeouts, batch,
 };
-use crate::error::{Cause, Error, Reason, Refusal, Refused, Result};
+use crate::error::{Cause, DecodeError, Error, Reason, Refusal, Refused, Result};
 use crate::exchange::Limits;
 use crate::transport::Options;
 use crate::transport::blocking::{Connection, Reply};
 use crate::wire::genl;
+use crate::wire::message::HEADER;
 
 /// The length of a part of a list of destinations: the kernel fills all of it with zeros first. This is the least that it can
 /// do with: a page, or 8 KiB where pages are larger (`NLMSG_GOODSIZE`).
@@ -28,6 +29,23 @@ const LISTINGS: usize = 10;
 /// A datagram of this length at most was not full: even where memory is short the kernel takes a page for it (4 KiB, with
 /// some 300 bytes of its own), and no entry is longer than 400 bytes.
 const NOT_FULL: usize = 3 << 10;
+
+/// Nor was one of this length at most that is longer than [`SHORT_LIST`]: then the kernel took the most that it takes, 32 KiB.
+const LONG_NOT_FULL: usize = 31 << 10;
+
+fn is_not_full(length: usize) -> bool {
+    length <= NOT_FULL || (SHORT_LIST < length && length <= LONG_NOT_FULL)
+}
+
+/// The object that an answer holds, if it has such a one.
+type Read<T> = Result<Option<T>, DecodeError>;
+
+/// A list that was read once.
+struct Reading<T> {
+    items: Vec<T>,
+    /// It is of one moment.
+    at_once: bool,
+}
 
 /// The IPVS table of a network namespace: that of the thread that connects, for as long as the client lives.
 ///
@@ -43,6 +61,8 @@ pub struct Ipvs {
     pub(super) connection: Connection,
     /// For the lists of destinations, of which there are many short ones.
     short_lists: Connection,
+    /// The last one was not short. The next one may be like it, and be taken for long first.
+    long_lists: bool,
     /// The family's number, which is another one after each loading of the module.
     family: u16,
 }
@@ -69,7 +89,7 @@ impl Ipvs {
         let mut connection = open(Limits::default().inbox).map_err(failed)?;
         let short_lists = open(SHORT_LIST).map_err(failed)?;
         let family = find_family(&mut connection).map_err(failed)?;
-        Ok(Self { connection, short_lists, family })
+        Ok(Self { connection, short_lists, long_lists: false, family })
     }
 
     /// The version of the kernel's IPVS, and the size of its connection table (`IPVS_CMD_GET_INFO`).
@@ -92,11 +112,7 @@ impl Ipvs {
     /// # Errors
     /// [`is_interrupted`](Error::is_interrupted) when the table changed each time while it was read.
     pub fn services(&mut self) -> Result<Vec<ServiceInfo>> {
-        let service = |answer| match answer {
-            Answer::Service(info) => Some(info),
-            _ => None,
-        };
-        self.list(Query::Services, service, ServiceInfo::key)
+        self.list(Query::Services, message::service, message::service_key, ServiceInfo::key)
     }
 
     /// All virtual services (`IPVS_CMD_GET_SERVICE`), one after the other as they come from the kernel.
@@ -131,11 +147,8 @@ impl Ipvs {
     /// when the list changed each time while it was read.
     pub fn destinations(&mut self, service: ServiceKey) -> Result<Vec<DestinationInfo>> {
         let query = Query::Destinations(service);
-        let destination = |answer| match answer {
-            Answer::Destination(info) => Some(info),
-            _ => None,
-        };
-        let destinations = self.list(query, destination, DestinationInfo::address)?;
+        let (read, address) = (message::destination, message::destination_address);
+        let destinations = self.list(query, read, address, DestinationInfo::address)?;
         if destinations.is_empty() {
             // The kernel lists nothing for a service that is not there, too.
             self.service(service).map_err(|error| error.during(query))?;
@@ -150,16 +163,20 @@ impl Ipvs {
     /// # Errors
     /// As [`Ipvs::services`].
     pub fn table(&mut self) -> Result<Vec<(ServiceInfo, Vec<DestinationInfo>)>> {
-        let services = self.services()?;
-        let mut table = Vec::with_capacity(services.len());
-        for info in services {
-            match self.destinations(info.key()) {
-                Ok(destinations) => table.push((info, destinations)),
-                Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(error),
+        let row = |body: &[u8]| Ok(message::service(body)?.map(|info| (info, Vec::new())));
+        let mut table = self.list(Query::Services, row, message::service_key, |(info, _)| info.key())?;
+        let mut failed = None;
+        table.retain_mut(|(info, destinations)| {
+            if failed.is_none() {
+                match self.destinations(info.key()) {
+                    Ok(found) => *destinations = found,
+                    Err(error) if error.is_not_found() => return false,
+                    Err(error) => failed = Some(error),
+                }
             }
-        }
-        Ok(table)
+            true
+        });
+        failed.map_or(Ok(table), Err)
     }
 
     /// Adds a virtual service (`IPVS_CMD_NEW_SERVICE`).
@@ -425,7 +442,8 @@ impl Ipvs {
     }
 
     fn connection_for(&mut self, query: Query) -> &mut Connection {
-        if matches!(query, Query::Destinations(_)) { &mut self.short_lists } else { &mut self.connection }
+        let short = matches!(query, Query::Destinations(_)) && !self.long_lists;
+        if short { &mut self.short_lists } else { &mut self.connection }
     }
 
     /// Asks for one object.
@@ -435,86 +453,110 @@ impl Ipvs {
         found.ok_or_else(|| Error::new(query, Cause::NoAnswer))
     }
 
-    /// Lists what `pick` takes out of the answers; `key` is what identifies it.
+    /// Reads a list until what came in parts comes twice just the same: `read` takes an item out of an answer, `read_key`
+    /// only what identifies one, and `key` is that of an item.
     ///
     /// A datagram is of one moment, but when it is full the kernel goes on behind it by position. If something in front of
-    /// that was added meanwhile, an item comes again; if something was deleted, one is left out without a sign. So what
-    /// may have come in parts counts only when it comes once more just the same.
+    /// that was added meanwhile, an item comes again; if something was deleted, one is left out without a sign.
     fn list<T, K: Eq + Hash>(
         &mut self,
         query: Query,
-        pick: impl Fn(Answer) -> Option<T>,
+        read: impl Fn(&[u8]) -> Read<T>,
+        read_key: impl Fn(&[u8]) -> Read<K>,
         key: impl Fn(&T) -> K,
     ) -> Result<Vec<T>> {
-        let mut before = None;
-        for _ in 0..LISTINGS {
-            let mut items = Vec::new();
-            let (mut first, mut at_once) = (None, true);
-            self.queue_query(query).map_err(|cause| Error::new(query, cause))?;
-            let ended = loop {
-                let answer = match self.answer(query) {
-                    Ok(Some(answer)) => answer,
-                    Ok(None) => break Ok(()),
-                    Err(error) => break Err(error),
-                };
-                if let Some(item) = pick(answer) {
-                    items.push(item);
-                    let (number, length) = self.connection_for(query).datagram();
-                    at_once &= *first.get_or_insert(number) == number && length <= NOT_FULL;
+        let mut keys = None;
+        for _ in 0..LISTINGS / 2 {
+            let items = match self.read_once(query, &read)? {
+                Some(Reading { items, at_once: true }) => return Ok(items),
+                Some(reading) => reading.items,
+                None => {
+                    keys = None;
+                    continue;
                 }
             };
-            match ended {
-                Err(error) if error.is_interrupted() => continue,
-                ended => ended?,
-            }
-            if at_once {
+            let same = |keys: &Option<Vec<K>>| {
+                keys.as_ref().is_some_and(|keys| {
+                    keys.len() == items.len()
+                        && keys.iter().zip(&items).all(|(one, other)| *one == key(other))
+                        && keys.iter().collect::<HashSet<_>>().len() == keys.len()
+                })
+            };
+            if same(&keys) {
                 return Ok(items);
             }
-            let keys: Vec<_> = items.iter().map(&key).collect();
-            if before.as_ref() == Some(&keys) && keys.iter().collect::<HashSet<_>>().len() == keys.len() {
+            keys = self.read_once(query, &read_key)?.map(|reading| reading.items);
+            if same(&keys) {
                 return Ok(items);
             }
-            before = Some(keys);
         }
         Err(Error::new(query, Cause::Interrupted))
+    }
+
+    /// Reads a list; `None` when the kernel says that it changed meanwhile.
+    fn read_once<T>(&mut self, query: Query, read: &impl Fn(&[u8]) -> Read<T>) -> Result<Option<Reading<T>>> {
+        let mut items = Vec::new();
+        let (mut first, mut at_once, mut long) = (None, true, false);
+        self.queue_query(query).map_err(|cause| Error::new(query, cause))?;
+        loop {
+            let item = match self.answer(query, read) {
+                Ok(Some(item)) => item,
+                Ok(None) => break,
+                Err(error) if error.is_interrupted() => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            let connection = self.connection_for(query);
+            let (number, length) = connection.datagram();
+            if items.is_empty() {
+                // The others are as long as the first: memory that is not taken need not be filled with zeros.
+                items.reserve_exact(length / (HEADER + connection.message().len()));
+            }
+            items.push(item);
+            at_once &= *first.get_or_insert(number) == number && is_not_full(length);
+            long |= length > NOT_FULL;
+        }
+        if let Query::Destinations(_) = query {
+            self.long_lists = long;
+        }
+        Ok(Some(Reading { items, at_once }))
     }
 
     /// Asks, and gives every answer to `each`.
     fn exchange(&mut self, query: Query, mut each: impl FnMut(Answer)) -> Result<()> {
         self.queue_query(query).map_err(|cause| Error::new(query, cause))?;
-        while let Some(answer) = self.answer(query)? {
+        while let Some(answer) = self.answer(query, message::answer)? {
             each(answer);
         }
         Ok(())
     }
 
-    /// The next answer to a query that is on its way; `None` when there are no more.
-    fn answer(&mut self, query: Query) -> Result<Option<Answer>> {
+    /// The next answer to a query that is on its way of which `read` makes something; `None` when there are no more.
+    #[inline]
+    fn answer<T>(&mut self, query: Query, read: impl Fn(&[u8]) -> Read<T>) -> Result<Option<T>> {
         let mut retried = false;
         loop {
             let failed = |cause| Error::new(query, cause);
             let connection = self.connection_for(query);
-            match connection.reply().map_err(failed)? {
-                Reply::Finished => return Ok(None),
-                Reply::Message(..) => match Message::read(connection.message()) {
-                    Ok(Message::Answer(answer)) => return Ok(Some(answer)),
-                    // Without statistics it looks just like a request.
-                    Ok(Message::Change(Change::AddService(service))) => {
-                        return Ok(Some(Answer::Service(ServiceInfo::new(service))));
+            if !connection.next_of_list() {
+                match connection.reply().map_err(failed)? {
+                    Reply::Finished => return Ok(None),
+                    Reply::Message(..) => {}
+                    Reply::Refused(_, refusal) => {
+                        if retried || !self.module_was_reloaded(&refusal).map_err(failed)? {
+                            return Err(failed(query.refused(refusal).into()));
+                        }
+                        retried = true;
+                        self.queue_query(query).map_err(failed)?;
+                        continue;
                     }
-                    // A command that is no answer to anything.
-                    Ok(_) => {}
-                    Err(error) => {
-                        connection.abandon();
-                        return Err(failed(error.into()));
-                    }
-                },
-                Reply::Refused(_, refusal) => {
-                    if retried || !self.module_was_reloaded(&refusal).map_err(failed)? {
-                        return Err(failed(query.refused(refusal).into()));
-                    }
-                    retried = true;
-                    self.queue_query(query).map_err(failed)?;
+                }
+            }
+            match read(connection.message()) {
+                Ok(None) => {}
+                Ok(answer) => return Ok(answer),
+                Err(error) => {
+                    connection.abandon();
+                    return Err(failed(error.into()));
                 }
             }
         }
@@ -543,18 +585,12 @@ impl Iterator for Services<'_> {
     type Item = Result<ServiceInfo>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while !self.ended {
-            match self.ipvs.answer(Query::Services).transpose() {
-                Some(Ok(Answer::Service(info))) => return Some(Ok(info)),
-                Some(Ok(_)) => {}
-                Some(Err(error)) => {
-                    self.ended = true;
-                    return Some(Err(error));
-                }
-                None => self.ended = true,
-            }
+        if self.ended {
+            return None;
         }
-        None
+        let next = self.ipvs.answer(Query::Services, message::service).transpose();
+        self.ended = !matches!(next, Some(Ok(_)));
+        next
     }
 }
 

@@ -10,7 +10,7 @@ use super::{ServiceKey, Stats};
 use crate::address::{Family, not_of_a_host};
 use crate::error::DecodeError;
 use crate::wire::reader::required;
-use crate::wire::{Attr, Attrs, Writer};
+use crate::wire::{Attr, Kind, Writer};
 
 /// A destination (real server) of a virtual service.
 ///
@@ -295,91 +295,75 @@ impl DestinationInfo {
     }
 }
 
-/// What stands in a destination's attributes, as far as it does.
-#[derive(Default)]
-pub(super) struct Parts<'a> {
-    family: Option<Family>,
-    address: Option<Attr<'a, DestinationAttr>>,
-    port: Option<u16>,
-    forwarding: Option<u32>,
-    weight: Option<u32>,
-    upper: u32,
-    lower: u32,
-    active: u32,
-    inactive: u32,
-    persistent: u32,
-    tunnel: (u8, u16, u16),
-    stats: Option<Stats>,
+/// A destination's attributes.
+pub(super) type Table<'a> = crate::wire::Table<'a, DestinationAttr, { DestinationAttr::TABLE }>;
+
+/// How the kernel begins with a destination: these attributes, with payloads of so many bytes. In three groups, since the
+/// compiler unrolls no longer ones.
+pub(super) const FIRST: [(DestinationAttr, usize); 4] = [
+    (DestinationAttr::Address, 16),
+    (DestinationAttr::Port, 2),
+    (DestinationAttr::Forwarding, 4),
+    (DestinationAttr::Weight, 4),
+];
+pub(super) const SECOND: [(DestinationAttr, usize); 4] = [
+    (DestinationAttr::TunnelKind, 1),
+    (DestinationAttr::TunnelPort, 2),
+    (DestinationAttr::TunnelFlags, 2),
+    (DestinationAttr::UpperThreshold, 4),
+];
+pub(super) const THIRD: [(DestinationAttr, usize); 4] = [
+    (DestinationAttr::LowerThreshold, 4),
+    (DestinationAttr::ActiveConnections, 4),
+    (DestinationAttr::InactiveConnections, 4),
+    (DestinationAttr::PersistentConnections, 4),
+];
+
+/// The address and port. Without a family of its own, the destination has `service`'s.
+#[inline]
+pub(super) fn read_address(table: &Table<'_>, service: Option<Family>) -> Result<SocketAddr, DecodeError> {
+    let family = table.read(DestinationAttr::Family, |attr| match attr.u16_ne()? {
+        // As none does, 0 stands for the service's.
+        0 => Ok(None),
+        _ => Family::read(attr).map(Some),
+    })?;
+    let family = required(family.flatten().or(service), DestinationAttr::Family)?;
+    let address = address::read(&table.need(DestinationAttr::Address)?, family)?;
+    Ok(SocketAddr::new(address, table.need(DestinationAttr::Port)?.u16_be()?))
 }
 
-impl<'a> Parts<'a> {
-    pub(super) fn read(attrs: Attrs<'a, DestinationAttr>) -> Result<Self, DecodeError> {
-        let mut parts = Self::default();
-        let mut old_stats = None;
-        attrs.each(|attr| {
-            match attr.kind {
-                DestinationAttr::Address => parts.address = Some(attr),
-                DestinationAttr::Port => parts.port = Some(attr.u16_be()?),
-                DestinationAttr::Forwarding => parts.forwarding = Some(attr.u32_ne()? & forwarding::MASK),
-                DestinationAttr::Weight => parts.weight = Some(attr.u32_ne()?),
-                DestinationAttr::UpperThreshold => parts.upper = attr.u32_ne()?,
-                DestinationAttr::LowerThreshold => parts.lower = attr.u32_ne()?,
-                DestinationAttr::ActiveConnections => parts.active = attr.u32_ne()?,
-                DestinationAttr::InactiveConnections => parts.inactive = attr.u32_ne()?,
-                DestinationAttr::PersistentConnections => parts.persistent = attr.u32_ne()?,
-                DestinationAttr::Stats => old_stats = Some(attr.nested()),
-                // 0 stands for the service's, as none does.
-                DestinationAttr::Family if attr.u16_ne()? == 0 => parts.family = None,
-                DestinationAttr::Family => parts.family = Some(Family::read(&attr)?),
-                DestinationAttr::Stats64 => parts.stats = Some(Stats::read(attr.nested())?),
-                DestinationAttr::TunnelKind => parts.tunnel.0 = attr.u8()?,
-                DestinationAttr::TunnelPort => parts.tunnel.1 = attr.u16_be()?,
-                DestinationAttr::TunnelFlags => parts.tunnel.2 = attr.u16_ne()?,
-            }
-            Ok(())
-        })?;
-        // Every kernel since Linux 4.1 sends both: the same numbers, cut to 32 bits.
-        if let (None, Some(old)) = (parts.stats, old_stats) {
-            parts.stats = Some(Stats::read(old)?);
-        }
-        Ok(parts)
-    }
+#[inline]
+pub(super) fn read(table: &Table<'_>, service: Option<Family>) -> Result<Destination, DecodeError> {
+    let kind = table.read(DestinationAttr::TunnelKind, Attr::u8)?.unwrap_or_default();
+    let port = table.read(DestinationAttr::TunnelPort, Attr::u16_be)?.unwrap_or_default();
+    let flags = table.read(DestinationAttr::TunnelFlags, Attr::u16_ne)?.unwrap_or_default();
+    let forwarding = match table.need(DestinationAttr::Forwarding)?.u32_ne()? & forwarding::MASK {
+        forwarding::MASQUERADE => Forwarding::Masquerade,
+        forwarding::LOCAL => Forwarding::Local,
+        forwarding::TUNNEL => Forwarding::Tunnel(Tunnel::from_parts(kind, port, TunnelFlags::from_bits_retain(flags))),
+        forwarding::DIRECT_ROUTE => Forwarding::DirectRoute,
+        forwarding::BYPASS => Forwarding::Bypass,
+        other => Forwarding::Other(other),
+    };
+    let upper = table.read(DestinationAttr::UpperThreshold, Attr::u32_ne)?.and_then(NonZeroU32::new);
+    let lower = table.read(DestinationAttr::LowerThreshold, Attr::u32_ne)?.and_then(NonZeroU32::new);
+    Ok(Destination {
+        address: read_address(table, service)?,
+        forwarding,
+        weight: table.need(DestinationAttr::Weight)?.u32_ne()?,
+        thresholds: upper.map(|upper| Thresholds { upper, lower }),
+    })
+}
 
-    /// The address and port. Without a family of its own, the destination has `service`'s.
-    pub(super) fn address(&self, service: Option<Family>) -> Result<SocketAddr, DecodeError> {
-        let family = required(self.family.or(service), DestinationAttr::Family)?;
-        let address = required(self.address, DestinationAttr::Address)?;
-        Ok(SocketAddr::new(address::read(&address, family)?, required(self.port, DestinationAttr::Port)?))
-    }
-
-    pub(super) fn destination(&self, service: Option<Family>) -> Result<Destination, DecodeError> {
-        let forwarding = match required(self.forwarding, DestinationAttr::Forwarding)? {
-            forwarding::MASQUERADE => Forwarding::Masquerade,
-            forwarding::LOCAL => Forwarding::Local,
-            forwarding::TUNNEL => {
-                let (kind, port, flags) = self.tunnel;
-                Forwarding::Tunnel(Tunnel::from_parts(kind, port, TunnelFlags::from_bits_retain(flags)))
-            }
-            forwarding::DIRECT_ROUTE => Forwarding::DirectRoute,
-            forwarding::BYPASS => Forwarding::Bypass,
-            other => Forwarding::Other(other),
-        };
-        let lower = NonZeroU32::new(self.lower);
-        Ok(Destination {
-            address: self.address(service)?,
-            forwarding,
-            weight: required(self.weight, DestinationAttr::Weight)?,
-            thresholds: NonZeroU32::new(self.upper).map(|upper| Thresholds { upper, lower }),
-        })
-    }
-
-    pub(super) fn info(&self) -> Result<DestinationInfo, DecodeError> {
-        Ok(DestinationInfo {
-            destination: self.destination(None)?,
-            active_connections: self.active,
-            inactive_connections: self.inactive,
-            persistent_connections: self.persistent,
-            stats: self.stats.unwrap_or_default(),
-        })
-    }
+#[inline]
+pub(super) fn read_info(table: &Table<'_>) -> Result<DestinationInfo, DecodeError> {
+    let count = |kind| table.read(kind, Attr::u32_ne).map(Option::unwrap_or_default);
+    let stats = Stats::newest(table.get(DestinationAttr::Stats64), table.get(DestinationAttr::Stats))?;
+    Ok(DestinationInfo {
+        destination: read(table, None)?,
+        active_connections: count(DestinationAttr::ActiveConnections)?,
+        inactive_connections: count(DestinationAttr::InactiveConnections)?,
+        persistent_connections: count(DestinationAttr::PersistentConnections)?,
+        stats: stats.unwrap_or_default(),
+    })
 }

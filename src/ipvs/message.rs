@@ -11,7 +11,7 @@ use super::service::{self, Service, ServiceInfo, ServiceKey};
 use super::timeouts::Timeouts;
 use crate::error::{Cause, DecodeError, Error, Result};
 use crate::wire::reader::required;
-use crate::wire::{Attrs, Writer, genl};
+use crate::wire::{Attrs, Kind, Writer, genl};
 
 /// One change of the kernel's table, as a value: carried out by [`Ipvs::change`](super::Ipvs::change) or, with others,
 /// by [`Ipvs::batch`](super::Ipvs::batch).
@@ -286,6 +286,76 @@ impl Query {
     }
 }
 
+/// Reads an answer, or nothing if it is a message that is no answer to anything.
+pub(super) fn answer(body: &[u8]) -> Result<Option<Answer>, DecodeError> {
+    Ok(match Message::read(body)? {
+        Message::Answer(answer) => Some(answer),
+        // Without statistics it looks just like a request.
+        Message::Change(Change::AddService(service)) => Some(Answer::Service(ServiceInfo::new(service))),
+        _ => None,
+    })
+}
+
+// The same for the lists that are long, of which nothing is read but what is wanted.
+
+pub(super) fn service(body: &[u8]) -> Result<Option<ServiceInfo>, DecodeError> {
+    listed(body, command::NEW_SERVICE, Command::Service, |mut attrs| {
+        let mut table = service::Table::new();
+        table.fill_usual(&mut attrs, &service::FIRST);
+        table.fill(attrs)?;
+        service::read_info(&table)
+    })
+}
+
+pub(super) fn service_key(body: &[u8]) -> Result<Option<ServiceKey>, DecodeError> {
+    listed(body, command::NEW_SERVICE, Command::Service, |mut attrs| {
+        let mut table = service::Table::new();
+        if !table.fill_usual(&mut attrs, &service::FIRST) {
+            table.fill(attrs)?;
+        }
+        service::read_key(&table)
+    })
+}
+
+pub(super) fn destination(body: &[u8]) -> Result<Option<DestinationInfo>, DecodeError> {
+    listed(body, command::NEW_DEST, Command::Destination, |mut attrs| {
+        let mut table = destination::Table::new();
+        table.fill_usual(&mut attrs, &destination::FIRST);
+        table.fill_usual(&mut attrs, &destination::SECOND);
+        table.fill_usual(&mut attrs, &destination::THIRD);
+        table.fill(attrs)?;
+        destination::read_info(&table)
+    })
+}
+
+pub(super) fn destination_address(body: &[u8]) -> Result<Option<SocketAddr>, DecodeError> {
+    listed(body, command::NEW_DEST, Command::Destination, |attrs| {
+        let mut table = destination::Table::new();
+        table.fill(attrs)?;
+        destination::read_address(&table, None)
+    })
+}
+
+#[inline]
+fn listed<T, K: Kind>(
+    body: &[u8],
+    command: u8,
+    object: Command,
+    read: impl Fn(Attrs<'_, K>) -> Result<T, DecodeError>,
+) -> Result<Option<T>, DecodeError> {
+    let (found, attributes) = genl::split(body)?;
+    if found != command {
+        return Ok(None);
+    }
+    for attr in Attrs::<Command>::new(attributes) {
+        let attr = attr?;
+        if attr.kind == object {
+            return read(attr.nested()).map(Some);
+        }
+    }
+    required(None, object)
+}
+
 impl Answer {
     fn command(&self) -> u8 {
         match self {
@@ -349,30 +419,32 @@ impl Message {
         for attr in Attrs::<Command>::new(attributes) {
             let attr = attr?;
             match attr.kind {
-                Command::Service => service = Some(service::Parts::read(attr.nested())?),
-                Command::Destination => destination = Some(destination::Parts::read(attr.nested())?),
+                Command::Service => service.get_or_insert(service::Table::new()).fill(attr.nested())?,
+                Command::Destination => destination.get_or_insert(destination::Table::new()).fill(attr.nested())?,
                 Command::Daemon => daemon = Some(daemon::Parts::read(attr.nested())?),
                 Command::TimeoutTcp | Command::TimeoutTcpFin | Command::TimeoutUdp => {}
             }
         }
         let with_service = || required(service.as_ref(), Command::Service);
-        let key = || with_service().and_then(service::Parts::key);
+        let key = || with_service().and_then(service::read_key);
         let with_destination = || required(destination.as_ref(), Command::Destination);
-        let destination = || Ok((key()?, with_destination()?.destination(Some(key()?.family()))?));
+        let destination = || Ok((key()?, destination::read(with_destination()?, Some(key()?.family()))?));
         Ok(match command {
             command::NEW_SERVICE => {
-                let parts = with_service()?;
-                let service = parts.service()?;
-                match parts.stats() {
+                let table = with_service()?;
+                let service = service::read(table)?;
+                match service::read_stats(table)? {
                     Some(stats) => Answer::Service(ServiceInfo { service, stats }).into(),
                     None => Change::AddService(service).into(),
                 }
             }
-            command::SET_SERVICE => Change::ReplaceService(with_service()?.service()?).into(),
+            command::SET_SERVICE => Change::ReplaceService(service::read(with_service()?)?).into(),
             command::DEL_SERVICE => Change::DeleteService(key()?).into(),
             command::GET_SERVICE if service.is_none() => Query::Services.into(),
             command::GET_SERVICE => Query::Service(key()?).into(),
-            command::NEW_DEST if service.is_none() => Answer::Destination(with_destination()?.info()?).into(),
+            command::NEW_DEST if service.is_none() => {
+                Answer::Destination(destination::read_info(with_destination()?)?).into()
+            }
             command::NEW_DEST => {
                 destination().map(|(key, destination)| Change::AddDestination(key, destination))?.into()
             }
@@ -381,7 +453,8 @@ impl Message {
             }
             command::DEL_DEST => {
                 let key = key()?;
-                Change::DeleteDestination(key, with_destination()?.address(Some(key.family()))?).into()
+                Change::DeleteDestination(key, destination::read_address(with_destination()?, Some(key.family()))?)
+                    .into()
             }
             command::GET_DEST => Query::Destinations(key()?).into(),
             command::GET_INFO => Query::Info.into(),

@@ -30,9 +30,9 @@
 //! comes twice; when one was deleted, another is left out. On Linux 6.1 and 6.12 it is the same when the table of
 //! another network namespace changes, and Linux 7.x changes the order by itself some time after many services were added.
 //!
-//! Therefore [`Ipvs::services`], [`Ipvs::destinations`] and [`Ipvs::table`] read a list until it comes twice in a row with the
-//! same entries in the same order, and give up with [`is_interrupted`](crate::Error::is_interrupted) after ten times. (A
-//! list of up to 3 KiB, some ten entries, is certainly one part, and read once.) Then
+//! Therefore [`Ipvs::services`], [`Ipvs::destinations`] and [`Ipvs::table`] read a list that came in parts until it comes twice
+//! in a row with the same entries in the same order, and give up with [`is_interrupted`](crate::Error::is_interrupted) after
+//! ten times. (What certainly came in one part is read once: the destinations of a service, up to some eighty.) Then
 //!
 //! - no entry is listed twice;
 //! - an entry that was there during the whole call is listed. (One could still hide behind an entry that is deleted at a

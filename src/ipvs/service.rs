@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::hash::{Hash, Hasher};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::{PersistenceEngine, Scheduler, Stats};
 use crate::address::Family;
 use crate::error::DecodeError;
 use crate::wire::reader::required;
-use crate::wire::{Attr, Attrs, Writer};
+use crate::wire::{Attr, Kind, Writer};
 
 /// A virtual service: where clients connect and how their connections are spread.
 ///
@@ -94,7 +95,7 @@ impl Service {
 }
 
 /// What identifies a virtual service in the kernel's table.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum ServiceKey {
     /// A protocol, an address and a port. Port 0 stands for every port that has no service of its own, and needs
     /// [`Persistence`].
@@ -115,6 +116,25 @@ pub enum ServiceKey {
         /// The address family (`IPVS_SVC_ATTR_AF`); the same mark can have a service in each.
         family: Family,
     },
+}
+
+/// With a number or two: one for each field would take twice as long, and large tables are looked up by their keys.
+impl Hash for ServiceKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match *self {
+            Self::Address { protocol: Protocol(protocol), address } => {
+                let rest = u64::from(protocol) << 48 | u64::from(address.port()) << 32;
+                match address.ip() {
+                    IpAddr::V4(v4) => state.write_u64(rest | u64::from(v4.to_bits())),
+                    IpAddr::V6(v6) => {
+                        state.write_u128(v6.to_bits());
+                        state.write_u64(rest);
+                    }
+                }
+            }
+            Self::FirewallMark { mark, .. } => state.write_u32(mark.get()),
+        }
+    }
 }
 
 impl ServiceKey {
@@ -393,101 +413,72 @@ impl ServiceInfo {
     }
 }
 
-/// What stands in a service's attributes, as far as it does.
-#[derive(Default)]
-pub(super) struct Parts<'a> {
-    family: Option<Family>,
-    protocol: Option<Protocol>,
-    address: Option<Attr<'a, ServiceAttr>>,
-    port: Option<u16>,
-    mark: Option<NonZeroU32>,
-    scheduler: Option<Scheduler>,
-    flags: u32,
-    timeout: u32,
-    netmask: Option<[u8; 4]>,
-    engine: Option<PersistenceEngine>,
-    stats: Option<Stats>,
+/// A service's attributes.
+pub(super) type Table<'a> = crate::wire::Table<'a, ServiceAttr, { ServiceAttr::TABLE }>;
+
+/// How the kernel begins with a service that has an address: these attributes, with payloads of so many bytes.
+pub(super) const FIRST: [(ServiceAttr, usize); 4] =
+    [(ServiceAttr::Family, 2), (ServiceAttr::Protocol, 2), (ServiceAttr::Address, 16), (ServiceAttr::Port, 2)];
+
+#[inline]
+pub(super) fn read_key(table: &Table<'_>) -> Result<ServiceKey, DecodeError> {
+    let family = Family::read(&table.need(ServiceAttr::Family)?)?;
+    if let Some(mark) = table.read(ServiceAttr::FirewallMark, Attr::u32_ne)?.and_then(NonZeroU32::new) {
+        return Ok(ServiceKey::FirewallMark { mark, family });
+    }
+    let protocol = Protocol(table.need(ServiceAttr::Protocol)?.u16_ne()?);
+    let address = address::read(&table.need(ServiceAttr::Address)?, family)?;
+    let port = table.need(ServiceAttr::Port)?.u16_be()?;
+    Ok(ServiceKey::Address { protocol, address: SocketAddr::new(address, port) })
 }
 
-impl<'a> Parts<'a> {
-    pub(super) fn read(attrs: Attrs<'a, ServiceAttr>) -> Result<Self, DecodeError> {
-        let mut parts = Self::default();
-        let mut old_stats = None;
-        attrs.each(|attr| {
-            match attr.kind {
-                ServiceAttr::Family => parts.family = Some(Family::read(&attr)?),
-                ServiceAttr::Protocol => parts.protocol = Some(Protocol(attr.u16_ne()?)),
-                ServiceAttr::Address => parts.address = Some(attr),
-                ServiceAttr::Port => parts.port = Some(attr.u16_be()?),
-                ServiceAttr::FirewallMark => parts.mark = NonZeroU32::new(attr.u32_ne()?),
-                // `ipvsadm` sends an empty name where it only names a service.
-                ServiceAttr::Scheduler => match attr.text()? {
-                    "" => {}
-                    name => parts.scheduler = Some(Scheduler::new(name).map_err(|_| attr.wrong_text())?),
-                },
-                ServiceAttr::Flags => {
-                    let [f0, f1, f2, f3, _, _, _, _] = attr.array()?;
-                    parts.flags = u32::from_ne_bytes([f0, f1, f2, f3]);
-                }
-                ServiceAttr::Timeout => parts.timeout = attr.u32_ne()?,
-                ServiceAttr::Netmask => parts.netmask = Some(attr.array()?),
-                // The kernel takes an empty name for none.
-                ServiceAttr::Engine => match attr.text()? {
-                    "" => {}
-                    name => {
-                        parts.engine = Some(PersistenceEngine::new(name).map_err(|_| attr.wrong_text())?);
-                    }
-                },
-                ServiceAttr::Stats => old_stats = Some(attr.nested()),
-                ServiceAttr::Stats64 => parts.stats = Some(Stats::read(attr.nested())?),
+#[inline]
+pub(super) fn read(table: &Table<'_>) -> Result<Service, DecodeError> {
+    let key = read_key(table)?;
+    let flags = match table.read(ServiceAttr::Flags, Attr::array)? {
+        Some([f0, f1, f2, f3, _, _, _, _]) => u32::from_ne_bytes([f0, f1, f2, f3]),
+        None => 0,
+    };
+    let timeout = table.read(ServiceAttr::Timeout, Attr::u32_ne)?.unwrap_or_default();
+    let netmask = table.read(ServiceAttr::Netmask, Attr::array)?;
+    let persistence = if flags & PERSISTENT == 0 {
+        None
+    } else {
+        let netmask = match (netmask, key.family()) {
+            (None, _) => Netmask::HOST,
+            (Some(mask), Family::Inet) => Netmask::inet(mask.into()),
+            (Some(prefix), Family::Inet6) => {
+                let prefix = u32::from_ne_bytes(prefix);
+                let wrong = DecodeError::Value { attribute: "IPVS_SVC_ATTR_NETMASK", value: prefix.into() };
+                u8::try_from(prefix).ok().and_then(|prefix| Netmask::inet6(prefix).ok()).ok_or(wrong)?
             }
-            Ok(())
-        })?;
-        // Every kernel since Linux 4.1 sends both: the same numbers, cut to 32 bits.
-        if let (None, Some(old)) = (parts.stats, old_stats) {
-            parts.stats = Some(Stats::read(old)?);
-        }
-        Ok(parts)
-    }
-
-    pub(super) fn key(&self) -> Result<ServiceKey, DecodeError> {
-        let family = required(self.family, ServiceAttr::Family)?;
-        if let Some(mark) = self.mark {
-            return Ok(ServiceKey::FirewallMark { mark, family });
-        }
-        let protocol = required(self.protocol, ServiceAttr::Protocol)?;
-        let address = address::read(&required(self.address, ServiceAttr::Address)?, family)?;
-        let port = required(self.port, ServiceAttr::Port)?;
-        Ok(ServiceKey::Address { protocol, address: SocketAddr::new(address, port) })
-    }
-
-    pub(super) fn stats(&self) -> Option<Stats> {
-        self.stats
-    }
-
-    pub(super) fn service(&self) -> Result<Service, DecodeError> {
-        let key = self.key()?;
-        let persistence = if self.flags & PERSISTENT == 0 {
-            None
-        } else {
-            let netmask = match (self.netmask, key.family()) {
-                (None, _) => Netmask::HOST,
-                (Some(mask), Family::Inet) => Netmask::inet(mask.into()),
-                (Some(prefix), Family::Inet6) => {
-                    let prefix = u32::from_ne_bytes(prefix);
-                    let wrong = DecodeError::Value { attribute: "IPVS_SVC_ATTR_NETMASK", value: prefix.into() };
-                    u8::try_from(prefix).ok().and_then(|prefix| Netmask::inet6(prefix).ok()).ok_or(wrong)?
-                }
-            };
-            let timeout = Duration::from_secs(self.timeout.into());
-            Some(Persistence { timeout, netmask })
         };
-        Ok(Service {
-            key,
-            scheduler: required(self.scheduler, ServiceAttr::Scheduler)?,
-            persistence,
-            engine: self.engine,
-            flags: ServiceFlags::from_bits_retain(self.flags & !(PERSISTENT | HASHED)),
-        })
-    }
+        Some(Persistence { timeout: Duration::from_secs(timeout.into()), netmask })
+    };
+    // `ipvsadm` sends an empty name where it only names a service.
+    let scheduler = table.read(ServiceAttr::Scheduler, |attr| match attr.text()? {
+        "" => Ok(None),
+        name => Scheduler::new(name).map(Some).map_err(|_| attr.wrong_text()),
+    })?;
+    // The kernel takes an empty name for none.
+    let engine = table.read(ServiceAttr::Engine, |attr| match attr.text()? {
+        "" => Ok(None),
+        name => PersistenceEngine::new(name).map(Some).map_err(|_| attr.wrong_text()),
+    })?;
+    Ok(Service {
+        key,
+        scheduler: required(scheduler.flatten(), ServiceAttr::Scheduler)?,
+        persistence,
+        engine: engine.flatten(),
+        flags: ServiceFlags::from_bits_retain(flags & !(PERSISTENT | HASHED)),
+    })
+}
+
+pub(super) fn read_stats(table: &Table<'_>) -> Result<Option<Stats>, DecodeError> {
+    Stats::newest(table.get(ServiceAttr::Stats64), table.get(ServiceAttr::Stats))
+}
+
+#[inline]
+pub(super) fn read_info(table: &Table<'_>) -> Result<ServiceInfo, DecodeError> {
+    Ok(ServiceInfo { service: read(table)?, stats: read_stats(table)?.unwrap_or_default() })
 }

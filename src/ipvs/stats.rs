@@ -2,7 +2,21 @@
 
 use super::numbers::StatsAttr;
 use crate::error::DecodeError;
-use crate::wire::{Attr, Attrs, Kind, Writer};
+use crate::wire::{Attr, Attrs, Kind, Table, Writer};
+
+/// How the kernel writes the 64-bit form.
+const ORDER: [StatsAttr; 10] = [
+    StatsAttr::Connections,
+    StatsAttr::PacketsIn,
+    StatsAttr::PacketsOut,
+    StatsAttr::BytesIn,
+    StatsAttr::BytesOut,
+    StatsAttr::ConnectionRate,
+    StatsAttr::PacketRateIn,
+    StatsAttr::PacketRateOut,
+    StatsAttr::ByteRateIn,
+    StatsAttr::ByteRateOut,
+];
 
 /// What went through a service or a destination since it was made, or since [`Ipvs::zero`](super::Ipvs::zero). A
 /// destination that is deleted and added again while it still has connections goes on counting.
@@ -61,31 +75,38 @@ impl Stats {
         });
     }
 
+    /// Reads what a kernel sends: both forms since Linux 4.1, the old one with the same numbers cut to 32 bits.
+    #[inline]
+    pub(super) fn newest<K: Kind>(
+        new: Option<Attr<'_, K>>,
+        old: Option<Attr<'_, K>>,
+    ) -> Result<Option<Self>, DecodeError> {
+        new.or(old).map(|attr| Self::read(attr.nested())).transpose()
+    }
+
     /// Reads either form: each number tells its own width.
     pub(super) fn read(attrs: Attrs<'_, StatsAttr>) -> Result<Self, DecodeError> {
-        let mut stats = Self::default();
-        attrs.each(|attr| {
-            let value = match attr.kind {
-                StatsAttr::Connections => &mut stats.connections,
-                StatsAttr::PacketsIn => &mut stats.packets_in,
-                StatsAttr::PacketsOut => &mut stats.packets_out,
-                StatsAttr::BytesIn => &mut stats.bytes_in,
-                StatsAttr::BytesOut => &mut stats.bytes_out,
-                StatsAttr::ConnectionRate => &mut stats.rates.connections,
-                StatsAttr::PacketRateIn => &mut stats.rates.packets_in,
-                StatsAttr::PacketRateOut => &mut stats.rates.packets_out,
-                StatsAttr::ByteRateIn => &mut stats.rates.bytes_in,
-                StatsAttr::ByteRateOut => &mut stats.rates.bytes_out,
-                StatsAttr::Padding => return Ok(()),
-            };
-            *value = number(&attr)?;
-            Ok(())
-        })?;
-        Ok(stats)
+        let numbers = match attrs.u64s_ne(&ORDER) {
+            Some(numbers) => numbers,
+            None => {
+                let mut table = Table::<_, { StatsAttr::TABLE }>::new();
+                table.fill(attrs)?;
+                let mut numbers = [0; ORDER.len()];
+                for (place, kind) in numbers.iter_mut().zip(ORDER) {
+                    *place = table.read(kind, number)?.unwrap_or_default();
+                }
+                numbers
+            }
+        };
+        let [connections, packets_in, packets_out, bytes_in, bytes_out, rates @ ..] = numbers;
+        let rates = {
+            let [connections, packets_in, packets_out, bytes_in, bytes_out] = rates;
+            Rates { connections, packets_in, packets_out, bytes_in, bytes_out }
+        };
+        Ok(Self { connections, packets_in, packets_out, bytes_in, bytes_out, rates })
     }
 }
 
-#[inline]
 fn number(attr: &Attr<'_, StatsAttr>) -> Result<u64, DecodeError> {
     if attr.bytes().len() == 4 { attr.u32_ne().map(u64::from) } else { attr.u64_ne() }
 }

@@ -17,6 +17,8 @@ use crate::wire::Writer;
 
 /// A datagram of a dump and an acknowledgement always fit in this many bytes.
 const SMALLEST_BUFFER: usize = 128 << 10;
+/// The kernel's own port.
+const KERNEL: u32 = 0;
 /// The kernel takes the size for a signed number.
 const LARGEST_BUFFER: usize = i32::MAX as usize;
 
@@ -57,9 +59,9 @@ impl Connection {
     /// As [`Connection::open`], for datagrams up to this length. The kernel makes the parts of a list as long as the
     /// largest inbox that it saw: see the [module](super).
     pub(crate) fn with_inbox(protocol: isize, options: &Options, inbox: usize) -> Result<Self, Cause> {
-        let mut socket = Socket::new(protocol).map_err(Cause::Io)?;
-        socket.bind_auto().map_err(Cause::Io)?;
-        // A connected socket takes nothing from other processes in the first place.
+        let socket = Socket::new(protocol).map_err(Cause::Io)?;
+        // To a connected socket the kernel lets nobody else send (`ECONNREFUSED`): what comes from now on is its own. The
+        // socket is bound with it, so that nobody knows its port before.
         socket.connect(&SocketAddr::new(0, 0)).map_err(Cause::Io)?;
         socket.set_ext_ack(true).map_err(Cause::Io)?;
         socket.set_cap_ack(true).map_err(Cause::Io)?;
@@ -70,7 +72,10 @@ impl Connection {
         let send = getsockopt(&socket, sockopt::SndBuf).map_err(errno)?;
         setsockopt(&socket, sockopt::ReceiveTimeout, &time_value(options.timeout)?).map_err(errno)?;
         let exchange = Exchange::new(Limits { inbox, ..Limits::for_buffers(receive, send) });
-        Ok(Self { peer: Peer::Kernel(socket), exchange, timeout: options.timeout })
+        let mut connection = Self { peer: Peer::Kernel(socket), exchange, timeout: options.timeout };
+        // Who guessed the port may have sent something in between.
+        connection.empty();
+        Ok(connection)
     }
 
     /// Talks with a scripted kernel.
@@ -103,6 +108,12 @@ impl Connection {
     /// As [`Exchange::is_full`].
     pub(crate) fn is_full(&self) -> bool {
         self.exchange.is_full()
+    }
+
+    /// As [`Exchange::next_of_list`].
+    #[inline]
+    pub(crate) fn next_of_list(&mut self) -> bool {
+        self.exchange.next_of_list()
     }
 
     /// As [`Exchange::message`].
@@ -236,8 +247,8 @@ impl Peer {
     fn receive(&mut self, mut inbox: &mut [u8], flags: i32) -> io::Result<(usize, u32)> {
         match self {
             Self::Kernel(socket) => {
-                let (length, sender) = socket.recv_from(&mut inbox, flags | MSG_TRUNC)?;
-                Ok((length, sender.port_number()))
+                // Asking who sent it would cost a hundredth of a request.
+                Ok((socket.recv(&mut inbox, flags | MSG_TRUNC)?, KERNEL))
             }
             #[cfg(feature = "testing")]
             Self::Script(port) => port.receive(inbox),

@@ -1,5 +1,7 @@
 //! Netlink messages: their header, the messages of a datagram, and the kernel's acknowledgements.
 
+use std::ops::Range;
+
 use super::writer::pad;
 use super::{Attrs, Writer, kinds, padding};
 use crate::error::{DecodeError, Refusal};
@@ -77,9 +79,11 @@ pub(crate) fn ask_for_ack(out: &mut [u8], start: usize) {
 /// A message that came in.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Incoming {
-    pub(crate) sequence: u32,
+    pub(crate) kind: u16,
     pub(crate) flags: u16,
-    pub(crate) content: Content,
+    pub(crate) sequence: u32,
+    /// Where its body stands in the datagram.
+    pub(crate) body: Range<usize>,
     /// Where the next message starts in the datagram.
     pub(crate) end: usize,
 }
@@ -89,15 +93,35 @@ impl Incoming {
     pub(crate) fn is_interrupted(&self) -> bool {
         self.flags & DUMP_INTERRUPTED != 0
     }
+
+    /// It is one of netlink's own, not of a protocol.
+    pub(crate) fn is_control(&self) -> bool {
+        matches!(self.kind, NOOP | ERROR | DONE | OVERRUN)
+    }
+
+    /// What it is about; `datagram` is what it was read from.
+    #[inline]
+    pub(crate) fn content(&self, datagram: &[u8]) -> Result<Content, DecodeError> {
+        let body = || datagram.get(self.body.clone()).unwrap_or_default();
+        Ok(match self.kind {
+            ERROR => {
+                let repeated = repeated(self.body.start, body(), self.flags);
+                Content::Answer(answer(body(), self.flags, true)?, repeated)
+            }
+            DONE => Content::Done(answer(body(), self.flags, false)?),
+            NOOP | OVERRUN => Content::Nothing,
+            _ => Content::Data,
+        })
+    }
 }
 
 /// What an incoming message is about.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Content {
-    /// A message of the protocol: its type, and where its body stands in the datagram.
-    Data { kind: u16, body: std::ops::Range<usize> },
+    /// A message of the protocol.
+    Data,
     /// The answer to a request: done, or refused; and where the refused request's body stands, if it is repeated.
-    Answer(Result<(), Refusal>, std::ops::Range<usize>),
+    Answer(Result<(), Refusal>, Range<usize>),
     /// The end of a dump.
     Done(Result<(), Refusal>),
     /// Nothing to look at.
@@ -119,21 +143,14 @@ pub(crate) fn read(datagram: &[u8], start: usize) -> Result<Incoming, DecodeErro
         return Err(framing());
     };
     let length = usize::try_from(u32::from_ne_bytes([l0, l1, l2, l3])).unwrap_or(usize::MAX);
-    let Some(body) = bytes.get(HEADER..length) else {
+    if length < HEADER || length > bytes.len() {
         return Err(framing());
-    };
-    let kind = u16::from_ne_bytes([k0, k1]);
-    let flags = u16::from_ne_bytes([f0, f1]);
-    let content = match kind {
-        ERROR => Content::Answer(answer(body, flags, true)?, repeated(start + HEADER, body, flags)),
-        DONE => Content::Done(answer(body, flags, false)?),
-        NOOP | OVERRUN => Content::Nothing,
-        _ => Content::Data { kind, body: start + HEADER..start + length },
-    };
+    }
     Ok(Incoming {
+        kind: u16::from_ne_bytes([k0, k1]),
+        flags: u16::from_ne_bytes([f0, f1]),
         sequence: u32::from_ne_bytes([s0, s1, s2, s3]),
-        flags,
-        content,
+        body: start + HEADER..start + length,
         end: start + length + padding(length),
     })
 }
@@ -175,7 +192,7 @@ fn answer(body: &[u8], flags: u16, repeats_request: bool) -> Result<Result<(), R
 }
 
 /// Where in the datagram the body of the request stands that an error message, whose body starts at `start`, repeats.
-fn repeated(start: usize, body: &[u8], flags: u16) -> std::ops::Range<usize> {
+fn repeated(start: usize, body: &[u8], flags: u16) -> Range<usize> {
     let begin = start + 4 + HEADER;
     let length = body.get(4..8).and_then(|field| field.try_into().ok()).map_or(0, u32::from_ne_bytes);
     let end = usize::try_from(length).ok().and_then(|length| (start + 4).checked_add(length));
@@ -201,13 +218,18 @@ mod tests {
         out
     }
 
+    fn content(datagram: &[u8]) -> Result<Content, DecodeError> {
+        read(datagram, 0)?.content(datagram)
+    }
+
     #[test]
     fn a_message_reads_back() {
         let bytes = message(33, 0, &[1, 2, 3]);
         assert_eq!(bytes.len(), 20);
         let got = read(&bytes, 0).unwrap();
         assert_eq!(got.sequence, 0x0102_0304);
-        assert_eq!(got.content, Content::Data { kind: 33, body: 16..19 });
+        assert_eq!(got.content(&bytes), Ok(Content::Data));
+        assert_eq!((got.kind, got.body), (33, 16..19));
         assert_eq!(got.end, 20);
     }
 
@@ -226,12 +248,12 @@ mod tests {
             for flags in [0, CAPPED, ACK_ATTRIBUTES, CAPPED | ACK_ATTRIBUTES] {
                 let bytes = message(kind, flags, &error);
                 for end in 0..=bytes.len() {
-                    let _ = read(&bytes[..end], 0);
+                    let _ = content(&bytes[..end]);
                 }
                 let mut short = bytes.clone();
                 for length in 0..=u32::try_from(bytes.len()).unwrap() + 1 {
                     short[..4].copy_from_slice(&length.to_ne_bytes());
-                    let _ = read(&short, 0);
+                    let _ = content(&short);
                 }
             }
         }
@@ -248,24 +270,24 @@ mod tests {
                 echoed[..4].copy_from_slice(&200u32.to_ne_bytes());
             }
             let body = [&(-17i32).to_ne_bytes()[..], &echoed, &tlv, &offset].concat();
-            let got = read(&message(ERROR, flags, &body), 0).unwrap();
+            let got = content(&message(ERROR, flags, &body)).unwrap();
             let refusal = Refusal { errno: 17, message: Some("oops".into()), offset: Some(260) };
             let repeated = 36..36 + request;
-            assert_eq!(got.content, Content::Answer(Err(refusal), repeated));
+            assert_eq!(got, Content::Answer(Err(refusal), repeated));
         }
     }
 
     #[test]
     fn an_ack_is_no_refusal_and_the_end_of_a_dump_may_be_one() {
-        let ok = read(&message(ERROR, 0, &[0; 20]), 0).unwrap();
-        assert!(matches!(ok.content, Content::Answer(Ok(()), _)));
-        let odd = read(&message(ERROR, 0, &[1i32.to_ne_bytes(), [0; 4], [0; 4], [0; 4], [0; 4]].concat()), 0).unwrap();
-        assert!(matches!(odd.content, Content::Answer(Err(Refusal { errno: -1, .. }), _)));
+        let ok = content(&message(ERROR, 0, &[0; 20])).unwrap();
+        assert!(matches!(ok, Content::Answer(Ok(()), _)));
+        let odd = content(&message(ERROR, 0, &[1i32.to_ne_bytes(), [0; 4], [0; 4], [0; 4], [0; 4]].concat())).unwrap();
+        assert!(matches!(odd, Content::Answer(Err(Refusal { errno: -1, .. }), _)));
         for body in [&[][..], &[0; 4], &7i32.to_ne_bytes()] {
-            assert_eq!(read(&message(DONE, 0, body), 0).unwrap().content, Content::Done(Ok(())));
+            assert_eq!(content(&message(DONE, 0, body)), Ok(Content::Done(Ok(()))));
         }
-        let failed = read(&message(DONE, 0, &(-4i32).to_ne_bytes()), 0).unwrap();
-        assert!(matches!(failed.content, Content::Done(Err(Refusal { errno: 4, .. }))));
+        let failed = content(&message(DONE, 0, &(-4i32).to_ne_bytes())).unwrap();
+        assert!(matches!(failed, Content::Done(Err(Refusal { errno: 4, .. }))));
     }
 
     #[test]

@@ -19,13 +19,15 @@ pub(crate) mod nfnetlink;
 pub(crate) mod reader;
 pub(crate) mod writer;
 
-pub(crate) use reader::{Attr, Attrs};
+pub(crate) use reader::{Attr, Attrs, Table};
 pub(crate) use writer::Writer;
 
 /// An attribute number of one list, with the kernel's name for it.
 pub(crate) trait Kind: Copy + 'static {
     /// The kernel's name of the list, for errors about the list itself.
     const LIST: &'static str;
+    /// How long a [`Table`] of its attributes is.
+    const TABLE: usize;
     /// The attribute with this number, if this list has it.
     fn from_number(number: u16) -> Option<Self>;
     /// Its number.
@@ -43,6 +45,11 @@ macro_rules! kinds {
 
         impl $crate::wire::Kind for $list {
             const LIST: &'static str = $list_name;
+            const TABLE: usize = {
+                let mut largest = 0;
+                $(if $number > largest { largest = $number; })+
+                largest + 1
+            };
             fn from_number(number: u16) -> Option<Self> {
                 match number {
                     $($number => Some(Self::$variant),)+

@@ -15,48 +15,129 @@ const NUMBER: u16 = 0x3fff;
 /// After an error the iterator is at its end.
 #[derive(Clone, Debug)]
 pub(crate) struct Attrs<'a, K> {
-    rest: &'a [u8],
+    bytes: &'a [u8],
+    /// Where the next one starts: behind the end, if the last one lacks its padding.
+    next: usize,
     kind: PhantomData<K>,
 }
 
 impl<'a, K: Kind> Attrs<'a, K> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes, kind: PhantomData }
+        Self { bytes, next: 0, kind: PhantomData }
     }
 
-    /// The next attribute, known or not, as its number and payload.
+    /// The next attribute, known or not, as its number (with its flags) and payload.
     #[inline]
     fn split(&mut self) -> Result<(u16, &'a [u8]), DecodeError> {
-        let framing = |rest: &[u8]| DecodeError::Framing { list: K::LIST, left: rest.len() };
+        let rest = self.bytes.get(self.next..).unwrap_or_default();
+        let framing = || DecodeError::Framing { list: K::LIST, left: rest.len() };
         let (Some(length), Some(number)) =
-            (self.rest.first_chunk::<2>(), self.rest.get(2..HEADER).and_then(<[u8]>::first_chunk::<2>))
+            (rest.first_chunk::<2>(), rest.get(2..HEADER).and_then(<[u8]>::first_chunk::<2>))
         else {
-            return Err(framing(self.rest));
+            return Err(framing());
         };
         let length = usize::from(u16::from_ne_bytes(*length));
-        let Some(payload) = self.rest.get(HEADER..length) else {
-            return Err(framing(self.rest));
+        let Some(payload) = rest.get(HEADER..length) else {
+            return Err(framing());
         };
-        let end = length + padding(length);
-        self.rest = self.rest.get(end..).unwrap_or_default();
-        Ok((u16::from_ne_bytes(*number) & NUMBER, payload))
+        self.next += length + padding(length);
+        Ok((u16::from_ne_bytes(*number), payload))
+    }
+
+    #[inline]
+    fn is_at_end(&self) -> bool {
+        self.next >= self.bytes.len()
+    }
+
+    /// The values if these are all attributes, in this order and with 8 bytes each: as taking them one by one, in a fifth of
+    /// the instructions.
+    #[inline]
+    pub(crate) fn u64s_ne<const N: usize>(&self, kinds: &[K; N]) -> Option<[u64; N]> {
+        const LENGTH: usize = HEADER + size_of::<u64>();
+        let mut values = [0; N];
+        if self.bytes.len() != N * LENGTH {
+            return None;
+        }
+        for ((attribute, kind), value) in self.bytes.chunks_exact(LENGTH).zip(kinds).zip(&mut values) {
+            let (header, payload) = attribute.split_first_chunk::<HEADER>()?;
+            if u32::from_ne_bytes(*header) != header_of(*kind, size_of::<u64>()) {
+                return None;
+            }
+            *value = u64::from_ne_bytes(*payload.first_chunk()?);
+        }
+        Some(values)
     }
 }
 
-impl<'a, K: Kind> Attrs<'a, K> {
-    /// Takes all attributes: as iterating, in half the instructions.
+/// The attributes of a list by their number, up to `N`; of one that is repeated, the last. To look at all, it takes a third
+/// of the instructions of going through them.
+#[derive(Clone, Debug)]
+pub(crate) struct Table<'a, K, const N: usize> {
+    payloads: [Option<&'a [u8]>; N],
+    kind: PhantomData<K>,
+}
+
+impl<'a, K: Kind, const N: usize> Table<'a, K, N> {
     #[inline]
-    pub(crate) fn each(
-        mut self,
-        mut take: impl FnMut(Attr<'a, K>) -> Result<(), DecodeError>,
-    ) -> Result<(), DecodeError> {
-        while !self.rest.is_empty() {
-            let (number, payload) = self.split()?;
-            if let Some(kind) = K::from_number(number) {
-                take(Attr { kind, payload })?;
+    pub(crate) fn new() -> Self {
+        Self { payloads: [None; N], kind: PhantomData }
+    }
+
+    /// Takes all attributes of a list.
+    #[inline]
+    pub(crate) fn fill(&mut self, mut attrs: Attrs<'a, K>) -> Result<(), DecodeError> {
+        while !attrs.is_at_end() {
+            let (number, payload) = attrs.split()?;
+            match self.payloads.get_mut(usize::from(number)) {
+                Some(place) => *place = Some(payload),
+                // Unknown, or with flags.
+                None => {
+                    if let Some(place) = self.payloads.get_mut(usize::from(number & NUMBER)) {
+                        *place = Some(payload);
+                    }
+                }
             }
         }
         Ok(())
+    }
+
+    /// Takes these attributes with these lengths of payload as far as they are the next ones; says whether all were. A few of
+    /// them cost a third of what [`Table::fill`] takes.
+    #[inline]
+    pub(crate) fn fill_usual<const U: usize>(&mut self, attrs: &mut Attrs<'a, K>, usual: &[(K, usize); U]) -> bool {
+        usual.iter().all(|&(kind, length)| {
+            let attribute = attrs.bytes.get(attrs.next..attrs.next + HEADER + length).unwrap_or_default();
+            match (attribute.split_first_chunk::<HEADER>(), self.payloads.get_mut(usize::from(kind.number()))) {
+                (Some((header, payload)), Some(place)) if u32::from_ne_bytes(*header) == header_of(kind, length) => {
+                    *place = Some(payload);
+                    attrs.next += HEADER + length + padding(length);
+                    true
+                }
+                _ => false,
+            }
+        })
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, kind: K) -> Option<Attr<'a, K>> {
+        let payload = self.payloads.get(usize::from(kind.number())).copied().flatten()?;
+        Some(Attr { kind, payload })
+    }
+
+    /// What `read` makes of an attribute that need not be there.
+    #[inline]
+    pub(crate) fn read<T>(
+        &self,
+        kind: K,
+        read: impl FnOnce(&Attr<'a, K>) -> Result<T, DecodeError>,
+    ) -> Result<Option<T>, DecodeError> {
+        self.get(kind).map(|attr| read(&attr)).transpose()
+    }
+
+    /// An attribute that must be there.
+    #[inline]
+    pub(crate) fn need(&self, kind: K) -> Result<Attr<'a, K>, DecodeError> {
+        required(self.get(kind), kind)
     }
 }
 
@@ -65,21 +146,29 @@ impl<'a, K: Kind> Iterator for Attrs<'a, K> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        while !self.rest.is_empty() {
+        while !self.is_at_end() {
             match self.split() {
                 Ok((number, payload)) => {
-                    if let Some(kind) = K::from_number(number) {
+                    if let Some(kind) = K::from_number(number & NUMBER) {
                         return Some(Ok(Attr { kind, payload }));
                     }
                 }
                 Err(error) => {
-                    self.rest = &[];
+                    self.next = self.bytes.len();
                     return Some(Err(error));
                 }
             }
         }
         None
     }
+}
+
+/// The header of an attribute without flags, whose payload has so many bytes.
+#[inline]
+fn header_of(kind: impl Kind, payload: usize) -> u32 {
+    #[expect(clippy::cast_possible_truncation, reason = "an address is the longest")]
+    let ([l0, l1], [n0, n1]) = (((HEADER + payload) as u16).to_ne_bytes(), kind.number().to_ne_bytes());
+    u32::from_ne_bytes([l0, l1, n0, n1])
 }
 
 /// One attribute. Its getters say the width and the byte order in their name.
