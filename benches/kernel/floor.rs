@@ -5,6 +5,9 @@ use lvs::ipvs::{Change, Message, Query};
 use netlink_packet_core::Emitable;
 use netlink_packet_generic::GenlFamily;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
+use nix::sys::socket::{MsgFlags, MultiHeaders, recvmmsg, sendmsg};
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::AsRawFd;
 
 const CONTROLLER: u16 = 16;
 const ERROR: u16 = 2;
@@ -73,6 +76,44 @@ impl Floor {
         }
     }
 
+    /// Sends a datagram from a buffer for each of its messages.
+    pub(crate) fn exchange_gathered(&mut self, datagrams: &[Vec<Vec<u8>>]) {
+        for datagram in datagrams {
+            let buffers: Vec<_> = datagram.iter().map(|message| IoSlice::new(message)).collect();
+            sendmsg::<()>(self.socket.as_raw_fd(), &buffers, &[], MsgFlags::empty(), None).unwrap();
+            self.socket.recv(&mut &mut self.inbox[..], 0).unwrap();
+        }
+    }
+
+    /// Lists, each in one part, with a system call for the part and the end that follows.
+    pub(crate) fn exchange_by_twos(&mut self, datagrams: &[Vec<u8>]) {
+        let mut end = [0; 64];
+        let mut headers = MultiHeaders::<()>::preallocate(2, None);
+        for datagram in datagrams {
+            self.socket.send(datagram, 0).unwrap();
+            let mut buffers = [[IoSliceMut::new(&mut self.inbox)], [IoSliceMut::new(&mut end)]];
+            let flags = MsgFlags::empty();
+            let received = recvmmsg(self.socket.as_raw_fd(), &mut headers, &mut buffers, flags, None).unwrap();
+            assert_eq!(received.count(), 2);
+            assert_eq!(end[4], 3, "not the end of the list");
+        }
+    }
+
+    /// Lists, each in one part, of several sockets at once.
+    pub(crate) fn exchange_side_by_side(sockets: &mut [Self], datagrams: &[Vec<u8>]) {
+        for datagrams in datagrams.chunks(sockets.len()) {
+            for (socket, datagram) in sockets.iter().zip(datagrams) {
+                socket.socket.send(datagram, 0).unwrap();
+            }
+            for socket in sockets.iter_mut().take(datagrams.len()) {
+                for _ in 0..2 {
+                    socket.socket.recv(&mut &mut socket.inbox[..], 0).unwrap();
+                }
+                assert_eq!(socket.inbox[4], 3, "not the end of the list");
+            }
+        }
+    }
+
     /// The number of the IPVS family.
     pub(crate) fn family(&mut self) -> u16 {
         let mut body = vec![3, 1, 0, 0];
@@ -109,14 +150,19 @@ impl IpvsFloor {
 
     /// The datagrams of some changes, so many in each; the last of each asks for an acknowledgement.
     pub(crate) fn datagrams(&self, changes: &[Change], many: usize) -> Vec<Vec<u8>> {
-        let datagram = |changes: &[Change]| {
-            let last = changes.len() - 1;
-            let message = |(at, change): (usize, &Change)| {
-                message(self.family, if at == last { REQUEST | ACK } else { REQUEST }, &body((*change).into()))
-            };
-            changes.iter().enumerate().flat_map(message).collect()
+        self.gathered(changes, many).into_iter().map(|messages| messages.concat()).collect()
+    }
+
+    /// The same, with a buffer for each change.
+    pub(crate) fn gathered(&self, changes: &[Change], many: usize) -> Vec<Vec<Vec<u8>>> {
+        let split = |changes: &[Change]| {
+            let (last, before) = changes.split_last().unwrap();
+            let message = |flags, change: &Change| message(self.family, flags, &body((*change).into()));
+            let mut messages: Vec<_> = before.iter().map(|change| message(REQUEST, change)).collect();
+            messages.push(message(REQUEST | ACK, last));
+            messages
         };
-        changes.chunks(many).map(datagram).collect()
+        changes.chunks(many).map(split).collect()
     }
 
     /// As the library fills them.

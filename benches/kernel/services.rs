@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use lvs::ipvs::{Change, Destination, Ipvs, Persistence, Query, Scheduler, Service};
 
-use crate::floor::IpvsFloor;
+use crate::floor::{Floor, IpvsFloor};
 use crate::results::{Contestant, Plan, Results};
 use crate::{ours, peers};
 
@@ -167,6 +167,18 @@ fn list_services(results: &mut Results, size: u32) {
     );
 }
 
+/// Other system calls for the lists of 2 destinations.
+fn other_ways(results: &mut Results) {
+    let mut floor = IpvsFloor::with_inbox(4 << 10);
+    let lists: Vec<_> = (0..FEW).map(|i| floor.list(Query::Destinations(service(i).key))).collect();
+    let mut several: Vec<_> = (0..8).map(|_| IpvsFloor::with_inbox(4 << 10).floor).collect();
+    let contestants: &mut [Contestant<'_>] = &mut [
+        ("floor, both parts with recvmmsg", Box::new(|| (timed(|| floor.floor.exchange_by_twos(&lists)), FEW))),
+        ("floor, 8 sockets", Box::new(|| (timed(|| Floor::exchange_side_by_side(&mut several, &lists)), FEW))),
+    ];
+    results.compare("list 2 destinations", FEW, contestants);
+}
+
 pub(crate) fn timed(work: impl FnOnce()) -> Duration {
     let started = Instant::now();
     work();
@@ -178,7 +190,7 @@ pub(crate) fn datagrams(plan: &Plan, results: &mut Results) {
     let mut ipvs = Ipvs::connect().unwrap();
     fill(&mut ipvs, 0, FEW);
     let changes = Changes::of(FEW, plan.changes);
-    let mut floors: Vec<_> = (0..8).map(|_| IpvsFloor::open()).collect();
+    let mut floors: Vec<_> = (0..9).map(|_| IpvsFloor::open()).collect();
     let many = [2, 8, 32, 128, 256, 512, 1024];
     let names = many.map(|many| format!("floor, {many} in a datagram"));
     let mut contestants: Vec<Changer<'_>> = Vec::new();
@@ -194,6 +206,15 @@ pub(crate) fn datagrams(plan: &Plan, results: &mut Results) {
         Box::new(move |changes| {
             let datagrams = floor.datagrams(changes, 128);
             timed(|| datagrams.chunks(8).for_each(|datagrams| floor.floor.ahead(datagrams)))
+        }),
+    ));
+    let floor = floors.next().unwrap();
+    contestants.push((
+        "floor, 128 in a datagram, a buffer for each",
+        usize::MAX,
+        Box::new(move |changes| {
+            let datagrams = floor.gathered(changes, 128);
+            timed(|| floor.floor.exchange_gathered(&datagrams))
         }),
     ));
     cycle(results, " (datagrams)", FEW, &changes, &mut contestants);
@@ -216,6 +237,9 @@ pub(crate) fn inboxes(_: &Plan, results: &mut Results) {
             results.compare(&format!("list {destinations} destinations"), FEW, &mut [(&by, Box::new(&mut exchange))]);
             let mut exchange = || (timed(|| floor.floor.exchange(&long)), FEW);
             results.compare("list services (inboxes)", FEW, &mut [(&by, Box::new(&mut exchange))]);
+        }
+        if destinations == 2 {
+            other_ways(results);
         }
         ipvs.flush().unwrap();
     }
@@ -259,15 +283,22 @@ fn list(results: &mut Results, services: u32, destinations: u32) {
         .map(|query| floor.list(query))
         .collect();
     let work = format!("list services with {destinations} destinations");
-    let mut short = IpvsFloor::with_inbox(4 << 10);
-    let mut exchange = || {
-        floor.floor.exchange(&requests[0]);
-        short.floor.exchange_all(&requests[1..]);
+    // Short lists are cheaper with a small inbox, long ones need it large: see `inboxes`.
+    let (mut short, mut long) = (IpvsFloor::with_inbox(4 << 10), IpvsFloor::open());
+    let lists = if destinations < 8 { &mut short.floor } else { &mut long.floor };
+    let mut exchange = |times| {
+        (0..times).for_each(|_| floor.floor.exchange(&requests[0]));
+        lists.exchange_all(&requests[1..]);
     };
+    let exchange = std::cell::RefCell::new(&mut exchange);
     let all = services as usize;
+    let mut other = Ipvs::connect().unwrap();
     let mut contestants: Vec<Contestant<'_>> = vec![
-        ("floor", Box::new(|| (timed(&mut exchange), services))),
+        ("floor", Box::new(|| (timed(|| exchange.borrow_mut()(1)), services))),
+        // A list in parts is of one moment only if it comes twice the same.
+        ("floor, services twice", Box::new(|| (timed(|| exchange.borrow_mut()(2)), services))),
         ("lvs", Box::new(|| (timed(|| assert_eq!(ipvs.table().unwrap().len(), all)), services))),
+        ("lvs, services once", Box::new(|| (timed(|| assert_eq!(ours::streamed(&mut other), all)), services))),
     ];
     // The programs are slow: one of the tables shows how slow.
     if destinations == 2 {

@@ -46,7 +46,7 @@ const BARS: [Bar; 7] = [
         what: "lists",
         work: "list services with 2 destinations",
         by: "lvs",
-        to: "floor",
+        to: "floor, services twice",
         limit: Limit::AtMost(1.15),
     },
     Bar {
