@@ -18,6 +18,8 @@ use crate::services::{service, settle, timed, vip};
 const SERVER: ([u8; 4], u16) = ([10, 0, 0, 1], 8080);
 /// Up to so many services, iptables writes all of them more than once.
 const WHOLE: u32 = 1_000;
+/// Fewer services take less memory than comes and goes.
+const MANY: u32 = 1_000;
 /// Connections for one time.
 const CONNECTIONS: u32 = 20;
 /// What is sent through one of them, in pieces.
@@ -62,6 +64,24 @@ fn pair(service: Service) -> [Change; 2] {
     [Change::AddService(service), destination]
 }
 
+/// What memory the machine has left, in bytes.
+fn memory_left() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let line = text.lines().find(|line| line.starts_with("MemFree:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+/// What memory the kernel has more in use after `work`, if there are enough services to see it.
+fn memory_of(results: &mut Results, size: u32, by: &str, work: impl FnOnce()) {
+    let before = memory_left();
+    work();
+    settle();
+    let taken = Duration::from_nanos(before.saturating_sub(memory_left()));
+    if size >= MANY {
+        results.put("memory of all services", size, by, size, &[taken; 2]);
+    }
+}
+
 fn fill(ipvs: &mut Ipvs, count: u32) {
     ipvs.batch((0..count).flat_map(|i| pair(service(i)))).unwrap();
     settle();
@@ -70,7 +90,7 @@ fn fill(ipvs: &mut Ipvs, count: u32) {
 /// One more service when there are so many already, and all of them from nothing.
 pub(crate) fn rules_of_ipvs(results: &mut Results, size: u32) {
     let mut ipvs = Ipvs::connect().unwrap();
-    fill(&mut ipvs, size);
+    memory_of(results, size, "IPVS", || fill(&mut ipvs, size));
     let added = service(size);
     let lines = peers::ipvsadm_lines(&pair(added));
     let deleted = |time| {
@@ -99,11 +119,12 @@ pub(crate) fn rules_of_ipvs(results: &mut Results, size: u32) {
 fn rules_of_iptables(results: &mut Results, size: u32, (name, restore, plain): (&str, &str, &str)) {
     let all = all_rules(size);
     let whole = || peers::feed(restore, &all);
+    memory_of(results, size, name, || {
+        whole();
+    });
     if size <= WHOLE {
         let mut whole: [Contestant<'_>; 1] = [(restore, Box::new(|| (whole(), size)))];
         results.compare("all services", size, &mut whole);
-    } else {
-        whole();
     }
     let noflush = format!("{restore} --noflush");
     // To take one out again would cost more than all the rest; so there are some more at the end.

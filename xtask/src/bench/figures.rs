@@ -33,6 +33,13 @@ pub(crate) struct Figure {
     pub(crate) time: Sample,
 }
 
+impl Figure {
+    /// It is of bytes, the same in both machines.
+    fn is_memory(&self) -> bool {
+        self.work.starts_with("memory")
+    }
+}
+
 pub(crate) struct Figures(pub(crate) Vec<Figure>);
 
 #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
@@ -106,12 +113,20 @@ impl Figures {
         for figure in &self.0 {
             if before != (figure.work.clone(), figure.size) {
                 let _ = writeln!(table, "{}, {}:", figure.work, figure.size);
-                let _ = writeln!(
-                    table,
-                    "{:44} {:>14} {:>8} {:>9} {:>14} {:>8}",
-                    "", "instructions", "spread", "to floor", "time", "spread"
-                );
+                let _ = if figure.is_memory() {
+                    writeln!(table, "{:44} {:>14}", "", "bytes")
+                } else {
+                    writeln!(
+                        table,
+                        "{:44} {:>14} {:>8} {:>9} {:>14} {:>8}",
+                        "", "instructions", "spread", "to floor", "time", "spread"
+                    )
+                };
                 before = (figure.work.clone(), figure.size);
+            }
+            if figure.is_memory() {
+                let _ = writeln!(table, "  {:42} {:>14.0}", figure.by, figure.instructions.each);
+                continue;
             }
             let floor = self.floor_of(figure).map(|floor| format!("{:.3}", figure.instructions.each / floor));
             let (instructions, time) = (figure.instructions, figure.time);
@@ -131,6 +146,10 @@ impl Figures {
 
     pub(crate) fn json(&self, release: &str, method: &str) -> Value {
         let figures = self.0.iter().map(|figure| {
+            if figure.is_memory() {
+                let bytes = rounded(figure.instructions.each);
+                return json!({ "work": figure.work, "size": figure.size, "by": figure.by, "bytes": bytes });
+            }
             json!({
                 "work": figure.work,
                 "size": figure.size,
