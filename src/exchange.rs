@@ -406,17 +406,21 @@ impl Exchange {
         let request = usize::try_from(offset).unwrap_or(usize::MAX);
         in_flight.interrupted |= in_flight.dump && incoming.is_interrupted();
         let last = offset + 1 == in_flight.count;
-        let (ends, refusal) = match incoming.content(datagram).inspect_err(|_| self.unread = 0..0)? {
-            Content::Data => {
-                self.message = incoming.body;
-                return Ok(Some(Step::Message { request, kind: incoming.kind }));
+        let (ends, refusal) = if incoming.is_plain_success(datagram) {
+            (if incoming.kind == message::DONE { in_flight.dump } else { last }, None)
+        } else {
+            match incoming.content(datagram).inspect_err(|_| self.unread = 0..0)? {
+                Content::Data => {
+                    self.message = incoming.body;
+                    return Ok(Some(Step::Message { request, kind: incoming.kind }));
+                }
+                Content::Nothing => return Ok(None),
+                Content::Answer(answer, repeated) => {
+                    self.message = repeated;
+                    (last, answer.err())
+                }
+                Content::Done(answer) => (in_flight.dump, answer.err()),
             }
-            Content::Nothing => return Ok(None),
-            Content::Answer(answer, repeated) => {
-                self.message = repeated;
-                (last, answer.err())
-            }
-            Content::Done(answer) => (in_flight.dump, answer.err()),
         };
         // A request is refused once.
         let again = refusal.is_some()

@@ -10,7 +10,7 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 use crate::floor::{self, Floor, attribute};
 use crate::peers;
 use crate::results::{Contestant, Plan, Results};
-use crate::services::timed;
+use crate::services::{settle, timed};
 
 const ADD: u16 = 0x0609;
 const LIST: u16 = 0x0607;
@@ -69,6 +69,8 @@ pub(crate) fn fill_and_list(plan: &Plan, results: &mut Results) {
     let emptied = |work: &dyn Fn() -> Duration| {
         let time = work();
         Ipset::connect().unwrap().flush(name).unwrap();
+        // The memory is free later.
+        settle();
         time
     };
     for size in [plan.members, plan.largest_set] {

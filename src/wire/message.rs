@@ -99,6 +99,13 @@ impl Incoming {
         matches!(self.kind, NOOP | ERROR | DONE | OVERRUN)
     }
 
+    /// It says that a request is done, or a dump at its end, and nothing else: as [`Incoming::content`], for most there are.
+    #[inline]
+    pub(crate) fn is_plain_success(&self, datagram: &[u8]) -> bool {
+        matches!(self.kind, ERROR | DONE)
+            && datagram.get(self.body.clone()).is_some_and(|body| body.starts_with(&[0; 4]))
+    }
+
     /// What it is about; `datagram` is what it was read from.
     #[inline]
     pub(crate) fn content(&self, datagram: &[u8]) -> Result<Content, DecodeError> {
