@@ -29,7 +29,7 @@ impl Plan {
         members: 20_000,
         largest_set: 1_000_000,
         vips: 20_000,
-        firewalls: &[1, 100, 1_000, 5_000],
+        firewalls: &[1, 100, 1_000, 5_000, 20_000],
     };
     pub(crate) const QUICK: Self = Self {
         tables: &[1, 1_000, 5_000],
