@@ -69,9 +69,9 @@
 //!   Not modelled: interfaces (a daemon runs on any), which addresses are the machine's own, how many destinations `mh` can
 //!   take, the longest timeout.
 //! - **ipset**: all `hash:` types, with every extension; every operation of [`Ipset`]. Refused with the kernel's words
-//!   "not modelled" (`EOPNOTSUPP`) are ranges of networks, entries that stand for more than 65536, and masks; `bitmap:`
-//!   types and `list:set` are like types that the kernel lacks. Lists come in the order in which things were added. No set
-//!   is ever in use, grows, or takes memory; an address of zero is one like others.
+//!   "not modelled" (`EOPNOTSUPP`) are ranges of networks, entries that stand for more than 65536, and masks of addresses;
+//!   `bitmap:` types and `list:set` are like types that the kernel lacks. Lists come in the order in which things were
+//!   added. No set is ever in use, grows, or takes memory; an address of zero is one like others.
 //! - **Virtual IPs** are not modelled: every operation of [`Vips`] is refused with `EOPNOTSUPP`.
 //!
 //! [`Kernel::script`] is whatever a closure says, byte by byte.

@@ -135,14 +135,13 @@ impl Model {
         let kind = modelled(parts)?;
         let mut new = parts.info()?;
         let options = &mut new.options;
-        if options.netmask.is_some() || options.bitmask.is_some() || options.markmask.is_some() {
-            return Err(Denial::not_modelled("sets with masks"));
+        if options.netmask.is_some() || options.bitmask.is_some() {
+            return Err(Denial::not_modelled("sets with masks of addresses"));
         }
         options.hashsize = Some(options.hashsize.unwrap_or(1024).max(64).next_power_of_two());
         options.maxelem = options.maxelem.or(Some(65536));
-        if kind == Kind::HashIpMark {
-            options.markmask = Some(u32::MAX);
-        }
+        // In requests it is in network order, unlike in what is read elsewhere.
+        options.markmask = (kind == Kind::HashIpMark).then(|| options.markmask.map_or(u32::MAX, u32::from_be));
         if new.revision == kind.revision() {
             options.bucketsize = options.bucketsize.or(Some(12));
             options.initval = options.initval.or(Some(0));
@@ -244,7 +243,8 @@ impl Model {
             messages.push(message(|out| {
                 write_header(out, info);
                 out.marked_nest(Command::Data, |out| {
-                    NewSet::<Any>::new(info.set.kind(), info.options).write(out);
+                    let markmask = info.options.markmask.map(u32::to_be);
+                    NewSet::<Any>::new(info.set.kind(), SetOptions { markmask, ..info.options }).write(out);
                     out.u32_net(SetAttr::References, 0);
                     out.u32_net(SetAttr::MemSize, 0);
                     out.u32_net(SetAttr::Elements, u32::try_from(members.by_entry.len()).unwrap_or(u32::MAX));
@@ -320,7 +320,11 @@ fn stands_for(kind: Kind) -> Kind {
 
 /// Adds or deletes all that a member stands for, up to the first that fails, or tests the first.
 fn each(command: u8, strict: bool, info: &SetInfo, members: &mut Members, member: &Member<Any>) -> Result<(), Denial> {
-    let entries = entries(info.set.kind(), &member.entry)?;
+    let entry = match (member.entry, info.options.markmask) {
+        (Entry::IpMark(ip, mark), Some(mask)) => Entry::IpMark(ip, mark & mask),
+        (entry, _) => entry,
+    };
+    let entries = entries(info.set.kind(), &entry)?;
     let count = if command == command::TEST { 1 } else { entries.len() };
     for entry in entries.into_iter().take(count) {
         one(command, strict, &info.options, members, Member { entry, ..member.clone() })?;

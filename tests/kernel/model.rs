@@ -269,6 +269,18 @@ fn with_ipset(mut ipset: Ipset) -> Told {
     of_type::<HashIpMac>(&mut told, all, &new, [(one, mac(1))], [(one, mac(1)), (one, mac(2)), (other, mac(1))]);
     let new = NewSet::ipv4();
     of_type::<HashIpMark>(&mut told, all, &new, [(one.into(), 7)], [(one.into(), 7), (one.into(), 8)]);
+    let masked = NewSet::<HashIpMark>::ipv4().markmask(0xff00);
+    let marks = all.create(name("marks"), &masked, Exist::Error).unwrap();
+    for mark in [0x1_2345, 0x2367, 0x67] {
+        told.note(all.add(&marks, &Member::new((one.into(), mark)), Exist::Error));
+        told.note(all.test(&marks, &Member::new((one.into(), mark & 0xff00))));
+    }
+    told.note(all.delete(&marks, &Member::new((one.into(), 0x23ff)), Exist::Error));
+    for set in ["marks", "hash:ip,mark"] {
+        for new in [masked, NewSet::ipv4().markmask(u32::MAX), NewSet::ipv4()] {
+            told.note(all.create(name(set), &new, Exist::Fine).map(|_| ()));
+        }
+    }
     of_type::<HashMac>(&mut told, all, &NewSet::<HashMac>::new(), [mac(1)], [mac(1), mac(2)]);
     let new = NewSet::ipv4();
     of_type::<HashIpPortIp>(

@@ -1,6 +1,7 @@
 //! Builds the programs that go into the virtual machine.
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -30,10 +31,25 @@ pub(crate) enum Programs<'a> {
 
 /// The cargo that started this program, in the folder of the workspace.
 pub(crate) fn command() -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    command.current_dir(here.parent().unwrap_or(here));
+    in_workspace(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// The cargo of another toolchain, in the same folder.
+pub(crate) fn of_toolchain(version: &str) -> Command {
+    let mut command = in_workspace("rustup");
+    command.args(["run", version, "cargo"]);
     command
+}
+
+fn in_workspace(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(workspace());
+    command
+}
+
+pub(crate) fn workspace() -> &'static Path {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here)
 }
 
 /// Builds programs for the guest and says where they are.
@@ -74,7 +90,7 @@ pub(crate) fn build_one(programs: Programs<'_>) -> Result<PathBuf> {
 }
 
 /// The workspace's target folder: the one this very program was built into.
-fn target_folder() -> Result<PathBuf> {
+pub(crate) fn target_folder() -> Result<PathBuf> {
     let output = command().args(["metadata", "--format-version=1", "--no-deps"]).stderr(Stdio::inherit()).output();
     let metadata: Value =
         serde_json::from_slice(&output.context("running cargo")?.stdout).context("what cargo says of the workspace")?;

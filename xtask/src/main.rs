@@ -1,4 +1,5 @@
 //! `cargo xtask`: how this project is checked, tested and tried.
+mod api;
 mod bench;
 mod cargo;
 mod check;
@@ -31,8 +32,14 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Checks format, lints and documentation.
+    /// Checks what every change must keep: format, lints, documentation, and what else this machine has the tools for.
     Check,
+    /// Writes the list of the crate's public interface, docs/api.txt; needs the lowest Rust that is promised.
+    Api {
+        /// Compares instead.
+        #[arg(long)]
+        check: bool,
+    },
     /// Runs all tests: on this machine, then those of `tests/kernel` on each supported kernel.
     Test {
         /// The kernel lines to test on: 6.1, 6.12, 7.x or a certain 7.N; all if not given.
@@ -172,6 +179,7 @@ fn main() -> ExitCode {
     };
     let status = match task {
         Task::Check => check::run(),
+        Task::Api { check } => api::run(check),
         Task::Test { kernel, own, timeout, filter } => {
             let lines = if kernel.is_empty() { Wanted::all().collect() } else { kernel };
             let choices = own.choice().map_or_else(|| lines.into_iter().map(Choice::Debian).collect(), |own| vec![own]);
