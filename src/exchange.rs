@@ -273,6 +273,31 @@ impl Exchange {
         self.datagrams = self.datagrams.wrapping_add(1);
         self.truncated = (length > self.inbox.len()).then_some(length);
         self.unread = 0..length.min(self.inbox.len());
+        self.take_acknowledgement();
+    }
+
+    /// Takes the acknowledgement of the last request, if that is what came: as reading it like any other message, in a third
+    /// of the instructions. After most datagrams of requests nothing else comes.
+    #[inline]
+    fn take_acknowledgement(&mut self) {
+        let asked = |in_flight: &&InFlight| !in_flight.dump && in_flight.progress == Progress::Sent;
+        let (Some(in_flight), None, None) = (self.in_flight.as_ref().filter(asked), self.open_dump, self.truncated)
+        else {
+            return;
+        };
+        let last = in_flight.first.wrapping_add(in_flight.count).wrapping_sub(1);
+        let datagram = self.inbox.get(..self.unread.end).unwrap_or_default();
+        match message::read(datagram, 0) {
+            Ok(incoming)
+                if incoming.sequence == last
+                    && incoming.kind == message::ERROR
+                    && incoming.is_plain_success(datagram) =>
+            {
+                self.unread.start = incoming.end.min(self.unread.end);
+                self.in_flight = None;
+            }
+            _ => {}
+        }
     }
 
     /// Goes to the next message if it is a plain one of the list that is on its way, as [`Exchange::step`] would; says whether

@@ -99,7 +99,8 @@ impl Incoming {
         matches!(self.kind, NOOP | ERROR | DONE | OVERRUN)
     }
 
-    /// It says that a request is done, or a dump at its end, and nothing else: as [`Incoming::content`], for most there are.
+    /// It says that a request is done, or that a dump is at its end, and nothing else: what [`Incoming::content`] would say of
+    /// most.
     #[inline]
     pub(crate) fn is_plain_success(&self, datagram: &[u8]) -> bool {
         matches!(self.kind, ERROR | DONE)
