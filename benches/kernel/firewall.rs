@@ -64,34 +64,47 @@ fn pair(service: Service) -> [Change; 2] {
     [Change::AddService(service), destination]
 }
 
-/// What memory the machine has left, in bytes, once nothing more is given back.
-fn memory_left() -> u64 {
-    let left = || {
-        let text = std::fs::read_to_string("/proc/meminfo").unwrap();
-        let line = text.lines().find(|line| line.starts_with("MemFree:")).unwrap();
+/// What memory the kernel has in use for things that come and go, in bytes. (What is free says less: pages that the processor
+/// keeps for itself are counted late.)
+fn memory_in_use() -> u64 {
+    // Longer than the kernel takes to give back what is no longer needed.
+    std::thread::sleep(Duration::from_secs(3));
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let of = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
     };
-    let mut before = 0;
-    loop {
-        // Longer than the kernel takes to end a namespace.
-        std::thread::sleep(Duration::from_secs(3));
-        let now = left();
-        if now.abs_diff(before) < 64 << 10 {
-            return now;
-        }
-        before = now;
-    }
+    of("Slab") + of("Percpu") + of("VmallocUsed")
 }
 
-/// What memory the kernel has more in use after `work`, if there are enough services to see it.
-fn memory_of(results: &mut Results, size: u32, by: &str, work: impl FnOnce()) {
-    if size < MANY {
-        return work();
+/// What memory the kernel has more in use for services than for none. First of all, since it keeps what was once in use.
+pub(crate) fn memory(plan: &Plan, results: &mut Results) {
+    let sizes = || plan.firewalls.iter().copied().filter(|size| *size >= MANY);
+    let mut put = |size: u32, by: &str, before: u64| {
+        let taken = Duration::from_nanos(memory_in_use().saturating_sub(before));
+        results.put("memory of all services", size, by, size, &[taken; 2]);
+    };
+    crate::in_a_namespace(|| {
+        let mut ipvs = Ipvs::connect().unwrap();
+        let before = memory_in_use();
+        for size in sizes() {
+            ipvs.flush().unwrap();
+            settle();
+            fill(&mut ipvs, size);
+            put(size, "IPVS", before);
+        }
+        ipvs.flush().unwrap();
+    });
+    for (name, restore, _) in FIREWALLS {
+        crate::in_a_namespace(|| {
+            peers::feed(restore, &all_rules(0));
+            let before = memory_in_use();
+            for size in sizes() {
+                peers::feed(restore, &all_rules(size));
+                put(size, name, before);
+            }
+        });
     }
-    let before = memory_left();
-    work();
-    let taken = Duration::from_nanos(before.saturating_sub(memory_left()));
-    results.put("memory of all services", size, by, size, &[taken; 2]);
 }
 
 fn fill(ipvs: &mut Ipvs, count: u32) {
@@ -102,7 +115,7 @@ fn fill(ipvs: &mut Ipvs, count: u32) {
 /// One more service when there are so many already, and all of them from nothing.
 pub(crate) fn rules_of_ipvs(results: &mut Results, size: u32) {
     let mut ipvs = Ipvs::connect().unwrap();
-    memory_of(results, size, "IPVS", || fill(&mut ipvs, size));
+    fill(&mut ipvs, size);
     let added = service(size);
     let lines = peers::ipvsadm_lines(&pair(added));
     let deleted = |time| {
@@ -131,12 +144,11 @@ pub(crate) fn rules_of_ipvs(results: &mut Results, size: u32) {
 fn rules_of_iptables(results: &mut Results, size: u32, (name, restore, plain): (&str, &str, &str)) {
     let all = all_rules(size);
     let whole = || peers::feed(restore, &all);
-    memory_of(results, size, name, || {
-        whole();
-    });
     if size <= WHOLE {
         let mut whole: [Contestant<'_>; 1] = [(restore, Box::new(|| (whole(), size)))];
         results.compare("all services", size, &mut whole);
+    } else {
+        whole();
     }
     let noflush = format!("{restore} --noflush");
     // To take one out again would cost more than all the rest; so there are some more at the end.

@@ -35,7 +35,8 @@ fn main() {
     };
     let mut results = Results::create(to, rounds.parse().unwrap());
     let plan = if *size == "quick" { Plan::QUICK } else { Plan::FULL };
-    let works: [(&str, Work); 10] = [
+    let works: [(&str, Work); 11] = [
+        ("memory", firewall::memory),
         ("services", services::tables),
         ("datagrams", services::datagrams),
         ("inboxes", services::inboxes),
