@@ -72,7 +72,16 @@ pub(crate) struct Standing {
     size: u64,
     ratio: f64,
     limit: Limit,
-    pub(crate) holds: bool,
+    holds: bool,
+    /// What the kernel alone comes to, if that does not hold either.
+    floor: Option<f64>,
+}
+
+impl Standing {
+    /// Whether this crate is to blame.
+    pub(crate) fn fails(&self) -> bool {
+        !self.holds && self.floor.is_none()
+    }
 }
 
 impl fmt::Display for Standing {
@@ -82,7 +91,11 @@ impl fmt::Display for Standing {
             Limit::AtLeast(limit) => ("at least", limit),
         };
         let verdict = if self.holds { "holds" } else { "DOES NOT HOLD" };
-        write!(f, "bar: {} at {}: {:.3}, {word} {limit}: {verdict}", self.what, self.size, self.ratio)
+        write!(f, "bar: {} at {}: {:.3}, {word} {limit}: {verdict}", self.what, self.size, self.ratio)?;
+        match self.floor {
+            Some(floor) => write!(f, ", nor could it: the kernel alone comes to {floor:.3}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -91,11 +104,14 @@ pub(crate) fn check(figures: &Figures) -> Vec<Standing> {
     let at = |bar: &Bar, size| {
         let of = |by| figures.instructions(bar.work, size, by);
         let ratio = of(bar.by)? / of(bar.to)?;
-        let holds = match bar.limit {
-            Limit::AtMost(limit) => ratio <= limit,
-            Limit::AtLeast(limit) => ratio >= limit,
+        let (holds, floor) = match bar.limit {
+            Limit::AtMost(limit) => (ratio <= limit, None),
+            Limit::AtLeast(limit) => {
+                let floor = of("floor").map(|floor| of(bar.by).unwrap_or_default() / floor);
+                (ratio >= limit, floor.filter(|floor| *floor < limit))
+            }
         };
-        Some(Standing { what: bar.what, size, ratio, limit: bar.limit, holds })
+        Some(Standing { what: bar.what, size, ratio, limit: bar.limit, holds, floor })
     };
     BARS.iter()
         .flat_map(|bar| figures.sizes(bar.work, bar.by).into_iter().filter_map(move |size| at(bar, size)))
@@ -117,12 +133,20 @@ mod tests {
             ("add services", 9, "lvs, batched", 500),
             ("fill set", 7, "lvs", 10),
             ("fill set", 7, "ipset restore", 100),
+            ("fill set", 9, "floor", 9),
+            ("fill set", 9, "lvs", 10),
+            ("fill set", 9, "ipset restore", 90),
         ]);
-        let lines: Vec<_> = check(&figures).iter().map(ToString::to_string).collect();
+        let standings = check(&figures);
+        assert_eq!(standings.iter().map(Standing::fails).collect::<Vec<_>>(), [false, true, false, true, false]);
+        let lines: Vec<_> = standings.iter().map(ToString::to_string).collect();
         let expected = [
             "bar: batched adds at 1: 1.090, at most 1.1: holds",
             "bar: batched adds at 5: 1.200, at most 1.1: DOES NOT HOLD",
+            "bar: filling a set at 9: 1.111, at most 1.15: holds",
             "bar: ipset restore to filling a set at 7: 10.000, at least 15: DOES NOT HOLD",
+            "bar: ipset restore to filling a set at 9: 9.000, at least 15: DOES NOT HOLD, nor could it: the kernel alone comes to \
+             10.000",
         ];
         assert_eq!(lines, expected);
     }
