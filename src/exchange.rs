@@ -85,6 +85,9 @@ impl Default for Limits {
     }
 }
 
+/// Few requests are longer, in bytes.
+const LONGEST_USUAL: usize = 1024;
+
 /// What to do next.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -163,7 +166,8 @@ impl Exchange {
         Self {
             limits,
             next: 1,
-            outgoing: Vec::with_capacity(limits.bytes),
+            // It is full only once it is longer.
+            outgoing: Vec::with_capacity(limits.bytes + LONGEST_USUAL),
             last: 0,
             inbox: vec![0; limits.inbox],
             unread: 0..0,
@@ -173,6 +177,10 @@ impl Exchange {
             datagrams: 0,
             open_dump: None,
         }
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// Queues a request: a message of this type with these flags (`NLM_F_REQUEST` and `NLM_F_ACK` are added) and body.

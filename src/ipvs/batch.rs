@@ -66,7 +66,9 @@ pub(super) type Check = fn(&Change) -> Result<()>;
 
 /// Makes the changes, in their order, many with each system call.
 pub(super) fn run(ipvs: &mut Ipvs, changes: impl Iterator<Item = Change>, check: Check) -> Result<(), BatchError> {
-    let mut batch = Batch { ipvs, on_their_way: Vec::new(), answered: 0, failures: Vec::new() };
+    // As long as it will get: to grow on the way would cost a third of writing a change.
+    let at_once = changes.size_hint().0.min(ipvs.connection.most_requests());
+    let mut batch = Batch { ipvs, on_their_way: Vec::with_capacity(at_once), answered: 0, failures: Vec::new() };
     let interruption = batch.run(changes, check).err();
     let (answered, mut failures) = (batch.answered, std::mem::take(&mut batch.failures));
     if interruption.is_none() && failures.is_empty() {

@@ -110,6 +110,11 @@ impl Connection {
         self.exchange.is_full()
     }
 
+    /// How many requests travel at once at most.
+    pub(crate) fn most_requests(&self) -> usize {
+        self.exchange.limits().requests
+    }
+
     /// As [`Exchange::next_of_list`].
     #[inline]
     pub(crate) fn next_of_list(&mut self) -> bool {
