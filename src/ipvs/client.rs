@@ -65,6 +65,8 @@ pub struct Ipvs {
     long_lists: bool,
     /// The family's number, which is another one after each loading of the module.
     family: u16,
+    /// Room for the changes of a batch; empty in between.
+    pub(super) on_their_way: Vec<(usize, Change)>,
 }
 
 impl Ipvs {
@@ -89,7 +91,7 @@ impl Ipvs {
         let mut connection = open(Limits::default().inbox).map_err(failed)?;
         let short_lists = open(SHORT_LIST).map_err(failed)?;
         let family = find_family(&mut connection).map_err(failed)?;
-        Ok(Self { connection, short_lists, long_lists: false, family })
+        Ok(Self { connection, short_lists, long_lists: false, family, on_their_way: Vec::new() })
     }
 
     /// The version of the kernel's IPVS, and the size of its connection table (`IPVS_CMD_GET_INFO`).

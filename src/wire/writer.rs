@@ -11,6 +11,9 @@ const HEADER: usize = 4;
 /// The longest payload of a length that is known when this crate is compiled: an IPv6 address.
 const LONGEST_FIXED: usize = 16;
 
+/// Names are shorter, with the zero byte that ends them.
+const SHORT_TEXT: usize = 32;
+
 /// Fills a buffer up to where the next message or attribute may start.
 #[inline]
 pub(crate) fn pad(out: &mut Vec<u8>, length: usize) {
@@ -113,11 +116,26 @@ impl<'b> Writer<'b> {
     }
 
     /// Text and the zero byte that ends it.
+    #[inline]
     pub(crate) fn text(&mut self, kind: impl Kind, text: impl AsRef<[u8]>) {
-        self.attribute(kind, 0, |inner| {
-            inner.raw(text.as_ref());
-            inner.raw(&[0]);
-        });
+        let text = text.as_ref();
+        let mut attribute = [0; HEADER + SHORT_TEXT];
+        let length = HEADER + text.len() + 1;
+        match (attribute.get_mut(HEADER..length - 1), u16::try_from(length)) {
+            // In one piece: most are short.
+            (Some(room), Ok(number)) if length < HEADER + SHORT_TEXT => {
+                room.copy_from_slice(text);
+                let ([l0, l1], [n0, n1]) = (number.to_ne_bytes(), kind.number().to_ne_bytes());
+                if let Some(header) = attribute.first_chunk_mut() {
+                    *header = [l0, l1, n0, n1];
+                }
+                self.raw(attribute.get(..length + padding(length)).unwrap_or_default());
+            }
+            _ => self.attribute(kind, 0, |inner| {
+                inner.raw(text);
+                inner.raw(&[0]);
+            }),
+        }
     }
 
     /// An attribute that holds what `fill` writes.
