@@ -6,7 +6,7 @@
 //!
 //! | requests in a datagram, one acknowledgement | 1 | 2 | 8 | 32 | 128 | 512 | 1024 |
 //! |---|---|---|---|---|---|---|---|
-//! | change a service | 8290 | 5790 | 3640 | 3090 | 3040 | 2950 | 2940 |
+//! | change a service | 8590 | 5790 | 3640 | 3090 | 3040 | 2950 | 2940 |
 //! | delete one | 8300 | 5810 | 3320 | 2790 | 2730 | 2640 | 2620 |
 //! | add one (5000 or 13,000, as the kernel finds room for the counters of each processor) | | 15,700 | 13,550 | 13,010 | 12,950 | 12,860 | 12,850 |
 //!
@@ -31,8 +31,8 @@
 //! - `sendmsg` with a buffer for each request: 13,046. (The kernel copies them into one.)
 //! - `recvmmsg` for a list's only part and its end: 22,070 for 21,640. The kernel makes the second while the first is
 //!   received, so that a system call is all that it spares, and it costs more than that.
-//! - Several sockets: 21,730 for 21,640 with eight lists of destinations under way at once. By its source the kernel makes them under one
-//!   lock, so that more processors do not help either.
+//! - Several sockets: 21,730 for 21,640 with eight lists of destinations under way at once. By its source the kernel makes
+//!   them under one lock, so that more processors should not help either.
 
 pub(crate) mod blocking;
 
