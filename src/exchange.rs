@@ -114,6 +114,18 @@ pub enum Step {
     Finished,
 }
 
+/// What is next in a list.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Listed {
+    /// A message: [`Exchange::message`].
+    Message {
+        /// Its type.
+        kind: u16,
+    },
+    /// Nothing: all of it has come.
+    End,
+}
+
 /// The requests on their way.
 #[derive(Debug)]
 struct InFlight {
@@ -279,53 +291,61 @@ impl Exchange {
             return;
         }
         self.datagrams = self.datagrams.wrapping_add(1);
+        if self.is_last_acknowledgement(length) {
+            (self.truncated, self.unread, self.in_flight) = (None, 0..0, None);
+            return;
+        }
         self.truncated = (length > self.inbox.len()).then_some(length);
         self.unread = 0..length.min(self.inbox.len());
-        self.take_acknowledgement();
     }
 
-    /// Takes the acknowledgement of the last request, if that is what came: as reading it like any other message, in a third
-    /// of the instructions. After most datagrams of requests nothing else comes.
+    /// Whether the datagram that came is the acknowledgement of the last request and nothing else, as after most requests: to
+    /// see this here takes a third of the instructions of reading it like any other message.
     #[inline]
-    fn take_acknowledgement(&mut self) {
+    fn is_last_acknowledgement(&self, length: usize) -> bool {
         let asked = |in_flight: &&InFlight| !in_flight.dump && in_flight.progress == Progress::Sent;
-        let (Some(in_flight), None, None) = (self.in_flight.as_ref().filter(asked), self.open_dump, self.truncated)
-        else {
-            return;
+        let (Some(in_flight), None) = (self.in_flight.as_ref().filter(asked), self.open_dump) else {
+            return false;
         };
         let last = in_flight.first.wrapping_add(in_flight.count).wrapping_sub(1);
-        let datagram = self.inbox.get(..self.unread.end).unwrap_or_default();
-        match message::read(datagram, 0) {
-            Ok(incoming)
-                if incoming.sequence == last
+        self.inbox.get(..length).is_some_and(|datagram| {
+            message::read(datagram, 0).is_ok_and(|incoming| {
+                incoming.sequence == last
                     && incoming.kind == message::ERROR
-                    && incoming.is_plain_success(datagram) =>
-            {
-                self.unread.start = incoming.end.min(self.unread.end);
-                self.in_flight = None;
-            }
-            _ => {}
-        }
+                    && incoming.body.end == length
+                    && incoming.is_plain_success(datagram)
+            })
+        })
     }
 
-    /// Goes to the next message if it is a plain one of the list that is on its way, as [`Exchange::step`] would; says whether
-    /// it was. Lists are long, and this takes a third of the instructions.
+    /// Goes on in the list that is on its way, as [`Exchange::step`] would; `None`, and nothing done, if there is more to it
+    /// than that. Lists are long, and this takes a third of the instructions.
     #[inline]
-    pub(crate) fn next_of_list(&mut self) -> bool {
-        let listed = self.in_flight.as_ref().filter(|in_flight| in_flight.dump && in_flight.progress == Progress::Sent);
-        let (Some(in_flight), None, None) = (listed, self.open_dump, self.truncated) else {
-            return false;
+    pub(crate) fn next_of_list(&mut self) -> Option<Listed> {
+        let plain =
+            |in_flight: &&InFlight| in_flight.dump && in_flight.progress == Progress::Sent && !in_flight.interrupted;
+        let (Some(in_flight), None, None) = (self.in_flight.as_ref().filter(plain), self.open_dump, self.truncated)
+        else {
+            return None;
         };
         let datagram = self.inbox.get(..self.unread.end).unwrap_or_default();
-        let Ok(incoming) = message::read(datagram, self.unread.start) else {
-            return false;
-        };
-        if incoming.sequence != in_flight.first || incoming.is_control() || incoming.is_interrupted() {
-            return false;
+        let incoming = message::read(datagram, self.unread.start).ok()?;
+        if incoming.sequence != in_flight.first || incoming.is_interrupted() {
+            return None;
         }
+        let listed = if !incoming.is_control() {
+            Listed::Message { kind: incoming.kind }
+        } else if incoming.kind == message::DONE && incoming.is_plain_success(datagram) {
+            Listed::End
+        } else {
+            return None;
+        };
         self.unread.start = incoming.end.min(self.unread.end);
-        self.message = incoming.body;
-        true
+        match listed {
+            Listed::Message { .. } => self.message = incoming.body,
+            Listed::End => self.in_flight = None,
+        }
+        Some(listed)
     }
 
     /// The number of the datagram that came last, and its length: what has the same number was said at once.
@@ -372,40 +392,76 @@ impl Exchange {
 
     #[inline]
     fn advance(&mut self) -> Result<Step, Cause> {
+        if !self.is_read() {
+            match self.next_of_list() {
+                Some(Listed::Message { kind }) => return Ok(Step::Message { request: 0, kind }),
+                Some(Listed::End) => {}
+                None => {
+                    if let Some(step) = self.look()? {
+                        return Ok(step);
+                    }
+                }
+            }
+        }
+        if self.may_send() {
+            Ok(Step::Send)
+        } else if self.in_flight.is_some() {
+            Ok(Step::Receive)
+        } else {
+            Ok(Step::Finished)
+        }
+    }
+
+    /// Whether [`Exchange::step`] would say [`Step::Send`]; then what is to be sent is ready.
+    #[inline]
+    pub(crate) fn may_send(&mut self) -> bool {
+        let Some(in_flight) = self.in_flight.as_ref().filter(|in_flight| in_flight.progress == Progress::Queued) else {
+            return false;
+        };
+        // The kernel refuses a second dump, and goes on filling the receive buffer with the first: there would be no
+        // room for the refusals of many.
+        if !self.is_read() || (self.open_dump.is_some() && (in_flight.dump || in_flight.count > 1)) {
+            return false;
+        }
+        if !in_flight.dump {
+            message::ask_for_ack(&mut self.outgoing, self.last);
+        }
+        true
+    }
+
+    /// Whether [`Exchange::step`] would say [`Step::Finished`].
+    #[inline]
+    pub(crate) fn is_finished(&self) -> bool {
+        self.in_flight.is_none() && self.is_read()
+    }
+
+    /// All that came was looked at.
+    #[inline]
+    fn is_read(&self) -> bool {
+        self.truncated.is_none() && self.unread.is_empty()
+    }
+
+    /// Looks at what came; `None` when nothing of it is left.
+    fn look(&mut self) -> Result<Option<Step>, Cause> {
         loop {
             if let Some(length) = self.truncated.take() {
                 self.unread = 0..0;
                 // Its first message says whose it was, if that much of it fitted.
                 match message::sequence(&self.inbox) {
-                    Some(sequence) if !self.awaits(sequence) => continue,
+                    Some(sequence) if !self.awaits(sequence) => {}
                     _ => return Err(Cause::Truncated { length, room: self.inbox.len() }),
                 }
             }
-            if !self.unread.is_empty() {
-                // Nothing that came before the requests were sent is theirs.
-                let sent = self.in_flight.as_ref().is_some_and(|in_flight| in_flight.progress == Progress::Sent);
-                match self.read_message() {
-                    Ok(Some(step)) => return Ok(step),
-                    Err(error) if sent => return Err(error),
-                    Ok(None) | Err(_) => {}
-                }
-                continue;
+            if self.unread.is_empty() {
+                return Ok(None);
             }
-            let Some(in_flight) = &mut self.in_flight else {
-                return Ok(Step::Finished);
-            };
-            if in_flight.progress == Progress::Sent {
-                return Ok(Step::Receive);
+            // Nothing that came before the requests were sent is theirs.
+            let sent = self.in_flight.as_ref().is_some_and(|in_flight| in_flight.progress == Progress::Sent);
+            match self.read_message() {
+                Ok(Some(step)) => return Ok(Some(step)),
+                Err(error) if sent => return Err(error),
+                Ok(None) | Err(_) => {}
             }
-            // The kernel refuses a second dump, and goes on filling the receive buffer with the first: there would be no
-            // room for the refusals of many.
-            if self.open_dump.is_some() && (in_flight.dump || in_flight.count > 1) {
-                return Ok(Step::Receive);
-            }
-            if !in_flight.dump {
-                message::ask_for_ack(&mut self.outgoing, self.last);
-            }
-            return Ok(Step::Send);
         }
     }
 

@@ -50,12 +50,14 @@ impl<const N: usize> Name<N> {
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+        let bytes = self.bytes.get(..usize::from(self.length)).unwrap_or_default();
+        std::str::from_utf8(bytes).unwrap_or_default()
     }
 
-    /// For writing: that it is text is known, and looked at only where text is wanted.
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
+    /// For writing: its length, and its bytes with zero bytes behind them.
+    #[inline]
+    pub(crate) fn padded(&self) -> (u8, &[u8; N]) {
+        (self.length, &self.bytes)
     }
 }
 
@@ -100,13 +102,6 @@ macro_rules! named {
             /// Its name.
             pub fn as_str(&self) -> &str {
                 self.0.as_str()
-            }
-        }
-
-        /// Its name as netlink carries it.
-        impl AsRef<[u8]> for $type {
-            fn as_ref(&self) -> &[u8] {
-                self.0.as_bytes()
             }
         }
 

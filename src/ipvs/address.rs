@@ -5,16 +5,15 @@ use std::net::{IpAddr, SocketAddr};
 use super::numbers::{INET, INET6};
 use crate::address::Family;
 use crate::error::DecodeError;
-use crate::wire::{Attr, Kind, Writer};
+use crate::wire::{Attr, Kind};
 
 impl Family {
     #[inline]
-    pub(super) fn write(self, out: &mut Writer<'_>, kind: impl Kind) {
-        let number = match self {
-            Self::Inet => INET,
-            Self::Inet6 => INET6,
-        };
-        out.u16_ne(kind, number);
+    pub(super) fn bytes(self) -> [u8; 2] {
+        match self {
+            Self::Inet => INET.to_ne_bytes(),
+            Self::Inet6 => INET6.to_ne_bytes(),
+        }
     }
 
     pub(super) fn read<K: Kind>(attr: &Attr<'_, K>) -> Result<Self, DecodeError> {
@@ -26,19 +25,16 @@ impl Family {
     }
 }
 
-/// Writes an address in the 16 bytes of the kernel's `union nf_inet_addr`.
+/// The 16 bytes of the kernel's `union nf_inet_addr`.
 #[inline]
-pub(super) fn write(out: &mut Writer<'_>, kind: impl Kind, address: IpAddr) {
-    let mut bytes = [0; 16];
+pub(super) fn bytes(address: IpAddr) -> [u8; 16] {
     match address {
         IpAddr::V4(v4) => {
-            if let Some(first) = bytes.first_chunk_mut() {
-                *first = v4.octets();
-            }
+            let [a, b, c, d] = v4.octets();
+            [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
         }
-        IpAddr::V6(v6) => bytes = v6.octets(),
+        IpAddr::V6(v6) => v6.octets(),
     }
-    out.array(kind, &bytes);
 }
 
 /// Reads an address whose family another attribute says.

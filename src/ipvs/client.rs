@@ -13,7 +13,7 @@ use super::{
     BatchError, Destination, DestinationInfo, Service, ServiceInfo, ServiceKey, SyncDaemon, SyncState, Timeouts, batch,
 };
 use crate::error::{Cause, DecodeError, Error, Reason, Refusal, Refused, Result};
-use crate::exchange::Limits;
+use crate::exchange::{Limits, Listed};
 use crate::transport::Options;
 use crate::transport::blocking::{Connection, Reply};
 use crate::wire::genl;
@@ -539,8 +539,10 @@ impl Ipvs {
         loop {
             let failed = |cause| Error::new(query, cause);
             let connection = self.connection_for(query);
-            if !connection.next_of_list() {
-                match connection.reply().map_err(failed)? {
+            match connection.next_of_list() {
+                Some(Listed::Message { .. }) => {}
+                Some(Listed::End) => return Ok(None),
+                None => match connection.reply().map_err(failed)? {
                     Reply::Finished => return Ok(None),
                     Reply::Message(..) => {}
                     Reply::Refused(_, refusal) => {
@@ -551,7 +553,7 @@ impl Ipvs {
                         self.queue_query(query).map_err(failed)?;
                         continue;
                     }
-                }
+                },
             }
             match read(connection.message()) {
                 Ok(None) => {}

@@ -228,9 +228,11 @@ impl DestinationInfo {
 
 /// Writes what identifies a destination.
 pub(super) fn write_key(out: &mut Writer<'_>, address: SocketAddr) {
-    Family::of(address.ip()).write(out, DestinationAttr::Family);
-    address::write(out, DestinationAttr::Address, address.ip());
-    out.u16_be(DestinationAttr::Port, address.port());
+    out.together(|out| {
+        out.array(DestinationAttr::Family, &Family::of(address.ip()).bytes());
+        out.array(DestinationAttr::Address, &address::bytes(address.ip()));
+        out.array(DestinationAttr::Port, &address.port().to_be_bytes());
+    });
 }
 
 impl Forwarding {

@@ -64,10 +64,12 @@ impl Change {
     ///
     /// # Errors
     /// [`is_invalid_input`](Error::is_invalid_input), with what is wrong.
+    #[inline]
     pub fn check(&self) -> Result<()> {
         self.problem().map_or(Ok(()), |problem| Err(Error::new(self, Cause::InvalidInput(problem))))
     }
 
+    #[inline]
     fn problem(&self) -> Option<Cow<'static, str>> {
         match self {
             Self::AddService(service) | Self::ReplaceService(service) => service.problem(),

@@ -2,6 +2,7 @@
 
 use super::numbers::{ENGINE_LENGTH, SCHEDULER_LENGTH};
 use crate::name::{Name, named};
+use crate::wire::{Kind, Writer};
 
 named! {
     /// A scheduler: how the destination of a new connection is chosen.
@@ -67,6 +68,12 @@ impl Scheduler {
     pub const TWOS: Self = Self(Name::literal("twos"));
     /// No scheduler: the service takes no new connections.
     pub const NONE: Self = Self(Name::literal("none"));
+
+    #[inline]
+    pub(super) fn write(&self, out: &mut Writer<'_>, kind: impl Kind) {
+        let (length, bytes) = self.0.padded();
+        out.short_text(kind, bytes, length);
+    }
 }
 
 named! {

@@ -369,14 +369,17 @@ impl ServiceInfo {
 impl ServiceKey {
     #[inline]
     pub(super) fn write(&self, out: &mut Writer<'_>) {
-        self.family().write(out, ServiceAttr::Family);
         match *self {
-            Self::Address { protocol, address } => {
-                out.u16_ne(ServiceAttr::Protocol, protocol.0);
-                address::write(out, ServiceAttr::Address, address.ip());
-                out.u16_be(ServiceAttr::Port, address.port());
-            }
-            Self::FirewallMark { mark, .. } => out.u32_ne(ServiceAttr::FirewallMark, mark.get()),
+            Self::Address { protocol, address } => out.together(|out| {
+                out.array(ServiceAttr::Family, &self.family().bytes());
+                out.array(ServiceAttr::Protocol, &protocol.0.to_ne_bytes());
+                out.array(ServiceAttr::Address, &address::bytes(address.ip()));
+                out.array(ServiceAttr::Port, &address.port().to_be_bytes());
+            }),
+            Self::FirewallMark { mark, family } => out.together(|out| {
+                out.array(ServiceAttr::Family, &family.bytes());
+                out.array(ServiceAttr::FirewallMark, &mark.get().to_ne_bytes());
+            }),
         }
     }
 }
@@ -385,24 +388,28 @@ impl Service {
     #[inline]
     pub(super) fn write(&self, out: &mut Writer<'_>) {
         self.key.write(out);
-        out.text(ServiceAttr::Scheduler, self.scheduler);
+        self.scheduler.write(out, ServiceAttr::Scheduler);
         let persistence = self.persistence.unwrap_or(Persistence::new(Duration::ZERO));
         if let Some(engine) = self.engine {
-            out.text(ServiceAttr::Engine, engine);
+            out.text(ServiceAttr::Engine, engine.as_str());
         }
         let own = if self.persistence.is_some() { PERSISTENT } else { 0 };
         let flags = self.flags.bits() & !(PERSISTENT | HASHED) | own;
-        // The mask says which flags are meant: all of them.
         let [f0, f1, f2, f3] = flags.to_ne_bytes();
-        out.array(ServiceAttr::Flags, &[f0, f1, f2, f3, 255, 255, 255, 255]);
-        out.u32_ne(ServiceAttr::Timeout, persistence.timeout.as_secs().try_into().unwrap_or(u32::MAX));
+        let timeout: u32 = persistence.timeout.as_secs().try_into().unwrap_or(u32::MAX);
         // An IPv4 mask goes in network order, an IPv6 prefix length in the machine's.
-        match (persistence.netmask.0, self.key.family()) {
-            (Mask::Inet(mask), _) => out.array(ServiceAttr::Netmask, &mask.octets()),
-            (Mask::Inet6(prefix), _) => out.u32_ne(ServiceAttr::Netmask, prefix.into()),
-            (Mask::Host, Family::Inet) => out.array(ServiceAttr::Netmask, &[255; 4]),
-            (Mask::Host, Family::Inet6) => out.u32_ne(ServiceAttr::Netmask, 128),
-        }
+        let netmask = match (persistence.netmask.0, self.key.family()) {
+            (Mask::Inet(mask), _) => mask.octets(),
+            (Mask::Inet6(prefix), _) => u32::from(prefix).to_ne_bytes(),
+            (Mask::Host, Family::Inet) => [255; 4],
+            (Mask::Host, Family::Inet6) => 128u32.to_ne_bytes(),
+        };
+        out.together(|out| {
+            // The mask says which flags are meant: all of them.
+            out.array(ServiceAttr::Flags, &[f0, f1, f2, f3, 255, 255, 255, 255]);
+            out.array(ServiceAttr::Timeout, &timeout.to_ne_bytes());
+            out.array(ServiceAttr::Netmask, &netmask);
+        });
     }
 }
 

@@ -10,7 +10,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::Options;
 use crate::error::{Cause, DecodeError, Refusal};
-use crate::exchange::{Exchange, Limits, Step};
+use crate::exchange::{Exchange, Limits, Listed, Step};
 #[cfg(feature = "testing")]
 use crate::testing::Port;
 use crate::wire::Writer;
@@ -117,7 +117,7 @@ impl Connection {
 
     /// As [`Exchange::next_of_list`].
     #[inline]
-    pub(crate) fn next_of_list(&mut self) -> bool {
+    pub(crate) fn next_of_list(&mut self) -> Option<Listed> {
         self.exchange.next_of_list()
     }
 
@@ -133,10 +133,12 @@ impl Connection {
 
     /// The next reply to what is queued. After an error the queued requests are given up, and the next ones are not
     /// affected.
+    #[inline]
     pub(crate) fn reply(&mut self) -> Result<Reply, Cause> {
         loop {
             let done = match self.exchange.step()? {
-                Step::Send => self.send(),
+                // What comes next is known.
+                Step::Send => self.send().and_then(|()| self.receive()),
                 // Nothing is sent yet: this is to read a list to its end that was given up.
                 Step::Receive if !self.exchange.outgoing().is_empty() => self.skip(),
                 Step::Receive => self.receive(),
@@ -155,6 +157,9 @@ impl Connection {
         mut message: impl FnMut(usize, u16, &[u8]) -> Result<(), DecodeError>,
         mut refused: impl FnMut(usize, Refusal),
     ) -> Result<(), Cause> {
+        if self.succeeds_at_once()? {
+            return Ok(());
+        }
         loop {
             match self.reply()? {
                 Reply::Finished => return Ok(()),
@@ -164,6 +169,17 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Sends what is queued, if nothing else is to be done first, and receives once; says whether that was all. It is for most
+    /// requests, and takes half the instructions of [`Connection::reply`].
+    #[inline]
+    fn succeeds_at_once(&mut self) -> Result<bool, Cause> {
+        if !self.exchange.may_send() {
+            return Ok(false);
+        }
+        self.send().and_then(|()| self.receive()).inspect_err(|_| self.exchange.abandon())?;
+        Ok(self.exchange.is_finished())
     }
 
     /// Gives up what is queued or on its way: see [`Exchange::abandon`].

@@ -11,18 +11,15 @@ const HEADER: usize = 4;
 /// The longest payload of a length that is known when this crate is compiled: an IPv6 address.
 const LONGEST_FIXED: usize = 16;
 
-/// Names are shorter, with the zero byte that ends them.
-const SHORT_TEXT: usize = 32;
+/// The most bytes that [`Writer::together`] has room for.
+const MOST_TOGETHER: usize = 64;
 
 /// Fills a buffer up to where the next message or attribute may start.
 #[inline]
 pub(crate) fn pad(out: &mut Vec<u8>, length: usize) {
-    match padding(length) {
-        // What is made of whole attributes.
-        0 => {}
-        1 => out.push(0),
-        2 => out.extend_from_slice(&[0; 2]),
-        _ => out.extend_from_slice(&[0; 3]),
+    // What is made of whole attributes needs none.
+    if padding(length) != 0 {
+        out.resize(out.len() + padding(length), 0);
     }
 }
 
@@ -105,37 +102,40 @@ impl<'b> Writer<'b> {
         self.fixed(kind.number() | NET_BYTEORDER, payload);
     }
 
+    /// Several attributes of lengths that the compiler knows, in one piece.
+    #[inline]
+    pub(crate) fn together(&mut self, fill: impl FnOnce(&mut Together)) {
+        let mut together = Together { bytes: [0; MOST_TOGETHER], length: 0 };
+        fill(&mut together);
+        self.raw(together.bytes.get(..together.length).unwrap_or_default());
+    }
+
     /// Such bytes as the only attribute inside of another one, which says so.
     #[inline]
     pub(crate) fn nested_array_net<const N: usize>(&mut self, outer: impl Kind, inner: impl Kind, payload: &[u8; N]) {
         let [n0, n1] = (outer.number() | NESTED).to_ne_bytes();
-        #[expect(clippy::cast_possible_truncation, reason = "at most LONGEST_FIXED")]
-        let [l0, l1] = const { ((2 * HEADER + N + padding(N)) as u16).to_ne_bytes() };
+        let [l0, l1] = u16::from(const { small(HEADER + size(N)) }).to_ne_bytes();
         self.raw(&[l0, l1, n0, n1]);
         self.array_net(inner, payload);
     }
 
     /// Text and the zero byte that ends it.
-    #[inline]
     pub(crate) fn text(&mut self, kind: impl Kind, text: impl AsRef<[u8]>) {
-        let text = text.as_ref();
-        let mut attribute = [0; HEADER + SHORT_TEXT];
-        let length = HEADER + text.len() + 1;
-        match (attribute.get_mut(HEADER..length - 1), u16::try_from(length)) {
-            // In one piece: most are short.
-            (Some(room), Ok(number)) if length < HEADER + SHORT_TEXT => {
-                room.copy_from_slice(text);
-                let ([l0, l1], [n0, n1]) = (number.to_ne_bytes(), kind.number().to_ne_bytes());
-                if let Some(header) = attribute.first_chunk_mut() {
-                    *header = [l0, l1, n0, n1];
-                }
-                self.raw(attribute.get(..length + padding(length)).unwrap_or_default());
-            }
-            _ => self.attribute(kind, 0, |inner| {
-                inner.raw(text);
-                inner.raw(&[0]);
-            }),
-        }
+        self.attribute(kind, 0, |inner| {
+            inner.raw(text.as_ref());
+            inner.raw(&[0]);
+        });
+    }
+
+    /// Text and the zero byte that ends it, when the text is the first `length` of these bytes and all others are zero. All
+    /// of them are written and the end is cut off: a third of the instructions of [`Writer::text`].
+    #[inline]
+    pub(crate) fn short_text<const N: usize>(&mut self, kind: impl Kind, bytes: &[u8; N], length: u8) {
+        const { assert!(padding(N) == 1, "the zero byte that ends the longest is where the padding would be") };
+        let text = length.min(const { small(N) }) + 1;
+        let end = self.out.len() + size(text.into());
+        self.raw(whole(text, kind.number(), bytes).get(..size(N)).unwrap_or_default());
+        self.out.truncate(end);
     }
 
     /// An attribute that holds what `fill` writes.
@@ -155,22 +155,9 @@ impl<'b> Writer<'b> {
         self.out.len()
     }
 
-    /// Header, payload and padding in one piece of a length that the compiler knows: a dozen instructions, where one
-    /// step for each takes ten times as many.
     #[inline]
     fn fixed<const N: usize>(&mut self, number: u16, payload: &[u8; N]) {
-        const { assert!(N <= LONGEST_FIXED) };
-        let mut attribute = [0; HEADER + LONGEST_FIXED];
-        let [n0, n1] = number.to_ne_bytes();
-        #[expect(clippy::cast_possible_truncation, reason = "at most LONGEST_FIXED")]
-        let [l0, l1] = const { ((HEADER + N) as u16).to_ne_bytes() };
-        if let Some((header, rest)) = attribute.split_first_chunk_mut::<HEADER>() {
-            *header = [l0, l1, n0, n1];
-            if let Some(room) = rest.first_chunk_mut::<N>() {
-                *room = *payload;
-            }
-        }
-        self.raw(attribute.get(..HEADER + N + padding(N)).unwrap_or_default());
+        self.raw(whole(const { small(N) }, number, payload).get(..size(N)).unwrap_or_default());
     }
 
     #[inline]
@@ -191,6 +178,57 @@ impl<'b> Writer<'b> {
     pub(crate) fn finish(self) -> Option<&'static str> {
         self.too_long
     }
+}
+
+/// What [`Writer::together`] puts in the buffer.
+pub(crate) struct Together {
+    bytes: [u8; MOST_TOGETHER],
+    length: usize,
+}
+
+impl Together {
+    /// As [`Writer::array`].
+    #[inline]
+    pub(crate) fn array<const N: usize>(&mut self, kind: impl Kind, payload: &[u8; N]) {
+        let attribute = whole(const { small(N) }, kind.number(), payload);
+        let end = self.length + size(N);
+        debug_assert!(end <= MOST_TOGETHER, "that is too much together");
+        if let (Some(room), Some(attribute)) = (self.bytes.get_mut(self.length..end), attribute.get(..size(N))) {
+            room.copy_from_slice(attribute);
+        }
+        self.length = end;
+    }
+}
+
+/// How many bytes an attribute takes, with its header and the padding behind it.
+const fn size(payload: usize) -> usize {
+    HEADER + payload + padding(payload)
+}
+
+/// The same length as a smaller number.
+const fn small(length: usize) -> u8 {
+    assert!(length <= u8::MAX as usize);
+    #[expect(clippy::cast_possible_truncation, reason = "compared above")]
+    {
+        length as u8
+    }
+}
+
+/// A whole attribute, with zeros behind it, whose header says that its payload has `length` bytes. The compiler knows where
+/// everything goes: that takes a dozen instructions, where one step for each part takes ten times as many.
+#[inline]
+fn whole<const N: usize>(length: u8, number: u16, payload: &[u8; N]) -> [u8; HEADER + LONGEST_FIXED] {
+    const { assert!(N <= LONGEST_FIXED) };
+    let mut attribute = [0; HEADER + LONGEST_FIXED];
+    let [l0, l1] = u16::from(length + const { small(HEADER) }).to_ne_bytes();
+    let [n0, n1] = number.to_ne_bytes();
+    if let Some((header, rest)) = attribute.split_first_chunk_mut::<HEADER>() {
+        *header = [l0, l1, n0, n1];
+        if let Some(room) = rest.first_chunk_mut::<N>() {
+            *room = *payload;
+        }
+    }
+    attribute
 }
 
 /// What `fill` writes, for tests.
@@ -238,6 +276,27 @@ mod tests {
         let inner: Vec<_> = outer.nested::<Test>().map(Result::unwrap).collect();
         assert_eq!(inner[0].text(), Ok("wrr"));
         assert_eq!(inner[1].u16_ne(), Ok(258));
+    }
+
+    #[test]
+    fn shortcuts_write_the_same() {
+        for name in ["", "rr", "wrr", "lblc", "lblcr", "fourteen chars", "fifteen charact"] {
+            let mut bytes = [0; 15];
+            bytes[..name.len()].copy_from_slice(name.as_bytes());
+            let short = written(|w| w.short_text(Test::One, &bytes, name.len().try_into().unwrap()));
+            assert_eq!(short, written(|w| w.text(Test::One, name)));
+        }
+        let together = written(|w| {
+            w.together(|w| {
+                w.array(Test::One, &[1, 2]);
+                w.array(Test::Two, &[3; 16]);
+            });
+        });
+        let apart = written(|w| {
+            w.array(Test::One, &[1, 2]);
+            w.array(Test::Two, &[3; 16]);
+        });
+        assert_eq!(together, apart);
     }
 
     #[test]
