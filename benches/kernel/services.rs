@@ -249,7 +249,7 @@ pub(crate) fn inboxes(_: &Plan, results: &mut Results) {
 pub(crate) fn programs(_: &Plan, results: &mut Results) {
     let mut ipvs = Ipvs::connect().unwrap();
     fill(&mut ipvs, 0, FEW);
-    let mut floor = IpvsFloor::open();
+    let (mut floor, mut second) = (IpvsFloor::open(), IpvsFloor::open());
     cycle(
         results,
         " (programs)",
@@ -257,6 +257,7 @@ pub(crate) fn programs(_: &Plan, results: &mut Results) {
         &Changes::of(FEW, u32::try_from(LINES).unwrap()),
         &mut [
             ("floor, one at a time", LINES, Box::new(|changes| floor_of(&mut floor, changes, Some(1)))),
+            ("floor, batched", LINES, Box::new(|changes| floor_of(&mut second, changes, None))),
             ("lvs, batched", LINES, Box::new(|changes| ours::batched(&mut ipvs, changes))),
             ("ipvsadm-rs -R", LINES, Box::new(|changes| peers::feed("ipvsadm-rs -R", &peers::ipvsadm_lines(changes)))),
             ("ipvsadm -R", LINES, Box::new(|changes| peers::feed("ipvsadm -R", &peers::ipvsadm_lines(changes)))),

@@ -107,7 +107,7 @@ pub(crate) fn check(figures: &Figures) -> Vec<Standing> {
         let (holds, floor) = match bar.limit {
             Limit::AtMost(limit) => (ratio <= limit, None),
             Limit::AtLeast(limit) => {
-                let floor = of("floor").map(|floor| of(bar.by).unwrap_or_default() / floor);
+                let floor = of(&bar.to.replace("lvs", "floor")).map(|floor| of(bar.by).unwrap_or_default() / floor);
                 (ratio >= limit, floor.filter(|floor| *floor < limit))
             }
         };
@@ -131,6 +131,9 @@ mod tests {
             ("add services", 5, "lvs, batched", 120),
             ("add services", 5, "floor, batched", 100),
             ("add services", 9, "lvs, batched", 500),
+            ("add services (programs)", 3, "floor, batched", 10),
+            ("add services (programs)", 3, "lvs, batched", 11),
+            ("add services (programs)", 3, "ipvsadm -R", 110),
             ("fill set", 7, "lvs", 10),
             ("fill set", 7, "ipset restore", 100),
             ("fill set", 9, "floor", 9),
@@ -138,11 +141,13 @@ mod tests {
             ("fill set", 9, "ipset restore", 90),
         ]);
         let standings = check(&figures);
-        assert_eq!(standings.iter().map(Standing::fails).collect::<Vec<_>>(), [false, true, false, true, false]);
+        assert_eq!(standings.iter().map(Standing::fails).collect::<Vec<_>>(), [false, true, false, false, true, false]);
         let lines: Vec<_> = standings.iter().map(ToString::to_string).collect();
         let expected = [
             "bar: batched adds at 1: 1.090, at most 1.1: holds",
             "bar: batched adds at 5: 1.200, at most 1.1: DOES NOT HOLD",
+            "bar: ipvsadm -R to batched adds at 3: 10.000, at least 12: DOES NOT HOLD, nor could it: the kernel alone comes to \
+             11.000",
             "bar: filling a set at 9: 1.111, at most 1.15: holds",
             "bar: ipset restore to filling a set at 7: 10.000, at least 15: DOES NOT HOLD",
             "bar: ipset restore to filling a set at 9: 9.000, at least 15: DOES NOT HOLD, nor could it: the kernel alone comes to \
