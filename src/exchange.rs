@@ -133,8 +133,6 @@ struct InFlight {
     first: u32,
     count: u32,
     dump: bool,
-    /// Which were refused so far, in their order.
-    refused: Vec<u32>,
     progress: Progress,
     /// The kernel said that its table changed.
     interrupted: bool,
@@ -165,6 +163,8 @@ pub struct Exchange {
     /// Where the body of the message stands that was given out last.
     message: Range<usize>,
     in_flight: Option<InFlight>,
+    /// Which of the requests on their way were refused so far, in their order.
+    refused: Vec<u32>,
     /// How many datagrams have come.
     datagrams: u64,
     /// The sequence number of a dump that was given up and whose end was not seen. The kernel refuses another dump on
@@ -186,6 +186,7 @@ impl Exchange {
             truncated: None,
             message: 0..0,
             in_flight: None,
+            refused: Vec::new(),
             datagrams: 0,
             open_dump: None,
         }
@@ -226,11 +227,13 @@ impl Exchange {
         self.last = start;
         let first = self.next;
         self.next = self.next.wrapping_add(1);
+        if self.in_flight.is_none() {
+            self.refused.clear();
+        }
         let in_flight = self.in_flight.get_or_insert(InFlight {
             first,
             count: 0,
             dump: false,
-            refused: Vec::new(),
             progress: Progress::Queued,
             interrupted: false,
         });
@@ -513,10 +516,10 @@ impl Exchange {
         };
         // A request is refused once.
         let again = refusal.is_some()
-            && match in_flight.refused.binary_search(&offset) {
+            && match self.refused.binary_search(&offset) {
                 Ok(_) => true,
                 Err(place) => {
-                    in_flight.refused.insert(place, offset);
+                    self.refused.insert(place, offset);
                     false
                 }
             };
