@@ -302,8 +302,8 @@ impl Exchange {
         self.unread = 0..length.min(self.inbox.len());
     }
 
-    /// Whether the datagram that came is the acknowledgement of the last request and nothing else, as after most requests: to
-    /// see this here takes a third of the instructions of reading it like any other message.
+    /// Whether the datagram that came begins with the acknowledgement of the last request, as after most: then nothing else is
+    /// to come, and to see this here takes a third of the instructions of reading it like any other message.
     #[inline]
     fn is_last_acknowledgement(&self, length: usize) -> bool {
         let asked = |in_flight: &&InFlight| !in_flight.dump && in_flight.progress == Progress::Sent;
@@ -313,10 +313,7 @@ impl Exchange {
         let last = in_flight.first.wrapping_add(in_flight.count).wrapping_sub(1);
         self.inbox.get(..length).is_some_and(|datagram| {
             message::read(datagram, 0).is_ok_and(|incoming| {
-                incoming.sequence == last
-                    && incoming.kind == message::ERROR
-                    && incoming.body.end == length
-                    && incoming.is_plain_success(datagram)
+                incoming.sequence == last && incoming.kind == message::ERROR && incoming.is_plain_success(datagram)
             })
         })
     }
@@ -351,7 +348,8 @@ impl Exchange {
         Some(listed)
     }
 
-    /// The number of the datagram that came last, and its length: what has the same number was said at once.
+    /// The number and the length of the datagram that has the message given out last: what has the same number was said at
+    /// once.
     pub(crate) fn datagram(&self) -> (u64, usize) {
         (self.datagrams, self.unread.end)
     }
@@ -415,7 +413,7 @@ impl Exchange {
         }
     }
 
-    /// Whether [`Exchange::step`] would say [`Step::Send`]; then what is to be sent is ready.
+    /// Whether [`Exchange::step`] would say [`Step::Send`] without a look at what came; then what is to be sent is ready.
     #[inline]
     pub(crate) fn may_send(&mut self) -> bool {
         let Some(in_flight) = self.in_flight.as_ref().filter(|in_flight| in_flight.progress == Progress::Queued) else {
@@ -432,7 +430,7 @@ impl Exchange {
         true
     }
 
-    /// Whether [`Exchange::step`] would say [`Step::Finished`].
+    /// Whether [`Exchange::step`] would say [`Step::Finished`] without a look at what came.
     #[inline]
     pub(crate) fn is_finished(&self) -> bool {
         self.in_flight.is_none() && self.is_read()
