@@ -65,8 +65,8 @@ enum Task {
     },
     /// Measures the library beside the kernel's own cost and beside the usual programs, in a virtual machine.
     ///
-    /// Fails if a figure misses its bar. A full run on all kernels takes more than an hour, and writes its figures and
-    /// pictures to `docs`.
+    /// Fails if a figure misses its bar. A full run on all kernels takes half an hour on two free processors, and writes
+    /// its figures and pictures to `docs`.
     Bench {
         /// The kernel lines to measure on; all if not given.
         #[arg(long, value_name = "LINE", value_parser = Wanted::parse)]
