@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lvs::ipvs::{Change, Ipvs};
+use lvs::ipvs::{Change, Ipvs, Overview};
 
 pub(crate) fn one_at_a_time(ipvs: &mut Ipvs, changes: &[Change]) -> Duration {
     let started = Instant::now();
@@ -25,4 +25,10 @@ pub(crate) fn streamed(ipvs: &mut Ipvs) -> usize {
         *destinations = ipvs.destinations(service.key()).unwrap();
     }
     table.len()
+}
+
+/// Looks at all services with their destinations in `/proc`.
+pub(crate) fn overview() -> usize {
+    let services: Vec<_> = Overview::open().unwrap().map(Result::unwrap).collect();
+    services.len()
 }

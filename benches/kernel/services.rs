@@ -300,6 +300,8 @@ fn list(results: &mut Results, services: u32, destinations: u32) {
         ("floor, services twice", Box::new(|| (timed(|| exchange.borrow_mut()(2)), services))),
         ("lvs", Box::new(|| (timed(|| assert_eq!(ipvs.table().unwrap().len(), all)), services))),
         ("lvs, services once", Box::new(|| (timed(|| assert_eq!(ours::streamed(&mut other), all)), services))),
+        ("floor, overview", Box::new(|| (timed(crate::floor::read_overview), services))),
+        ("lvs, overview", Box::new(|| (timed(|| assert_eq!(ours::overview(), all)), services))),
     ];
     // The programs are slow: one of the tables shows how slow.
     if destinations == 2 {

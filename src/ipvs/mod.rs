@@ -7,7 +7,8 @@
 //! - [`Timeouts`] and [`SyncDaemon`] are what else IPVS can be told.
 //! - A [`Change`] is one change of the table as a value, [`Ipvs::batch`] carries out any number of them.
 //! - [`settings`] has the `net.ipv4.vs` sysctls, [`kernels`] which part of the kernel's interface is where in this crate.
-//! - [`Connections`], [`CpuStats`] and [`Status`] are what netlink does not have: read from files of `/proc`.
+//! - [`Connections`], [`CpuStats`] and [`Status`] are what netlink does not have, [`Overview`] is the table at a glance: read
+//!   from files of `/proc`.
 //! - A [`Message`] is what travels, for those who bring their own transport.
 //!
 //! ```no_run
@@ -73,7 +74,8 @@ pub use destination::{Destination, DestinationInfo, Forwarding, Thresholds, Tunn
 pub use message::{Answer, Change, Info, Message, Query};
 pub(crate) use numbers::{FAMILY, MODULE, VERSION};
 pub use procfs::{
-    Connection, ConnectionState, Connections, CpuCounters, CpuStats, EngineData, Origin, Status, TableStatus,
+    Connection, ConnectionState, Connections, CpuCounters, CpuStats, DestinationOverview, EngineData, ForwardingName,
+    Origin, Overview, OverviewAddress, ServiceOverview, Status, TableStatus,
 };
 pub use scheduler::{PersistenceEngine, Scheduler};
 pub use service::{InvalidPrefix, Netmask, Persistence, Protocol, Service, ServiceFlags, ServiceInfo, ServiceKey};

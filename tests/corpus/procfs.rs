@@ -1,6 +1,6 @@
 //! The files of `/proc/net`: each reader takes anything, and ends.
 
-use lvs::ipvs::{Connections, CpuStats, ServiceKey, Status};
+use lvs::ipvs::{Connections, CpuStats, Overview, ServiceKey, Status};
 
 pub(crate) fn run(data: &[u8]) {
     let lines = data.split(|byte| *byte == b'\n').count();
@@ -19,6 +19,13 @@ pub(crate) fn run(data: &[u8]) {
         };
         assert!(connection.belongs_to(key), "{connection:?}");
     }
+    let rows = |service: &lvs::Result<lvs::ipvs::ServiceOverview>| {
+        service.as_ref().map_or(1, |all| 1 + all.destinations.len())
+    };
+    assert!(
+        Overview::from_reader(data).map(|service| rows(&service)).sum::<usize>() <= lines,
+        "more services than lines"
+    );
     // A title is more than a byte, and so is a CPU.
     if let Ok(stats) = CpuStats::from_reader(data) {
         assert!(stats.cpus.len() < lines);

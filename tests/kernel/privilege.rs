@@ -7,7 +7,9 @@ use std::thread;
 
 use libtest_mimic::Trial;
 use lvs::ipset::{self, Exist, HashIp, Ipset, Kind, Member, NewSet};
-use lvs::ipvs::{self, Connections, CpuStats, Destination, Ipvs, Status, SyncDaemon, SyncState, Timeouts, settings};
+use lvs::ipvs::{
+    self, Connections, CpuStats, Destination, Ipvs, Overview, Status, SyncDaemon, SyncState, Timeouts, settings,
+};
 use lvs::netns::Namespace;
 use lvs::ready::{self, Part};
 use lvs::vip::{Binder, Vips};
@@ -68,6 +70,7 @@ pub(crate) fn child(job: &str) {
         of_vips(&mut vips, &mut outcomes);
     }
     outcomes.note("Connections::open", Connections::open().and_then(Iterator::collect::<Result<Vec<_>, _>>));
+    outcomes.note("Overview::open", Overview::open().and_then(Iterator::collect::<Result<Vec<_>, _>>));
     outcomes.note("CpuStats::read", CpuStats::read());
     outcomes.note("Status::read", Status::read());
     outcomes.note("Setting::get", settings::CONNTRACK.get());
@@ -187,7 +190,8 @@ fn without_the_privilege(lab: &Lab) {
         "Vips::unbind vip0" | "Vips::unbind lo:1" => "done",
         "Status::read" if release() < STATUS => "unavailable",
         _ if name.starts_with("Vips::list") || name.starts_with("Vips::clear") => "done",
-        "Connections::open" | "CpuStats::read" | "Setting::get" | "Namespace::current" => "done",
+        "Connections::open" | "Overview::open" | "CpuStats::read" => "done",
+        "Setting::get" | "Namespace::current" => "done",
         // To connect to IPVS loads it.
         "ready::check" | "ready::load IPVS" => "done",
         _ => "denied",

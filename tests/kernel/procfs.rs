@@ -8,8 +8,9 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 use lvs::Cause;
 use lvs::ipvs::{
-    Connection, ConnectionState, Connections, CpuCounters, CpuStats, Destination, Family, Origin, PersistenceEngine,
-    Protocol, Scheduler, Service, ServiceKey, Status,
+    Change, Connection, ConnectionState, Connections, CpuCounters, CpuStats, Destination, DestinationOverview, Family,
+    Forwarding, ForwardingName, Origin, Overview, PersistenceEngine, Protocol, Scheduler, Service, ServiceFlags,
+    ServiceKey, ServiceOverview, Status, Tunnel,
 };
 use lvs::vip::Binder;
 use nix::sys::socket::{setsockopt, sockopt};
@@ -23,6 +24,8 @@ pub(crate) fn tests() -> Vec<Trial> {
         connections_are_seen_over_ipv6,
         clients_of_persistent_services_have_templates,
         a_call_is_remembered_by_its_id,
+        the_overview_is_what_netlink_tells,
+        a_large_table_is_overviewed_whole,
         cpus_have_counted_what_was_sent,
         the_status_is_there_since_7_1,
         files_are_those_of_the_namespace,
@@ -199,6 +202,93 @@ fn cpus_have_counted_what_was_sent(lab: &Lab) {
     assert_eq!(read().cpus, stats.cpus);
 }
 
+fn overview(lab: &Lab) -> Vec<ServiceOverview> {
+    lab.run(Overview::open).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+fn the_overview_is_what_netlink_tells(lab: &Lab) {
+    assert_eq!(overview(lab), []);
+    let (vip, server) = (address("10.96.0.10:53"), address("10.244.1.1:53"));
+    serve(lab, &Service::udp(vip, Scheduler::WRR), server);
+    let mut ipvs = lab.ipvs();
+    let minute = Duration::from_secs(60);
+    let mark = |mark: u32, family| Service::firewall_mark(mark.try_into().unwrap(), family, Scheduler::SH);
+    let mut one_packet = Service::udp(address("10.96.0.11:53"), Scheduler::RR);
+    one_packet.flags = ServiceFlags::ONE_PACKET;
+    let more = [
+        one_packet,
+        Service::tcp(address("10.96.0.11:0"), Scheduler::LC).persistent(minute),
+        Service::sctp(address("[2001:db8::a]:3868"), Scheduler::NONE),
+        Service::new(ServiceKey::Address { protocol: Protocol(47), address: vip }, Scheduler::RR),
+        mark(0x0a00_0001, Family::Inet),
+        mark(9, Family::Inet6).persistent(minute),
+    ];
+    for service in &more {
+        ipvs.add_service(service).unwrap();
+    }
+    let ways = [
+        Forwarding::Masquerade,
+        Forwarding::Local,
+        Forwarding::Tunnel(Tunnel::Ipip),
+        Forwarding::DirectRoute,
+        Forwarding::Bypass,
+    ];
+    for (number, forwarding) in (1..).zip(ways) {
+        let mut destination = Destination::new(SocketAddr::from(([10, 244, 2, number], 53)));
+        (destination.forwarding, destination.weight) = (forwarding, 1000 * u32::from(number));
+        ipvs.add_destination(more[0].key, &destination).unwrap();
+    }
+    let (receiver, sender) = (udp(lab, server), udp(lab, address("0.0.0.0:0")));
+    sender.send_to(b"question", vip).unwrap();
+    receiver.recv(&mut [0; 16]).unwrap();
+
+    let (table, seen) = (ipvs.table().unwrap(), overview(lab));
+    assert_eq!((table.len(), seen.len()), (more.len() + 1, more.len() + 1));
+    for (info, destinations) in table {
+        let service = seen.iter().find(|service| service.address.is_of(info.key())).unwrap();
+        assert_eq!(service.scheduler, info.scheduler());
+        assert_eq!(service.persistent, info.service.persistence.is_some());
+        assert_eq!(service.one_packet, info.service.flags.contains(ServiceFlags::ONE_PACKET));
+        assert_eq!(service.destinations.len(), destinations.len());
+        for (seen, info) in service.destinations.iter().zip(destinations) {
+            assert_eq!((seen.address, seen.weight), (info.address(), info.destination.weight));
+            let name = match info.destination.forwarding {
+                Forwarding::Masquerade => ForwardingName::Masquerade,
+                Forwarding::Local => ForwardingName::Local,
+                Forwarding::Tunnel(_) => ForwardingName::Tunnel,
+                Forwarding::DirectRoute => ForwardingName::DirectRoute,
+                Forwarding::Bypass => ForwardingName::Bypass,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(seen.forwarding, name);
+            let DestinationOverview { active_connections, inactive_connections, .. } = *seen;
+            assert_eq!(
+                (active_connections, inactive_connections),
+                (info.active_connections, info.inactive_connections)
+            );
+        }
+    }
+    let dns = seen.iter().find(|service| service.address.is_of(ServiceKey::udp(vip))).unwrap();
+    assert_eq!(dns.destinations[0].inactive_connections, 1);
+}
+
+fn a_large_table_is_overviewed_whole(lab: &Lab) {
+    let key = |number: u16| ServiceKey::tcp(SocketAddr::from(([10, 96, 0, 1], number)));
+    let mut ipvs = lab.ipvs();
+    let changes = (1..=3000).flat_map(|number| {
+        let destination = Destination::new(SocketAddr::from(([10, 244, 0, 1], number)));
+        [Change::AddService(Service::new(key(number), Scheduler::RR)), Change::AddDestination(key(number), destination)]
+    });
+    ipvs.batch(changes).unwrap();
+    let mut seen = overview(lab);
+    assert_eq!(seen.len(), 3000);
+    for number in 1..=3000 {
+        let place = seen.iter().position(|service| service.address.is_of(key(number))).unwrap();
+        let [destination] = seen.swap_remove(place).destinations.try_into().unwrap();
+        assert_eq!(destination.address.port(), number);
+    }
+}
+
 fn the_status_is_there_since_7_1(lab: &Lab) {
     let read = || lab.run(Status::read);
     if release() < (7, 1) {
@@ -239,7 +329,7 @@ fn files_are_those_of_the_namespace(lab: &Lab) {
     assert_eq!(all(lab).len(), 1);
     assert!(!Connections::open().unwrap().any(|connection| connection.unwrap().virtual_address == vip));
     let mode = |file| lab.run(move || std::fs::metadata(file).unwrap().permissions().mode() & 0o777);
-    for file in ["ip_vs_conn", "ip_vs_conn_sync", "ip_vs_stats_percpu"] {
+    for file in ["ip_vs", "ip_vs_conn", "ip_vs_conn_sync", "ip_vs_stats_percpu"] {
         assert_eq!(mode(format!("/proc/thread-self/net/{file}")), 0o444, "{file}");
     }
     if release() >= (7, 1) {

@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use lvs::ipvs::{
-    Connection, ConnectionState, Connections, CpuCounters, CpuStats, EngineData, Family, Origin, PersistenceEngine,
-    Protocol, ServiceKey, Status,
+    Connection, ConnectionState, Connections, CpuCounters, CpuStats, EngineData, Family, ForwardingName, Origin,
+    Overview, OverviewAddress, PersistenceEngine, Protocol, Scheduler, ServiceKey, ServiceOverview, Status,
 };
 use lvs::{Cause, DecodeError, Error};
 use proptest::collection::vec;
@@ -276,6 +276,103 @@ fn a_status_of_nothing_and_one_with_unknown_lines_are_read() {
     assert!(Status::from_reader("Conns\n".as_bytes()).is_err());
 }
 
+fn overview(text: &[u8]) -> Vec<ServiceOverview> {
+    Overview::from_reader(text).collect::<Result<_, _>>().unwrap()
+}
+
+/// A service's scheduler, whether it is of one packet, whether it is persistent; and its destinations' addresses and ways.
+type Glance = (Scheduler, bool, bool, Vec<(SocketAddr, ForwardingName, u32)>);
+
+fn glance(service: &ServiceOverview) -> Glance {
+    let destinations = service.destinations.iter().map(|to| (to.address, to.forwarding, to.weight)).collect();
+    (service.scheduler, service.one_packet, service.persistent, destinations)
+}
+
+#[test]
+fn overviews_of_each_kernel_are_read() {
+    let to = |text: &str, forwarding, weight| (address(text), forwarding, weight);
+    let mark = |mark: u32, family| ServiceKey::FirewallMark { mark: mark.try_into().unwrap(), family };
+    let [tcp, udp, sctp] =
+        [ServiceKey::tcp, ServiceKey::udp, ServiceKey::sctp].map(|key| move |text| key(address(text)));
+    let all_ways = vec![
+        to("127.0.0.1:80", ForwardingName::DirectRoute, 1),
+        to("10.1.0.3:80", ForwardingName::DirectRoute, 65535),
+        to("10.1.0.2:80", ForwardingName::Tunnel, 0),
+        to("10.1.0.1:8080", ForwardingName::Masquerade, 3),
+    ];
+    let expected = [
+        (tcp("10.0.0.1:80"), (Scheduler::WRR, false, false, all_ways)),
+        (tcp("10.0.0.2:443"), (Scheduler::RR, false, true, vec![])),
+        (tcp("10.0.0.3:0"), (Scheduler::SH, false, true, vec![])),
+        (udp("10.0.0.4:53"), (Scheduler::MH, true, false, vec![])),
+        (sctp("10.0.0.5:5"), (Scheduler::NONE, false, false, vec![])),
+        (udp("10.0.0.6:5060"), (Scheduler::RR, false, true, vec![])),
+        (mark(7, Family::Inet), (Scheduler::SH, false, false, vec![to("10.1.0.9:0", ForwardingName::DirectRoute, 1)])),
+        (
+            mark(8, Family::Inet6),
+            (Scheduler::RR, false, true, vec![to("[2001:db8::5]:0", ForwardingName::DirectRoute, 1)]),
+        ),
+        (
+            udp("[2001:db8::1]:53"),
+            (Scheduler::FO, false, false, vec![to("[2001:db8::2]:53", ForwardingName::Masquerade, 1)]),
+        ),
+        (tcp("[2001:db8::1]:80"), (Scheduler::LC, false, true, vec![to("10.1.0.7:80", ForwardingName::Tunnel, 1)])),
+    ];
+    for (kernel, text) in captures!("ip_vs": "6.1" "6.12" "7.3") {
+        let services = overview(text);
+        assert_eq!(services.len(), expected.len(), "{kernel}");
+        for (key, expected) in &expected {
+            let found = services.iter().find(|service| service.address.is_of(*key)).unwrap();
+            assert_eq!(glance(found), *expected, "{kernel} {key}");
+        }
+    }
+}
+
+#[test]
+fn a_damaged_line_of_an_overview_is_an_error_and_the_next_service_is_read() {
+    let service = "TCP  0A000001:0050 wrr persistent 90000 FFFFFFFF";
+    let good = "  -> 0A010001:1F90      Masq    3      12         4294967295";
+    for (from, to, line, what) in [
+        ("TCP", "tcp", 2, "protocol"),
+        ("TCP  0A000001:0050", "FWM  00000000", 2, "service"),
+        ("0A000001:0050", "0A000001 0050", 2, "service"),
+        ("0A000001:0050", "[2001:db8::1:0050", 2, "service"),
+        ("wrr persistent 90000 FFFFFFFF", "", 2, "scheduler"),
+        ("0A010001:1F90", "0A010001", 3, "destination"),
+        ("Masq", "Mask", 3, "forwarding method"),
+        (" 3 ", " x ", 3, "weight"),
+        ("12 ", "1O ", 3, "active connections"),
+        ("4294967295", "", 3, "inactive connections"),
+    ] {
+        let damaged = format!("{service}\n{good}\n").replacen(from, to, 1);
+        let text = format!("Prot LocalAddress:Port Scheduler Flags\n{damaged}{good}\n{service}\n{good}\n");
+        let mut services = Overview::from_reader(text.as_bytes());
+        let error = services.next().unwrap().unwrap_err();
+        let Cause::Decode(DecodeError::Line { file: "ip_vs", number, what: wrong, .. }) = error.cause() else {
+            panic!("{error:?}");
+        };
+        assert_eq!((*number, *wrong), (line, what), "{from} {to}");
+        let next = services.next().unwrap().unwrap();
+        assert_eq!(
+            (next.destinations[0].active_connections, next.destinations[0].inactive_connections),
+            (12, u32::MAX)
+        );
+        assert!(services.next().is_none());
+    }
+    let without_a_service = format!("{good}\n{good}\n{service}\n");
+    let read: Vec<_> = Overview::from_reader(without_a_service.as_bytes()).map(|service| service.is_ok()).collect();
+    assert_eq!(read, [false, true]);
+}
+
+#[test]
+fn fewer_than_no_connections_are_none() {
+    let text = "FWM  0000000A rr\n  -> 0A010001:0000      Local   1      -1         7\n";
+    let [service] = overview(text.as_bytes()).try_into().unwrap();
+    assert_eq!(service.address, OverviewAddress::FirewallMark(10.try_into().unwrap()));
+    let [destination] = service.destinations.try_into().unwrap();
+    assert_eq!((destination.active_connections, destination.inactive_connections), (0, 7));
+}
+
 /// A connection as the kernel prints it.
 fn line(connection: &Connection) -> Vec<u8> {
     let protocol = match connection.protocol {
@@ -373,6 +470,7 @@ proptest! {
     fn no_text_is_too_much(text in vec(any::<u8>(), 0..300)) {
         // Each line gives one connection or one error.
         prop_assert!(Connections::from_reader(text.as_slice()).count() <= text.len());
+        prop_assert!(Overview::from_reader(text.as_slice()).count() <= text.len());
         let _ = CpuStats::from_reader(text.as_slice());
         let _ = Status::from_reader(text.as_slice());
     }
@@ -385,6 +483,13 @@ proptest! {
             text[at] = byte;
             let errors = Connections::from_reader(text.as_slice()).filter(Result::is_err).count();
             // At most the line that was split in two.
+            prop_assert!(errors <= 2);
+        }
+        for (_, text) in captures!("ip_vs": "6.1" "7.3") {
+            let mut text = text.to_vec();
+            let at = at.index(text.len());
+            text[at] = byte;
+            let errors = Overview::from_reader(text.as_slice()).filter(Result::is_err).count();
             prop_assert!(errors <= 2);
         }
         let [(_, cpus), ..] = captures!("ip_vs_stats_percpu": "7.3");

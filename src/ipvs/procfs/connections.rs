@@ -6,16 +6,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::{Lines, Source, Words, number};
+use super::{Lines, OF_MARK, Source, Words, number, protocol};
 use crate::error::Result;
 use crate::ipvs::{Family, PersistenceEngine, Protocol, ServiceKey};
 use crate::name::{Name, named};
 
 pub(super) const FILE: &str = "ip_vs_conn";
 const SOURCE: Source = Source { operation: "read the connections", file: FILE, since: None };
-
-/// What stands for a protocol where a firewall mark stands for an address.
-const OF_MARK: Protocol = Protocol(0);
 
 /// The connections of a network namespace and the templates by which IPVS remembers clients, one after the other.
 ///
@@ -315,19 +312,6 @@ impl EngineData {
         let engine = PersistenceEngine::new(std::str::from_utf8(name).ok()?).ok()?;
         Some(Self { engine, data: rest.strip_prefix(b" ").unwrap_or(rest).to_vec() })
     }
-}
-
-/// The kernel's names of protocols (`ip_vs_proto_name`).
-fn protocol(name: &[u8]) -> Option<Protocol> {
-    Some(match name {
-        b"TCP" => Protocol::TCP,
-        b"UDP" => Protocol::UDP,
-        b"SCTP" => Protocol::SCTP,
-        b"IP" => OF_MARK,
-        b"ICMP" => Protocol(1),
-        b"ICMPv6" => Protocol(58),
-        other => Protocol(number(other.strip_prefix(b"IP_")?, 10)?),
-    })
 }
 
 /// An IPv4 address is eight digits, an IPv6 address has its usual text; the port is hexadecimal.

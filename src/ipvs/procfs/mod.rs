@@ -1,18 +1,21 @@
-//! What IPVS tells in files of `/proc/net`, and nowhere else.
+//! What IPVS tells in files of `/proc/net`: its connections, its counters and how full it is nowhere else, and its table in
+//! fewer instructions than netlink takes, with less in it.
 //!
 //! | file | type | mode |
 //! |---|---|---|
+//! | `ip_vs` | [`Overview`] | 0444 |
 //! | `ip_vs_conn`, `ip_vs_conn_sync` | [`Connections`] | 0444 |
 //! | `ip_vs_stats_percpu` | [`CpuStats`] | 0444 |
 //! | `ip_vs_status` (Linux 7.1) | [`Status`] | 0440 |
 //!
-//! The rest of them has no reader here: `ip_vs` is what netlink has, but with less in it; `ip_vs_stats` is the end of
-//! `ip_vs_stats_percpu`; `ip_vs_app` lists helper modules (`ip_vs_ftp`) that nothing here deals with.
+//! The rest of them has no reader here: `ip_vs_stats` is the end of `ip_vs_stats_percpu`; `ip_vs_app` lists helper modules
+//! (`ip_vs_ftp`) that nothing here deals with.
 //!
 //! They are opened by `/proc/thread-self`, since `/proc/net` is of the namespace of the process's *first* thread.
 
 mod connections;
 mod cpu_stats;
+mod overview;
 mod status;
 
 use std::fs::File;
@@ -21,8 +24,10 @@ use std::path::{Path, PathBuf};
 
 pub use connections::{Connection, ConnectionState, Connections, EngineData, Origin};
 pub use cpu_stats::{CpuCounters, CpuStats};
+pub use overview::{DestinationOverview, ForwardingName, Overview, OverviewAddress, ServiceOverview};
 pub use status::{Status, TableStatus};
 
+use super::Protocol;
 use super::numbers::{FAMILY, MODULE};
 use crate::error::{Cause, DecodeError, Error, Result};
 
@@ -119,26 +124,60 @@ struct Words<'a>(&'a [u8]);
 impl<'a> Iterator for Words<'a> {
     type Item = &'a [u8];
 
+    #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
-        let start = self.0.iter().position(|byte| *byte != b' ')?;
-        let rest = self.0.get(start..)?;
-        let end = rest.iter().position(|byte| *byte == b' ').unwrap_or(rest.len());
-        let (word, rest) = rest.split_at_checked(end)?;
+        while let [b' ', rest @ ..] = self.0 {
+            self.0 = rest;
+        }
+        let mut rest = self.0;
+        while let [byte, tail @ ..] = rest {
+            if *byte == b' ' {
+                break;
+            }
+            rest = tail;
+        }
+        let (word, _) = self.0.split_at_checked(self.0.len() - rest.len())?;
         self.0 = rest;
-        Some(word)
+        (!word.is_empty()).then_some(word)
     }
 }
 
 /// A number without sign, of nothing but digits.
+#[inline]
 fn number<T: TryFrom<u64>>(text: &[u8], radix: u32) -> Option<T> {
     if text.is_empty() {
         return None;
     }
-    let value = text.iter().try_fold(0_u64, |value, byte| {
-        let digit = char::from(*byte).to_digit(radix)?;
-        value.checked_mul(radix.into())?.checked_add(digit.into())
-    });
-    value?.try_into().ok()
+    let mut value = 0_u64;
+    for byte in text {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            b'A'..=b'F' => byte - b'A' + 10,
+            _ => return None,
+        };
+        if u32::from(digit) >= radix {
+            return None;
+        }
+        value = value.checked_mul(radix.into())?.checked_add(digit.into())?;
+    }
+    value.try_into().ok()
+}
+
+/// What stands for a protocol where a firewall mark stands for an address.
+const OF_MARK: Protocol = Protocol(0);
+
+/// The kernel's names of protocols (`ip_vs_proto_name`).
+fn protocol(name: &[u8]) -> Option<Protocol> {
+    Some(match name {
+        b"TCP" => Protocol::TCP,
+        b"UDP" => Protocol::UDP,
+        b"SCTP" => Protocol::SCTP,
+        b"IP" => OF_MARK,
+        b"ICMP" => Protocol(1),
+        b"ICMPv6" => Protocol(58),
+        other => Protocol(number(other.strip_prefix(b"IP_")?, 10)?),
+    })
 }
 
 #[cfg(test)]
