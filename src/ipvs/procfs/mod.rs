@@ -1,5 +1,5 @@
-//! What IPVS tells in files of `/proc/net`: its connections, its counters and how full it is nowhere else, and its table in
-//! fewer instructions than netlink takes, with less in it.
+//! What IPVS tells in files of `/proc/net`: its connections, the counters of each CPU and how full it is nowhere else, and its
+//! table without a privilege, with less in it.
 //!
 //! | file | type | mode |
 //! |---|---|---|

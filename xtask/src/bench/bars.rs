@@ -20,7 +20,7 @@ struct Bar {
     limit: Limit,
 }
 
-const BARS: [Bar; 8] = [
+const BARS: [Bar; 7] = [
     Bar {
         what: "batched adds",
         work: "add services",
@@ -54,13 +54,6 @@ const BARS: [Bar; 8] = [
         work: "list services with 2 destinations",
         by: "ipvsadm -Ln",
         to: "lvs",
-        limit: Limit::AtLeast(8.0),
-    },
-    Bar {
-        what: "ipvsadm -Ln to overviews",
-        work: "list services with 2 destinations",
-        by: "ipvsadm -Ln",
-        to: "lvs, overview",
         limit: Limit::AtLeast(8.0),
     },
     Bar { what: "filling a set", work: "fill set", by: "lvs", to: "floor", limit: Limit::AtMost(1.15) },
