@@ -253,11 +253,10 @@ fn the_overview_is_what_netlink_tells(lab: &Lab) {
         for (seen, info) in service.destinations.iter().zip(destinations) {
             assert_eq!((seen.address, seen.weight), (info.address(), info.destination.weight));
             let name = match info.destination.forwarding {
-                Forwarding::Masquerade => ForwardingName::Masquerade,
+                Forwarding::Masquerade | Forwarding::Bypass => ForwardingName::Masquerade,
                 Forwarding::Local => ForwardingName::Local,
                 Forwarding::Tunnel(_) => ForwardingName::Tunnel,
                 Forwarding::DirectRoute => ForwardingName::DirectRoute,
-                Forwarding::Bypass => ForwardingName::Bypass,
                 other => panic!("{other:?}"),
             };
             assert_eq!(seen.forwarding, name);

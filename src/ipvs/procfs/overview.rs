@@ -171,7 +171,7 @@ pub struct DestinationOverview {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ForwardingName {
-    /// `Masq`.
+    /// `Masq`: masquerading, and [`Bypass`](crate::ipvs::Forwarding::Bypass), for which the kernel has no name of its own.
     Masquerade,
     /// `Local`.
     Local,
@@ -179,8 +179,6 @@ pub enum ForwardingName {
     Tunnel,
     /// `Route`.
     DirectRoute,
-    /// `Bypass`.
-    Bypass,
 }
 
 // The text.
@@ -224,7 +222,6 @@ impl DestinationOverview {
                 Some(b"Local") => ForwardingName::Local,
                 Some(b"Tunnel") => ForwardingName::Tunnel,
                 Some(b"Route") => ForwardingName::DirectRoute,
-                Some(b"Bypass") => ForwardingName::Bypass,
                 _ => return Err("forwarding method"),
             },
             weight: words.next().and_then(|weight| number(weight, 10)).ok_or("weight")?,
