@@ -124,44 +124,26 @@ struct Words<'a>(&'a [u8]);
 impl<'a> Iterator for Words<'a> {
     type Item = &'a [u8];
 
-    #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
-        while let [b' ', rest @ ..] = self.0 {
-            self.0 = rest;
-        }
-        let mut rest = self.0;
-        while let [byte, tail @ ..] = rest {
-            if *byte == b' ' {
-                break;
-            }
-            rest = tail;
-        }
-        let (word, _) = self.0.split_at_checked(self.0.len() - rest.len())?;
+        let start = self.0.iter().position(|byte| *byte != b' ')?;
+        let rest = self.0.get(start..)?;
+        let end = rest.iter().position(|byte| *byte == b' ').unwrap_or(rest.len());
+        let (word, rest) = rest.split_at_checked(end)?;
         self.0 = rest;
-        (!word.is_empty()).then_some(word)
+        Some(word)
     }
 }
 
 /// A number without sign, of nothing but digits.
-#[inline]
 fn number<T: TryFrom<u64>>(text: &[u8], radix: u32) -> Option<T> {
     if text.is_empty() {
         return None;
     }
-    let mut value = 0_u64;
-    for byte in text {
-        let digit = match byte {
-            b'0'..=b'9' => byte - b'0',
-            b'a'..=b'f' => byte - b'a' + 10,
-            b'A'..=b'F' => byte - b'A' + 10,
-            _ => return None,
-        };
-        if u32::from(digit) >= radix {
-            return None;
-        }
-        value = value.checked_mul(radix.into())?.checked_add(digit.into())?;
-    }
-    value.try_into().ok()
+    let value = text.iter().try_fold(0_u64, |value, byte| {
+        let digit = char::from(*byte).to_digit(radix)?;
+        value.checked_mul(radix.into())?.checked_add(digit.into())
+    });
+    value?.try_into().ok()
 }
 
 /// What stands for a protocol where a firewall mark stands for an address.
