@@ -39,8 +39,8 @@ const SOURCE: Source = Source { operation: "read the overview", file: "ip_vs", s
 /// from the first: services that come or go meanwhile make others come twice or not at all. A service comes with its
 /// destinations, whole.
 ///
-/// Counting takes time for each service that grows with their number. With 20,000 on Linux 7.3 it is three quarters of all:
-/// 37,000 instructions for each service, where `Ipvs::table` takes 52,000.
+/// Counting takes time for each service that grows with their number. With 20,000 it is 14,600 instructions for each in all
+/// on Linux 6.1 and 37,400 on 7.3, where `Ipvs::table` takes 35,700 and 52,000.
 ///
 /// # Errors
 /// A line that cannot be read is one error ([`DecodeError::Line`](crate::DecodeError::Line)), in place of its service,
