@@ -11,7 +11,7 @@ use crate::ipvs::{Protocol, Scheduler, ServiceKey};
 
 const SOURCE: Source = Source { operation: "read the overview", file: "ip_vs", since: None };
 
-/// The services of a network namespace, each with its destinations: what `ipvsadm -Ln` prints, one service after the other.
+/// The services of a network namespace, each with its destinations, one after the other: most of what `ipvsadm -Ln` prints.
 ///
 /// ```no_run
 /// use lvs::ipvs::Overview;
