@@ -12,9 +12,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why an operation did not succeed.
 ///
-/// It says what was attempted, on which object, and the [`Cause`]. Ask it with its predicates, such as
-/// [`is_already_exists`](Error::is_already_exists), rather than matching numbers: the same number of the kernel means
+/// It names the operation and its object, and has the [`Cause`]. Query it by its predicates, such as
+/// [`is_already_exists`](Error::is_already_exists), rather than by matching numbers: the same number of the kernel means
 /// different things for different operations.
+///
+/// A batch error of any module converts to an error with [`Cause::Batch`], and the predicates look through it. A predicate is
+/// true of an interrupted batch if it is true of the [interruption](Error::interruption), and of any other batch if it is
+/// true of every [failure](Error::failures) that does not [follow](Error::follows) from another one.
 ///
 /// ```
 /// # use lvs::ipvs::{Ipvs, Scheduler, Service};
@@ -32,12 +36,40 @@ pub struct Error(Box<Inner>);
 struct Inner {
     operation: String,
     cause: Cause,
+    /// Of a failure of a batch.
+    place: Option<Place>,
+}
+
+/// The place of a failure in its batch.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    position: usize,
+    follows: Option<usize>,
 }
 
 impl Error {
     /// An error of `operation`, which names what was attempted and on which object.
     pub(crate) fn new(operation: impl fmt::Display, cause: impl Into<Cause>) -> Self {
-        Self(Box::new(Inner { operation: operation.to_string(), cause: cause.into() }))
+        Self(Box::new(Inner { operation: operation.to_string(), cause: cause.into(), place: None }))
+    }
+
+    /// The same, as a failure of the change at this position of a batch.
+    pub(crate) fn at(mut self, position: usize) -> Self {
+        self.0.place = Some(Place { position, follows: None });
+        self
+    }
+
+    /// The same, as the error of one operation.
+    pub(crate) fn alone(mut self) -> Self {
+        self.0.place = None;
+        self
+    }
+
+    /// Notes that the failure follows from that of the change at an earlier position.
+    pub(crate) fn follow(&mut self, earlier: usize) {
+        if let Some(place) = &mut self.0.place {
+            place.follows = Some(earlier);
+        }
     }
 
     /// The same, as an error of the larger operation that it ended.
@@ -56,100 +88,184 @@ impl Error {
         &self.0.cause
     }
 
-    /// The kernel's error number, if the kernel refused the operation or a system call failed.
-    pub fn errno(&self) -> Option<i32> {
+    /// The failures of a batch, in the order of its changes; empty for any other error.
+    ///
+    /// ```
+    /// # use lvs::ipvs::{Change, Ipvs};
+    /// # fn apply(ipvs: &mut Ipvs, changes: Vec<Change>) -> lvs::Result<()> {
+    /// let applied: lvs::Result<()> = ipvs.batch(changes).map_err(lvs::Error::from);
+    /// if let Err(error) = &applied {
+    ///     for failure in error.failures().iter().filter(|failure| failure.follows().is_none()) {
+    ///         eprintln!("{failure}");
+    ///     }
+    /// }
+    /// # applied
+    /// # }
+    /// ```
+    pub fn failures(&self) -> &[Error] {
         match self.cause() {
+            Cause::Batch { failures, .. } => failures,
+            _ => &[],
+        }
+    }
+
+    /// The error that ended a batch early; `None` if the batch was not interrupted, and for any other error.
+    pub fn interruption(&self) -> Option<&Error> {
+        match self.cause() {
+            Cause::Batch { interruption, .. } => interruption.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Position of the failed change in its batch, counted from 0; `None` if the error is not of a batch that counts.
+    pub fn position(&self) -> Option<usize> {
+        self.0.place.map(|place| place.position)
+    }
+
+    /// Position of the failed change of the same batch that this failure follows from: an endpoint cannot be added when its
+    /// service was not. `None` if the failure does not follow from another one.
+    pub fn follows(&self) -> Option<usize> {
+        self.0.place.and_then(|place| place.follows)
+    }
+
+    /// The errors that decide about an error: that of an interrupted batch, the independent failures of any other
+    /// batch, or the error itself.
+    fn decisive(&self) -> impl Iterator<Item = &Error> {
+        let (interruption, failures) = match self.cause() {
+            Cause::Batch { interruption: Some(interruption), .. } => (Some(interruption), &[][..]),
+            Cause::Batch { interruption: None, failures } => (None, &failures[..]),
+            _ => (Some(self), &[][..]),
+        };
+        interruption.into_iter().chain(failures.iter().filter(|failure| failure.follows().is_none()))
+    }
+
+    /// The value that all decisive errors have in common.
+    fn common<'a, T: PartialEq>(&'a self, of: impl Fn(&'a Cause) -> Option<T>) -> Option<T> {
+        let mut values = self.decisive().map(|error| of(error.cause()));
+        let first = values.next().flatten()?;
+        values.all(|value| value.as_ref() == Some(&first)).then_some(first)
+    }
+
+    /// The kernel's error number, if the kernel refused the operation or a system call failed. Of a batch, the number that
+    /// its errors have in common.
+    pub fn errno(&self) -> Option<i32> {
+        self.common(|cause| match cause {
             Cause::Refused(Refused { refusal, .. }) => Some(refusal.errno),
             Cause::Io(error) => error.raw_os_error(),
             _ => None,
-        }
+        })
     }
 
-    /// What the kernel itself said, for kernels and subsystems that say something (an extended acknowledgement).
+    /// The message text of the kernel (`NLMSGERR_ATTR_MSG`), for kernels and subsystems that send one. Of a batch, the text
+    /// that its errors have in common.
     pub fn kernel_message(&self) -> Option<&str> {
-        match self.cause() {
+        self.common(|cause| match cause {
             Cause::Refused(Refused { refusal, .. }) => refusal.message.as_deref(),
             _ => None,
-        }
+        })
     }
 
-    fn reason(&self) -> Option<Reason> {
-        match self.cause() {
-            Cause::Refused(refused) => Some(refused.reason),
-            _ => None,
-        }
+    /// The meaning of the refusal, if the kernel refused the operation or its state does not allow it. Of a batch, the
+    /// meaning that its errors have in common.
+    pub fn reason(&self) -> Option<Reason> {
+        self.common(Cause::reason)
     }
 
-    /// The object to be added is there already.
+    /// Whether a predicate is true of an error, or of those that decide about a batch.
+    fn is(&self, predicate: impl Fn(&Cause) -> bool) -> bool {
+        let mut decisive = self.decisive().peekable();
+        decisive.peek().is_some() && decisive.all(|error| predicate(error.cause()))
+    }
+
+    /// The object to be added exists.
     pub fn is_already_exists(&self) -> bool {
         self.reason() == Some(Reason::AlreadyExists)
     }
 
-    /// The object that was named (the service, the destination, the daemon, the interface, the set, the entry) is not there. [`Cause::Refused`] has
-    /// which, in [`Refused::reason`].
+    /// The named object (the service, the destination, the daemon, the interface, the set, the entry) does not exist.
+    /// [`reason`](Error::reason) tells which.
     pub fn is_not_found(&self) -> bool {
-        matches!(
-            self.reason(),
-            Some(
-                Reason::ServiceNotFound
-                    | Reason::DestinationNotFound
-                    | Reason::DaemonNotFound
-                    | Reason::InterfaceNotFound
-                    | Reason::SetNotFound
-                    | Reason::EntryNotFound
+        self.is(|cause| {
+            matches!(
+                cause.reason(),
+                Some(
+                    Reason::ServiceNotFound
+                        | Reason::DestinationNotFound
+                        | Reason::DaemonNotFound
+                        | Reason::InterfaceNotFound
+                        | Reason::SetNotFound
+                        | Reason::EntryNotFound
+                )
             )
-        )
+        })
     }
 
     /// The caller lacks the capability that the operation needs.
     pub fn is_permission_denied(&self) -> bool {
-        match self.cause() {
+        self.is(|cause| match cause {
             Cause::Io(error) => error.kind() == io::ErrorKind::PermissionDenied,
-            _ => self.reason() == Some(Reason::PermissionDenied),
-        }
+            _ => cause.reason() == Some(Reason::PermissionDenied),
+        })
     }
 
-    /// The kernel lacks what was asked for, or its module could not be loaded: the IPVS family, a scheduler, a kind
-    /// of interface, a setting that came with a later kernel.
+    /// The kernel lacks the requested feature, or its module could not be loaded: the IPVS family, a scheduler, a kind
+    /// of interface, a setting of a later kernel.
     pub fn is_unavailable(&self) -> bool {
-        matches!(self.cause(), Cause::FamilyNotFound { .. } | Cause::NotOnThisKernel { .. })
-            || self.reason() == Some(Reason::Unavailable)
+        self.is(|cause| match cause {
+            Cause::FamilyNotFound { .. } | Cause::NotOnThisKernel { .. } => true,
+            _ => cause.reason() == Some(Reason::Unavailable),
+        })
     }
 
-    /// There is no room for more: the set has as many entries as it may have.
+    /// The set has as many entries as it may have, or the kernel as many sets.
     pub fn is_full(&self) -> bool {
         self.reason() == Some(Reason::Full)
     }
 
-    /// Something else has the address that was to be bound: another interface, or a route.
+    /// Another interface or route has the address that was to be bound.
     pub fn is_conflict(&self) -> bool {
-        matches!(self.cause(), Cause::Conflict { .. })
+        self.is(|cause| matches!(cause, Cause::Conflict { .. }))
     }
 
-    /// Something else is using the object, such as a rule of a packet filter.
+    /// The object is in use, for instance by a rule of a packet filter.
     pub fn is_in_use(&self) -> bool {
         self.reason() == Some(Reason::Busy)
     }
 
     /// The request was wrong in itself, and was not sent.
     pub fn is_invalid_input(&self) -> bool {
-        matches!(self.cause(), Cause::InvalidInput(_))
+        self.is(|cause| matches!(cause, Cause::InvalidInput(_)))
     }
 
     /// The table changed while it was read: read it again.
     pub fn is_interrupted(&self) -> bool {
-        matches!(self.cause(), Cause::Interrupted)
+        self.is(|cause| matches!(cause, Cause::Interrupted))
     }
 
-    /// The kernel did not answer in time. Whether it did what was asked is not known.
+    /// The kernel did not answer in time. Whether it carried out the request is unknown.
     pub fn is_timed_out(&self) -> bool {
-        matches!(self.cause(), Cause::TimedOut)
+        self.is(|cause| matches!(cause, Cause::TimedOut))
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.0.operation, self.0.cause)
+        match (&self.0.cause, self.interruption()) {
+            // One operation is named once.
+            (Cause::Batch { failures, .. }, Some(interruption))
+                if failures.is_empty() && interruption.operation() == self.operation() =>
+            {
+                write!(f, "{interruption}")?;
+            }
+            (cause, _) => write!(f, "{}: {cause}", self.0.operation)?,
+        }
+        match self.0.place {
+            Some(Place { position, follows: Some(earlier) }) => {
+                write!(f, " (change {position}, after change {earlier})")
+            }
+            Some(Place { position, follows: None }) => write!(f, " (change {position})"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -228,13 +344,74 @@ pub enum Cause {
         /// The protocol number of the route that makes it local (`RTPROT_*`); `None` if it is an interface's address.
         protocol: Option<u8>,
     },
-    /// Some of many changes were not made: an [`ipvs::BatchError`](crate::ipvs::BatchError) or a
-    /// [`vip::BatchError`](crate::vip::BatchError), got out by `downcast_ref`.
-    #[error("{0}")]
-    Batch(Box<dyn std::error::Error + Send + Sync>),
+    /// The state of the kernel does not allow the operation: found by reading it, before the change was sent.
+    #[error("{explanation}")]
+    Precondition {
+        /// The meaning for this operation.
+        reason: Reason,
+        /// The same as text.
+        explanation: Cow<'static, str>,
+    },
+    /// Some changes of a batch were not made: the batch errors of [`ipvs`](crate::ipvs::BatchError),
+    /// [`ipset`](crate::ipset::BatchError) and [`vip`](crate::vip::BatchError) convert to it.
+    #[error("{}", BatchText { failures, interruption: interruption.as_ref() })]
+    Batch {
+        /// The changes that were not made, in their order: [`Error::failures`].
+        failures: Vec<Error>,
+        /// The error that ended the batch early: [`Error::interruption`].
+        interruption: Option<Error>,
+    },
     /// The kernel acknowledged a question without answering it.
     #[error("the kernel acknowledged the request but sent no answer")]
     NoAnswer,
+}
+
+impl Cause {
+    fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Refused(Refused { reason, .. }) | Self::Precondition { reason, .. } => Some(*reason),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn precondition(reason: Reason, explanation: impl Into<Cow<'static, str>>) -> Self {
+        Self::Precondition { reason, explanation: explanation.into() }
+    }
+}
+
+/// The text of a batch error: the same in all modules.
+pub(crate) struct BatchText<'a, F> {
+    pub(crate) failures: &'a [F],
+    pub(crate) interruption: Option<&'a Error>,
+}
+
+impl<F: AsRef<Error>> fmt::Display for BatchText<'_, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(interruption) = self.interruption {
+            write!(f, "interrupted: {interruption}")?;
+        }
+        let Some(first) = self.failures.first() else {
+            return Ok(());
+        };
+        f.write_str(if self.interruption.is_some() { "; before that, " } else { "" })?;
+        let count = self.failures.len();
+        let following = self.failures.iter().filter(|failure| failure.as_ref().follows().is_some()).count();
+        match (count, following) {
+            (1, _) => write!(f, "{}", first.as_ref()),
+            (_, 0) => write!(f, "{count} changes failed; the first: {}", first.as_ref()),
+            _ => {
+                let own = count - following;
+                let s = if own == 1 { "" } else { "s" };
+                write!(f, "{own} change{s} failed, and {following} that follow; the first: {}", first.as_ref())
+            }
+        }
+    }
+}
+
+impl AsRef<Error> for Error {
+    fn as_ref(&self) -> &Error {
+        self
+    }
 }
 
 fn in_brackets(release: Option<&str>) -> String {

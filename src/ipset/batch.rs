@@ -71,16 +71,22 @@ impl std::error::Error for BatchError {
     }
 }
 
+/// See [`Cause::Batch`]: one failure, or an interruption if the kernel did not answer for the change.
 impl From<BatchError> for Error {
-    /// Its error, as that of the whole; the position is in the text.
-    fn from(BatchError { position, error }: BatchError) -> Self {
-        match position.len() {
-            0 => error,
-            _ => {
-                let operation = format!("{} (at {})", error.operation(), position.start);
-                error.during(operation)
-            }
+    fn from(BatchError { position, mut error }: BatchError) -> Self {
+        if position.len() == 1 {
+            error = error.at(position.start);
         }
+        let answered = matches!(
+            error.cause(),
+            Cause::Refused(_)
+                | Cause::InvalidInput(_)
+                | Cause::TooLong { .. }
+                | Cause::Precondition { .. }
+                | Cause::NotOnThisKernel { .. }
+        );
+        let (failures, interruption) = if answered { (vec![error], None) } else { (Vec::new(), Some(error)) };
+        Self::new("make changes in a batch", Cause::Batch { failures, interruption })
     }
 }
 

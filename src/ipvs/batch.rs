@@ -1,12 +1,14 @@
 //! Many changes at once.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::ops::Range;
 
 use nix::libc::ENOENT;
 
-use super::{Change, Ipvs};
-use crate::error::{Cause, Error, Refusal, Result};
+use super::{Change, Ipvs, ServiceKey};
+use crate::error::{BatchText, Cause, Error, Reason, Refusal, Result};
 use crate::wire::message::NOOP;
 
 /// Some changes of a batch were not made.
@@ -27,7 +29,7 @@ pub struct BatchError {
     pub unknown: Range<usize>,
 }
 
-/// A change that was refused.
+/// A change that was not made.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Failure {
@@ -35,29 +37,36 @@ pub struct Failure {
     pub index: usize,
     /// The change.
     pub change: Change,
-    /// Why.
+    /// Why. [`Error::follows`] tells the failed change that it follows from, if it does.
     pub error: Error,
+}
+
+impl BatchError {
+    /// The failures that do not follow from another one. With a misspelt scheduler and 200 endpoints, one of 201.
+    pub fn independent(&self) -> impl Iterator<Item = &Failure> {
+        self.failures.iter().filter(|failure| failure.error.follows().is_none())
+    }
+}
+
+impl AsRef<Error> for Failure {
+    fn as_ref(&self) -> &Error {
+        &self.error
+    }
 }
 
 impl fmt::Display for BatchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.interruption {
-            Some(error) => write!(f, "the batch ended after {} changes: {error}", self.answered)?,
-            None => write!(f, "{} of {} changes failed", self.failures.len(), self.answered)?,
-        }
-        match self.failures.first() {
-            Some(Failure { index, error, .. }) => write!(f, "; the first, at {index}: {error}"),
-            None => Ok(()),
-        }
+        write!(f, "{}", BatchText { failures: &self.failures, interruption: self.interruption.as_ref() })
     }
 }
 
 impl std::error::Error for BatchError {}
 
-/// The whole of it is the error's cause: [`Cause::Batch`].
+/// See [`Cause::Batch`].
 impl From<BatchError> for Error {
-    fn from(error: BatchError) -> Self {
-        Self::new("make changes in a batch", Cause::Batch(Box::new(error)))
+    fn from(BatchError { failures, interruption, .. }: BatchError) -> Self {
+        let failures = failures.into_iter().map(|failure| failure.error).collect();
+        Self::new("make changes in a batch", Cause::Batch { failures, interruption })
     }
 }
 
@@ -69,16 +78,15 @@ pub(super) fn run(ipvs: &mut Ipvs, changes: impl Iterator<Item = Change>, check:
     // As long as it will get, and kept for the next batch: memory that is new, or moves, costs a third of writing a change.
     let mut on_their_way = std::mem::take(&mut ipvs.on_their_way);
     on_their_way.reserve(changes.size_hint().0.min(ipvs.connection.most_requests()));
-    let mut batch = Batch { ipvs, on_their_way, answered: 0, failures: Vec::new() };
+    let mut batch =
+        Batch { ipvs, on_their_way, answered: 0, failures: Vec::new(), classified: 0, missing: Missing::default() };
     let interruption = batch.run(changes, check).err();
-    let (answered, mut failures) = (batch.answered, std::mem::take(&mut batch.failures));
+    let (answered, failures) = (batch.answered, std::mem::take(&mut batch.failures));
     if interruption.is_none() && failures.is_empty() {
         return Ok(());
     }
     let end = batch.on_their_way.last().map_or(answered, |(index, _)| index + 1);
     let unknown = answered..end;
-    // What was refused before sending stands before what travelled with it.
-    failures.sort_by_key(|failure| failure.index);
     Err(BatchError { failures, answered, interruption, unknown })
 }
 
@@ -89,6 +97,9 @@ struct Batch<'a> {
     on_their_way: Vec<(usize, Change)>,
     answered: usize,
     failures: Vec<Failure>,
+    /// Number of failures in order and with what they follow from.
+    classified: usize,
+    missing: Missing,
 }
 
 impl Drop for Batch<'_> {
@@ -106,7 +117,7 @@ impl Batch<'_> {
         for (index, change) in changes.enumerate() {
             given = index + 1;
             if let Err(error) = check(&change).and_then(|()| self.queue(index, change)) {
-                self.failures.push(Failure { index, change, error });
+                self.failures.push(Failure { index, change, error: error.at(index) });
             }
             if self.ipvs.connection.is_full() {
                 self.send(given)?;
@@ -136,14 +147,34 @@ impl Batch<'_> {
             ended = self.send_again_after_reload(&mut refused);
         }
         self.failures.extend(refused.into_iter().map(|(index, change, refusal)| {
-            let error = Error::new(change, change.refused(refusal));
+            let error = Error::new(change, change.refused(refusal)).at(index);
             Failure { index, change, error }
         }));
+        self.classify();
         if ended.is_ok() {
             self.on_their_way.clear();
             self.answered = given;
         }
         ended
+    }
+
+    /// Puts the new failures in order, and finds which of them follow from an earlier one.
+    fn classify(&mut self) {
+        let new = self.failures.get_mut(self.classified..).unwrap_or_default();
+        // Those refused before sending stand before those that travelled with them.
+        new.sort_by_key(|failure| failure.index);
+        let mut sent = self.on_their_way.iter().peekable();
+        for failure in new {
+            while let Some((_, change)) = sent.next_if(|(index, _)| *index < failure.index) {
+                self.missing.made(change);
+            }
+            sent.next_if(|(index, _)| *index == failure.index);
+            if let Some(earlier) = self.missing.failed(failure) {
+                failure.error.follow(earlier);
+            }
+        }
+        sent.for_each(|(_, change)| self.missing.made(change));
+        self.classified = self.failures.len();
     }
 
     fn take_refusals(&mut self, refused: &mut Vec<(usize, Change, Refusal)>) -> Result<()> {
@@ -188,5 +219,63 @@ impl Batch<'_> {
             (Some((first, _)), Some((last, _))) => Error::new(format_args!("make changes {first} to {last}"), cause),
             _ => Error::new("make changes", cause),
         }
+    }
+}
+
+/// The services and destinations that do not exist because a change of the batch failed, and the position of that change.
+#[derive(Default)]
+struct Missing {
+    services: HashMap<ServiceKey, usize>,
+    destinations: HashMap<(ServiceKey, SocketAddr), usize>,
+}
+
+impl Missing {
+    /// Takes note of a change that was made.
+    fn made(&mut self, change: &Change) {
+        if self.services.is_empty() && self.destinations.is_empty() {
+            return;
+        }
+        match change {
+            Change::AddService(service) => _ = self.services.remove(&service.key),
+            Change::DeleteService(key) => {
+                self.services.remove(key);
+                self.destinations.retain(|(service, _), _| service != key);
+            }
+            Change::AddDestination(key, destination) => _ = self.destinations.remove(&(*key, destination.address)),
+            Change::DeleteDestination(key, address) => _ = self.destinations.remove(&(*key, *address)),
+            Change::Flush => *self = Self::default(),
+            _ => {}
+        }
+    }
+
+    /// Takes note of a failure, and returns the position of the one that it follows from.
+    fn failed(&mut self, failure: &Failure) -> Option<usize> {
+        let (reason, index) = (failure.error.reason(), failure.index);
+        let (key, address) = match &failure.change {
+            Change::AddService(service) => {
+                if reason != Some(Reason::AlreadyExists) {
+                    self.services.entry(service.key).or_insert(index);
+                }
+                return None;
+            }
+            Change::ReplaceService(service) => (service.key, None),
+            Change::DeleteService(key) | Change::Zero(key) => (*key, None),
+            Change::AddDestination(key, destination) | Change::ReplaceDestination(key, destination) => {
+                (*key, Some(destination.address))
+            }
+            Change::DeleteDestination(key, address) => (*key, Some(*address)),
+            _ => return None,
+        };
+        let follows = match (reason, address) {
+            (Some(Reason::ServiceNotFound), _) => self.services.get(&key).copied(),
+            (Some(Reason::DestinationNotFound), Some(address)) => self.destinations.get(&(key, address)).copied(),
+            _ => None,
+        };
+        if let (Change::AddDestination(..), Some(address), None) = (&failure.change, address, follows) {
+            if reason != Some(Reason::AlreadyExists) {
+                self.destinations.entry((key, address)).or_insert(index);
+            }
+        }
+        follows
     }
 }

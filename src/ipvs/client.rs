@@ -266,9 +266,8 @@ impl Ipvs {
         let operation = || format!("update destination {address} of service {service}");
         let found = self.destinations(service).map_err(|error| error.during(operation()))?;
         let Some(before) = found.into_iter().map(|info| info.destination).find(|found| found.address == address) else {
-            let refusal = Refusal { errno: ENOENT, message: None, offset: None };
-            let refused = Refused::new(Reason::DestinationNotFound, "no such destination", refusal);
-            return Err(Error::new(operation(), refused));
+            let cause = Cause::precondition(Reason::DestinationNotFound, "no such destination");
+            return Err(Error::new(operation(), cause));
         };
         let mut destination = before;
         edit(&mut destination);
@@ -403,7 +402,7 @@ impl Ipvs {
             // A batch knows how to see whether it was stopped.
             let stopped = batch::run(self, std::iter::once(change), check);
             return stopped.map_err(|mut error| match error.failures.pop() {
-                Some(failure) => failure.error,
+                Some(failure) => failure.error.alone(),
                 None => error.interruption.unwrap_or_else(|| Error::new(change, Cause::NoAnswer)),
             });
         }

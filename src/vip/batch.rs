@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Vip;
-use crate::error::{Cause, Error};
+use crate::error::{BatchText, Cause, Error};
 
 /// How many virtual IPs were bound, unbound, or neither.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -45,32 +45,34 @@ pub struct Failure {
     pub error: Error,
 }
 
+impl BatchError {
+    /// The error of the only change that was asked for.
+    pub(super) fn single(mut self) -> Error {
+        match self.failures.pop() {
+            Some(failure) => failure.error,
+            None => self.interruption.take().unwrap_or_else(|| self.into()),
+        }
+    }
+}
+
+impl AsRef<Error> for Failure {
+    fn as_ref(&self) -> &Error {
+        &self.error
+    }
+}
+
 impl fmt::Display for BatchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let failed = match &self.failures[..] {
-            [] => String::new(),
-            [first, ..] => format!("{} failed; the first: {}", self.failures.len(), first.error),
-        };
-        match &self.interruption {
-            None => f.write_str(&failed),
-            Some(error) if failed.is_empty() => write!(f, "{error}"),
-            Some(error) => write!(f, "{error}; before that {failed}"),
-        }
+        write!(f, "{}", BatchText { failures: &self.failures, interruption: self.interruption.as_ref() })
     }
 }
 
 impl std::error::Error for BatchError {}
 
+/// See [`Cause::Batch`].
 impl From<BatchError> for Error {
-    /// The one error if there is one, or the whole of it as [`Cause::Batch`].
-    fn from(mut error: BatchError) -> Self {
-        match (error.failures.len(), error.interruption.take()) {
-            (1, None) => error.failures.remove(0).error,
-            (0, Some(interruption)) if error.done == Tally::default() => interruption,
-            (_, interruption) => {
-                error.interruption = interruption;
-                Self::new(error.operation.clone(), Cause::Batch(Box::new(error)))
-            }
-        }
+    fn from(BatchError { failures, interruption, operation, .. }: BatchError) -> Self {
+        let failures = failures.into_iter().map(|failure| failure.error).collect();
+        Self::new(operation, Cause::Batch { failures, interruption })
     }
 }

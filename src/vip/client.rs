@@ -82,7 +82,7 @@ impl Vips {
     /// [`is_invalid_input`](Error::is_invalid_input) when no host can have the address, or the binder cannot bind a prefix.
     pub fn bind(&mut self, binder: &Binder, vip: Vip) -> Result<Outcome> {
         let tally = self.bind_all(binder, [vip]);
-        let tally = tally.map_err(|error| Error::from(error).during(Change::Bind.of(vip, binder)))?;
+        let tally = tally.map_err(|error| error.single().during(Change::Bind.of(vip, binder)))?;
         Ok(if tally.bound > 0 { Outcome::Changed } else { Outcome::Unchanged })
     }
 
@@ -92,7 +92,7 @@ impl Vips {
     /// [`is_not_found`](Error::is_not_found) when the interface of a [label](Binder::label) is not there.
     pub fn unbind(&mut self, binder: &Binder, vip: Vip) -> Result<Outcome> {
         let tally = self.unbind_all(binder, [vip]);
-        let tally = tally.map_err(|error| Error::from(error).during(Change::Unbind.of(vip, binder)))?;
+        let tally = tally.map_err(|error| error.single().during(Change::Unbind.of(vip, binder)))?;
         Ok(if tally.unbound > 0 { Outcome::Changed } else { Outcome::Unchanged })
     }
 
@@ -147,7 +147,7 @@ impl Vips {
     /// thousands of IPv6 addresses that takes a small part of the time of [`Vips::unbind_all`].
     ///
     /// # Errors
-    /// As [`Vips::list`] and [`Vips::unbind`]; several failures as [`Cause::Batch`].
+    /// As [`Vips::list`]; failures of [`Vips::unbind`] as [`Cause::Batch`].
     pub fn clear(&mut self, binder: &Binder) -> Result<Outcome> {
         if let Way::Dummy(_) = binder.0 {
             let done = self.target(binder).and_then(|target| match target {

@@ -95,6 +95,13 @@ fn kernel() -> Kernel {
     })
 }
 
+/// A kernel in which another protocol has the routes of two hosts, 200 and 201.
+pub(crate) fn kernel_with_foreign_routes() -> Kernel {
+    let kernel = kernel();
+    kernel.vips().bind_all(&Binder::local_routes(78), [vip(200), vip(201)]).unwrap();
+    kernel
+}
+
 impl Bench for Routes {
     type Client = Vips;
 

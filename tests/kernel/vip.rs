@@ -325,8 +325,7 @@ fn a_label_needs_its_interface(lab: &Lab) {
     ];
     for error in errors {
         assert!(error.is_not_found() && error.to_string().contains("eth7:1: no such interface"), "{error}");
-        let Cause::Refused(refused) = error.cause() else { panic!("{error}") };
-        assert_eq!(refused.reason, Reason::InterfaceNotFound);
+        assert_eq!(error.reason(), Some(Reason::InterfaceNotFound), "{error}");
     }
 }
 
@@ -363,7 +362,7 @@ fn where_ipv6_is_disabled_only_ipv6_fails(lab: &Lab) {
     assert_eq!(error.failures[0].vip, vip("2001:db8::1"));
     let error = lvs::Error::from(error);
     let text = "bind 2001:db8::1 to eth0:1: IPv6 is disabled on the interface (EACCES";
-    assert!(error.to_string().starts_with(text), "{error}");
+    assert!(error.to_string().contains(text), "{error}");
     assert_eq!(listed(&mut client, &label), vips(&["10.96.0.1", "10.96.0.2"]));
 }
 
