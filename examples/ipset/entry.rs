@@ -7,7 +7,7 @@ use lvs::ipset::{
     ProtocolPorts, Set, SetName,
 };
 
-use crate::failure::{Failure, number, refused as number_refused};
+use crate::failure::{Failure, complain, number, refused as number_refused};
 use crate::names::{ICMP, ICMPV6, Names, icmp};
 use crate::options::{Carried, entry_options, number_of_bits, set_name};
 use crate::output::{Ip, Port};
@@ -109,9 +109,8 @@ impl Reader<'_> {
         };
         let (address, others) = self.names.address(host, family)?;
         if others && !self.quiet {
-            eprintln!(
-                "Warning: {host} resolves to multiple addresses: using only the first one returned by the resolver."
-            );
+            let which = "using only the first one returned by the resolver.";
+            complain(format!("Warning: {host} resolves to multiple addresses: {which}\n").as_bytes());
         }
         Ok(address)
     }

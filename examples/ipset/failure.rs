@@ -73,9 +73,14 @@ impl Failure {
         };
         told.splice(..0, format!("{NAME}: ").into_bytes());
         told.push(b'\n');
-        // There is no place left to tell that it cannot be told.
-        let _ = io::stderr().write_all(&told);
+        complain(&told);
     }
+}
+
+/// Writes to standard error. A message that cannot be written is lost: no channel remains to report the loss, and the
+/// exit status still has the result.
+pub(crate) fn complain(text: &[u8]) {
+    let _ = io::stderr().write_all(text);
 }
 
 /// What `ipset` has room for.

@@ -79,7 +79,7 @@ fn run(words: Vec<&str>, quiet: &mut bool, out: &mut impl Write) -> Result<(), (
     let (command, words) = match line.map_err(here)? {
         Line::Interactive => {
             let mut session = Session::new(settings).map_err(here)?;
-            return restore::interactive(&mut session, io::stdin().lock(), out).map_err(|error| here(written(&error)));
+            return restore::interactive(&mut session, io::stdin().lock(), out);
         }
         Line::Command(command, words) => (command, words),
     };

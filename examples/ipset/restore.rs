@@ -58,8 +58,50 @@ fn is_empty(line: &str) -> bool {
 /// What has been done, and the number of the line where it ended.
 type Outcome = Result<(), (Failure, Option<usize>)>;
 
+/// Output of many commands. A failed write does not keep the commands that follow from being carried out; it is reported
+/// when they are.
+struct Output<'a, W> {
+    out: &'a mut W,
+    lost: Option<Failure>,
+}
+
+impl<'a, W: Write> Output<'a, W> {
+    fn new(out: &'a mut W) -> Self {
+        Self { out, lost: None }
+    }
+
+    /// Completes an input whose commands ended so.
+    fn end(mut self, done: Outcome) -> Outcome {
+        // Recorded, if it fails.
+        let _ = self.flush();
+        done.and(self.lost.map_or(Ok(()), |failure| Err((failure, None))))
+    }
+}
+
+impl<W: Write> Write for Output<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.lost.is_none() {
+            self.lost = self.out.write_all(bytes).err().map(|error| written(&error));
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.lost.is_none() {
+            self.lost = self.out.flush().err().map(|error| written(&error));
+        }
+        Ok(())
+    }
+}
+
 /// Carries out all lines of an input.
 pub(crate) fn restore(session: &mut Session, input: impl BufRead, out: &mut impl Write) -> Outcome {
+    let mut out = Output::new(out);
+    let done = restore_lines(session, input, &mut out);
+    out.end(done)
+}
+
+fn restore_lines(session: &mut Session, input: impl BufRead, out: &mut impl Write) -> Outcome {
     let mut lines = Lines::new(input);
     let mut waiting: Option<Waiting> = None;
     loop {
@@ -81,7 +123,7 @@ pub(crate) fn restore(session: &mut Session, input: impl BufRead, out: &mut impl
         match session.parse(words).map_err(here)? {
             Line::Interactive => {
                 send(session, &mut waiting)?;
-                return interactive(session, lines.input, out).map_err(|error| (written(&error), None));
+                return interactive_lines(session, lines.input, out).map_err(|error| (written(&error), None));
             }
             Line::Command(command @ (Command::Restore | Command::Help | Command::Version), _) => {
                 let text = format!("Command `{}' is invalid in restore mode.", command.name());
@@ -137,7 +179,13 @@ fn send(session: &mut Session, waiting: &mut Option<Waiting>) -> Outcome {
 }
 
 /// Carries out lines as they are typed in; errors do not end it.
-pub(crate) fn interactive(session: &mut Session, input: impl BufRead, out: &mut impl Write) -> io::Result<()> {
+pub(crate) fn interactive(session: &mut Session, input: impl BufRead, out: &mut impl Write) -> Outcome {
+    let mut out = Output::new(out);
+    let done = interactive_lines(session, input, &mut out);
+    out.end(done.map_err(|error| (written(&error), None)))
+}
+
+fn interactive_lines(session: &mut Session, input: impl BufRead, out: &mut impl Write) -> io::Result<()> {
     let mut lines = Lines::new(input);
     loop {
         write!(out, "ipset> ")?;

@@ -7,7 +7,7 @@ use std::io::{self, BufWriter, Write};
 use lvs::ipset::{Any, Exist, Ipset, Kind, NewSet, Set, SetName};
 
 use crate::entry::{Reader, Typed};
-use crate::failure::{Failure, NAME, explain, refused};
+use crate::failure::{Failure, NAME, complain, explain, refused};
 use crate::names::Names;
 use crate::options::{New, create, kind, set_name};
 use crate::output::Printer;
@@ -152,7 +152,7 @@ impl Session {
             Err(error) => return Err(explain(Command::Create, Some(kind), &error)),
         }
         if !self.settings.quiet && !new.warnings.is_empty() {
-            eprintln!("Warning: {}", new.warnings.join("\n"));
+            complain(format!("Warning: {}\n", new.warnings.join("\n")).as_bytes());
         }
         Ok(())
     }
@@ -188,7 +188,8 @@ impl Session {
         let found = found.map_err(|error| explain(Command::Test, Some(set.kind()), &error))?;
         if !self.settings.quiet {
             let (warning, is) = if found { ("Warning: ", "is") } else { ("", "is NOT") };
-            eprintln!("{warning}{} {is} in set {set}.", typed.text(set.kind(), &self.names));
+            let entry = typed.text(set.kind(), &self.names);
+            complain(format!("{warning}{entry} {is} in set {set}.\n").as_bytes());
         }
         if found { Ok(()) } else { Err(Failure::Silent(1)) }
     }

@@ -7,6 +7,7 @@
 mod bench;
 mod deviations;
 mod lines;
+mod lost;
 
 use std::fmt::Write as _;
 
@@ -30,6 +31,7 @@ macro_rules! kinds {
                 written_lines_do_the_same,
                 restored_files_do_the_same,
             );
+            all.extend(lost::tests());
             $(
                 all.extend(tests!(
                     &[Need::Ipset(Kind::$kind), Need::Program("ipset"), Need::Program("ipset-rs")]; $test,
