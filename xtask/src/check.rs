@@ -8,88 +8,97 @@ struct Check {
     /// What follows `cargo`.
     arguments: &'static str,
     environment: &'static [(&'static str, &'static str)],
-    needs: &'static [Need],
 }
 
-/// What not every machine has: where it is missing, these arguments fail.
-struct Need {
-    arguments: &'static str,
-    missing: &'static str,
+/// A program that the checks need and that does not come with the compiler.
+struct Tool {
+    name: &'static str,
+    /// Arguments of `cargo` that succeed if the tool is installed.
+    probe: &'static str,
+    /// Command that installs the tool.
+    install: &'static str,
 }
 
-const CARGO_DENY: Need = Need { arguments: "deny --version", missing: "cargo-deny is not installed" };
-const ADVISORIES: Need = Need { arguments: "deny fetch db", missing: "the database cannot be fetched" };
-const LOWEST_RUST: Need = Need {
-    arguments: concat!("+", env!("CARGO_PKG_RUST_VERSION"), ".0 --version"),
-    missing: concat!("Rust ", env!("CARGO_PKG_RUST_VERSION"), ".0 is not installed"),
-};
+const TOOLS: [Tool; 2] = [
+    Tool {
+        name: concat!("Rust ", env!("CARGO_PKG_RUST_VERSION"), ".0"),
+        probe: concat!("+", env!("CARGO_PKG_RUST_VERSION"), ".0 --version"),
+        install: concat!("rustup toolchain install ", env!("CARGO_PKG_RUST_VERSION"), ".0 --profile minimal"),
+    },
+    Tool { name: "cargo-deny", probe: "deny --version", install: "cargo install cargo-deny --locked" },
+];
 
-const CHECKS: [Check; 8] = [
-    Check { name: "format", arguments: "fmt --all --check", environment: &[], needs: &[] },
+const CHECKS: [Check; 7] = [
+    Check { name: "format", arguments: "fmt --all --check", environment: &[] },
     Check {
         name: "lints",
         arguments: "clippy --workspace --all-targets --all-features -- -D warnings",
         environment: &[],
-        needs: &[],
     },
     Check {
         name: "documentation",
         arguments: "doc --workspace --no-deps --all-features",
         environment: &[("RUSTDOCFLAGS", "-D warnings")],
-        needs: &[],
     },
     Check {
         name: "lowest Rust",
         arguments: concat!("+", env!("CARGO_PKG_RUST_VERSION"), ".0 check --workspace --all-targets --all-features"),
         environment: &[],
-        needs: &[LOWEST_RUST],
     },
-    Check { name: "public interface", arguments: "xtask api --check", environment: &[], needs: &[LOWEST_RUST] },
+    Check { name: "public interface", arguments: "xtask api --check", environment: &[] },
     Check {
         name: "package",
         // Its metadata lacks a repository: there is none to name yet.
         arguments: "package --package lvs --all-features --allow-dirty --no-metadata",
         environment: &[],
-        needs: &[],
     },
     Check {
         name: "dependencies",
         // It warns of exceptions in deny.toml that nothing needs any longer.
         arguments: "deny --workspace check -D warnings licenses bans sources",
         environment: &[],
-        needs: &[CARGO_DENY],
-    },
-    Check {
-        name: "advisories",
-        arguments: "deny --workspace check advisories",
-        environment: &[],
-        needs: &[CARGO_DENY, ADVISORIES],
     },
 ];
 
+const ADVISORIES: Check =
+    Check { name: "advisories", arguments: "deny --workspace check advisories", environment: &[] };
+
 pub(crate) fn run() -> Result<ExitCode> {
-    let mut left_out = Vec::new();
-    for check in CHECKS {
-        if let Some(need) = check.needs.iter().find(|need| !need.is_met()) {
-            left_out.push(format!("not checked: {}: {}", check.name, need.missing));
-            continue;
-        }
-        step(format_args!("{}: cargo {}", check.name, check.arguments));
-        let mut command = command(check.arguments);
-        if !command.envs(check.environment.iter().copied()).status().context(check.name)?.success() {
-            bail!("the check of {} failed", check.name);
-        }
+    TOOLS.iter().try_for_each(Tool::require)?;
+    CHECKS.iter().try_for_each(Check::run)?;
+    // The only check that may be left out: the database of advisories cannot be reached from every machine.
+    if succeeds("deny fetch db") {
+        ADVISORIES.run()?;
+        step("all checks passed");
+    } else {
+        step("all other checks passed; not checked: advisories: the database cannot be fetched");
     }
-    left_out.iter().for_each(step);
-    step(if left_out.is_empty() { "all checks passed" } else { "all other checks passed" });
     Ok(ExitCode::SUCCESS)
 }
 
-impl Need {
-    fn is_met(&self) -> bool {
-        let status = command(self.arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
-        status.is_ok_and(|status| status.success())
+impl Tool {
+    fn require(&self) -> Result<()> {
+        if !succeeds(self.probe) {
+            bail!("{} is not installed; type: {}", self.name, self.install);
+        }
+        Ok(())
     }
+}
+
+impl Check {
+    fn run(&self) -> Result<()> {
+        step(format_args!("{}: cargo {}", self.name, self.arguments));
+        let mut command = command(self.arguments);
+        if !command.envs(self.environment.iter().copied()).status().context(self.name)?.success() {
+            bail!("the check of {} failed", self.name);
+        }
+        Ok(())
+    }
+}
+
+fn succeeds(arguments: &str) -> bool {
+    let status = command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
 }
 
 fn command(arguments: &str) -> Command {
@@ -100,4 +109,18 @@ fn command(arguments: &str) -> Command {
     };
     command.args(arguments.split(' '));
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_tool_is_an_error_that_says_how_to_install_it() {
+        let missing = Tool { name: "X", probe: "no-such-command --version", install: "cargo install x" };
+        let error = missing.require().unwrap_err();
+        assert_eq!(error.to_string(), "X is not installed; type: cargo install x");
+        let there = Tool { probe: "--version", ..missing };
+        there.require().unwrap();
+    }
 }

@@ -32,7 +32,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Checks what every change must keep: format, lints, documentation, and what else this machine has the tools for.
+    /// Checks what every change must keep: format, lints, documentation, the lowest Rust, the public interface, dependencies.
+    ///
+    /// Needs the lowest Rust and cargo-deny. Advisories are left out where their database cannot be fetched.
     Check,
     /// Writes the list of the crate's public interface, docs/api.txt; needs the lowest Rust that is promised.
     Api {
