@@ -1,0 +1,39 @@
+//! Balances the TCP connections to a virtual IP over real servers.
+//!
+//! ```text
+//! $ balance 10.96.0.10:80 10.0.1.1:8080 10.0.1.2:8080          # as root
+//! 10.96.0.10:80/tcp: 2 destinations
+//! ```
+//!
+//! Running it again is harmless: what exists stays.
+
+use std::env::args;
+use std::error::Error;
+use std::io::{Write, stdout};
+use std::net::SocketAddr;
+
+use lvs::ipvs::{Destination, Ipvs, Scheduler, Service};
+use lvs::vip::{Binder, Vips};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut addresses = args().skip(1).map(|address| address.parse::<SocketAddr>());
+    let virtual_ip = addresses.next().ok_or("usage: balance VIRTUAL-IP:PORT SERVER:PORT…")??;
+    let servers = addresses.collect::<Result<Vec<_>, _>>()?;
+
+    // The service is complete before its address becomes local.
+    let mut ipvs = Ipvs::connect()?;
+    let service = Service::tcp(virtual_ip, Scheduler::WRR);
+    unless_exists(ipvs.add_service(&service))?;
+    for server in servers {
+        unless_exists(ipvs.add_destination(service.key, &Destination::new(server)))?;
+    }
+    Vips::connect()?.bind(&Binder::dummy("vip0")?, virtual_ip.ip().into())?;
+
+    let count = ipvs.destinations(service.key)?.len();
+    writeln!(stdout(), "{}: {count} destinations", service.key)?;
+    Ok(())
+}
+
+fn unless_exists(added: lvs::Result<()>) -> lvs::Result<()> {
+    added.or_else(|error| if error.is_already_exists() { Ok(()) } else { Err(error) })
+}
