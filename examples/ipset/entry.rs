@@ -377,7 +377,7 @@ impl Parts {
             // looks at the address before.
             let is_null = kind == Kind::HashIp && first.is_some_and(|first| first.from.is_unspecified());
             let number = if is_null { number::HASH_NULL } else { number::INVALID_CIDR };
-            return Err(number_refused(command, Some(kind), number));
+            return Err(number_refused(command.name(), Some(kind), number));
         }
         self.check_second(kind, command)
     }

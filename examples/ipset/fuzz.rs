@@ -22,7 +22,13 @@ pub(crate) fn run(data: &[u8]) {
     let _ = restore::restore(&mut first, data, &mut io::sink());
     // A save has no quotes around names, as that of `ipset`.
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ':');
-    if first.ipset.names().is_ok_and(|names| names.iter().any(|name| !name.as_str().chars().all(is_plain))) {
+    if first
+        .ipset
+        .get()
+        .unwrap()
+        .names()
+        .is_ok_and(|names| names.iter().any(|name| !name.as_str().chars().all(is_plain)))
+    {
         return;
     }
     let saved = save(&mut first);

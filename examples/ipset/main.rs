@@ -11,16 +11,21 @@
 //!
 //! # Other than `ipset`, on purpose
 //!
-//! - The texts of `help` and `help TYPE` are others. `version` does not ask the kernel.
+//! - The texts of `help` and `help TYPE` are others, but for the table of types that `help` ends with. `version` does not
+//!   ask the kernel, and succeeds without one.
 //! - Headers have `forceadd`, so that a save restores the set as it was. (`ipset` leaves it out.)
-//! - Names and comments are escaped in XML and JSON, and the markmask of a `hash:ip,mark` is a string in JSON. (What
-//!   `ipset` writes cannot be parsed.)
+//! - Names and comments are escaped in XML and JSON, and the markmask of a `hash:ip,mark` is a string in JSON. Each list
+//!   of a run is JSON of its own. In XML, U+FFFD replaces control characters. (What `ipset` writes cannot be parsed.)
 //! - In a restore, `test` of an entry that is there goes on with the next line, and `quit` sends the entries before it.
 //!   (`ipset` ends with status 0 and loses the rest.) `-exist` inside of a line holds from that line on. (`ipset` begins
 //!   with the next batch.)
 //! - What `ipset` crashes with (`icmp:` in a `bitmap:port`) is an error with status 1.
 //! - Output that cannot be written (a full disk) and input that cannot be read (a directory) are errors, with exit
-//!   status 1.
+//!   status 1. The commands of a restore are carried out all the same. A message that cannot be written is lost; a
+//!   closed pipe for messages does not end the program.
+//! - A `list` inside of `restore -f FILE` writes to standard output. (`ipset` writes nothing.) With `-f FILE` in a line, all
+//!   lists from that line on are in the file. (`ipset` writes only the first.)
+//! - In the interactive mode, a `list` works after an error. (`ipset` reports an internal error.)
 //! - The names of sets are UTF-8.
 //! - A restore that fails has sent fewer of the entries before the line that is wrong. (It sends up to 8192 at once.)
 //! - A sorted list compares names and IPv6 addresses by themselves. (In `ipset` it depends on what stands behind them.)
@@ -41,6 +46,7 @@ mod restore;
 mod session;
 mod sort;
 mod syntax;
+mod texts;
 mod values;
 
 use std::fs::File;
@@ -78,13 +84,13 @@ fn run(words: Vec<&str>, quiet: &mut bool, out: &mut impl Write) -> Result<(), (
     let here = |failure| (failure, None);
     let (command, words) = match line.map_err(here)? {
         Line::Interactive => {
-            let mut session = Session::new(settings).map_err(here)?;
+            let mut session = Session::new(settings);
             return restore::interactive(&mut session, io::stdin().lock(), out);
         }
         Line::Command(command, words) => (command, words),
     };
     let file = settings.file.clone();
-    let mut session = Session::new(settings).map_err(here)?;
+    let mut session = Session::new(settings);
     let done = match (command, file) {
         (Command::Restore, None) => restore::restore(&mut session, io::stdin().lock(), out),
         (Command::Restore, Some(path)) => {

@@ -18,7 +18,7 @@ const MAX_TIMEOUT: u64 = 2_147_483;
 /// The longest name of a type that the kernel could know (`IPSET_MAXNAMELEN` without the zero byte).
 const MAX_TYPE_NAME: usize = 31;
 
-/// The type that a name means; some have names from before version 5.
+/// The type that a name means; each has a second name, in the manner of those from before version 5.
 pub(crate) fn kind(name: &str) -> Result<Kind, Failure> {
     let name_of_today = match name {
         "ipmap" => "bitmap:ip",
@@ -29,6 +29,13 @@ pub(crate) fn kind(name: &str) -> Result<Kind, Failure> {
         "ipportiphash" => "hash:ip,port,ip",
         "ipportnethash" => "hash:ip,port,net",
         "nethash" => "hash:net",
+        "netporthash" => "hash:net,port",
+        "netifacehash" => "hash:net,iface",
+        "netnethash" => "hash:net,net",
+        "netportnethash" => "hash:net,port,net",
+        "ipmarkhash" => "hash:ip,mark",
+        "ipmachash" => "hash:ip,mac",
+        "machash" => "hash:mac",
         "setlist" => "list:set",
         other => other,
     };

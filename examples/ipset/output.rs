@@ -282,6 +282,8 @@ impl<'a, W: Write> Printer<'a, W> {
 
     fn ip(&self, line: &mut Vec<u8>, address: IpAddr) -> io::Result<()> {
         match self.settings.resolve.then(|| self.names.host(address)).flatten() {
+            // A dash would be read as that of a range.
+            Some(name) if name.contains('-') => write!(line, "[{name}]"),
             Some(name) => line.write_all(name.as_bytes()),
             None => write!(line, "{}", Ip(address)),
         }
@@ -410,7 +412,7 @@ fn write_option(out: &mut impl Write, name: &str, value: &Shown) -> io::Result<(
     }
 }
 
-/// Text inside of XML.
+/// Text inside of XML. A character that XML 1.0 cannot hold is replaced by U+FFFD.
 struct Xml<'a>(&'a str);
 
 impl fmt::Display for Xml<'_> {
@@ -421,6 +423,9 @@ impl fmt::Display for Xml<'_> {
                 '<' => f.write_str("&lt;")?,
                 '>' => f.write_str("&gt;")?,
                 '"' => f.write_str("&quot;")?,
+                // A parser would make blanks or line feeds of them.
+                '\t' | '\n' | '\r' => write!(f, "&#{};", u32::from(c))?,
+                '\0'..'\x20' | '\u{fffe}' | '\u{ffff}' => fmt::Write::write_char(f, char::REPLACEMENT_CHARACTER)?,
                 c => fmt::Write::write_char(f, c)?,
             }
         }
@@ -478,6 +483,10 @@ mod tests {
     #[test]
     fn text_cannot_end_what_it_stands_in() {
         assert_eq!(Xml("a<b>&\"c\"").to_string(), "a&lt;b&gt;&amp;&quot;c&quot;");
+        assert_eq!(
+            Xml("a\u{1}b\u{1f}\t\r\n\u{ffff}\u{7f}\u{fffd}").to_string(),
+            "a\u{fffd}b\u{fffd}&#9;&#13;&#10;\u{fffd}\u{7f}\u{fffd}"
+        );
         assert_eq!(Json("a\\b\"\nü").to_string(), "\"a\\\\b\\\"\\u000aü\"");
     }
 

@@ -168,13 +168,14 @@ impl Waiting {
 /// Sends what waits.
 fn send(session: &mut Session, waiting: &mut Option<Waiting>) -> Outcome {
     let Some(Waiting { command, set, exist, members, lines }) = waiting.take() else { return Ok(()) };
+    let ipset = session.ipset.get().map_err(|failure| (failure, lines.first().copied()))?;
     let done = match command {
-        Command::Add => session.ipset.add_all(&set, members, exist),
-        _ => session.ipset.delete_all(&set, members, exist),
+        Command::Add => ipset.add_all(&set, members, exist),
+        _ => ipset.delete_all(&set, members, exist),
     };
     let kind = Some(set.kind());
     done.map_err(|BatchError { position, error, .. }| {
-        (explain(command, kind, &error), lines.get(position.start).copied())
+        (explain(command.name(), kind, &error), lines.get(position.start).copied())
     })
 }
 
@@ -220,9 +221,8 @@ fn interactive_lines(session: &mut Session, input: impl BufRead, out: &mut impl 
         };
         if let Err(failure) = done {
             out.flush()?;
-            if !session.settings.quiet {
-                failure.tell(None);
-            }
+            // Also where no messages are wanted.
+            failure.tell(None);
         }
     }
 }

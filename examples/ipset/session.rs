@@ -12,16 +12,32 @@ use crate::names::Names;
 use crate::options::{New, create, kind, set_name};
 use crate::output::Printer;
 use crate::syntax::{Command, Line, Mode, Settings, parse};
+use crate::texts::NO_SESSION;
+
+/// The connection to the kernel, opened by the first request: what needs no kernel works without one.
+#[derive(Default)]
+pub(crate) struct Connection(Option<Ipset>);
+
+impl Connection {
+    pub(crate) fn get(&mut self) -> Result<&mut Ipset, Failure> {
+        match &mut self.0 {
+            Some(ipset) => Ok(ipset),
+            none => Ok(none.insert(Ipset::connect().map_err(|_| Failure::refused(NO_SESSION))?)),
+        }
+    }
+}
 
 /// What commands are carried out with.
 pub(crate) struct Session {
-    pub(crate) ipset: Ipset,
+    pub(crate) ipset: Connection,
     pub(crate) names: Names,
     pub(crate) settings: Settings,
     /// Sets that were looked up.
     sets: HashMap<SetName, Set<Any>>,
     /// How the last list was written, and so are others for which nothing is said.
     mode: Option<Mode>,
+    /// Whether a list was written to the file of the settings: the next one is appended.
+    filed: bool,
 }
 
 /// A command that is right in itself.
@@ -40,13 +56,21 @@ pub(crate) enum Prepared<'a> {
 }
 
 impl Session {
-    pub(crate) fn new(settings: Settings) -> Result<Self, Failure> {
-        let ipset = Ipset::connect().map_err(|error| Failure::refused(error.to_string()))?;
-        Ok(Self::over(ipset, Names::default(), settings))
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            ipset: Connection::default(),
+            names: Names::default(),
+            mode: settings.mode,
+            settings,
+            sets: HashMap::new(),
+            filed: false,
+        }
     }
 
+    /// A session with this kernel and these names.
+    #[cfg(any(all(test, feature = "testing"), fuzzing))]
     pub(crate) fn over(ipset: Ipset, names: Names, settings: Settings) -> Self {
-        Self { ipset, names, settings, sets: HashMap::new(), mode: None }
+        Self { ipset: Connection(Some(ipset)), names, ..Self::new(settings) }
     }
 
     fn reader(&self) -> Reader<'_> {
@@ -95,7 +119,7 @@ impl Session {
 
     /// Carries out what was prepared.
     pub(crate) fn finish(&mut self, prepared: Prepared<'_>, out: &mut impl Write) -> Result<(), Failure> {
-        let explained = |command| move |error| explain(command, None, &error);
+        let explained = |command: Command| move |error| explain(command.name(), None, &error);
         match prepared {
             Prepared::Create(name, kind, new) => self.create(name, kind, new),
             Prepared::Entry(Command::Test, set, typed) => self.test(&set, &typed),
@@ -104,25 +128,25 @@ impl Session {
                 let exist = self.exist();
                 self.sets.clear();
                 let done = match name {
-                    None => self.ipset.destroy_all(),
-                    Some(name) => self.ipset.destroy(name, exist),
+                    None => self.ipset.get()?.destroy_all(),
+                    Some(name) => self.ipset.get()?.destroy(name, exist),
                 };
                 done.map_err(explained(Command::Destroy))
             }
             Prepared::Flush(name) => {
                 let done = match name {
-                    None => self.ipset.flush_all(),
-                    Some(name) => self.ipset.flush(name),
+                    None => self.ipset.get()?.flush_all(),
+                    Some(name) => self.ipset.get()?.flush(name),
                 };
                 done.map_err(explained(Command::Flush))
             }
             Prepared::Rename(from, to) => {
                 self.sets.clear();
-                self.ipset.rename(from, to).map_err(explained(Command::Rename))
+                self.ipset.get()?.rename(from, to).map_err(explained(Command::Rename))
             }
             Prepared::Swap(one, other) => {
                 self.sets.clear();
-                self.ipset.swap(one, other).map_err(explained(Command::Swap))
+                self.ipset.get()?.swap(one, other).map_err(explained(Command::Swap))
             }
             Prepared::List(command, name) => self.list(command, name, out),
             Prepared::Help(type_name) => crate::help::write(out, type_name),
@@ -133,23 +157,23 @@ impl Session {
 
     fn prepare_create<'a>(&mut self, name: SetName, type_name: &str, words: &[&str]) -> Result<Prepared<'a>, Failure> {
         let kind = kind(type_name)?;
-        let revisions = self.ipset.revisions(kind).map_err(|error| explain(Command::Create, Some(kind), &error))?;
+        let revisions = self.ipset.get()?.revisions(kind).map_err(|error| explain("type", Some(kind), &error))?;
         let new = create(kind, (*revisions.end()).min(kind.revision()), words, &self.reader())?;
         Ok(Prepared::Create(name, kind, new))
     }
 
     fn create(&mut self, name: SetName, kind: Kind, new: New) -> Result<(), Failure> {
         if let Some(number) = new.refusal {
-            return Err(refused(Command::Create, Some(kind), number));
+            return Err(refused("create", Some(kind), number));
         }
         let exist = self.exist();
-        match self.ipset.create(name, &NewSet::<Any>::new(kind, new.options), exist) {
+        match self.ipset.get()?.create(name, &NewSet::<Any>::new(kind, new.options), exist) {
             Ok(set) => {
                 self.sets.insert(name, set);
             }
             // It is there, of the other family; the kernel does not mind.
             Err(error) if error.is_invalid_input() && exist == Exist::Fine => {}
-            Err(error) => return Err(explain(Command::Create, Some(kind), &error)),
+            Err(error) => return Err(explain("create", Some(kind), &error)),
         }
         if !self.settings.quiet && !new.warnings.is_empty() {
             complain(format!("Warning: {}\n", new.warnings.join("\n")).as_bytes());
@@ -164,7 +188,7 @@ impl Session {
         let set = match self.sets.get(&name) {
             Some(set) => *set,
             None => {
-                let set = self.ipset.header(name).map_err(|error| explain(command, None, &error))?;
+                let set = self.ipset.get()?.header(name).map_err(|error| explain("header", None, &error))?;
                 self.sets.insert(name, set);
                 set
             }
@@ -177,15 +201,15 @@ impl Session {
         let kind = Some(set.kind());
         let exist = self.exist();
         let done = match command {
-            Command::Add => self.ipset.add(set, &typed.member, exist),
-            _ => self.ipset.delete(set, &typed.member, exist),
+            Command::Add => self.ipset.get()?.add(set, &typed.member, exist),
+            _ => self.ipset.get()?.delete(set, &typed.member, exist),
         };
-        done.map_err(|error| explain(command, kind, &error))
+        done.map_err(|error| explain(command.name(), kind, &error))
     }
 
     fn test(&mut self, set: &Set<Any>, typed: &Typed) -> Result<(), Failure> {
-        let found = self.ipset.test(set, &typed.member);
-        let found = found.map_err(|error| explain(Command::Test, Some(set.kind()), &error))?;
+        let found = self.ipset.get()?.test(set, &typed.member);
+        let found = found.map_err(|error| explain("test", Some(set.kind()), &error))?;
         if !self.settings.quiet {
             let (warning, is) = if found { ("Warning: ", "is") } else { ("", "is NOT") };
             let entry = typed.text(set.kind(), &self.names);
@@ -206,7 +230,11 @@ impl Session {
                     let reason = reason.split(" (os error").next().unwrap_or_default();
                     Failure::refused(format!("Cannot open {path} for writing: {reason}"))
                 };
-                self.list_to(command, mode, name, &mut BufWriter::new(File::create(&path).map_err(cannot)?))
+                let file =
+                    File::options().write(true).create(true).truncate(!self.filed).append(self.filed).open(&path);
+                let file = file.map_err(cannot)?;
+                self.filed = true;
+                self.list_to(command, mode, name, &mut BufWriter::new(file))
             }
         }
     }
@@ -222,12 +250,12 @@ impl Session {
         if mode == Mode::Save {
             (settings.names_only, settings.terse) = (false, false);
         }
-        let failed = |error: &_| explain(Command::List, None, error);
+        let failed = |error: &_| explain("list", None, error);
         let mut printer = Printer::new(out, mode, &settings, &self.names);
         if settings.names_only {
             let names = match name {
-                None => self.ipset.names(),
-                Some(name) => self.ipset.header(name).map(|_| vec![name]),
+                None => self.ipset.get()?.names(),
+                Some(name) => self.ipset.get()?.header(name).map(|_| vec![name]),
             };
             for name in names.map_err(|error| failed(&error))? {
                 printer.name(name).map_err(|error| written(&error))?;
@@ -235,14 +263,14 @@ impl Session {
         // A save of plain text or XML has its members all the same, only without a heading.
         } else if settings.terse && (command == Command::List || mode == Mode::Json) {
             let sets = match name {
-                None => self.ipset.sets(),
-                Some(name) => self.ipset.info(name).map(|info| vec![info]),
+                None => self.ipset.get()?.sets(),
+                Some(name) => self.ipset.get()?.info(name).map(|info| vec![info]),
             };
             for info in sets.map_err(|error| failed(&error))? {
                 printer.set(&info).map_err(|error| written(&error))?;
             }
         } else {
-            for listed in self.ipset.list(name).map_err(|error| failed(&error))? {
+            for listed in self.ipset.get()?.list(name).map_err(|error| failed(&error))? {
                 let listed = listed.map_err(|error| failed(&error))?;
                 printer.line(&listed).map_err(|error| written(&error))?;
             }

@@ -6,8 +6,11 @@
 
 mod bench;
 mod deviations;
+mod interface;
 mod lines;
 mod lost;
+#[path = "../../examples/ipset/texts.rs"]
+mod texts;
 
 use std::fmt::Write as _;
 
@@ -30,7 +33,9 @@ macro_rules! kinds {
             let mut all = tests!(&[Need::Ipset(Kind::HashIp), Need::Program("ipset"), Need::Program("ipset-rs")];
                 written_lines_do_the_same,
                 restored_files_do_the_same,
+                options_hold_for_the_lines_that_follow,
             );
+            all.extend(interface::tests());
             all.extend(lost::tests());
             $(
                 all.extend(tests!(
@@ -73,6 +78,15 @@ fn restored_files_do_the_same(lab: &Lab) {
     let mut bench = Bench::new(lab);
     for file in lines::files() {
         judge.sequence(&mut bench, vec![file, Case::new(&["save"])]);
+    }
+    judge.finish();
+}
+
+fn options_hold_for_the_lines_that_follow(lab: &Lab) {
+    let mut judge = Judge::new("options before lines".into());
+    let mut bench = Bench::new(lab);
+    for sequence in interface::options_before_lines() {
+        judge.sequence(&mut bench, sequence);
     }
     judge.finish();
 }

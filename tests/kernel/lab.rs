@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 
@@ -21,6 +21,8 @@ pub(crate) enum Need {
     Dummy,
     /// A program on the path.
     Program(&'static str),
+    /// A name of a host.
+    Host(&'static str),
     /// A module, loaded if it is not.
     Module(&'static str),
     /// A machine that exists for these tests only.
@@ -85,6 +87,9 @@ impl Lab {
                 Ok(_) => Ok(()),
                 Err(error) => Err(format!("cannot run {program}: {error}")),
             },
+            Need::Host(name) => {
+                (name, 0).to_socket_addrs().map(drop).map_err(|error| format!("no host {name}: {error}"))
+            }
             Need::Module(module) => match Command::new("modprobe").arg(module).output() {
                 Ok(output) if output.status.success() => Ok(()),
                 other => Err(format!("cannot load the module {module}: {other:?}")),

@@ -77,7 +77,8 @@ const ETC: [(&str, &str); 4] = [
     ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\nprotocols: files\nservices: files\n"),
 ];
 
-/// Some with one name, with more, with a long one, with one that has more bytes than letters; names of more than one address.
+/// Some with one name, with more, with a long one, with one that has more bytes than letters, with a dash; names of more
+/// than one address.
 const HOSTS: &str = "127.0.0.1 localhost vm
 ::1 localhost
 ::1 ip6-localhost
@@ -91,6 +92,8 @@ fd00::99 rs6.example.com
 192.168.1.1 far
 10.0.0.1 far
 10.0.0.8 café
+192.168.1.12 mail-1.example.com
+2001:db8::8 mail-6.example.com
 ";
 
 /// What a user's choice for the tests is called.
