@@ -27,7 +27,8 @@
 //!   lists from that line on are in the file. (`ipset` writes only the first.)
 //! - In the interactive mode, a `list` works after an error. (`ipset` reports an internal error.)
 //! - The names of sets are UTF-8.
-//! - A restore that fails has sent fewer of the entries before the line that is wrong. (It sends up to 8192 at once.)
+//! - A restore that fails keeps all entries before the line that is wrong. (`ipset` drops those that it has not sent yet.)
+//!   If the kernel refuses one of them, the error is that of its line.
 //! - A sorted list compares names and IPv6 addresses by themselves. (In `ipset` it depends on what stands behind them.)
 //! - A save of names (`save -n -o plain`) has each name once, and a terse save in JSON has no entries.
 //! - Names of services and protocols are those of `/etc/services` and `/etc/protocols`, and of nowhere else.

@@ -102,11 +102,21 @@ pub(crate) fn restore(session: &mut Session, input: impl BufRead, out: &mut impl
 }
 
 fn restore_lines(session: &mut Session, input: impl BufRead, out: &mut impl Write) -> Outcome {
-    let mut lines = Lines::new(input);
-    let mut waiting: Option<Waiting> = None;
+    let mut waiting = None;
+    let done = each_line(session, &mut Lines::new(input), out, &mut waiting);
+    // Of lines before the one that ended it, so an error among them is the first.
+    send(session, &mut waiting).and(done)
+}
+
+fn each_line(
+    session: &mut Session,
+    lines: &mut Lines<impl BufRead>,
+    out: &mut impl Write,
+    waiting: &mut Option<Waiting>,
+) -> Outcome {
     loop {
         let read = lines.next().map_err(|error| (Failure::refused(format!("cannot read: {error}")), None))?;
-        let Some((number, line)) = read else { return send(session, &mut waiting) };
+        let Some((number, line)) = read else { return Ok(()) };
         let here = |failure| (failure, Some(number));
         let line = text(line);
         if is_empty(&line) {
@@ -114,35 +124,33 @@ fn restore_lines(session: &mut Session, input: impl BufRead, out: &mut impl Writ
         }
         // Nothing may stand behind it, and the line must end.
         if matches!(line.trim_start_matches([' ', '\t', '\r']), "COMMIT\n" | "COMMIT\r\n") {
-            send(session, &mut waiting)?;
+            send(session, waiting)?;
             continue;
         }
-        // What is wrong in itself ends it before what waits is sent.
         let words = words(&line).map_err(here)?;
         let words = words.iter().map(|word| &**word).collect();
         match session.parse(words).map_err(here)? {
             Line::Interactive => {
-                send(session, &mut waiting)?;
-                return interactive_lines(session, lines.input, out).map_err(|error| (written(&error), None));
+                send(session, waiting)?;
+                return interactive_lines(session, lines, out).map_err(|error| (written(&error), None));
             }
             Line::Command(command @ (Command::Restore | Command::Help | Command::Version), _) => {
                 let text = format!("Command `{}' is invalid in restore mode.", command.name());
                 return Err(here(Failure::usage(text)));
             }
-            Line::Command(Command::Quit, _) => return send(session, &mut waiting),
+            Line::Command(Command::Quit, _) => return Ok(()),
             Line::Command(command @ (Command::Add | Command::Del), words) => {
                 let (set, typed) = session.entry(command, &words).map_err(here)?;
                 let exist = session.exist();
                 let joins = waiting.as_ref().is_some_and(|waiting| waiting.joins(command, &set, exist));
                 if !joins {
-                    send(session, &mut waiting)?;
+                    send(session, waiting)?;
                 }
-                let waiting = waiting.get_or_insert_with(|| Waiting::new(command, set, exist));
-                waiting.push(typed, number);
+                waiting.get_or_insert_with(|| Waiting::new(command, set, exist)).push(typed, number);
             }
             Line::Command(command, words) => {
                 let prepared = session.prepare(command, &words).map_err(here)?;
-                send(session, &mut waiting)?;
+                send(session, waiting)?;
                 session.finish(prepared, out).map_err(here)?;
             }
         }
@@ -182,12 +190,11 @@ fn send(session: &mut Session, waiting: &mut Option<Waiting>) -> Outcome {
 /// Carries out lines as they are typed in; errors do not end it.
 pub(crate) fn interactive(session: &mut Session, input: impl BufRead, out: &mut impl Write) -> Outcome {
     let mut out = Output::new(out);
-    let done = interactive_lines(session, input, &mut out);
+    let done = interactive_lines(session, &mut Lines::new(input), &mut out);
     out.end(done.map_err(|error| (written(&error), None)))
 }
 
-fn interactive_lines(session: &mut Session, input: impl BufRead, out: &mut impl Write) -> io::Result<()> {
-    let mut lines = Lines::new(input);
+fn interactive_lines(session: &mut Session, lines: &mut Lines<impl BufRead>, out: &mut impl Write) -> io::Result<()> {
     loop {
         write!(out, "ipset> ")?;
         out.flush()?;

@@ -7,6 +7,7 @@
 mod bench;
 mod deviations;
 mod interface;
+mod kept;
 mod lines;
 mod lost;
 #[path = "../../examples/ipset/texts.rs"]
@@ -36,6 +37,7 @@ macro_rules! kinds {
                 options_hold_for_the_lines_that_follow,
             );
             all.extend(interface::tests());
+            all.extend(kept::tests());
             all.extend(lost::tests());
             $(
                 all.extend(tests!(
@@ -131,7 +133,10 @@ impl Judge {
             let states = bench.states();
             if theirs.is_same(&ours) && states[0] == states[1] {
                 self.identical += 1;
-            } else if let Some(row) = DEVIATIONS.iter().find(|row| (row.explains)(&case, &theirs, &ours)) {
+            } else if let Some(row) = DEVIATIONS
+                .iter()
+                .find(|row| (row.explains)(&case, &theirs, &ours) && (row.other_sets || states[0] == states[1]))
+            {
                 self.seen.push(row.name);
                 if row.other_sets {
                     return;

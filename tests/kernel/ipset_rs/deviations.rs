@@ -110,6 +110,22 @@ pub(crate) const DEVIATIONS: &[Deviation] = &[
         },
     },
     Deviation {
+        name: "restore-keeps",
+        reason: "ipset drops up to a page of entries before a line that is wrong in itself",
+        other_sets: true,
+        explains: |case, theirs, ours| {
+            let line = |outcome: &Outcome| -> Option<usize> {
+                outcome.errors.split_once("Error in line ")?.1.split(':').next()?.parse().ok()
+            };
+            // Among those that it drops, one may be wrong for the kernel.
+            let is_first =
+                ours.status.code() == Some(1) && line(ours).is_some() && line(ours) < line(theirs).or(Some(usize::MAX));
+            let is_same = theirs.status == ours.status && theirs.errors == ours.errors;
+            let outputs = ours.output == theirs.output;
+            case.has("restore") && !theirs.status.success() && outputs && (is_first || is_same)
+        },
+    },
+    Deviation {
         name: "restore-exist",
         reason: "ipset lets -exist inside of a line hold from the next batch only",
         other_sets: true,
