@@ -7,7 +7,7 @@ use lvs::ipset::{
     ProtocolPorts, Set, SetName,
 };
 
-use crate::failure::{Failure, complain, number, refused as number_refused};
+use crate::failure::{Failure, complain};
 use crate::names::{ICMP, ICMPV6, Names, icmp};
 use crate::options::{Carried, entry_options, number_of_bits, set_name};
 use crate::output::{Ip, Port};
@@ -32,6 +32,8 @@ struct Parts {
     first: Option<Typo>,
     second: Option<Typo>,
     misfit: Option<Misfit>,
+    /// A range of ports, also one of a single port.
+    port_range: bool,
 }
 
 /// An address as it was typed: with the bits that a network has not.
@@ -48,7 +50,8 @@ impl Typo {
     }
 
     fn addresses(&self) -> Addresses {
-        match (self.to, self.prefix.and_then(|prefix| Network::new(self.from, prefix))) {
+        // The kernel looks at the host bits: not every network of a null address is refused as null.
+        match (self.to, self.prefix.and_then(|prefix| Network::of_host(self.from, prefix))) {
             (Some(to), _) => Addresses::Range(self.from, to),
             (None, Some(network)) => network.into(),
             (None, None) => Addresses::One(self.from),
@@ -104,8 +107,7 @@ impl Reader<'_> {
     pub(crate) fn address(&self, text: &str, family: Family) -> Result<IpAddr, Failure> {
         let host = match text.strip_prefix('[') {
             None => text,
-            Some(_) if !text.contains(']') => return Err(no_end(text)),
-            Some(inner) => inner.strip_suffix(']').unwrap_or(inner),
+            Some(inner) => inner.strip_suffix(']').ok_or_else(|| no_end(text))?,
         };
         let (address, others) = self.names.address(host, family)?;
         if others && !self.quiet {
@@ -134,6 +136,18 @@ impl Reader<'_> {
         }
     }
 
+    /// Whether there is a range; behind a bracket stands a prefix length, a range or nothing.
+    fn has_range(&self, text: &str, family: Family) -> Result<bool, Failure> {
+        if split(text, '/').is_some() {
+            let rest = text.strip_prefix('[').and_then(|text| text.split_once(']'));
+            return Ok(rest.map_or_else(|| split(text, '-').is_some(), |(_, rest)| rest.contains('-')));
+        }
+        match dash(text)? {
+            Some((_, "")) => self.address("", family).map(|_| true),
+            range => Ok(range.is_some()),
+        }
+    }
+
     fn addresses(&self, text: &str, family: Family, form: Form) -> Result<Typo, Failure> {
         let form = if family == Family::Inet6 && form == Form::Addresses { Form::Plain } else { form };
         let has_range = || split(text, '/').is_none() && split(text, '-').is_some();
@@ -143,14 +157,14 @@ impl Reader<'_> {
                 let host = if family == Family::Inet { "32" } else { "128" };
                 match split(text, '/') {
                     Some((_, prefix)) if prefix != host => return Err(plain()),
-                    None if split(text, '-').is_some() && !text.starts_with('[') => return Err(plain()),
+                    None if self.has_range(text, family)? => return Err(plain()),
                     _ => {}
                 }
                 let (from, prefix) = self.with_prefix(text, family)?;
                 Ok(Typo { from, to: None, prefix })
             }
             Form::Networks if family == Family::Inet6 => {
-                if split(text, '-').is_some() && !text.starts_with('[') {
+                if self.has_range(text, family)? {
                     return Err(Failure::syntax(format_args!("IP address or IP/cidr must be specified: {text}")));
                 }
                 let (from, prefix) = self.with_prefix(text, family)?;
@@ -161,10 +175,7 @@ impl Reader<'_> {
                 Ok(Typo { from, to, prefix: None })
             }
             _ => {
-                if split(text, '/').is_none() {
-                    // What stands behind a bracket is a range or nothing.
-                    dash(text)?;
-                }
+                self.has_range(text, family)?;
                 let (from, prefix) = self.with_prefix(text, family)?;
                 Ok(Typo { from, to: None, prefix })
             }
@@ -173,8 +184,10 @@ impl Reader<'_> {
 
     /// A port by its number, or by its name for a protocol.
     pub(crate) fn port(&self, text: &str, protocol: &str) -> Result<u16, Failure> {
+        let wrong = format!("cannot parse '{text}' as a {protocol} port");
         let invalid = match small(text, u16::MAX.into()) {
             Ok(port) => return Ok(port),
+            Err(_) if text.starts_with('[') && !text.ends_with(']') => return Err(no_end(text).and(wrong).unplaced()),
             Err(failure) => failure,
         };
         let service = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
@@ -184,11 +197,7 @@ impl Reader<'_> {
             Err(Failure::Refused(text)) => (invalid.and(text), protocol.to_owned()),
             Err(other) => (other, String::new()),
         };
-        let not_found = || match failure.and(format_args!("cannot parse '{text}' as a {protocol} port")) {
-            Failure::Refused(text) => Failure::Unplaced(text),
-            other => other,
-        };
-        self.names.port(service, &name).ok_or_else(not_found)
+        self.names.port(service, &name).ok_or_else(|| failure.and(wrong).unplaced())
     }
 
     /// A port or a range of them.
@@ -238,17 +247,19 @@ impl Reader<'_> {
         }
     }
 
-    fn protocol_ports(&self, text: &str, family: Family) -> Result<(ProtocolPorts, Option<Misfit>), Failure> {
+    fn protocol_ports(&self, text: &str, family: Family, parts: &mut Parts) -> Result<ProtocolPorts, Failure> {
         let misfit = match split(text, ':').and_then(|(protocol, _)| self.protocol(protocol).ok()) {
             Some(ICMP) if family == Family::Inet6 => Misfit("Protocol ICMP can be used with family inet only"),
             Some(ICMPV6) if family == Family::Inet => Misfit("Protocol ICMPv6 can be used with family inet6 only"),
             _ => {
                 let (protocol, first, last) = self.protocol_and_ports(text)?;
                 let ports = Ports { first, last: last.unwrap_or(first) };
-                return Ok((ProtocolPorts { protocol, ports }, None));
+                parts.port_range = last.is_some();
+                return Ok(ProtocolPorts { protocol, ports });
             }
         };
-        Ok((ProtocolPorts::protocol(0), Some(misfit)))
+        parts.misfit = Some(misfit);
+        Ok(ProtocolPorts::protocol(0))
     }
 
     /// Reads an entry and what it carries.
@@ -257,7 +268,7 @@ impl Reader<'_> {
         let read = self.element(set, text, &mut parts).and_then(|mut entry| {
             let placed = matches!(entry, Entry::Set(ListMember { place: Some(_), .. }));
             let carried = Carried::read(set.kind(), command, placed, words)?;
-            parts.check(set, command, &entry)?;
+            parts.check(set, command)?;
             carried.place(&mut entry);
             let mut member = Member::new(entry);
             carried.give(&mut member);
@@ -307,24 +318,22 @@ impl Reader<'_> {
             Kind::HashIpMark => Entry::IpMark(ip(0, family, form)?, small(piece(1), u32::MAX.into())?),
             Kind::HashIpPort | Kind::HashNetPort => {
                 let first = ip(0, family, form)?;
-                let (ports, misfit) = self.protocol_ports(piece(1), family)?;
-                parts.misfit = misfit;
-                Entry::IpPort(first, ports)
+                Entry::IpPort(first, self.protocol_ports(piece(1), family, parts)?)
             }
             Kind::HashIpPortIp | Kind::HashIpPortNet | Kind::HashNetPortNet => {
                 let first = ip(0, family, form)?;
-                let (ports, misfit) = self.protocol_ports(piece(1), family)?;
-                let family = misfit.map_or(family, |_| Family::Inet);
+                let ports = self.protocol_ports(piece(1), family, parts)?;
+                let family = parts.misfit.map_or(family, |_| Family::Inet);
                 let form = if kind == Kind::HashIpPortIp { Form::Plain } else { Form::Networks };
-                let second = self.addresses(piece(2), family, form);
-                parts.misfit = misfit;
-                parts.second = second.as_ref().ok().copied();
-                Entry::IpPortIp(first, ports, second?.addresses())
+                let second = self.addresses(piece(2), family, form)?;
+                parts.second = Some(second);
+                Entry::IpPortIp(first, ports, second.addresses())
             }
             Kind::HashNetNet => Entry::IpIp(ip(0, family, form)?, ip(1, family, form)?),
             Kind::HashNetIface => Entry::IpInterface(ip(0, family, form)?, interface(piece(1))?),
             Kind::BitmapPort => {
                 let (first, last) = self.tcp_or_udp_ports(text)?;
+                parts.port_range = last.is_some();
                 Entry::Port(Ports { first, last: last.unwrap_or(first) })
             }
             Kind::HashMac => Entry::Mac(mac(text)?),
@@ -335,14 +344,9 @@ impl Reader<'_> {
 
 impl Parts {
     /// What may be added may not always be tested.
-    fn check(&self, set: &Set<Any>, command: Command, entry: &Entry) -> Result<(), Failure> {
+    fn check(&self, set: &Set<Any>, command: Command) -> Result<(), Failure> {
         let (kind, family) = (set.kind(), set.family());
         let test = command == Command::Test;
-        let last_port = match entry {
-            Entry::Port(ports) => ports.first != ports.last,
-            Entry::IpPort(_, ports) | Entry::IpPortIp(_, ports, _) => ports.ports.first != ports.ports.last,
-            _ => false,
-        };
         let has_mac = matches!(kind, Kind::BitmapIpMac | Kind::HashIpMac);
         let is_port = matches!(kind, Kind::HashIpPort | Kind::HashIpPortIp | Kind::HashIpPortNet);
         let refused = |what: &str| {
@@ -369,15 +373,8 @@ impl Parts {
         if prefix && (has_mac || (test && (is_port || kind == Kind::BitmapIp))) {
             return refused("IP/CIDR");
         }
-        if test && last_port {
+        if test && self.port_range {
             return refused("FROM-TO port");
-        }
-        if !test && !kind.name().starts_with("hash:net") && first.is_some_and(|first| first.prefix == Some(0)) {
-            // It cannot be sent with the bits that make the kernel look at the prefix length first. In a hash:ip it
-            // looks at the address before.
-            let is_null = kind == Kind::HashIp && first.is_some_and(|first| first.from.is_unspecified());
-            let number = if is_null { number::HASH_NULL } else { number::INVALID_CIDR };
-            return Err(number_refused(command.name(), Some(kind), number));
         }
         self.check_second(kind, command)
     }
@@ -463,13 +460,13 @@ fn pieces(kind: Kind, text: &str) -> Result<Vec<&str>, Failure> {
 }
 
 /// Parts a range at its dash; brackets around the first part hide those in it.
-fn dash(text: &str) -> Result<Option<(&str, &str)>, Failure> {
+pub(crate) fn dash(text: &str) -> Result<Option<(&str, &str)>, Failure> {
     if !text.starts_with('[') {
         return Ok(split(text, '-'));
     }
     let end = text.find(']').ok_or_else(|| no_end(text))? + 1;
     let (first, rest) = text.split_at(end);
-    match rest.strip_prefix('-').filter(|last| !last.is_empty()) {
+    match rest.strip_prefix('-') {
         Some(last) => Ok(Some((first, last))),
         None if rest.is_empty() => Ok(None),
         None => Err(Failure::syntax(format_args!("range separator expected after '{first}'"))),

@@ -44,6 +44,14 @@ impl Failure {
         }
     }
 
+    /// The same without the line where it is.
+    pub(crate) fn unplaced(self) -> Self {
+        match self {
+            Self::Refused(text) => Self::Unplaced(text),
+            other => other,
+        }
+    }
+
     pub(crate) fn status(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
@@ -101,7 +109,6 @@ pub(crate) mod number {
     pub(crate) const INVALID_NETMASK: i32 = 4105;
     pub(crate) const INVALID_FAMILY: i32 = 4106;
     pub(crate) const INVALID_MARKMASK: i32 = 4113;
-    pub(crate) const HASH_NULL: i32 = 4353;
 }
 
 /// Why the kernel, or the library in its place, refused a request: one of a command, or for a `type` or a `header`.

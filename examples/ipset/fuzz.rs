@@ -3,7 +3,7 @@
 
 use std::io;
 
-use lvs::ipset::{Family, Kind};
+use lvs::ipset::{Family, Kind, SetName};
 use lvs::testing::{Kernel, Reply};
 
 use crate::names::Names;
@@ -22,13 +22,8 @@ pub(crate) fn run(data: &[u8]) {
     let _ = restore::restore(&mut first, data, &mut io::sink());
     // A save has no quotes around names, as that of `ipset`.
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ':');
-    if first
-        .ipset
-        .get()
-        .unwrap()
-        .names()
-        .is_ok_and(|names| names.iter().any(|name| !name.as_str().chars().all(is_plain)))
-    {
+    let is_odd = |name: &SetName| !name.as_str().chars().all(is_plain);
+    if first.ipset.get().is_ok_and(|ipset| ipset.names().is_ok_and(|names| names.iter().any(is_odd))) {
         return;
     }
     let saved = save(&mut first);

@@ -7,7 +7,7 @@ use lvs::ipset::{
     Any, Comment, Counters, Entry, Family, Kind, Member, Method, Place, Ports, Range, SetName, SetOptions,
 };
 
-use crate::entry::Reader;
+use crate::entry::{Reader, dash};
 use crate::failure::{Failure, number};
 use crate::syntax::Command;
 use crate::values::{bits, bytes, mark_and_mask, number as parse_number, priority, small, split};
@@ -318,6 +318,7 @@ impl<'a> Creation<'a> {
             failure.and(format_args!("Syntax error: netmask is out of the inclusive range of 1-{bits}"))
         })?;
         self.options.netmask = Some(prefix);
+        self.choose_family();
         Ok(())
     }
 
@@ -327,11 +328,17 @@ impl<'a> Creation<'a> {
         }
         let wrong = format!("Syntax error: bitmask is not valid for family = {}", self.family);
         let mask = self.reader.address(value, self.family).map_err(|failure| failure.and(wrong))?;
+        self.choose_family();
         if mask.is_unspecified() {
             self.refusal = self.refusal.or(Some(number::INVALID_NETMASK));
         }
         self.options.bitmask = Some(mask);
         Ok(())
+    }
+
+    /// A mask is one of a family: `any` is that family then.
+    fn choose_family(&mut self) {
+        self.refusal = self.refusal.filter(|number| *number != number::INVALID_FAMILY);
     }
 
     fn take_range(&mut self, option: Create, value: &str) -> Result<(), Failure> {
@@ -356,6 +363,7 @@ impl<'a> Creation<'a> {
             _ => {
                 let wanted = || Failure::syntax(format_args!("IP/cidr or IP-IP range must be specified: {value}"));
                 split(value, '-').ok_or_else(wanted)?;
+                dash(value)?.ok_or_else(wanted)?;
                 let (from, to) = self.reader.address_range(value, Family::Inet)?;
                 self.from = Some(from);
                 self.to = Some(to.ok_or_else(wanted)?);

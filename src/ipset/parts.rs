@@ -60,7 +60,7 @@ fn invalid(text: &str, wanted: &'static str) -> InvalidText {
     InvalidText { text: text.to_owned(), wanted }
 }
 
-/// A network: an address and how many of its leading bits count. The other bits are cleared.
+/// A network: an address and how many of its leading bits count. [`Network::new`] clears the other bits.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Network {
     address: IpAddr,
@@ -85,7 +85,13 @@ impl Network {
         })
     }
 
-    /// Its first address.
+    /// The same network with the host bits of the address, such as `10.0.0.3/30`. A request sends them as they are; the
+    /// kernel clears them, but for some checks of the address. Unequal to the network without them.
+    pub fn of_host(address: IpAddr, prefix: u8) -> Option<Self> {
+        (prefix <= Family::of(address).bits()).then_some(Self { address, prefix })
+    }
+
+    /// Its first address, or the one of [`Network::of_host`].
     pub fn address(self) -> IpAddr {
         self.address
     }
@@ -486,6 +492,10 @@ mod tests {
         assert_eq!(network("2001:db8::1/0").as_deref(), Ok("::/0"));
         assert!(network("10.1.2.3/33").is_err());
         assert!(network("10.1.2.3").is_err());
+        let of_host =
+            |prefix| Network::of_host(Ipv4Addr::new(10, 1, 2, 3).into(), prefix).map(|network| network.to_string());
+        assert_eq!(of_host(8).as_deref(), Some("10.1.2.3/8"));
+        assert_eq!(of_host(33), None);
     }
 
     #[test]
