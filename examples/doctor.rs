@@ -5,19 +5,27 @@
 //! cargo run --example doctor
 //! ```
 
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
-use lvs::ready::{self, Level};
+use lvs::ready::{self, Level, Report};
 
 fn main() -> ExitCode {
     let report = match ready::check() {
         Ok(report) => report,
-        Err(error) => {
-            eprintln!("doctor: {error}");
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return complain(&format!("doctor: {error}")),
     };
-    println!("Linux {}\n", report.release);
+    match print(&report, &mut io::stdout().lock()) {
+        Ok(()) if report.is_ready() => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::FAILURE,
+        // `doctor | head -1` has all that it wants.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        Err(error) => complain(&format!("doctor: cannot write: {error}")),
+    }
+}
+
+fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "Linux {}\n", report.release)?;
     for finding in report.findings() {
         let mark = match finding.level {
             Level::Good => "ok",
@@ -25,11 +33,17 @@ fn main() -> ExitCode {
             Level::Advice => "!",
             Level::Missing => "MISSING",
         };
-        println!("{mark:<8}{:<41}{}", finding.what, finding.found);
+        writeln!(out, "{mark:<8}{:<41}{}", finding.what, finding.found)?;
         if finding.level != Level::Good {
-            println!("{:<8}advised: {}", "", finding.advised);
-            println!("{:<8}why: {}", "", finding.why);
+            writeln!(out, "{:<8}advised: {}", "", finding.advised)?;
+            writeln!(out, "{:<8}why: {}", "", finding.why)?;
         }
     }
-    if report.is_ready() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(())
+}
+
+/// Writes the reason of a failure; the exit status reports the failure also where standard error is lost.
+fn complain(text: &str) -> ExitCode {
+    let _ = writeln!(io::stderr(), "{text}");
+    ExitCode::FAILURE
 }

@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::{Command, ExitCode, id};
@@ -31,25 +31,26 @@ const CONNECTIONS: usize = 100;
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 fn main() -> ExitCode {
-    match demo() {
+    match demo(&mut io::stdout().lock()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("quickstart: {error}");
+            // The exit status reports the failure also where standard error is lost.
+            let _ = writeln!(io::stderr(), "quickstart: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn demo() -> Result<()> {
+fn demo(out: &mut impl Write) -> Result<()> {
     let (client, director) = (Namespace::create()?, Namespace::create()?);
     let servers = build_network(&client, &director)?;
-    println!("5 network namespaces: a client, a director, {} servers", servers.len());
+    writeln!(out, "5 network namespaces: a client, a director, {} servers", servers.len())?;
 
     // The director: a virtual IP, a virtual service, a destination for each server.
     let mut vips = director.run(Vips::connect)??;
     let vip0 = Binder::dummy("vip0")?;
     if vips.bind(&vip0, VIRTUAL_IP.into())? == Outcome::Changed {
-        println!("the virtual IP {VIRTUAL_IP} on the dummy interface {vip0}");
+        writeln!(out, "the virtual IP {VIRTUAL_IP} on the dummy interface {vip0}")?;
     }
 
     let mut ipvs = director.run(Ipvs::connect)??;
@@ -58,8 +59,8 @@ fn demo() -> Result<()> {
     for (server, weight) in servers.iter().zip(WEIGHTS) {
         ipvs.add_destination(web.key, &Destination::new(*server).weight(weight))?;
     }
-    println!("\nBefore:");
-    print_table(&ipvs.info()?, &ipvs.table()?);
+    writeln!(out, "\nBefore:")?;
+    print_table(out, &ipvs.info()?, &ipvs.table()?)?;
 
     // The client: one connection after the other, each a request and its answer.
     let mut served = BTreeMap::<String, usize>::new();
@@ -67,23 +68,23 @@ fn demo() -> Result<()> {
         *served.entry(answer).or_default() += 1;
     }
 
-    println!("\nAfter {CONNECTIONS} connections to {VIRTUAL_IP}:80:");
+    writeln!(out, "\nAfter {CONNECTIONS} connections to {VIRTUAL_IP}:80:")?;
     let counted = counted_table(&mut ipvs)?;
-    print_table(&ipvs.info()?, &counted);
-    println!("\nWho answered, by weight {WEIGHTS:?}:");
+    print_table(out, &ipvs.info()?, &counted)?;
+    writeln!(out, "\nWho answered, by weight {WEIGHTS:?}:")?;
     for (server, count) in &served {
-        println!("  {server}: {count:>3} {}", "#".repeat(*count));
+        writeln!(out, "  {server}: {count:>3} {}", "#".repeat(*count))?;
     }
 
     ipvs.delete_service(web.key)?;
-    println!("\nCleaned up: the service {},", web.key);
+    writeln!(out, "\nCleaned up: the service {},", web.key)?;
     if vips.unbind(&vip0, VIRTUAL_IP.into())? == Outcome::Changed {
-        println!("  the virtual IP {VIRTUAL_IP},");
+        writeln!(out, "  the virtual IP {VIRTUAL_IP},")?;
     }
     if vips.clear(&vip0)? == Outcome::Changed {
-        println!("  the dummy interface {vip0};");
+        writeln!(out, "  the dummy interface {vip0};")?;
     }
-    println!("  the namespaces, with whatever else is in them, end with this process.");
+    writeln!(out, "  the namespaces, with whatever else is in them, end with this process.")?;
 
     let total: u32 = WEIGHTS.iter().sum();
     for (i, weight) in WEIGHTS.into_iter().enumerate() {
@@ -179,24 +180,26 @@ fn counted_table(ipvs: &mut Ipvs) -> Result<Vec<(ServiceInfo, Vec<DestinationInf
 }
 
 /// Prints what `ipvsadm-rs -Ln --stats` would.
-fn print_table(info: &Info, table: &[(ServiceInfo, Vec<DestinationInfo>)]) {
+fn print_table(out: &mut impl Write, info: &Info, table: &[(ServiceInfo, Vec<DestinationInfo>)]) -> Result<()> {
     let (major, minor, patch) = info.version;
-    println!("IP Virtual Server version {major}.{minor}.{patch} (size={})", info.connection_table_size);
+    writeln!(out, "IP Virtual Server version {major}.{minor}.{patch} (size={})", info.connection_table_size)?;
     let titles = ["Conns", "InPkts", "OutPkts", "InBytes", "OutBytes"];
-    println!(
+    writeln!(
+        out,
         "Prot {:<28} {}\n  -> RemoteAddress:Port",
         "LocalAddress:Port",
         titles.map(|t| format!("{t:>8}")).join(" ")
-    );
+    )?;
     for (service, destinations) in table {
         let lvs::ipvs::ServiceKey::Address { protocol, address } = service.key() else { continue };
-        println!("{:<4} {address:<28}{}", protocol.to_string().to_uppercase(), counters(&service.stats));
+        writeln!(out, "{:<4} {address:<28}{}", protocol.to_string().to_uppercase(), counters(&service.stats))?;
         let mut destinations = destinations.clone();
         destinations.sort_by_key(DestinationInfo::address);
         for destination in destinations {
-            println!("  -> {:<28}{}", destination.address(), counters(&destination.stats));
+            writeln!(out, "  -> {:<28}{}", destination.address(), counters(&destination.stats))?;
         }
     }
+    Ok(())
 }
 
 fn counters(stats: &lvs::ipvs::Stats) -> String {

@@ -7,6 +7,7 @@
 //! ```
 
 use std::error::Error;
+use std::io::{self, Write};
 use std::net::IpAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -24,8 +25,12 @@ const POINTS: [usize; 3] = [0, LAST / 2, LAST - SAMPLE];
 const PROTOCOL: u8 = 77;
 
 fn main() -> Result<()> {
+    let mut out = io::stdout().lock();
     let wanted = std::env::args().nth(1).unwrap_or_default();
-    println!("microseconds for one virtual IP     at the 1st   10,000th   20,000th   raw: 1st   10,000th   20,000th");
+    writeln!(
+        out,
+        "microseconds for one virtual IP     at the 1st   10,000th   20,000th   raw: 1st   10,000th   20,000th"
+    )?;
     for six in [false, true] {
         for (name, binder) in [
             ("address on a dummy", Binder::dummy("vip0")?),
@@ -40,11 +45,11 @@ fn main() -> Result<()> {
                 Ok((ours, raw, after)) => {
                     let figures: Vec<_> =
                         ours.iter().chain(&raw).map(|time| format!("{:>11.1}", each(*time))).collect();
-                    println!("{name:<21}{family:<9} bind  {}", figures.concat());
-                    println!("{:<30} unbind {:>32.1}", "", each(after.unbind));
-                    println!("{:<30} list all: {:?}, clear: {:?}", "", after.list, after.clear);
+                    writeln!(out, "{name:<21}{family:<9} bind  {}", figures.concat())?;
+                    writeln!(out, "{:<30} unbind {:>32.1}", "", each(after.unbind))?;
+                    writeln!(out, "{:<30} list all: {:?}, clear: {:?}", "", after.list, after.clear)?;
                 }
-                Err(error) => println!("{name:<21}{family:<9} {error}"),
+                Err(error) => writeln!(out, "{name:<21}{family:<9} {error}")?,
             }
         }
     }

@@ -5,6 +5,7 @@
 //! ```
 
 use std::error::Error;
+use std::io::{self, Write};
 use std::process::Command;
 
 use lvs::netns::Namespace;
@@ -14,6 +15,7 @@ use lvs::vip::{Binder, Vip, Vips};
 const PROTOCOL: u8 = 77;
 
 fn main() -> Result<(), Box<dyn Error>> {
+    let mut out = io::stdout().lock();
     let node = Namespace::create()?;
     for arguments in ["link set lo up", "link add eth0 type veth peer name eth1", "address add 192.0.2.1/24 dev eth0"] {
         node.run(|| Command::new("ip").args(arguments.split(' ')).status())??;
@@ -24,17 +26,17 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     for binder in [Binder::dummy("vip0")?, Binder::local_routes(PROTOCOL), Binder::label("eth0:1", PROTOCOL)?] {
         match vips.sync(&binder, desired.iter().copied()) {
-            Ok(tally) => println!("{binder}: {} bound, {} as they were", tally.bound, tally.unchanged),
+            Ok(tally) => writeln!(out, "{binder}: {} bound, {} as they were", tally.bound, tally.unchanged)?,
             // Such as a kernel without dummy interfaces.
             Err(error) => {
-                println!("{binder}: {error}");
+                writeln!(out, "{binder}: {error}")?;
                 continue;
             }
         }
-        println!("  listed: {:?}", vips.list(&binder)?);
+        writeln!(out, "  listed: {:?}", vips.list(&binder)?)?;
         // An address of the machine's own is not for binding.
         if let Err(error) = vips.bind(&binder, "192.0.2.1".parse()?) {
-            println!("  {error}");
+            writeln!(out, "  {error}")?;
         }
         vips.clear(&binder)?;
     }
@@ -42,6 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // One route for all addresses of a prefix.
     vips.bind(&Binder::local_routes(PROTOCOL), "10.96.0.0/12".parse()?)?;
     let shown = node.run(|| Command::new("ip").args(["route", "get", "10.99.1.2"]).output())??;
-    print!("{}", String::from_utf8_lossy(&shown.stdout));
+    out.write_all(&shown.stdout)?;
+    out.flush()?;
     Ok(())
 }

@@ -9,6 +9,7 @@
     clippy::panic,
     reason = "a measurement that fails has no result"
 )]
+#![expect(clippy::print_stderr, reason = "likewise where nobody reads its progress")]
 
 mod firewall;
 mod floor;

@@ -15,8 +15,10 @@ pub(crate) fn each(target: &str, run: impl Fn(&[u8])) {
     let mut count = 0;
     for file in files {
         let path = file.unwrap().path();
-        // Of a test that fails, this is what is shown.
-        println!("{}", path.display());
+        #[expect(clippy::print_stdout, reason = "shown for a test that fails")]
+        {
+            println!("{}", path.display());
+        }
         run(&fs::read(&path).unwrap());
         count += 1;
     }

@@ -3,6 +3,7 @@
 //! What a test needs (the IPVS module, a privilege, a program to compare with) may be missing. Then the test shows as
 //! ignored, with the reason. `cargo xtask test` runs them where nothing is missing.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+#![expect(clippy::print_stdout, reason = "the harness shows the output of a test that fails, and figures")]
 
 mod cluster;
 mod concurrency;
@@ -18,6 +19,7 @@ mod kernels;
 mod kill;
 mod lab;
 mod long_run;
+mod lost;
 mod memory;
 #[cfg(feature = "testing")]
 mod model;
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         kernels::tests(),
         kill::tests(),
         long_run::tests(),
+        lost::tests(),
         memory::tests(),
         #[cfg(feature = "testing")]
         model::tests(),

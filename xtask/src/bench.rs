@@ -66,11 +66,11 @@ pub(crate) fn run(lines: &[Wanted], wish: &Wish) -> Result<ExitCode> {
         // Each keeps one processor busy.
         let (instructions, time) = rayon::join(|| measured(Clock::Instructions), || measured(Clock::Real));
         let figures = Figures::join(&instructions?, &time?)?;
-        say(&format!("\nkernel {}\n\n{}\n{METHOD}\n", kernel.release, figures.table()));
+        say(&format!("\nkernel {}\n\n{}\n{METHOD}\n", kernel.release, figures.table()))?;
         let standings = bars::check(&figures);
         good &= !standings.iter().any(Standing::fails);
         for bar in &standings {
-            say(&bar.to_string());
+            say(&bar.to_string())?;
         }
         if wish.works.is_empty() {
             keep(wish.quick, &kernel.release, *line, &figures)?;

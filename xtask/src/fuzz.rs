@@ -1,8 +1,9 @@
 //! Looks for inputs that the crate or its programs do not survive.
+use crate::test::say;
 use crate::{Usage, cargo, host, step, vm};
 use anyhow::{Context, Result, bail, ensure};
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -63,12 +64,11 @@ fn one(target: &str, duration: Duration) -> Result<bool> {
         end.take(String::from_utf8_lossy(&line.context("the output of cargo fuzz")?).into_owned());
     }
     let good = child.wait().context("waiting for cargo fuzz")?.success();
-    let mut out = std::io::stdout();
     if !good {
-        writeln!(out, "{}", end.told.join("\n"))?;
+        say(&end.told.join("\n"))?;
     }
     let End { executions, coverage, .. } = end;
-    writeln!(out, "{target}: {executions} executions in {} s; {coverage}", started.elapsed().as_secs())?;
+    say(&format!("{target}: {executions} executions in {} s; {coverage}", started.elapsed().as_secs()))?;
     Ok(good)
 }
 

@@ -177,7 +177,8 @@ fn main() -> ExitCode {
             let _ = writeln!(std::io::stderr(), "{}", text.lines().next().unwrap_or_default());
             return ExitCode::from(2);
         }
-        Err(error) => error.exit(),
+        // Help, which goes to standard output, or a mistake.
+        Err(error) => return if error.print().is_ok() { exit_code(error.exit_code()) } else { ExitCode::FAILURE },
     };
     let status = match task {
         Task::Check => check::run(),

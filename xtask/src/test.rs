@@ -9,7 +9,7 @@ use crate::vm::{self, Choice};
 use crate::{Interrupted, Usage, host, step};
 use anyhow::{Context, Result, bail, ensure};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -40,7 +40,7 @@ pub(crate) fn run(choices: &[Choice], timeout: Duration, filter: Option<&str>) -
             "no test ran: {}",
             if filter.is_some() { "none has such a name" } else { "there are no kernel tests" }
         );
-        say(&format!("kernel tests: none has such a name ({on_host} passed on this machine)"));
+        say(&format!("kernel tests: none has such a name ({on_host} passed on this machine)"))?;
         return Ok(ExitCode::SUCCESS);
     }
     host::install_missing()?;
@@ -58,7 +58,7 @@ pub(crate) fn run(choices: &[Choice], timeout: Duration, filter: Option<&str>) -
         })
     });
     let verdicts: Vec<Verdict> = verdicts.collect::<Result<_>>()?;
-    say(&summary(&verdicts));
+    say(&summary(&verdicts))?;
     let good = verdicts.iter().all(Verdict::is_good);
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -77,7 +77,7 @@ fn host_tests(filter: Option<&str>) -> Result<usize> {
         for line in BufReader::new(child.stdout.take().context("the output of cargo")?).lines() {
             let line = line.context("the output of cargo")?;
             passed += passed_in(&line);
-            say(&line);
+            say(&line)?;
         }
         ensure!(child.wait().context("waiting for cargo")?.success(), "{name} failed on this machine");
     }
@@ -128,13 +128,13 @@ fn on_kernel(choice: &Choice, kernel: &Kernel, work: &Work<'_>) -> Result<Verdic
     };
     let verdict = Verdict::new(&kernel.release, line, &report, bad_end);
     if !verdict.is_good() {
-        show(&kernel.release, "what the tests say of their failures", &report.failures);
+        show(&kernel.release, "what the tests say of their failures", &report.failures)?;
     }
     if work.some || !verdict.is_good() {
-        show(&kernel.release, "the end of the tests' output", &last_lines(&output));
+        show(&kernel.release, "the end of the tests' output", &last_lines(&output))?;
     }
     if !verdict.is_good() {
-        show(&kernel.release, "the end of the tests' errors", &last_lines(&errors));
+        show(&kernel.release, "the end of the tests' errors", &last_lines(&errors))?;
     }
     let counts = counts(std::slice::from_ref(&verdict));
     step(format_args!("{}: {counts} ({} s)", kernel.release, started.elapsed().as_secs()));
@@ -147,15 +147,19 @@ fn last_lines(text: &[u8]) -> Vec<String> {
     text.lines().skip(skipped).map(String::from).collect()
 }
 
-fn show(release: &str, what: &str, lines: &[String]) {
-    if !lines.is_empty() {
-        say(&format!("\nkernel {release}: {what}:\n{}", lines.join("\n")));
+fn show(release: &str, what: &str, lines: &[String]) -> Result<()> {
+    if lines.is_empty() {
+        return Ok(());
     }
+    say(&format!("\nkernel {release}: {what}:\n{}", lines.join("\n")))
 }
 
-pub(crate) fn say(text: &str) {
-    // The exit status tells the result even if nobody reads this.
-    let _ = writeln!(std::io::stdout(), "{text}");
+/// Writes a line of results. A reader that is gone loses only the text: the exit status has the result, too.
+pub(crate) fn say(text: &str) -> Result<()> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("writing the results"),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

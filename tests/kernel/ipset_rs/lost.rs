@@ -4,34 +4,20 @@
 //! it is 1, or that of `SIGPIPE`.
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::Write as _;
 use std::net::Ipv4Addr;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Stdio};
 
 use libtest_mimic::Trial;
 use lvs::ipset::{Exist, HashIp, Kind, Listed, Member, NewSet};
 
 use super::bench::Case;
 use crate::lab::{Lab, Need, tests};
+use crate::lost::{self, LOST, Stream};
 
 pub(crate) fn tests() -> Vec<Trial> {
     tests!(&[Need::Ipset(Kind::HashIp), Need::Program("ipset"), Need::Program("ipset-rs")];
         output_that_is_lost_changes_nothing_else,
     )
 }
-
-/// Where a stream goes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Stream {
-    Kept,
-    Closed,
-    Full,
-    Gone,
-}
-
-const LOST: [Stream; 3] = [Stream::Closed, Stream::Full, Stream::Gone];
 
 /// Command lines, and what they read.
 const CASES: &[(&str, &str)] = &[
@@ -80,8 +66,7 @@ fn output_that_is_lost_changes_nothing_else(lab: &Lab) {
         for lost in LOST {
             for (out, errors) in [(lost, Stream::Kept), (Stream::Kept, lost), (lost, lost)] {
                 let (found, found_sets) = run(lab, "ipset-rs", &case, out, errors);
-                let is_lost = matches!(out, Stream::Full | Stream::Gone);
-                let is_right = found == status || (is_lost && matches!(found, 1 | 141));
+                let is_right = found == status || (out.loses() && matches!(found, 1 | 141));
                 assert!(is_right, "status {found}, not {status}, with {out:?} and {errors:?}: {case}");
                 assert_eq!(found_sets, sets, "with {out:?} and {errors:?}: {case}");
             }
@@ -101,16 +86,7 @@ fn run(lab: &Lab, program: &str, case: &Case, out: Stream, errors: Stream) -> (i
     let new = NewSet::<HashIp>::ipv4().initval(1);
     let set = ipset.create("s".parse().unwrap(), &new, Exist::Error).unwrap();
     ipset.add(&set, &Member::new(Ipv4Addr::new(10, 0, 0, 1)), Exist::Error).unwrap();
-    let status = lab.run(|| {
-        let close = |stream, number| if stream == Stream::Closed { format!("{number}>&-") } else { String::new() };
-        let script = format!("exec {program} \"$@\" {} {}", close(out, 1), close(errors, 2));
-        let mut command = Command::new("sh");
-        command.args(["-c", &script, "sh"]).args(&case.words).stdin(Stdio::piped());
-        let mut child = command.stdout(stream(out)).stderr(stream(errors)).spawn().unwrap();
-        // One that does not read may be gone by now.
-        let _ = child.stdin.take().unwrap().write_all(case.input.as_bytes());
-        child.wait().unwrap()
-    });
+    let status = lost::run(lab, program, &case.words, case.input.as_bytes(), out, errors);
     let mut sets = String::new();
     for listed in ipset.list(None).unwrap() {
         let _ = match listed.unwrap() {
@@ -119,18 +95,5 @@ fn run(lab: &Lab, program: &str, case: &Case, out: Stream, errors: Stream) -> (i
         };
     }
     ipset.destroy_all().unwrap();
-    (status.code().unwrap_or_else(|| 128 + status.signal().unwrap()), sets)
-}
-
-fn stream(kind: Stream) -> Stdio {
-    match kind {
-        Stream::Kept | Stream::Closed => Stdio::null(),
-        Stream::Full => File::options().write(true).open("/dev/full").unwrap().into(),
-        Stream::Gone => {
-            let mut reader = Command::new("true").stdin(Stdio::piped()).spawn().unwrap();
-            let pipe = reader.stdin.take().unwrap();
-            reader.wait().unwrap();
-            pipe.into()
-        }
-    }
+    (status, sets)
 }

@@ -1,4 +1,5 @@
 //! The guest's first process: sets the machine up, runs one command, says how it ended, powers off.
+use crate::complain;
 use crate::modules::Modules;
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
@@ -30,12 +31,12 @@ const PORTS: &str = "/dev/virtio-ports";
 /// Runs the machine. When it cannot be set up, the reason is on the console and the host sees no verdict.
 pub(crate) fn run() -> ExitCode {
     if let Err(error) = live() {
-        eprintln!("init: {error}");
+        complain(format_args!("init: {error}"));
     }
     match power_off() {
         Ok(never) => match never {},
         Err(error) => {
-            eprintln!("init: power off: {error}");
+            complain(format_args!("init: power off: {error}"));
             ExitCode::FAILURE
         }
     }

@@ -4,6 +4,8 @@
 mod init;
 mod modules;
 
+use std::fmt::Display;
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -14,8 +16,13 @@ fn main() -> ExitCode {
         Some("init") if std::process::id() == 1 => init::run(),
         Some("modprobe") => modules::modprobe(arguments),
         _ => {
-            eprintln!("this is the init and the modprobe of the virtual machine that `cargo xtask` boots");
+            complain("this is the init and the modprobe of the virtual machine that `cargo xtask` boots");
             ExitCode::from(2)
         }
     }
+}
+
+/// Writes a line to standard error; the exit status reports the failure also where nobody reads it.
+pub(crate) fn complain(text: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }

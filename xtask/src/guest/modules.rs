@@ -1,4 +1,5 @@
 //! Loads kernel modules with what they depend on, by name or by alias.
+use crate::complain;
 use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
 use std::collections::HashMap;
@@ -124,7 +125,7 @@ pub(crate) fn modprobe(arguments: impl Iterator<Item = String>) -> ExitCode {
     let short = |wanted| options.iter().any(|option| !option.starts_with("--") && option.contains(wanted));
     let quiet = short('q') || options.iter().any(|option| option == "--quiet");
     if short('r') {
-        eprintln!("modprobe: only loads; use rmmod");
+        complain("modprobe: only loads; use rmmod");
         return ExitCode::FAILURE;
     }
     let (names, parameters) = match words.split_first() {
@@ -134,7 +135,7 @@ pub(crate) fn modprobe(arguments: impl Iterator<Item = String>) -> ExitCode {
     let modules = match Modules::of_this_kernel() {
         Ok(modules) => modules,
         Err(error) => {
-            eprintln!("modprobe: {error}");
+            complain(format_args!("modprobe: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -147,7 +148,7 @@ pub(crate) fn modprobe(arguments: impl Iterator<Item = String>) -> ExitCode {
             Err(error) => Some(error.to_string()),
         };
         if let Some(complaint) = complaint {
-            eprintln!("modprobe: {complaint}");
+            complain(format_args!("modprobe: {complaint}"));
         }
         if !built_in(name) {
             code = ExitCode::FAILURE;
