@@ -602,9 +602,6 @@ pub enum DecodeError {
         /// Its beginning, with what is not UTF-8 replaced.
         line: String,
     },
-    /// A message about interfaces or addresses that could not be read.
-    #[error("{0}")]
-    Route(String),
 }
 
 /// Text that is written only if it is needed (`std::fmt::from_fn`, which is younger than Rust 1.85).

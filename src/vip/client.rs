@@ -5,12 +5,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::errno::Errno;
 
 use super::binder::Way;
-use super::message::{self, Link, Route, Target};
+use super::link::{DUMMY, Link, LinkRequest, read_link};
+use super::message::{self, Route, Target};
 use super::{BatchError, Binder, Failure, Tally, Vip};
 use crate::address::Family;
 use crate::error::{Cause, Error, Reason, Refusal, Refused, Result};
@@ -151,7 +151,7 @@ impl Vips {
     pub fn clear(&mut self, binder: &Binder) -> Result<Outcome> {
         if let Way::Dummy(_) = binder.0 {
             let done = self.target(binder).and_then(|target| match target {
-                Some(target) => self.tell(&message::delete_link(target.index), 0, Errno::ENODEV),
+                Some(target) => self.tell(LinkRequest::Delete(target.index), 0, Errno::ENODEV),
                 None => Ok(Outcome::Unchanged),
             });
             return done.map_err(|cause| Error::new(format_args!("delete dummy interface {binder}"), cause));
@@ -175,7 +175,7 @@ impl Vips {
     /// Asks for a dummy interface that cannot be made, which is fine if there are others. The kernel loads the module for
     /// that if it can.
     pub(crate) fn probe_dummy(&mut self) -> Result<()> {
-        let probed = self.make_dummy(&message::impossible_dummy(), Errno::EINVAL);
+        let probed = self.make_dummy(LinkRequest::ImpossibleDummy, Errno::EINVAL);
         probed.map_err(|cause| Error::new("ask for dummy interfaces", cause))
     }
 
@@ -187,12 +187,12 @@ impl Vips {
         let way = binder.0;
         let index = match way {
             Way::Routes(_) => Some(message::LOOPBACK),
-            Way::Dummy(name) => match self.link(&message::get_link(name.as_str()))? {
-                Some(Link { index, kind: Some(kind), .. }) if kind == message::DUMMY => Some(index),
+            Way::Dummy(name) => match self.link(LinkRequest::Get(name.as_str().as_bytes()))? {
+                Some(Link { index, kind: Some(kind), .. }) if kind == DUMMY => Some(index),
                 Some(link) => return Err(of_another_kind(link)),
                 None => None,
             },
-            Way::Label { interface, .. } => match self.link(&message::get_link(interface.as_str()))? {
+            Way::Label { interface, .. } => match self.link(LinkRequest::Get(interface.as_str().as_bytes()))? {
                 Some(link) => Some(link.index),
                 None => return Err(explain(made_up(Errno::ENODEV)).into()),
             },
@@ -203,14 +203,14 @@ impl Vips {
     /// Makes the dummy interface, or finds it if it is there by then.
     fn make(&mut self, binder: &Binder, name: Interface) -> Result<Target, Cause> {
         // Loading the module makes a dummy0, which may be the one.
-        self.make_dummy(&message::new_dummy(name.as_str()), Errno::EEXIST)?;
+        self.make_dummy(LinkRequest::NewDummy(name.as_str().as_bytes()), Errno::EEXIST)?;
         let gone =
             || Refused::new(Reason::InterfaceNotFound, "another process deleted it at once", made_up(Errno::ENODEV));
         self.target(binder)?.ok_or_else(|| gone().into())
     }
 
     /// To be refused with `fine` is fine.
-    fn make_dummy(&mut self, request: &RouteNetlinkMessage, fine: Errno) -> Result<(), Cause> {
+    fn make_dummy(&mut self, request: LinkRequest<'_>, fine: Errno) -> Result<(), Cause> {
         self.tell(request, NLM_F_CREATE | NLM_F_EXCL, fine).map(drop).map_err(|cause| match cause {
             Cause::Refused(refused) if refused.refusal.errno == Errno::EOPNOTSUPP as i32 => {
                 let text = "this kernel has no dummy interfaces: the module dummy could not be loaded";
@@ -220,12 +220,12 @@ impl Vips {
         })
     }
 
-    fn link(&mut self, request: &RouteNetlinkMessage) -> Result<Option<Link>, Cause> {
+    fn link(&mut self, request: LinkRequest<'_>) -> Result<Option<Link>, Cause> {
         let (mut link, mut refused) = (None, None);
         self.queue(request, 0)?;
         self.connection.settle(
             |_, kind, body| {
-                link = message::read_link(kind, body)?.or(link.take());
+                link = read_link(kind, body)?.or(link.take());
                 Ok(())
             },
             |_, refusal| refused = Some(refusal),
@@ -238,7 +238,7 @@ impl Vips {
     }
 
     /// Sends a change; to be refused with `unchanged` means that there was nothing to do.
-    fn tell(&mut self, request: &RouteNetlinkMessage, flags: u16, unchanged: Errno) -> Result<Outcome, Cause> {
+    fn tell(&mut self, request: LinkRequest<'_>, flags: u16, unchanged: Errno) -> Result<Outcome, Cause> {
         let mut refused = None;
         self.queue(request, flags)?;
         self.connection.settle(|_, _, _| Ok(()), |_, refusal| refused = Some(refusal))?;
@@ -249,9 +249,8 @@ impl Vips {
         }
     }
 
-    fn queue(&mut self, request: &RouteNetlinkMessage, flags: u16) -> Result<(), Cause> {
-        let (kind, body) = message::encode(request);
-        self.connection.queue(kind, flags, |out| out.raw(&body))
+    fn queue(&mut self, request: LinkRequest<'_>, flags: u16) -> Result<(), Cause> {
+        self.connection.queue(request.kind(), flags, |out| request.write(out))
     }
 
     // Addresses and routes.
@@ -521,7 +520,7 @@ impl<'a> Work<'a> {
             let interface = match names.get(&route.index) {
                 Some(name) => String::clone(name),
                 None => {
-                    let link = self.vips.link(&message::get_link_by_index(route.index))?;
+                    let link = self.vips.link(LinkRequest::GetIndex(route.index))?;
                     let name = link.map_or_else(|| format!("interface {}", route.index), |link| link.name);
                     names.entry(route.index).or_insert(name).clone()
                 }

@@ -1,9 +1,8 @@
 //! Route messages: what is read of them as bound is what was written to bind it.
 
 use super::binder::{Binder, Vip, Way};
-use super::message::{
-    NEW_ADDRESS, NEW_ROUTE, Target, read_link, read_owned_address, read_route, write_bind, write_unbind,
-};
+use super::link::read_link;
+use super::message::{NEW_ADDRESS, NEW_ROUTE, Target, read_owned_address, read_route, write_bind, write_unbind};
 use crate::wire::writer::written;
 
 /// An input is a message's type, in two bytes, and its body.

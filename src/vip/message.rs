@@ -1,21 +1,12 @@
-//! The route messages that are sent, and what is looked at in those that come.
-//!
-//! Interfaces go through `netlink-packet-route`. Addresses and routes, of which there are thousands, are written and read
-//! in place.
+//! Messages about addresses and routes: the requests, and what is needed of the answers.
 
 use std::net::IpAddr;
-
-use netlink_packet_core::{Emitable, ParseableParametrized};
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage};
 
 use super::binder::{Vip, Way};
 use crate::address::Family;
 use crate::error::DecodeError;
 use crate::wire::{Attr, Attrs, Kind, Writer, kinds};
 
-/// The kind of a dummy interface (`IFLA_INFO_KIND`).
-pub(super) const DUMMY: &str = "dummy";
 /// The loopback interface has this index in every namespace (`LOOPBACK_IFINDEX`).
 pub(super) const LOOPBACK: u32 = 1;
 /// What has this protocol number the kernel made itself, for an address (`RTPROT_KERNEL`).
@@ -63,95 +54,6 @@ kinds! {
         Output = 4 "RTA_OIF",
     }
 }
-
-// Interfaces.
-
-/// A request for the interface called `name`, without its counters.
-pub(super) fn get_link(name: &str) -> RouteNetlinkMessage {
-    let mut link = link(name);
-    link.attributes.push(without_counters());
-    RouteNetlinkMessage::GetLink(link)
-}
-
-/// A request for the interface with this index, without its counters.
-pub(super) fn get_link_by_index(index: u32) -> RouteNetlinkMessage {
-    let mut link = LinkMessage::default();
-    link.header.index = index;
-    link.attributes.push(without_counters());
-    RouteNetlinkMessage::GetLink(link)
-}
-
-/// A request for a new dummy interface called `name`, which the kernel leaves down.
-pub(super) fn new_dummy(name: &str) -> RouteNetlinkMessage {
-    let mut link = link(name);
-    link.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Dummy)]));
-    RouteNetlinkMessage::NewLink(link)
-}
-
-/// A request for a dummy interface that no kernel makes: it has more queues than there can be.
-pub(super) fn impossible_dummy() -> RouteNetlinkMessage {
-    let mut link = link("impossible");
-    link.attributes.push(LinkAttribute::NumTxQueues(u32::MAX));
-    link.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Dummy)]));
-    RouteNetlinkMessage::NewLink(link)
-}
-
-/// A request that deletes the interface with this index.
-pub(super) fn delete_link(index: u32) -> RouteNetlinkMessage {
-    let mut link = LinkMessage::default();
-    link.header.index = index;
-    RouteNetlinkMessage::DelLink(link)
-}
-
-fn link(name: &str) -> LinkMessage {
-    let mut link = LinkMessage::default();
-    link.attributes.push(LinkAttribute::IfName(name.to_owned()));
-    link
-}
-
-fn without_counters() -> LinkAttribute {
-    LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats])
-}
-
-/// A message's type and body.
-pub(super) fn encode(message: &RouteNetlinkMessage) -> (u16, Vec<u8>) {
-    let mut body = vec![0; message.buffer_len()];
-    message.emit(&mut body);
-    (message.message_type(), body)
-}
-
-/// What an interface is.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Link {
-    pub(super) index: u32,
-    pub(super) name: String,
-    /// `None`: hardware, or the loopback interface.
-    pub(super) kind: Option<String>,
-}
-
-/// Reads an interface; `None` if the message is about something else.
-pub(super) fn read_link(kind: u16, body: &[u8]) -> Result<Option<Link>, DecodeError> {
-    let message = RouteNetlinkMessage::parse_with_param(body, kind);
-    let RouteNetlinkMessage::NewLink(message) = message.map_err(|error| DecodeError::Route(error.to_string()))? else {
-        return Ok(None);
-    };
-    let mut link = Link { index: message.header.index, name: String::new(), kind: None };
-    for attribute in message.attributes {
-        match attribute {
-            LinkAttribute::IfName(name) => link.name = name,
-            LinkAttribute::LinkInfo(info) => {
-                link.kind = info.iter().find_map(|info| match info {
-                    LinkInfo::Kind(kind) => Some(kind.to_string()),
-                    _ => None,
-                });
-            }
-            _ => {}
-        }
-    }
-    Ok(Some(link))
-}
-
-// Addresses and routes.
 
 /// Where something is bound to: the way, and the index of the interface that takes part.
 #[derive(Clone, Copy, Debug)]
@@ -246,13 +148,13 @@ pub(super) fn read_owned_address(kind: u16, body: &[u8], target: Target) -> Resu
     let Some((&[family, length, _, _, i0, i1, i2, i3], attributes)) = body.split_first_chunk::<ADDRESS_HEADER>() else {
         return Err(DecodeError::Length { attribute: "ifaddrmsg", wanted: ADDRESS_HEADER, got: body.len() });
     };
-    let (mut own, mut peer, mut label, mut protocol) = (None, None, "", 0);
+    let (mut own, mut peer, mut label, mut protocol) = (None, None, &b""[..], 0);
     for attr in Attrs::<AddressAttr>::new(attributes) {
         let attr = attr?;
         match attr.kind {
             AddressAttr::Local => own = read_ip(family, &attr)?,
             AddressAttr::Address => peer = read_ip(family, &attr)?,
-            AddressAttr::Label => label = attr.text()?,
+            AddressAttr::Label => label = attr.text_bytes()?,
             AddressAttr::Protocol => protocol = attr.u8()?,
             AddressAttr::CacheInfo | AddressAttr::Flags => {}
         }
@@ -261,7 +163,7 @@ pub(super) fn read_owned_address(kind: u16, body: &[u8], target: Target) -> Resu
     let owned = u32::from_ne_bytes([i0, i1, i2, i3]) == target.index
         && match target.way {
             Way::Label { label: own, protocol: own_protocol, .. } => {
-                protocol == own_protocol && (family != family_number(Family::Inet) || label == own.as_str())
+                protocol == own_protocol && (family != family_number(Family::Inet) || label == own.as_str().as_bytes())
             }
             Way::Dummy(_) | Way::Routes(_) => true,
         };

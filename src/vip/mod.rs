@@ -94,6 +94,7 @@ mod binder;
 mod client;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod link;
 mod message;
 
 pub use batch::{BatchError, Failure, Tally};

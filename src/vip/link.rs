@@ -1,0 +1,200 @@
+//! Messages about interfaces: the requests, and what is needed of the answers.
+
+use crate::error::DecodeError;
+use crate::wire::{Attrs, Writer, kinds};
+
+/// The kind of a dummy interface (`IFLA_INFO_KIND`).
+pub(super) const DUMMY: &str = "dummy";
+
+/// `RTM_*`.
+const NEW_LINK: u16 = 16;
+const DELETE_LINK: u16 = 17;
+const GET_LINK: u16 = 18;
+
+/// The length of `struct ifinfomsg`.
+const HEADER: usize = 16;
+
+/// Leave the counters out of the answer (`RTEXT_FILTER_SKIP_STATS`).
+const SKIP_STATS: u32 = 8;
+
+kinds! {
+    /// Attributes of an interface (`linux/if_link.h`).
+    LinkAttr "IFLA" {
+        Name = 3 "IFLA_IFNAME",
+        Info = 18 "IFLA_LINKINFO",
+        ExtMask = 29 "IFLA_EXT_MASK",
+        TxQueues = 31 "IFLA_NUM_TX_QUEUES",
+    }
+}
+
+kinds! {
+    /// Attributes of the kind of an interface.
+    InfoAttr "IFLA_LINKINFO" {
+        Kind = 1 "IFLA_INFO_KIND",
+    }
+}
+
+/// A request about an interface.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum LinkRequest<'a> {
+    /// The interface of this name, without its counters (`RTM_GETLINK`).
+    Get(&'a [u8]),
+    /// The interface with this index, without its counters (`RTM_GETLINK`).
+    GetIndex(u32),
+    /// A new dummy interface of this name, which the kernel leaves down (`RTM_NEWLINK`).
+    NewDummy(&'a [u8]),
+    /// A dummy interface that no kernel creates: it has more queues than an interface can have (`RTM_NEWLINK`).
+    ImpossibleDummy,
+    /// Deletes the interface with this index (`RTM_DELLINK`).
+    Delete(u32),
+}
+
+impl LinkRequest<'_> {
+    /// The type of the message.
+    pub(super) fn kind(self) -> u16 {
+        match self {
+            Self::Get(_) | Self::GetIndex(_) => GET_LINK,
+            Self::NewDummy(_) | Self::ImpossibleDummy => NEW_LINK,
+            Self::Delete(_) => DELETE_LINK,
+        }
+    }
+
+    /// Writes the body of the message.
+    pub(super) fn write(self, out: &mut Writer<'_>) {
+        let index = match self {
+            Self::GetIndex(index) | Self::Delete(index) => index,
+            Self::Get(_) | Self::NewDummy(_) | Self::ImpossibleDummy => 0,
+        };
+        out.raw(&[0; 4]);
+        out.raw(&index.to_ne_bytes());
+        out.raw(&[0; 8]);
+        match self {
+            Self::Get(name) => {
+                out.text(LinkAttr::Name, name);
+                out.u32_ne(LinkAttr::ExtMask, SKIP_STATS);
+            }
+            Self::GetIndex(_) => out.u32_ne(LinkAttr::ExtMask, SKIP_STATS),
+            Self::NewDummy(name) => {
+                out.text(LinkAttr::Name, name);
+                write_kind(out);
+            }
+            Self::ImpossibleDummy => {
+                out.text(LinkAttr::Name, b"impossible");
+                out.u32_ne(LinkAttr::TxQueues, u32::MAX);
+                write_kind(out);
+            }
+            Self::Delete(_) => {}
+        }
+    }
+}
+
+fn write_kind(out: &mut Writer<'_>) {
+    out.nest(LinkAttr::Info, |out| out.text(InfoAttr::Kind, DUMMY));
+}
+
+/// An interface. The texts are shown only, so bytes that are not UTF-8 are replaced.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Link {
+    pub(super) index: u32,
+    pub(super) name: String,
+    /// `None`: hardware, or the loopback interface.
+    pub(super) kind: Option<String>,
+}
+
+/// Reads an interface; `None` if the message is about something else.
+pub(super) fn read_link(kind: u16, body: &[u8]) -> Result<Option<Link>, DecodeError> {
+    if kind != NEW_LINK {
+        return Ok(None);
+    }
+    let Some((header, attributes)) = body.split_first_chunk::<HEADER>() else {
+        return Err(DecodeError::Length { attribute: "ifinfomsg", wanted: HEADER, got: body.len() });
+    };
+    let [_, _, _, _, i0, i1, i2, i3, ..] = *header;
+    let mut link = Link { index: u32::from_ne_bytes([i0, i1, i2, i3]), name: String::new(), kind: None };
+    for attr in Attrs::<LinkAttr>::new(attributes) {
+        let attr = attr?;
+        match attr.kind {
+            LinkAttr::Name => link.name = lossy(attr.text_bytes()?),
+            LinkAttr::Info => {
+                for info in attr.nested::<InfoAttr>() {
+                    link.kind = Some(lossy(info?.text_bytes()?));
+                }
+            }
+            LinkAttr::ExtMask | LinkAttr::TxQueues => {}
+        }
+    }
+    Ok(Some(link))
+}
+
+fn lossy(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::{Emitable, ParseableParametrized};
+    use netlink_packet_route::RouteNetlinkMessage;
+    use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage};
+
+    use super::*;
+    use crate::wire::writer::written;
+
+    fn message(index: u32, attributes: Vec<LinkAttribute>) -> LinkMessage {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.attributes = attributes;
+        message
+    }
+
+    fn attr(kind: u16, payload: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(payload.len() + 4).unwrap();
+        let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
+        bytes.extend(payload);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    /// Another crate has the same bytes for the same request.
+    #[test]
+    fn requests_are_the_bytes_that_netlink_packet_route_makes() {
+        let name = || LinkAttribute::IfName("vip0".to_owned());
+        let no_counters = || LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]);
+        let dummy = || LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Dummy)]);
+        let impossible =
+            vec![LinkAttribute::IfName("impossible".to_owned()), LinkAttribute::NumTxQueues(u32::MAX), dummy()];
+        for (ours, theirs) in [
+            (LinkRequest::Get(b"vip0"), RouteNetlinkMessage::GetLink(message(0, vec![name(), no_counters()]))),
+            (LinkRequest::GetIndex(258), RouteNetlinkMessage::GetLink(message(258, vec![no_counters()]))),
+            (LinkRequest::NewDummy(b"vip0"), RouteNetlinkMessage::NewLink(message(0, vec![name(), dummy()]))),
+            (LinkRequest::ImpossibleDummy, RouteNetlinkMessage::NewLink(message(0, impossible))),
+            (LinkRequest::Delete(258), RouteNetlinkMessage::DelLink(message(258, vec![]))),
+        ] {
+            let mut bytes = vec![0; theirs.buffer_len()];
+            theirs.emit(&mut bytes);
+            assert_eq!((ours.kind(), written(|out| ours.write(out))), (theirs.message_type(), bytes), "{ours:?}");
+            let read = RouteNetlinkMessage::parse_with_param(&written(|out| ours.write(out)), ours.kind());
+            assert_eq!(read.unwrap(), theirs);
+        }
+    }
+
+    /// An alias (20) and an alternative name (53 in 52) may hold any byte, and do not matter.
+    #[test]
+    fn only_index_name_and_kind_are_read_of_an_interface() {
+        let header = [&[0; 4][..], &258u32.to_ne_bytes(), &[0; 8]].concat();
+        let body = [
+            header,
+            attr(3, b"caf\xe9\0"),
+            attr(20, b"caf\xe9"),
+            attr(52 | 0x8000, &attr(53, b"\xff\0")),
+            attr(18, &[attr(1, b"dummy\0"), attr(2, b"\xff\xff")].concat()),
+            attr(99, &[1]),
+        ]
+        .concat();
+        let link = Link { index: 258, name: "caf\u{fffd}".to_owned(), kind: Some(DUMMY.to_owned()) };
+        assert_eq!(read_link(NEW_LINK, &body), Ok(Some(link)));
+        assert_eq!(read_link(GET_LINK, &body), Ok(None));
+        for end in 0..body.len() {
+            assert!(read_link(NEW_LINK, &body[..end]).is_err() || end >= HEADER, "{end}");
+        }
+    }
+}
