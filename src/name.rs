@@ -1,5 +1,6 @@
-//! Names of the kernel's things, held in place: what has them is copied, never allocated.
+//! Fixed-size kernel names: bytes, `Copy`, without allocation.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// A name of at most `N` bytes, `N` below 256.
@@ -29,29 +30,32 @@ impl<const N: usize> Name<N> {
         Self { bytes, length }
     }
 
-    pub(crate) fn new(text: &str) -> Result<Self, InvalidName> {
-        if text.is_empty() { Err(InvalidName::new(text, "is empty")) } else { Self::or_empty(text) }
+    pub(crate) fn new(name: &[u8]) -> Result<Self, InvalidName> {
+        if name.is_empty() { Err(InvalidName::new(name, "is empty")) } else { Self::or_empty(name) }
     }
 
-    /// For the kernel's things that need not have a name.
-    pub(crate) fn or_empty(text: &str) -> Result<Self, InvalidName> {
-        let invalid = |problem| InvalidName::new(text, problem);
-        if text.contains('\0') {
-            return Err(invalid("has a zero byte"));
+    /// For objects that need no name.
+    pub(crate) fn or_empty(name: &[u8]) -> Result<Self, InvalidName> {
+        if name.contains(&0) {
+            return Err(InvalidName::new(name, "has a zero byte"));
         }
         let mut bytes = [0; N];
-        match (bytes.get_mut(..text.len()), u8::try_from(text.len())) {
+        match (bytes.get_mut(..name.len()), u8::try_from(name.len())) {
             (Some(room), Ok(length)) => {
-                room.copy_from_slice(text.as_bytes());
+                room.copy_from_slice(name);
                 Ok(Self { bytes, length })
             }
-            _ => Err(invalid("is too long")),
+            _ => Err(InvalidName::new(name, format!("has {} bytes; the kernel allows {N}", name.len()))),
         }
     }
 
-    pub(crate) fn as_str(&self) -> &str {
-        let bytes = self.bytes.get(..usize::from(self.length)).unwrap_or_default();
-        std::str::from_utf8(bytes).unwrap_or_default()
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
+    }
+
+    /// The name as text, with U+FFFD for bytes that are not UTF-8.
+    pub(crate) fn lossy(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.as_bytes())
     }
 
     /// For writing: its length, and its bytes with zero bytes behind them.
@@ -63,7 +67,7 @@ impl<const N: usize> Name<N> {
 
 impl<const N: usize> fmt::Debug for Name<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.as_str(), f)
+        write!(f, "\"{}\"", self.as_bytes().escape_ascii())
     }
 }
 
@@ -72,18 +76,18 @@ impl<const N: usize> fmt::Debug for Name<N> {
 #[error("the name {name:?} {problem}")]
 pub struct InvalidName {
     name: String,
-    problem: &'static str,
+    problem: Cow<'static, str>,
 }
 
 impl InvalidName {
-    pub(crate) fn new(name: &str, problem: &'static str) -> Self {
-        Self { name: name.to_owned(), problem }
+    pub(crate) fn new(name: impl AsRef<[u8]>, problem: impl Into<Cow<'static, str>>) -> Self {
+        Self { name: String::from_utf8_lossy(name.as_ref()).into_owned(), problem: problem.into() }
     }
 }
 
 /// Makes a public type of a [`Name`].
 ///
-/// `check` refuses what only this type of name cannot be.
+/// `check` refuses names that only this type cannot have.
 macro_rules! named {
     ($(#[$doc:meta])* $type:ident $length:expr, $check:expr) => {
         $(#[$doc])*
@@ -91,17 +95,22 @@ macro_rules! named {
         pub struct $type($crate::name::Name<{ $length }>);
 
         impl $type {
-            /// The one with this name.
+            /// The one with this name. A name is bytes for the kernel, and need not be UTF-8.
             ///
             /// # Errors
-            /// When the name is empty, longer than the kernel takes, or has something in it that the kernel refuses.
-            pub fn new(name: &str) -> Result<Self, $crate::name::InvalidName> {
-                $crate::name::Name::new(name).and_then($check).map(Self)
+            /// When the name is empty, longer than the kernel allows, or has a byte that the kernel refuses.
+            pub fn new(name: impl AsRef<[u8]>) -> Result<Self, $crate::name::InvalidName> {
+                $crate::name::Name::new(name.as_ref()).and_then($check).map(Self)
             }
 
-            /// Its name.
-            pub fn as_str(&self) -> &str {
-                self.0.as_str()
+            /// The bytes of the name.
+            pub fn as_bytes(&self) -> &[u8] {
+                self.0.as_bytes()
+            }
+
+            /// The name as text; `None` if it is not UTF-8.
+            pub fn to_str(&self) -> Option<&str> {
+                std::str::from_utf8(self.as_bytes()).ok()
             }
         }
 
@@ -113,14 +122,15 @@ macro_rules! named {
         }
 
         impl std::fmt::Display for $type {
+            /// Bytes that are not UTF-8 are shown as U+FFFD.
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.pad(self.as_str())
+                f.pad(&self.0.lossy())
             }
         }
 
         impl std::fmt::Debug for $type {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                write!(f, "{}({:?})", stringify!($type), self.as_str())
+                write!(f, "{}({:?})", stringify!($type), self.0)
             }
         }
     };
@@ -130,13 +140,18 @@ pub(crate) use named;
 named! {
     /// The name of a network interface: at most 15 bytes, without slashes, colons and blanks, and neither `.` nor `..`
     /// (`dev_valid_name` in the kernel).
-    Interface 15, |name: Name<15>| match name.as_str() {
-        text @ ("." | "..") => Err(InvalidName::new(text, "cannot be an interface's")),
-        text if text.contains(|c: char| matches!(c, '/' | ':' | '\x0b') || c.is_ascii_whitespace()) => {
-            Err(InvalidName::new(text, "has a slash, a colon or a blank"))
+    Interface 15, |name: Name<15>| match name.as_bytes() {
+        dots @ (b"." | b"..") => Err(InvalidName::new(dots, "cannot be an interface's")),
+        bytes if bytes.iter().any(|byte| is_refused(*byte)) => {
+            Err(InvalidName::new(bytes, "has a slash, a colon or a blank"))
         }
         _ => Ok(name),
     }
+}
+
+/// The kernel's `isspace` knows the no-break space of Latin-1.
+fn is_refused(byte: u8) -> bool {
+    matches!(byte, b'/' | b':' | b'\t'..=b'\r' | b' ' | 0xa0)
 }
 
 #[cfg(test)]
@@ -145,10 +160,27 @@ mod tests {
 
     #[test]
     fn names_up_to_the_length_are_held_and_others_refused() {
-        assert_eq!(Name::<3>::new("wrr").unwrap().as_str(), "wrr");
-        assert_eq!(Name::<3>::literal("rr"), Name::new("rr").unwrap());
-        for (name, problem) in [("wlcx", "is too long"), ("", "is empty"), ("r\0", "has a zero byte")] {
-            assert_eq!(Name::<3>::new(name).unwrap_err().problem, problem);
+        assert_eq!(Name::<3>::new(b"wrr").unwrap().as_bytes(), b"wrr");
+        assert_eq!(Name::<3>::literal("rr"), Name::new(b"rr").unwrap());
+        for (name, problem) in
+            [("wlcx", "has 4 bytes; the kernel allows 3"), ("", "is empty"), ("r\0", "has a zero byte")]
+        {
+            assert_eq!(Name::<3>::new(name.as_bytes()).unwrap_err().problem, problem);
+        }
+    }
+
+    #[test]
+    fn names_are_bytes_and_shown_as_text() {
+        let name = Interface::new(b"caf\xe9").unwrap();
+        assert_eq!((name.as_bytes(), name.to_str()), (&b"caf\xe9"[..], None));
+        assert_eq!(
+            (name.to_string().as_str(), format!("{name:?}").as_str()),
+            ("caf\u{fffd}", r#"Interface("caf\xe9")"#)
+        );
+        assert_ne!(name, Interface::new(b"caf\xe8").unwrap());
+        assert_eq!("caf\u{e9}".parse::<Interface>().unwrap().to_str(), Some("caf\u{e9}"));
+        for name in [&b"a/b"[..], b"a:b", b"a b", b"a\x0bb", b"a\xa0b", b".", b"..", b"", b"0123456789abcdef"] {
+            assert!(Interface::new(name).is_err(), "{name:?}");
         }
     }
 }

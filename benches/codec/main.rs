@@ -106,7 +106,7 @@ fn other_service(service: &Service) -> other::Ipvs {
         other::Service::Protocol(6),
         other::Service::Address(padded(address.ip())),
         other::Service::Port(address.port().to_be()),
-        other::Service::Scheduler([service.scheduler.as_str().as_bytes(), &[0]].concat()),
+        other::Service::Scheduler([service.scheduler.as_bytes(), &[0]].concat()),
         other::Service::Flags(vec![0, 0, 0, 0, 255, 255, 255, 255]),
         other::Service::Timeout(0),
         other::Service::Netmask(u32::MAX),

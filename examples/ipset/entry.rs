@@ -12,7 +12,7 @@ use crate::names::{ICMP, ICMPV6, Names, icmp};
 use crate::options::{Carried, entry_options, number_of_bits, set_name};
 use crate::output::{Ip, Port};
 use crate::syntax::Command;
-use crate::values::{bits, mac, small, split};
+use crate::values::{self, bits, mac, small, split};
 
 /// What reads values that need names.
 pub(crate) struct Reader<'a> {
@@ -112,7 +112,7 @@ impl Reader<'_> {
         let (address, others) = self.names.address(host, family)?;
         if others && !self.quiet {
             let which = "using only the first one returned by the resolver.";
-            complain(format!("Warning: {host} resolves to multiple addresses: {which}\n").as_bytes());
+            complain(&values::bytes(&format!("Warning: {host} resolves to multiple addresses: {which}\n")));
         }
         Ok(address)
     }
@@ -414,14 +414,14 @@ impl Typed {
             Entry::IpPort(_, ports) | Entry::IpPortIp(_, ports, _) => {
                 text.push_str(&format!(",{}", Port { protocol: ports.protocol, port: ports.ports.first, names }));
             }
-            Entry::IpInterface(_, interface) => text.push_str(&format!(",{}", interface.name)),
+            Entry::IpInterface(_, interface) => text.push_str(&format!(",{}", values::text(interface.name.as_bytes()))),
             Entry::Port(ports) => text.push_str(&ports.first.to_string()),
             Entry::Mac(mac) => text.push_str(&mac.to_string()),
             Entry::Set(ListMember { set, place }) => {
-                text.push_str(set.as_str());
+                text.push_str(&values::text(set.as_bytes()));
                 // Whichever it is.
                 if let Some(Place::Before(other) | Place::After(other)) = place {
-                    text.push_str(&format!(" after {other}"));
+                    text.push_str(&format!(" after {}", values::text(other.as_bytes())));
                 }
             }
             _ => {}
@@ -494,7 +494,7 @@ fn interface(text: &str) -> Result<InterfaceMatch, Failure> {
         None => (text, false),
     };
     let too_long = |_| Failure::syntax(format_args!("interface name '{name}' is longer than 15 characters"));
-    let interface = InterfaceMatch::new(InterfaceName::any(name).map_err(too_long)?);
+    let interface = InterfaceMatch::new(InterfaceName::any(values::bytes(name)).map_err(too_long)?);
     Ok(InterfaceMatch { physdev, ..interface })
 }
 

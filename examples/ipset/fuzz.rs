@@ -21,8 +21,8 @@ pub(crate) fn run(data: &[u8]) {
     let mut first = session(&Kernel::new());
     let _ = restore::restore(&mut first, data, &mut io::sink());
     // A save has no quotes around names, as that of `ipset`.
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ':');
-    let is_odd = |name: &SetName| !name.as_str().chars().all(is_plain);
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':');
+    let is_odd = |name: &SetName| !name.as_bytes().iter().all(is_plain);
     if first.ipset.get().is_ok_and(|ipset| ipset.names().is_ok_and(|names| names.iter().any(is_odd))) {
         return;
     }

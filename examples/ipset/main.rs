@@ -26,7 +26,7 @@
 //! - A `list` inside of `restore -f FILE` writes to standard output. (`ipset` writes nothing.) With `-f FILE` in a line, all
 //!   lists from that line on are in the file. (`ipset` writes only the first.)
 //! - In the interactive mode, a `list` works after an error. (`ipset` reports an internal error.)
-//! - The names of sets are UTF-8.
+//! - In XML and JSON, U+FFFD replaces bytes of names and comments that are not UTF-8. (`ipset` writes the bytes.)
 //! - A restore that fails keeps all entries before the line that is wrong. (`ipset` drops those that it has not sent yet.)
 //!   If the kernel refuses one of them, the error is that of its line.
 //! - A sorted list compares names and IPv6 addresses by themselves. (In `ipset` it depends on what stands behind them.)
@@ -95,7 +95,7 @@ fn run(words: Vec<&str>, quiet: &mut bool, out: &mut impl Write) -> Result<(), (
     let done = match (command, file) {
         (Command::Restore, None) => restore::restore(&mut session, io::stdin().lock(), out),
         (Command::Restore, Some(path)) => {
-            let file = File::open(path).map_err(|_| here(Failure::Silent(255)))?;
+            let file = File::open(values::path(&path)).map_err(|_| here(Failure::Silent(255)))?;
             session.settings.file = None;
             restore::restore(&mut session, BufReader::new(file), out)
         }

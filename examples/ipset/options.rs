@@ -544,8 +544,5 @@ fn comment(text: &str) -> Result<Comment, Failure> {
 /// The name of a set.
 pub(crate) fn set_name(text: &str) -> Result<SetName, Failure> {
     let too_long = |_| Failure::syntax(format_args!("setname '{text}' is longer than 31 characters"));
-    if bytes(text) != text.as_bytes() {
-        return Err(Failure::syntax(format_args!("setname '{text}' is not UTF-8")));
-    }
-    SetName::any(text).map_err(too_long)
+    SetName::any(bytes(text)).map_err(too_long)
 }

@@ -130,9 +130,9 @@ impl<'a, W: Write> Printer<'a, W> {
     pub(crate) fn name(&mut self, name: SetName) -> io::Result<()> {
         self.start_set()?;
         match self.mode {
-            Mode::Xml => writeln!(self.out, "<ipset name=\"{}\"/>", Xml(name.as_str())),
-            Mode::Json => write!(self.out, "  {{ \"name\" : {} }}", Json(name.as_str())),
-            _ => writeln!(self.out, "{name}"),
+            Mode::Xml => writeln!(self.out, "<ipset name=\"{}\"/>", Xml(&name.to_string())),
+            Mode::Json => write!(self.out, "  {{ \"name\" : {} }}", Json(&name.to_string())),
+            _ => self.out.write_all(name.as_bytes()).and_then(|()| writeln!(self.out)),
         }
     }
 
@@ -151,7 +151,9 @@ impl<'a, W: Write> Printer<'a, W> {
         let (set, out) = (&info.set, &mut self.out);
         match self.mode {
             Mode::Plain => {
-                write!(out, "Name: {set}\nType: {}\nRevision: {}\nHeader:", set.kind(), info.revision)?;
+                write!(out, "Name: ")?;
+                out.write_all(set.name().as_bytes())?;
+                write!(out, "\nType: {}\nRevision: {}\nHeader:", set.kind(), info.revision)?;
                 for (name, value) in header(info) {
                     write_option(out, name, &value)?;
                 }
@@ -162,14 +164,16 @@ impl<'a, W: Write> Printer<'a, W> {
                 }
             }
             Mode::Save => {
-                write!(out, "create {set} {}", set.kind())?;
+                write!(out, "create ")?;
+                out.write_all(set.name().as_bytes())?;
+                write!(out, " {}", set.kind())?;
                 for (name, value) in header(info) {
                     write_option(out, name, &value)?;
                 }
                 writeln!(out)?;
             }
             Mode::Xml => {
-                writeln!(out, "<ipset name=\"{}\">", Xml(set.name().as_str()))?;
+                writeln!(out, "<ipset name=\"{}\">", Xml(&set.name().to_string()))?;
                 write!(out, "<type>{}</type>\n<revision>{}</revision>\n<header>", set.kind(), info.revision)?;
                 for (name, value) in header(info) {
                     match value {
@@ -186,7 +190,7 @@ impl<'a, W: Write> Printer<'a, W> {
                 }
             }
             Mode::Json => {
-                write!(out, "  {{\n    \"name\" : {},\n", Json(set.name().as_str()))?;
+                write!(out, "  {{\n    \"name\" : {},\n", Json(&set.name().to_string()))?;
                 write!(out, "    \"type\" : \"{}\",\n    \"revision\" : {},\n", set.kind(), info.revision)?;
                 writeln!(out, "    \"header\" : {{")?;
                 for (name, value) in header(info) {
@@ -331,20 +335,21 @@ impl<'a, W: Write> Printer<'a, W> {
                 self.addresses(line, ip)?;
                 let physdev = if physdev { "physdev:" } else { "" };
                 write!(line, ",{physdev}")?;
-                self.text(line, name.as_str())
+                self.text(line, name.as_bytes())
             }
             Entry::Port(ports) => write!(line, "{}", ports.first),
             Entry::Mac(mac) => write!(line, "{mac}"),
-            Entry::Set(set) => self.text(line, set.set.as_str()),
+            Entry::Set(set) => self.text(line, set.set.as_bytes()),
         }
     }
 
-    /// Text that may have anything in it.
-    fn text(&self, line: &mut Vec<u8>, text: &str) -> io::Result<()> {
+    /// A name, which may have any byte in it. XML and JSON are text: there U+FFFD replaces bytes that are not UTF-8.
+    fn text(&self, line: &mut Vec<u8>, name: &[u8]) -> io::Result<()> {
+        let text = String::from_utf8_lossy(name);
         match self.mode {
-            Mode::Xml => write!(line, "{}", Xml(text)),
-            Mode::Json => write!(line, "{}", Escaped(text)),
-            Mode::Plain | Mode::Save => line.write_all(text.as_bytes()),
+            Mode::Xml => write!(line, "{}", Xml(&text)),
+            Mode::Json => write!(line, "{}", Escaped(&text)),
+            Mode::Plain | Mode::Save => line.write_all(name),
         }
     }
 

@@ -13,6 +13,7 @@ use crate::options::{New, create, kind, set_name};
 use crate::output::Printer;
 use crate::syntax::{Command, Line, Mode, Settings, parse};
 use crate::texts::NO_SESSION;
+use crate::values;
 
 /// The connection to the kernel, opened by the first request: what needs no kernel works without one.
 #[derive(Default)]
@@ -176,7 +177,7 @@ impl Session {
             Err(error) => return Err(explain("create", Some(kind), &error)),
         }
         if !self.settings.quiet && !new.warnings.is_empty() {
-            complain(format!("Warning: {}\n", new.warnings.join("\n")).as_bytes());
+            complain(&values::bytes(&format!("Warning: {}\n", new.warnings.join("\n"))));
         }
         Ok(())
     }
@@ -213,7 +214,9 @@ impl Session {
         if !self.settings.quiet {
             let (warning, is) = if found { ("Warning: ", "is") } else { ("", "is NOT") };
             let entry = typed.text(set.kind(), &self.names);
-            complain(format!("{warning}{entry} {is} in set {set}.\n").as_bytes());
+            let name = set.name();
+            let set = values::text(name.as_bytes());
+            complain(&values::bytes(&format!("{warning}{entry} {is} in set {set}.\n")));
         }
         if found { Ok(()) } else { Err(Failure::Silent(1)) }
     }
@@ -230,8 +233,12 @@ impl Session {
                     let reason = reason.split(" (os error").next().unwrap_or_default();
                     Failure::refused(format!("Cannot open {path} for writing: {reason}"))
                 };
-                let file =
-                    File::options().write(true).create(true).truncate(!self.filed).append(self.filed).open(&path);
+                let file = File::options()
+                    .write(true)
+                    .create(true)
+                    .truncate(!self.filed)
+                    .append(self.filed)
+                    .open(values::path(&path));
                 let file = file.map_err(cannot)?;
                 self.filed = true;
                 self.list_to(command, mode, name, &mut BufWriter::new(file))

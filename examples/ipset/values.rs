@@ -1,6 +1,9 @@
 //! Values: numbers, marks, Ethernet addresses, and what separates parts of a value.
 
 use std::borrow::Cow;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 
 use lvs::ipset::{Family, Mac};
 
@@ -129,6 +132,11 @@ pub(crate) fn bytes(text: &str) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// The path that a [`text`] names.
+pub(crate) fn path(text: &str) -> PathBuf {
+    OsString::from_vec(bytes(text)).into()
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::command::{Command, Listing, Mistake, Mode};
 use crate::names::Names;
 use crate::syntax::Scanner;
 use crate::table::{FORMS, Item, Method, TunnelType, Verb, Word, check};
+use crate::text;
 use crate::values::{self, WrongFlag, WrongMask};
 
 /// Reads a command line, without the program's name.
@@ -76,7 +77,7 @@ struct Given<'a> {
     tunnel_port: u16,
     timeouts: Timeouts,
     state: SyncState,
-    interface: &'a str,
+    interface: Vec<u8>,
     sync_id: u32,
     max_length: u16,
     group: Option<IpAddr>,
@@ -104,7 +105,7 @@ impl<'a> Given<'a> {
             tunnel_port: 0,
             timeouts: Timeouts::default(),
             state: SyncState::Master,
-            interface: "eth0",
+            interface: b"eth0".to_vec(),
             sync_id: 0,
             max_length: 0,
             group: None,
@@ -173,8 +174,8 @@ impl<'a> Given<'a> {
         let port = |what| number(1..=65535, what).map(|port| u16::try_from(port).unwrap_or(u16::MAX));
         match item {
             // A name that is too long is cut to what the kernel holds, an empty one is none. `ipvsadm` cuts flags, too.
-            Item::Scheduler => self.scheduler = Scheduler::new(cut(value, 15)).unwrap_or(Scheduler::WLC),
-            Item::Engine => self.engine = PersistenceEngine::new(cut(value, 16)).ok(),
+            Item::Scheduler => self.scheduler = Scheduler::new(name(value, 15)).unwrap_or(Scheduler::WLC),
+            Item::Engine => self.engine = PersistenceEngine::new(name(value, 16)).ok(),
             Item::SchedFlags => self.flags = cut(value, 127),
             Item::Persistent => {
                 let wrong = || Mistake::Refused(format!("invalid timeout value `{value}' specified"));
@@ -208,7 +209,7 @@ impl<'a> Given<'a> {
                 let named = types.into_iter().find(|kind| kind.name() == value);
                 self.tunnel = named.ok_or_else(|| illegal("tunnel type"))?;
             }
-            Item::McastInterface => self.interface = cut(value, 15),
+            Item::McastInterface => self.interface = name(value, 15),
             Item::SyncId => self.sync_id = number(0..=255, "syncid")?,
             Item::McastPort => self.port = port("mcast-port")?,
             Item::McastTtl => self.ttl = number(1..=255, "mcast-ttl")?.try_into().unwrap_or(u8::MAX),
@@ -278,7 +279,7 @@ impl<'a> Given<'a> {
 
     /// `None` if no interface can have this name.
     fn daemon(&self) -> Option<Change> {
-        let mut daemon = SyncDaemon::new(self.state, Interface::new(self.interface).ok()?, self.sync_id);
+        let mut daemon = SyncDaemon::new(self.state, Interface::new(&self.interface).ok()?, self.sync_id);
         daemon.max_length = NonZeroU16::new(self.max_length);
         daemon.group = self.group;
         daemon.port = NonZeroU16::new(self.port);
@@ -392,6 +393,13 @@ impl<'a> Given<'a> {
 
 fn refused<T>(text: impl Into<String>) -> Result<T, Mistake> {
     Err(Mistake::Refused(text.into()))
+}
+
+/// The first bytes of a name, as they were typed: at most `length`.
+fn name(text: &str, length: usize) -> Vec<u8> {
+    let mut bytes = text::bytes(text);
+    bytes.truncate(length);
+    bytes
 }
 
 /// The longest prefix of at most `length` bytes.
@@ -641,5 +649,6 @@ mod tests {
         assert_eq!(cut("wlcwlcwlcwlcwlcw", 15), "wlcwlcwlcwlcwlc");
         assert_eq!(cut("aé", 2), "a");
         assert_eq!(cut("wlc", 15), "wlc");
+        assert_eq!(name(&text::read(b"wlcwlcwlcwlcwl\xe9c"), 15), b"wlcwlcwlcwlcwl\xe9");
     }
 }

@@ -44,7 +44,9 @@ pub(crate) fn timeouts(out: &mut impl Write, timeouts: &Timeouts) -> io::Result<
 /// Writes the sync daemons that run.
 pub(crate) fn daemons(out: &mut impl Write, daemons: &[SyncDaemon]) -> io::Result<()> {
     for daemon in daemons {
-        write!(out, "{} sync daemon (mcast={}, syncid={}", daemon.state, daemon.interface, daemon.sync_id)?;
+        write!(out, "{} sync daemon (mcast=", daemon.state)?;
+        out.write_all(daemon.interface.as_bytes())?;
+        write!(out, ", syncid={}", daemon.sync_id)?;
         if let Some(length) = daemon.max_length {
             write!(out, ", maxlen={length}")?;
         }

@@ -5,7 +5,7 @@ use std::io::Write;
 /// Stand for the bytes that are no text. Nobody else uses the last characters there are: they have no meaning.
 const FIRST: u32 = 0x10_ff00;
 
-/// Text that [`write`] turns into the same bytes again.
+/// Text that [`bytes`] turns into the same bytes again.
 pub(crate) fn read(bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
@@ -15,7 +15,8 @@ pub(crate) fn read(bytes: &[u8]) -> String {
     text
 }
 
-fn write(text: &str) -> Vec<u8> {
+/// The bytes that [`read`] made the text of.
+pub(crate) fn bytes(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     for char in text.chars() {
         match u8::try_from(u32::from(char).wrapping_sub(FIRST)) {
@@ -29,7 +30,7 @@ fn write(text: &str) -> Vec<u8> {
 /// Writes a line to standard error.
 pub(crate) fn complain(text: &str) {
     // Nobody is left to be told that nobody reads this.
-    let _ = std::io::stderr().write_all(&write(&format!("{text}\n")));
+    let _ = std::io::stderr().write_all(&bytes(&format!("{text}\n")));
 }
 
 #[cfg(test)]
@@ -39,7 +40,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_text_come_out_as_they_went_in() {
         for bytes in [&b"plain"[..], b"", "\u{e9}\u{20ac}".as_bytes(), b"\xff", b"a\xc3\xffb\x80\xf4\x90"] {
-            assert_eq!(write(&read(bytes)), bytes, "{bytes:?}");
+            assert_eq!(super::bytes(&read(bytes)), bytes, "{bytes:?}");
         }
         assert_eq!(read("\u{e9}".as_bytes()), "\u{e9}");
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::client::{Exist, Ipset};
 use super::entry::{Entry, Member};
 use super::kind::{Any, Kind, SetType};
-use super::numbers::{Command, command};
+use super::numbers::{Command, MAX_NAME, command};
 use super::parts::SetName;
 use super::refusal::{Operation, explain};
 use super::set::{NewSet, Parts, Set};
@@ -108,7 +108,7 @@ pub(super) fn fill<T: SetType>(
         let before = sent;
         let mut wrong = None;
         let queued = ipset.queue(command, exist.flags(), |out| {
-            out.text(Command::SetName, set.name().as_str());
+            out.text(Command::SetName, set.name().as_bytes());
             // Must be there; the kernel puts the number of the entry that it refuses here.
             out.u32_ne(Command::Line, 0);
             out.marked_nest(Command::Entries, |out| {
@@ -291,21 +291,14 @@ fn once_unlisted(mut attempt: impl FnMut() -> Result<(), Error>) -> Result<(), E
 
 /// The name of the set that takes another's place: the same each time, so that what is left over is found.
 fn beside(name: SetName) -> SetName {
-    const SUFFIX: &str = ".new";
-    let text = name.as_str();
-    let short = format!("{text}{SUFFIX}");
-    SetName::new(&short).unwrap_or_else(|_| {
+    const SUFFIX: &[u8] = b".new";
+    let bytes = name.as_bytes();
+    SetName::any([bytes, SUFFIX].concat()).unwrap_or_else(|_| {
         // FNV-1a of the whole name stands for what there is no room for.
-        let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-        let mut start = text;
-        loop {
-            let shorter = SetName::new(&format!("{start}.{hash:08x}{SUFFIX}"));
-            match (shorter, start.char_indices().next_back()) {
-                (Ok(name), _) => return name,
-                (Err(_), Some((last, _))) => start = start.get(..last).unwrap_or_default(),
-                (Err(_), None) => return name,
-            }
-        }
+        let hash = bytes.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+        let end = [format!(".{hash:08x}").as_bytes(), SUFFIX].concat();
+        let start = bytes.get(..MAX_NAME - end.len()).unwrap_or(bytes);
+        SetName::any([start, &end].concat()).unwrap_or(name)
     })
 }
 

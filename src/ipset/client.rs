@@ -144,7 +144,7 @@ impl Ipset {
         let revision = self.revision_for(new).map_err(|error| error.during(operation))?;
         let family = new.family();
         let body = |out: &mut Writer<'_>| {
-            out.text(Command::SetName, name.as_str());
+            out.text(Command::SetName, name.as_bytes());
             out.text(Command::TypeName, new.kind.name());
             out.u8(Command::Revision, revision);
             out.u8(Command::Family, family_number(family));
@@ -186,7 +186,7 @@ impl Ipset {
     pub fn destroy(&mut self, name: SetName, exist: Exist) -> Result<()> {
         let operation = from_fn(|f| write!(f, "destroy set {name}"));
         self.tell(operation, Operation::Destroy, None, command::DESTROY, exist, |out| {
-            out.text(Command::SetName, name.as_str());
+            out.text(Command::SetName, name.as_bytes());
         })
     }
 
@@ -205,7 +205,7 @@ impl Ipset {
     pub fn flush(&mut self, name: SetName) -> Result<()> {
         let operation = from_fn(|f| write!(f, "flush set {name}"));
         self.tell(operation, Operation::Ask, None, command::FLUSH, Exist::Error, |out| {
-            out.text(Command::SetName, name.as_str());
+            out.text(Command::SetName, name.as_bytes());
         })
     }
 
@@ -225,8 +225,8 @@ impl Ipset {
     pub fn rename(&mut self, from: SetName, to: SetName) -> Result<()> {
         let operation = from_fn(|f| write!(f, "rename set {from} to {to}"));
         self.tell(operation, Operation::Rename, None, command::RENAME, Exist::Error, |out| {
-            out.text(Command::SetName, from.as_str());
-            out.text(Command::TypeName, to.as_str());
+            out.text(Command::SetName, from.as_bytes());
+            out.text(Command::TypeName, to.as_bytes());
         })
     }
 
@@ -238,8 +238,8 @@ impl Ipset {
     pub fn swap(&mut self, one: SetName, other: SetName) -> Result<()> {
         let operation = from_fn(|f| write!(f, "swap sets {one} and {other}"));
         self.tell(operation, Operation::Swap, None, command::SWAP, Exist::Error, |out| {
-            out.text(Command::SetName, one.as_str());
-            out.text(Command::TypeName, other.as_str());
+            out.text(Command::SetName, one.as_bytes());
+            out.text(Command::TypeName, other.as_bytes());
         })
     }
 
@@ -291,7 +291,7 @@ impl Ipset {
         let member = if command == command::ADD { member } else { &bare };
         member.check(set.kind(), set.family()).map_err(|cause| Error::new(operation, cause))?;
         self.tell(operation, what, Some(set.kind()), command, exist, |out| {
-            out.text(Command::SetName, set.name().as_str());
+            out.text(Command::SetName, set.name().as_bytes());
             out.marked_nest(Command::Data, |out| member.write(out, None));
         })
     }
@@ -361,7 +361,7 @@ impl Ipset {
     /// See [`Ipset`].
     pub fn header(&mut self, name: SetName) -> Result<Set<Any>> {
         let operation = from_fn(|f| write!(f, "look up set {name}"));
-        let body = |out: &mut Writer<'_>| out.text(Command::SetName, name.as_str());
+        let body = |out: &mut Writer<'_>| out.text(Command::SetName, name.as_bytes());
         let answer = self.ask(command::HEADER, body, |parts| Ok(parts.set()?));
         answer.map_err(|(cause, refusal)| asked(operation, cause, refusal))
     }
@@ -388,7 +388,7 @@ impl Ipset {
     /// See [`Ipset`].
     pub fn index(&mut self, name: SetName) -> Result<u16> {
         let operation = from_fn(|f| write!(f, "look up the index of set {name}"));
-        let body = |out: &mut Writer<'_>| out.text(Command::SetName, name.as_str());
+        let body = |out: &mut Writer<'_>| out.text(Command::SetName, name.as_bytes());
         let answer = self.ask(command::GET_BYNAME, body, |parts| Ok(required(parts.index, Command::Index)?));
         answer.map_err(|(cause, refusal)| asked(operation, cause, refusal))
     }

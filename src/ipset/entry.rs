@@ -365,19 +365,19 @@ impl Entry {
             }
             Self::IpInterface(ip, interface) => {
                 write_addresses(out, ip, FIRST);
-                out.text(EntryAttr::Interface, interface.name.as_str());
+                out.text(EntryAttr::Interface, interface.name.as_bytes());
                 let bit = |set, bit| if set { bit } else { 0 };
                 return bit(interface.physdev, flag::PHYSDEV) | bit(interface.wildcard, flag::WILDCARD);
             }
             Self::Port(ports) => write_ports(out, ports),
             Self::Mac(mac) => out.array(EntryAttr::Ether, &mac.bytes()),
             Self::Set(ListMember { set, place }) => {
-                out.text(EntryAttr::Name, set.as_str());
+                out.text(EntryAttr::Name, set.as_bytes());
                 match place {
                     None => {}
-                    Some(Place::After(other)) => out.text(EntryAttr::NameRef, other.as_str()),
+                    Some(Place::After(other)) => out.text(EntryAttr::NameRef, other.as_bytes()),
                     Some(Place::Before(other)) => {
-                        out.text(EntryAttr::NameRef, other.as_str());
+                        out.text(EntryAttr::NameRef, other.as_bytes());
                         return flag::BEFORE;
                     }
                 }
@@ -446,9 +446,9 @@ struct Parts<'a> {
     protocol: Option<u8>,
     mark: Option<u32>,
     mac: Option<Mac>,
-    interface: Option<&'a str>,
-    name: Option<&'a str>,
-    name_ref: Option<&'a str>,
+    interface: Option<&'a [u8]>,
+    name: Option<&'a [u8]>,
+    name_ref: Option<&'a [u8]>,
     flags: u32,
 }
 
@@ -471,12 +471,12 @@ impl Member<Any> {
                 EntryAttr::Line => {}
                 EntryAttr::Mark => parts.mark = Some(attr.u32_be()?),
                 EntryAttr::Ether => parts.mac = Some(Mac::new(attr.array()?)),
-                EntryAttr::Name => parts.name = Some(attr.text()?),
-                EntryAttr::NameRef => parts.name_ref = Some(attr.text()?),
+                EntryAttr::Name => parts.name = Some(attr.text_bytes()?),
+                EntryAttr::NameRef => parts.name_ref = Some(attr.text_bytes()?),
                 EntryAttr::Ip2 => parts.ip2 = Some(read_address(&attr)?),
                 EntryAttr::Cidr2 => parts.prefix2 = Some(attr.u8()?),
                 EntryAttr::Ip2To => parts.ip2_to = Some(read_address(&attr)?),
-                EntryAttr::Interface => parts.interface = Some(attr.text()?),
+                EntryAttr::Interface => parts.interface = Some(attr.text_bytes()?),
                 EntryAttr::Bytes => counters.bytes = Some(attr.u64_be()?),
                 EntryAttr::Packets => counters.packets = Some(attr.u64_be()?),
                 EntryAttr::Comment => comment = Some(Comment::read(attr.text_bytes()?)),
@@ -579,6 +579,6 @@ fn addresses(
     }
 }
 
-pub(super) fn set_name(text: &str, attribute: impl Attribute) -> Result<SetName, DecodeError> {
-    SetName::any(text).map_err(|_| DecodeError::Text { attribute: attribute.name() })
+pub(super) fn set_name(name: &[u8], attribute: impl Attribute) -> Result<SetName, DecodeError> {
+    SetName::any(name).map_err(|_| DecodeError::Text { attribute: attribute.name() })
 }

@@ -50,7 +50,7 @@ fn set_reads_back(info: &SetInfo) {
     }
     let _ = new.needs();
     let bytes = written(|out| {
-        out.text(Command::SetName, info.set.name().as_str());
+        out.text(Command::SetName, info.set.name().as_bytes());
         out.text(Command::TypeName, info.set.kind().name());
         out.u8(Command::Revision, info.revision);
         out.u8(Command::Family, family_number(info.set.family()));

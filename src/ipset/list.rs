@@ -101,7 +101,7 @@ impl Ipset {
         self.connection.queue_dump(nfnetlink::message_type(SUBSYSTEM, command::LIST), |out| {
             write_start(out);
             if let Some(name) = name {
-                out.text(Command::SetName, name.as_str());
+                out.text(Command::SetName, name.as_bytes());
             }
             if flags != 0 {
                 out.u32_net(Command::Flags, flags);

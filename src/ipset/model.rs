@@ -113,7 +113,7 @@ impl Model {
                 let found = self.sets.iter().find(|(info, _)| info.index == parts.index);
                 let (info, _) = found.ok_or(Denial::from(ENOENT))?;
                 answer.push(message(|out| {
-                    out.text(Command::SetName, info.set.name().as_str());
+                    out.text(Command::SetName, info.set.name().as_bytes());
                     write_index(out, info);
                 }));
             }
@@ -207,7 +207,7 @@ impl Model {
             each(command, strict, info, members, member).map_err(|denial| Denial {
                 // The kernel repeats the request and says in it which entry was wrong.
                 repeated: Some(message(|out| {
-                    out.text(Command::SetName, name.as_str());
+                    out.text(Command::SetName, name.as_bytes());
                     out.u32_ne(Command::Line, line);
                     out.marked_nest(Command::Entries, |out| {
                         for (member, line) in several.iter().flatten().zip(1..) {
@@ -235,7 +235,7 @@ impl Model {
         let mut messages = Vec::new();
         for (info, members) in self.sets.iter().filter(|(info, _)| name.is_none_or(|name| name == info.set.name())) {
             if flags & list::NAMES_ONLY != 0 {
-                messages.push(message(|out| out.text(Command::SetName, info.set.name().as_str())));
+                messages.push(message(|out| out.text(Command::SetName, info.set.name().as_bytes())));
                 continue;
             }
             let listed = if flags & list::HEADERS_ONLY != 0 { Vec::new() } else { members.in_order() };
@@ -253,7 +253,7 @@ impl Model {
             }));
             while !rest.as_slice().is_empty() {
                 messages.push(message(|out| {
-                    out.text(Command::SetName, info.set.name().as_str());
+                    out.text(Command::SetName, info.set.name().as_bytes());
                     write_members(out, &mut rest);
                 }));
             }
@@ -272,7 +272,7 @@ fn message(fill: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
 }
 
 fn write_header(out: &mut Writer<'_>, info: &SetInfo) {
-    out.text(Command::SetName, info.set.name().as_str());
+    out.text(Command::SetName, info.set.name().as_bytes());
     out.text(Command::TypeName, info.set.kind().name());
     out.u8(Command::Family, family_number(info.set.family()));
     out.u8(Command::Revision, info.revision);

@@ -14,8 +14,8 @@ named! {
     /// The name of a set: at most 31 bytes, without control characters.
     ///
     /// The kernel takes any byte but zero. `ipset restore` cannot read names with blanks or quotes.
-    SetName MAX_NAME, |name: Name<MAX_NAME>| match name.as_str() {
-        text if text.contains(char::is_control) => Err(InvalidName::new(text, "has a control character")),
+    SetName MAX_NAME, |name: Name<MAX_NAME>| match name.as_bytes() {
+        bytes if bytes.iter().any(u8::is_ascii_control) => Err(InvalidName::new(bytes, "has a control character")),
         _ => Ok(name),
     }
 }
@@ -26,8 +26,8 @@ impl SetName {
     ///
     /// # Errors
     /// When it is longer than 31 bytes, or has a zero byte.
-    pub fn any(name: &str) -> Result<Self, InvalidName> {
-        Name::or_empty(name).map(Self)
+    pub fn any(name: impl AsRef<[u8]>) -> Result<Self, InvalidName> {
+        Name::or_empty(name.as_ref()).map(Self)
     }
 }
 
@@ -43,8 +43,8 @@ impl InterfaceName {
     ///
     /// # Errors
     /// When it is longer than 15 bytes, or has a zero byte.
-    pub fn any(name: &str) -> Result<Self, InvalidName> {
-        Name::or_empty(name).map(Self)
+    pub fn any(name: impl AsRef<[u8]>) -> Result<Self, InvalidName> {
+        Name::or_empty(name.as_ref()).map(Self)
     }
 }
 
@@ -530,14 +530,14 @@ mod tests {
         for name in ["", "a\n", "a\0", &"x".repeat(32)] {
             assert!(SetName::new(name).is_err(), "{name:?}");
         }
-        assert!(SetName::new(&"x".repeat(31)).is_ok());
+        assert!(SetName::new("x".repeat(31)).is_ok());
         assert!(Comment::new("say \"x\"").is_err());
         assert!(Comment::new(&"x".repeat(256)).is_err());
         assert!(Comment::any([0xe4; 256]).is_err());
         assert!(Comment::any([0xe4, 0]).is_err());
         assert_eq!(Comment::any([0xe4; 255]).unwrap().as_bytes(), [0xe4; 255]);
-        assert_eq!(SetName::any("").unwrap().as_str(), "");
-        assert_eq!(InterfaceName::any("eth0:1").unwrap().as_str(), "eth0:1");
+        assert_eq!(SetName::any("").unwrap().as_bytes(), b"");
+        assert_eq!(InterfaceName::any("eth0:1").unwrap().as_bytes(), b"eth0:1");
         assert_eq!(Comment::new("a comment").unwrap().to_string(), "a comment");
     }
 }

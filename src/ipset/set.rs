@@ -478,7 +478,7 @@ impl<'a> Parts<'a> {
             let attr = attr?;
             match attr.kind {
                 Command::Protocol => parts.protocol = Some(attr.u8()?),
-                Command::SetName => parts.name = Some(set_name(attr.text()?, Command::SetName)?),
+                Command::SetName => parts.name = Some(set_name(attr.text_bytes()?, Command::SetName)?),
                 Command::TypeName => parts.kind = Some(attr.text()?),
                 Command::Revision => parts.revision = Some(attr.u8()?),
                 Command::Family => parts.family = Some(attr.u8()?),

@@ -94,7 +94,7 @@ impl SyncState {
 impl SyncDaemon {
     pub(super) fn write(&self, out: &mut Writer<'_>) {
         self.state.write(out);
-        out.text(DaemonAttr::Interface, self.interface.as_str());
+        out.text(DaemonAttr::Interface, self.interface.as_bytes());
         out.u32_ne(DaemonAttr::SyncId, self.sync_id);
         if let Some(length) = self.max_length {
             out.u16_ne(DaemonAttr::MaxLength, length.get());
@@ -141,8 +141,8 @@ impl Parts {
                     });
                 }
                 // `ipvsadm` sends an empty name where it only names a state.
-                DaemonAttr::Interface => match attr.text()? {
-                    "" => {}
+                DaemonAttr::Interface => match attr.text_bytes()? {
+                    b"" => {}
                     name => parts.interface = Some(Interface::new(name).map_err(|_| attr.wrong_text())?),
                 },
                 DaemonAttr::SyncId => parts.sync_id = Some(attr.u32_ne()?),

@@ -391,7 +391,7 @@ impl Service {
         self.scheduler.write(out, ServiceAttr::Scheduler);
         let persistence = self.persistence.unwrap_or(Persistence::new(Duration::ZERO));
         if let Some(engine) = self.engine {
-            out.text(ServiceAttr::Engine, engine.as_str());
+            out.text(ServiceAttr::Engine, engine.as_bytes());
         }
         let own = if self.persistence.is_some() { PERSISTENT } else { 0 };
         let flags = self.flags.bits() & !(PERSISTENT | HASHED) | own;
@@ -463,13 +463,13 @@ pub(super) fn read(table: &Table<'_>) -> Result<Service, DecodeError> {
         Some(Persistence { timeout: Duration::from_secs(timeout.into()), netmask })
     };
     // `ipvsadm` sends an empty name where it only names a service.
-    let scheduler = table.read(ServiceAttr::Scheduler, |attr| match attr.text()? {
-        "" => Ok(None),
+    let scheduler = table.read(ServiceAttr::Scheduler, |attr| match attr.text_bytes()? {
+        b"" => Ok(None),
         name => Scheduler::new(name).map(Some).map_err(|_| attr.wrong_text()),
     })?;
     // The kernel takes an empty name for none.
-    let engine = table.read(ServiceAttr::Engine, |attr| match attr.text()? {
-        "" => Ok(None),
+    let engine = table.read(ServiceAttr::Engine, |attr| match attr.text_bytes()? {
+        b"" => Ok(None),
         name => PersistenceEngine::new(name).map(Some).map_err(|_| attr.wrong_text()),
     })?;
     Ok(Service {

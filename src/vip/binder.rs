@@ -146,9 +146,17 @@ impl Binder {
     /// It owns every host address (`/32`, `/128`) of that interface, whoever added it.
     ///
     /// # Errors
-    /// When no interface can have this name.
-    pub fn dummy(name: &str) -> Result<Self, InvalidName> {
-        Ok(Self(Way::Dummy(Interface::new(name)?)))
+    /// When no interface can have this name, or the name has a `%`: the kernel treats it as a pattern and creates an
+    /// interface of another name. The kernel reserves `all` and `default`.
+    pub fn dummy(name: impl AsRef<[u8]>) -> Result<Self, InvalidName> {
+        let name = Interface::new(name)?;
+        match name.as_bytes() {
+            bytes @ (b"all" | b"default") => Err(InvalidName::new(bytes, "is reserved by the kernel")),
+            bytes if bytes.contains(&b'%') => {
+                Err(InvalidName::new(bytes, "has a %, which the kernel treats as a pattern"))
+            }
+            _ => Ok(Self(Way::Dummy(name))),
+        }
     }
 
     /// Routes of type `local` in the table `local`, for addresses and for prefixes.
@@ -169,8 +177,10 @@ impl Binder {
     /// # Errors
     /// When no interface can have the name before the colon, there is nothing behind it, or all of it is longer than 15
     /// bytes.
-    pub fn label(label: &str, protocol: u8) -> Result<Self, InvalidName> {
-        let (interface, number) = label.split_once(':').unwrap_or((label, ""));
+    pub fn label(label: impl AsRef<[u8]>, protocol: u8) -> Result<Self, InvalidName> {
+        let label = label.as_ref();
+        let mut parts = label.splitn(2, |byte| *byte == b':');
+        let (interface, number) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         let interface = Interface::new(interface)?;
         if number.is_empty() {
             return Err(InvalidName::new(label, "is not an interface, a colon and something behind it"));
@@ -211,7 +221,7 @@ impl fmt::Display for Binder {
         match &self.0 {
             Way::Dummy(name) => write!(f, "{name}"),
             Way::Routes(protocol) => write!(f, "the local routes of protocol {protocol}"),
-            Way::Label { label, .. } => f.write_str(label.as_str()),
+            Way::Label { label, .. } => f.write_str(&label.lossy()),
         }
     }
 }
@@ -266,7 +276,7 @@ mod tests {
     fn a_label_begins_with_its_interface() {
         let binder = Binder::label("eth0:1", 77).unwrap();
         let Way::Label { interface, .. } = binder.0 else { panic!("{binder:?}") };
-        assert_eq!((interface.as_str(), binder.to_string().as_str()), ("eth0", "eth0:1"));
+        assert_eq!((interface.as_bytes(), binder.to_string().as_str()), (&b"eth0"[..], "eth0:1"));
         for label in ["eth0", "eth0:", ":1", "", "eth0:1234567890a", "a b:1"] {
             assert!(Binder::label(label, 77).is_err(), "{label}");
         }

@@ -187,12 +187,12 @@ impl Vips {
         let way = binder.0;
         let index = match way {
             Way::Routes(_) => Some(message::LOOPBACK),
-            Way::Dummy(name) => match self.link(LinkRequest::Get(name.as_str().as_bytes()))? {
+            Way::Dummy(name) => match self.link(LinkRequest::Get(name.as_bytes()))? {
                 Some(Link { index, kind: Some(kind), .. }) if kind == DUMMY => Some(index),
                 Some(link) => return Err(of_another_kind(link)),
                 None => None,
             },
-            Way::Label { interface, .. } => match self.link(LinkRequest::Get(interface.as_str().as_bytes()))? {
+            Way::Label { interface, .. } => match self.link(LinkRequest::Get(interface.as_bytes()))? {
                 Some(link) => Some(link.index),
                 None => return Err(explain(made_up(Errno::ENODEV)).into()),
             },
@@ -203,7 +203,7 @@ impl Vips {
     /// Makes the dummy interface, or finds it if it is there by then.
     fn make(&mut self, binder: &Binder, name: Interface) -> Result<Target, Cause> {
         // Loading the module makes a dummy0, which may be the one.
-        self.make_dummy(LinkRequest::NewDummy(name.as_str().as_bytes()), Errno::EEXIST)?;
+        self.make_dummy(LinkRequest::NewDummy(name.as_bytes()), Errno::EEXIST)?;
         let gone =
             || Refused::new(Reason::InterfaceNotFound, "another process deleted it at once", made_up(Errno::ENODEV));
         self.target(binder)?.ok_or_else(|| gone().into())

@@ -95,7 +95,7 @@ fn write_address(out: &mut Writer<'_>, target: Target, vip: Vip) {
     write_ip(out, AddressAttr::Local, vip.address());
     write_ip(out, AddressAttr::Address, vip.address());
     if let (Way::Label { label, .. }, Family::Inet) = (target.way, vip.family()) {
-        out.text(AddressAttr::Label, label.as_str());
+        out.text(AddressAttr::Label, label.as_bytes());
     }
 }
 
@@ -163,7 +163,7 @@ pub(super) fn read_owned_address(kind: u16, body: &[u8], target: Target) -> Resu
     let owned = u32::from_ne_bytes([i0, i1, i2, i3]) == target.index
         && match target.way {
             Way::Label { label: own, protocol: own_protocol, .. } => {
-                protocol == own_protocol && (family != family_number(Family::Inet) || label == own.as_str().as_bytes())
+                protocol == own_protocol && (family != family_number(Family::Inet) || label == own.as_bytes())
             }
             Way::Dummy(_) | Way::Routes(_) => true,
         };

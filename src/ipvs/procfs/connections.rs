@@ -309,7 +309,7 @@ const LONGEST_EXPIRY: u64 = (u32::MAX / 1000) as u64;
 impl EngineData {
     /// Reads an engine's name, and what stands after it: a blank and the data, which may have blanks, too.
     fn read(name: &[u8], rest: &[u8]) -> Option<Self> {
-        let engine = PersistenceEngine::new(std::str::from_utf8(name).ok()?).ok()?;
+        let engine = PersistenceEngine::new(name).ok()?;
         Some(Self { engine, data: rest.strip_prefix(b" ").unwrap_or(rest).to_vec() })
     }
 }

@@ -195,7 +195,7 @@ impl ServiceOverview {
             let protocol = protocol(kind).ok_or("protocol")?;
             endpoint(place).map(|address| OverviewAddress::Address(protocol, address))
         };
-        let scheduler = words.next().and_then(|name| Scheduler::new(std::str::from_utf8(name).ok()?).ok());
+        let scheduler = words.next().and_then(|name| Scheduler::new(name).ok());
         let mut service = Self {
             address: address.ok_or("service")?,
             scheduler: scheduler.ok_or("scheduler")?,

@@ -34,7 +34,10 @@ struct Content {
 impl Model {
     /// In how many lists the set is.
     fn references(&self, name: SetName) -> usize {
-        self.0.values().filter(|set| set.kind() == Kind::ListSet && set.members.contains_key(name.as_str())).count()
+        self.0
+            .values()
+            .filter(|set| set.kind() == Kind::ListSet && set.members.contains_key(&*name.to_string()))
+            .count()
     }
 
     fn apply(&mut self, change: &Change) -> Outcome {

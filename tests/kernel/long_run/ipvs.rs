@@ -50,7 +50,9 @@ impl Model {
             {
                 refused(Reason::ServiceNotFound)
             }
-            AddService(service) | ReplaceService(service) if service.scheduler.as_str() == NO_SCHEDULER => {
+            AddService(service) | ReplaceService(service)
+                if service.scheduler.as_bytes() == NO_SCHEDULER.as_bytes() =>
+            {
                 refused(Reason::Unavailable)
             }
             AddService(service) => {
