@@ -49,7 +49,8 @@ pub(super) fn read<K: Kind>(attr: &Attr<'_, K>, family: Family) -> Result<IpAddr
     }
 }
 
-/// What of an IPv6 socket address IPVS has no place for.
+/// Part of an IPv6 socket address that IPVS has no attribute for.
+#[inline]
 pub(super) fn extra_parts(address: SocketAddr) -> Option<&'static str> {
     match address {
         SocketAddr::V6(v6) if v6.scope_id() != 0 => Some("scope (%interface)"),

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use netlink_sys::protocols::NETLINK_GENERIC;
 use nix::libc::ENOENT;
 
+use super::destination;
 use super::message::{self, Answer, Change, Info, Query};
 use super::numbers::{FAMILY, MODULE};
 use super::{
@@ -264,6 +265,9 @@ impl Ipvs {
         edit: impl FnOnce(&mut Destination),
     ) -> Result<()> {
         let operation = || format!("update destination {address} of service {service}");
+        if let Some(problem) = destination::address_problem(address) {
+            return Err(Error::new(operation(), Cause::InvalidInput(problem)));
+        }
         let found = self.destinations(service).map_err(|error| error.during(operation()))?;
         let Some(before) = found.into_iter().map(|info| info.destination).find(|found| found.address == address) else {
             let cause = Cause::precondition(Reason::DestinationNotFound, "no such destination");
@@ -433,6 +437,9 @@ impl Ipvs {
     }
 
     fn queue_query(&mut self, query: Query) -> Result<(), Cause> {
+        if let Some(problem) = query.problem() {
+            return Err(Cause::InvalidInput(problem));
+        }
         let family = self.family;
         let connection = self.connection_for(query);
         if query.is_dump() {

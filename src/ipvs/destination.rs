@@ -60,8 +60,8 @@ impl Destination {
 
     /// What the kernel would refuse, or take for something else than was meant.
     pub(super) fn problem(&self, service: &ServiceKey) -> Option<Cow<'static, str>> {
-        if let Some(part) = address::extra_parts(self.address) {
-            return Some(format!("a destination's address cannot have a {part}").into());
+        if let Some(problem) = service.problem().or_else(|| address_problem(self.address)) {
+            return Some(problem);
         }
         if self.weight > INT_MAX {
             return Some(format!("weight {} is above {INT_MAX}", self.weight).into());
@@ -103,6 +103,13 @@ impl Destination {
         }
         None
     }
+}
+
+/// Returns why the kernel cannot be asked for this address: a part of it has no attribute.
+#[inline]
+pub(super) fn address_problem(address: SocketAddr) -> Option<Cow<'static, str>> {
+    let part = address::extra_parts(address)?;
+    Some(format!("a destination's address cannot have a {part}").into())
 }
 
 /// How packets get to a destination (`IP_VS_CONN_F_FWD_MASK`).

@@ -78,12 +78,9 @@ impl Change {
             }
             Self::SetTimeouts(timeouts) => timeouts.problem(),
             Self::StartDaemon(daemon) => daemon.problem(),
-            Self::DeleteService(_)
-            | Self::DeleteDestination(..)
-            | Self::Zero(_)
-            | Self::ZeroAll
-            | Self::Flush
-            | Self::StopDaemon(_) => None,
+            Self::DeleteService(key) | Self::Zero(key) => key.problem(),
+            Self::DeleteDestination(key, address) => key.problem().or_else(|| destination::address_problem(*address)),
+            Self::ZeroAll | Self::Flush | Self::StopDaemon(_) => None,
         }
     }
 }
@@ -138,6 +135,22 @@ impl Query {
     /// Whether it must be sent with `NLM_F_DUMP`.
     pub fn is_dump(&self) -> bool {
         matches!(self, Self::Services | Self::Destinations(_) | Self::Daemons)
+    }
+
+    /// Finds parts of the key that the kernel has no attribute for, as [`Change::check`] does.
+    /// [`Ipvs`](super::Ipvs) checks every query before sending it.
+    ///
+    /// # Errors
+    /// [`is_invalid_input`](Error::is_invalid_input), with the part that cannot be sent.
+    pub fn check(&self) -> Result<()> {
+        self.problem().map_or(Ok(()), |problem| Err(Error::new(self, Cause::InvalidInput(problem))))
+    }
+
+    pub(super) fn problem(&self) -> Option<Cow<'static, str>> {
+        match self {
+            Self::Service(key) | Self::Destinations(key) => key.problem(),
+            Self::Services | Self::Info | Self::Timeouts | Self::Daemons => None,
+        }
     }
 }
 

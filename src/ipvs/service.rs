@@ -79,10 +79,13 @@ impl Service {
     /// What the kernel would refuse, or take for something else than was meant.
     #[inline]
     pub(super) fn problem(&self) -> Option<Cow<'static, str>> {
+        if let Some(problem) = self.key.problem() {
+            return Some(problem);
+        }
+        if self.flags.intersects(ServiceFlags::from_bits_retain(PERSISTENT | HASHED)) {
+            return Some("the flags of persistence and of the kernel itself (0x1, 0x2) cannot be set".into());
+        }
         if let ServiceKey::Address { protocol, address } = self.key {
-            if let Some(part) = address::extra_parts(address) {
-                return Some(format!("a virtual service's address cannot have a {part}").into());
-            }
             if address.port() == 0 && self.persistence.is_none() {
                 return Some("port 0 (any port) needs a persistent service".into());
             }
@@ -151,6 +154,18 @@ impl ServiceKey {
     /// The SCTP service at this address and port.
     pub fn sctp(address: SocketAddr) -> Self {
         Self::Address { protocol: Protocol::SCTP, address }
+    }
+
+    /// Returns why the kernel cannot be asked for this key: a part of it has no attribute.
+    #[inline]
+    pub(super) fn problem(&self) -> Option<Cow<'static, str>> {
+        match self {
+            Self::Address { address, .. } => {
+                let part = address::extra_parts(*address)?;
+                Some(format!("a virtual service's address cannot have a {part}").into())
+            }
+            Self::FirewallMark { .. } => None,
+        }
     }
 
     /// The address family of the service's clients.

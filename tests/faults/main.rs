@@ -5,4 +5,5 @@ mod errors;
 mod everywhere;
 mod ipset;
 mod ipvs;
+mod keys;
 mod vips;
