@@ -362,7 +362,8 @@ impl Parts {
             )))
         };
         if self.misfit.is_some() {
-            return self.check_second(kind, command);
+            // Where there are no options, what is missing is noticed first.
+            return if entry_options(kind, command).is_empty() { Ok(()) } else { self.check_second(kind, command) };
         }
         let first = self.first;
         let range = first.is_some_and(|first| first.to.is_some());

@@ -10,6 +10,7 @@ mod interface;
 mod kept;
 mod lines;
 mod lost;
+mod reuse;
 #[path = "../../examples/ipset/texts.rs"]
 mod texts;
 
@@ -102,12 +103,21 @@ fn generated(lab: &Lab, kind: Kind) {
         judge.sequence(&mut bench, random.sequence());
     }
     judge.finish();
+    let mut judge = Judge::new(format!("lines about existing sets of {kind} from seed {seed}"));
+    let mut reuse = reuse::Reuse::new(seed, kind);
+    while judge.lines < count {
+        judge.sequence(&mut bench, reuse.sequence());
+    }
+    judge.finish();
+    assert!(judge.succeeded * 2 > judge.lines, "{} of {} lines succeed", judge.succeeded, judge.lines);
 }
 
 /// Compares what came of each line, and sums it up.
 struct Judge {
     what: String,
     lines: u64,
+    /// Those that succeed in both programs.
+    succeeded: u64,
     identical: u64,
     /// The name of the deviation of each line that had one.
     seen: Vec<&'static str>,
@@ -119,7 +129,7 @@ const SHOWN: usize = 20;
 
 impl Judge {
     fn new(what: String) -> Self {
-        Self { what, lines: 0, identical: 0, seen: Vec::new(), differences: Vec::new() }
+        Self { what, lines: 0, succeeded: 0, identical: 0, seen: Vec::new(), differences: Vec::new() }
     }
 
     /// Runs lines one after the other, from no sets at all.
@@ -130,6 +140,7 @@ impl Judge {
             self.lines += 1;
             let [theirs, ours] = bench.run(&case);
             let _ = write!(before, "\n{case}");
+            self.succeeded += u64::from(theirs.status.success() && ours.status.success());
             let states = bench.states();
             if theirs.is_same(&ours) && states[0] == states[1] {
                 self.identical += 1;
@@ -155,8 +166,8 @@ impl Judge {
     }
 
     fn finish(&self) {
-        let Self { what, lines, identical, differences, .. } = self;
-        let mut text = format!("{what}: {lines}, {identical} identical");
+        let Self { what, lines, succeeded, identical, differences, .. } = self;
+        let mut text = format!("{what}: {lines}, {} % succeed, {identical} identical", succeeded * 100 / lines.max(&1));
         for row in DEVIATIONS {
             let count = self.seen.iter().filter(|name| **name == row.name).count();
             if count > 0 {
