@@ -36,6 +36,7 @@ macro_rules! kinds {
                 written_lines_do_the_same,
                 restored_files_do_the_same,
                 options_hold_for_the_lines_that_follow,
+                scripts_do_the_same,
             );
             all.extend(interface::tests());
             all.extend(kept::tests());
@@ -90,6 +91,15 @@ fn options_hold_for_the_lines_that_follow(lab: &Lab) {
     let mut bench = Bench::new(lab);
     for sequence in interface::options_before_lines() {
         judge.sequence(&mut bench, sequence);
+    }
+    judge.finish();
+}
+
+fn scripts_do_the_same(lab: &Lab) {
+    let mut judge = Judge::new("scripts".into());
+    let mut bench = Bench::new(lab);
+    for script in lines::scripts() {
+        judge.sequence(&mut bench, script);
     }
     judge.finish();
 }

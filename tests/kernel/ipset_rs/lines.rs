@@ -42,6 +42,22 @@ pub(crate) fn files() -> impl Iterator<Item = Case> {
     written.chain(long).map(|input| Case { input, ..Case::new(&["restore"]) })
 }
 
+/// What programs run that use `ipset`: lines with a dollar sign are commands, those with a bar what the command reads.
+pub(crate) fn scripts() -> Vec<Vec<Case>> {
+    let script = |text: &str| {
+        let mut cases: Vec<Case> = Vec::new();
+        for line in text.lines().skip(1) {
+            match (line.split_once(' '), cases.last_mut()) {
+                (Some(("$", line)), _) => cases.push(words(line)),
+                (Some(("|", line)), Some(case)) => case.input.push_str(&format!("{line}\n")),
+                _ => panic!("{line}"),
+            }
+        }
+        cases
+    };
+    include_str!("scripts.txt").split("=== ").skip(1).map(script).collect()
+}
+
 /// Makes up sequences of lines about a type; the same for the same seed.
 pub(crate) struct Random {
     state: u64,
