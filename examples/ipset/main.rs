@@ -16,9 +16,9 @@
 //! - Headers have `forceadd`, so that a save restores the set as it was. (`ipset` leaves it out.)
 //! - Names and comments are escaped in XML and JSON, and the markmask of a `hash:ip,mark` is a string in JSON. Each list
 //!   of a run is JSON of its own. In XML, U+FFFD replaces control characters. (What `ipset` writes cannot be parsed.)
-//! - In a restore, `test` of an entry that is there goes on with the next line, and `quit` sends the entries before it.
-//!   (`ipset` ends with status 0 and loses the rest.) `-exist` inside of a line holds from that line on. (`ipset` begins
-//!   with the next batch.)
+//! - A restore continues with the next line after `test` of an entry that exists, and after the warning that an option is
+//!   ignored. `quit` sends the entries before it. (`ipset` ends with status 0 and
+//!   loses the rest.) `-exist` inside of a line holds from that line on. (`ipset` begins with the next batch.)
 //! - What `ipset` crashes with (`icmp:` in a `bitmap:port`) is an error with status 1.
 //! - Output that cannot be written (a full disk) and input that cannot be read (a directory) are errors, with exit
 //!   status 1. The commands of a restore are carried out all the same. A message that cannot be written is lost; a
@@ -29,9 +29,13 @@
 //! - In XML and JSON, U+FFFD replaces bytes of names and comments that are not UTF-8. (`ipset` writes the bytes.)
 //! - A restore that fails keeps all entries before the line that is wrong. (`ipset` drops those that it has not sent yet.)
 //!   If the kernel refuses one of them, the error is that of its line.
-//! - A sorted list compares names and IPv6 addresses by themselves. (In `ipset` it depends on what stands behind them.)
+//! - A sorted list has the same order in all formats: names and IPv6 addresses are compared by themselves, the second part
+//!   of an entry as the first. (In `ipset` the order depends on what stands behind them; JSON has an order of its own; the
+//!   second networks of a `hash:net,net` and the prefixes of an IPv6 address are sorted the other way round.) No entry loses
+//!   its port at the end of a page.
 //! - A save of names (`save -n -o plain`) has each name once, and a terse save in JSON has no entries.
-//! - Names of services and protocols are those of `/etc/services` and `/etc/protocols`, and of nowhere else.
+//! - Names of services and protocols are those of `/etc/services` and `/etc/protocols`, and of nowhere else. `tcp`, `udp`,
+//!   `icmp` and `icmpv6` are known without these files.
 #![cfg_attr(fuzzing, no_main)]
 
 mod database;

@@ -110,7 +110,7 @@ pub(crate) const DEVIATIONS: &[Deviation] = &[
     Deviation {
         name: "crash",
         reason: "ipset crashes with ICMP in a bitmap:port",
-        other_sets: false,
+        other_sets: true,
         explains: |_, theirs, ours| theirs.status.signal() == Some(11) && ours.status.code() == Some(1),
     },
     Deviation {
@@ -121,13 +121,13 @@ pub(crate) const DEVIATIONS: &[Deviation] = &[
     },
     Deviation {
         name: "restore-goes-on",
-        reason: "ipset ends with status 0 at a test, or loses what is before a quit",
+        reason: "ipset ends with status 0 at a test or an ignored option, or loses what is before a quit",
         other_sets: true,
         explains: |case, theirs, ours| {
             case.has("restore")
                 && theirs.status.success()
                 && ours.status.success()
-                && (case.has("test") || case.has("quit"))
+                && (case.has("test") || case.has("quit") || ours.errors.contains("is ignored"))
         },
     },
     Deviation {
