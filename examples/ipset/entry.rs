@@ -150,7 +150,7 @@ impl Reader<'_> {
 
     fn addresses(&self, text: &str, family: Family, form: Form) -> Result<Typo, Failure> {
         let form = if family == Family::Inet6 && form == Form::Addresses { Form::Plain } else { form };
-        let has_range = || split(text, '/').is_none() && split(text, '-').is_some();
+        let is_range = || split(text, '/').is_none() && split(text, '-').is_some();
         match form {
             Form::Plain => {
                 let plain = || Failure::syntax(format_args!("plain IP address must be supplied: {text}"));
@@ -170,7 +170,7 @@ impl Reader<'_> {
                 let (from, prefix) = self.with_prefix(text, family)?;
                 Ok(Typo { from, to: None, prefix })
             }
-            _ if has_range() => {
+            _ if is_range() => {
                 let (from, to) = self.address_range(text, family)?;
                 Ok(Typo { from, to, prefix: None })
             }
@@ -184,10 +184,12 @@ impl Reader<'_> {
 
     /// A port by its number, or by its name for a protocol.
     pub(crate) fn port(&self, text: &str, protocol: &str) -> Result<u16, Failure> {
-        let wrong = format!("cannot parse '{text}' as a {protocol} port");
+        let wrong = || format!("cannot parse '{text}' as a {protocol} port");
         let invalid = match small(text, u16::MAX.into()) {
             Ok(port) => return Ok(port),
-            Err(_) if text.starts_with('[') && !text.ends_with(']') => return Err(no_end(text).and(wrong).unplaced()),
+            Err(_) if text.starts_with('[') && !text.ends_with(']') => {
+                return Err(no_end(text).and(wrong()).unplaced());
+            }
             Err(failure) => failure,
         };
         let service = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
@@ -197,7 +199,7 @@ impl Reader<'_> {
             Err(Failure::Refused(text)) => (invalid.and(text), protocol.to_owned()),
             Err(other) => (other, String::new()),
         };
-        self.names.port(service, &name).ok_or_else(|| failure.and(wrong).unplaced())
+        self.names.port(service, &name).ok_or_else(|| failure.and(wrong()).unplaced())
     }
 
     /// A port or a range of them.
