@@ -100,9 +100,11 @@ pub(crate) const DEVIATIONS: &[Deviation] = &[
             let lost: Vec<_> = their_lines.lines().filter(|line| !has(&our_lines, line)).collect();
             let whole: Vec<_> = our_lines.lines().filter(|line| !has(&their_lines, line)).collect();
             let is_cut = |(cut, whole): (&&str, &&str)| {
-                let port = whole.find(':').map_or("", |at| &whole[at..]);
-                let end = port.find([' ', ',']).unwrap_or(port.len());
-                **cut == whole.replacen(&port[..end], "", 1)
+                whole.match_indices(':').any(|(at, _)| {
+                    let (before, port) = whole.split_at(at);
+                    let end = port.find([' ', ',']).unwrap_or(port.len());
+                    **cut == format!("{before}{}", &port[end..])
+                })
             };
             is_sorted(case) && lost.len() == 1 && whole.len() == 1 && lost.iter().zip(&whole).all(is_cut)
         },
