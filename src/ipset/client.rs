@@ -289,7 +289,11 @@ impl Ipset {
     ) -> Result<()> {
         let bare = member.bare();
         let member = if command == command::ADD { member } else { &bare };
-        member.check(set.kind(), set.family()).map_err(|cause| Error::new(operation, cause))?;
+        let checked = match what {
+            Operation::Test => member.check_test(set.kind(), set.family()),
+            _ => member.check(set.kind(), set.family()),
+        };
+        checked.map_err(|cause| Error::new(operation, cause))?;
         self.tell(operation, what, Some(set.kind()), command, exist, |out| {
             out.text(Command::SetName, set.name().as_bytes());
             out.marked_nest(Command::Data, |out| member.write(out, None));

@@ -4,13 +4,13 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::check::seconds;
 use super::kind::{Any, Kind, Networks, SetType};
-use super::numbers::{AddressAttr, EntryAttr, MAX_TIMEOUT, flag};
+use super::numbers::{AddressAttr, EntryAttr, flag};
 use super::parts::{
     Addresses, Comment, InterfaceMatch, InterfaceName, ListMember, Mac, Network, Place, Ports, ProtocolPorts, SetName,
 };
-use crate::address::Family;
-use crate::error::{Cause, DecodeError};
+use crate::error::DecodeError;
 use crate::wire::reader::required;
 use crate::wire::{Attr, Attrs, Kind as Attribute, Writer};
 
@@ -203,99 +203,6 @@ impl Member<Any> {
     pub fn of_type<T: SetType>(self) -> Result<Member<T>, <T::Entry as TryFrom<Entry>>::Error> {
         let Self { entry, timeout, counters, comment, skb, nomatch } = self;
         Ok(Member { entry: entry.try_into()?, timeout, counters, comment, skb, nomatch })
-    }
-}
-
-// What is wrong with it.
-
-/// What a set of this type and family cannot hold, in words.
-//
-// Inlined where the type of the set, and so of its entries, is known, next to nothing is left of these.
-#[inline]
-pub(super) fn check(kind: Kind, family: Option<Family>, entry: &Entry) -> Result<(), Cause> {
-    let of_kind = match entry {
-        Entry::Ip(_) => matches!(kind, Kind::BitmapIp | Kind::HashIp | Kind::HashNet),
-        Entry::IpMac(_, None) => kind == Kind::BitmapIpMac,
-        Entry::IpMac(_, Some(_)) => matches!(kind, Kind::BitmapIpMac | Kind::HashIpMac),
-        Entry::IpMark(..) => kind == Kind::HashIpMark,
-        Entry::IpPort(..) => matches!(kind, Kind::HashIpPort | Kind::HashNetPort),
-        Entry::IpPortIp(_, _, Addresses::One(_)) => {
-            matches!(kind, Kind::HashIpPortIp | Kind::HashIpPortNet | Kind::HashNetPortNet)
-        }
-        Entry::IpPortIp(..) => matches!(kind, Kind::HashIpPortNet | Kind::HashNetPortNet),
-        Entry::IpIp(..) => kind == Kind::HashNetNet,
-        Entry::IpInterface(..) => kind == Kind::HashNetIface,
-        Entry::Port(_) => kind == Kind::BitmapPort,
-        Entry::Mac(_) => kind == Kind::HashMac,
-        Entry::Set(_) => kind == Kind::ListSet,
-    };
-    if !of_kind {
-        return Err(Cause::InvalidInput(format!("{entry} is no entry of a {kind}").into()));
-    }
-    match entry {
-        Entry::Ip(ip) | Entry::IpMark(ip, _) | Entry::IpPort(ip, _) | Entry::IpInterface(ip, _) => {
-            check_addresses(kind, family, ip, Kind::starts_with_network)
-        }
-        Entry::IpMac(ip, _) => check_addresses(kind, family, &Addresses::One(*ip), Kind::starts_with_network),
-        Entry::IpPortIp(ip, _, other) | Entry::IpIp(ip, other) => {
-            check_addresses(kind, family, ip, Kind::starts_with_network)?;
-            check_addresses(kind, family, other, Kind::has_networks)
-        }
-        Entry::Port(_) | Entry::Mac(_) | Entry::Set(_) => Ok(()),
-    }
-}
-
-/// What is wrong with an address; apart from the rest, because hardly any is.
-#[cold]
-fn wrong_address(addresses: &Addresses, why: &str) -> Cause {
-    Cause::InvalidInput(format!("{addresses}: {why}").into())
-}
-
-#[inline]
-fn check_addresses(
-    kind: Kind,
-    family: Option<Family>,
-    addresses: &Addresses,
-    has_networks: fn(Kind) -> bool,
-) -> Result<(), Cause> {
-    let family = family.unwrap_or(Family::Inet);
-    let wrong = |why: &str| Err(wrong_address(addresses, why));
-    if addresses.family() != family {
-        return wrong(&format!("the set has addresses of the family {family}"));
-    }
-    match *addresses {
-        Addresses::One(_) => Ok(()),
-        Addresses::Range(first, last) if Family::of(first) != Family::of(last) => {
-            wrong("the ends are of different families")
-        }
-        Addresses::Range(..) if family == Family::Inet6 => wrong("the kernel takes no ranges of IPv6 addresses"),
-        Addresses::Range(..) => Ok(()),
-        Addresses::Network(_) if family == Family::Inet6 && !has_networks(kind) => {
-            wrong(&format!("a {kind} takes single IPv6 addresses only"))
-        }
-        Addresses::Network(_) => Ok(()),
-    }
-}
-
-impl<T: SetType> Member<T> {
-    /// What of it cannot be sent to a set of this type and family.
-    #[inline]
-    pub(super) fn check(&self, kind: Kind, family: Option<Family>) -> Result<(), Cause> {
-        check(kind, family, &T::any(self.entry))?;
-        if self.nomatch && !kind.has_networks() {
-            return Err(Cause::InvalidInput(format!("a {kind} has no exceptions (nomatch)").into()));
-        }
-        self.timeout.map_or(Ok(()), |timeout| seconds(timeout).map(drop))
-    }
-}
-
-/// A timeout as the kernel takes it.
-pub(super) fn seconds(timeout: Duration) -> Result<u32, Cause> {
-    match u32::try_from(timeout.as_secs()) {
-        Ok(seconds) if seconds <= MAX_TIMEOUT && timeout.subsec_nanos() == 0 => Ok(seconds),
-        _ => Err(Cause::InvalidInput(
-            format!("a timeout of {timeout:?}: the kernel takes whole seconds up to {MAX_TIMEOUT}").into(),
-        )),
     }
 }
 

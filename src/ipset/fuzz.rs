@@ -32,7 +32,7 @@ pub fn run(data: &[u8]) {
 fn member_reads_back(kind: Kind, member: &Member<Any>) {
     assert!(!format!("{} {member:?}", member.entry).is_empty());
     // The kernel sends no longer timeout than it takes, so that a longer one is never sent back.
-    if member.timeout.is_some_and(|timeout| super::entry::seconds(timeout).is_err()) {
+    if member.timeout.is_some_and(|timeout| super::check::seconds(timeout).is_err()) {
         return;
     }
     let bytes = written(|out| member.write(out, Some(1)));

@@ -48,6 +48,7 @@
 //! since Linux 4.20 speaks (`include/uapi/linux/netfilter/ipset/ip_set.h`, `ipset(8)`).
 
 mod batch;
+mod check;
 mod client;
 mod entry;
 #[cfg(any(test, fuzzing))]

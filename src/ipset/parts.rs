@@ -300,7 +300,12 @@ impl fmt::Display for ProtocolPorts {
             Self::ICMP | Self::ICMPV6 => {
                 f.write_str(if self.protocol == Self::ICMP { "icmp" } else { "icmpv6" })?;
                 let [kind, code] = self.ports.first.to_be_bytes();
-                return write!(f, ":{kind}/{code}");
+                write!(f, ":{kind}/{code}")?;
+                if self.ports.first != self.ports.last {
+                    let [kind, code] = self.ports.last.to_be_bytes();
+                    write!(f, "-{kind}/{code}")?;
+                }
+                return Ok(());
             }
             other => other.fmt(f)?,
         }

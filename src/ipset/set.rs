@@ -5,7 +5,8 @@ use std::marker::PhantomData;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use super::entry::{read_address, seconds, set_name, write_address};
+use super::check::seconds;
+use super::entry::{read_address, set_name, write_address};
 use super::kind::{AddressBitmap, Any, Hash, Kind, Method, OfFamily, SetType, WithBitmask, WithNetmask};
 use super::kind::{BitmapPort, HashIpMark, HashMac, ListSet};
 use super::numbers::{Command, SetAttr, family, flag};
