@@ -54,7 +54,7 @@ pub struct Limits {
     pub requests: usize,
     /// How many bytes of requests make a datagram full.
     pub bytes: usize,
-    /// The longest datagram that can be received.
+    /// The longest datagram that can be received, at most 16 MiB.
     pub inbox: usize,
 }
 
@@ -64,6 +64,9 @@ impl Limits {
     /// 768 on Linux 6.1 and 896 on 6.12 and 7.3 for one without words (measured); the kernel's words at their longest
     /// double it.
     const REFUSAL: usize = 2048;
+
+    /// Most bytes that are allocated for a buffer in advance, whatever the caller asks for.
+    const MOST: usize = 16 * 1024 * 1024;
 
     /// Limits for a socket with buffers of this many bytes (`SO_RCVBUF` and `SO_SNDBUF` as the kernel reports them).
     pub fn for_buffers(receive: usize, send: usize) -> Self {
@@ -179,9 +182,9 @@ impl Exchange {
             limits,
             next: 1,
             // It is full only once it is longer.
-            outgoing: Vec::with_capacity(limits.bytes + LONGEST_USUAL),
+            outgoing: Vec::with_capacity(limits.bytes.min(Limits::MOST) + LONGEST_USUAL),
             last: 0,
-            inbox: vec![0; limits.inbox],
+            inbox: vec![0; limits.inbox.min(Limits::MOST)],
             unread: 0..0,
             truncated: None,
             message: 0..0,

@@ -416,7 +416,7 @@ fn error(request: &[u8], sequence: u32, denial: &Denial) -> Vec<u8> {
     let with_words = if denial.words.is_some() { message::ACK_ATTRIBUTES } else { 0 };
     let mut bytes = Vec::new();
     _ = message::write(&mut bytes, message::ERROR, capped | with_words, sequence, |out| {
-        out.raw(&(-denial.errno).to_ne_bytes());
+        out.raw(&denial.errno.wrapping_neg().to_ne_bytes());
         match &denial.repeated {
             None => out.raw(header),
             Some(body) => {
@@ -520,7 +520,7 @@ fn disturb(
             *bytes = if flags & MULTI == 0 {
                 error(&[], sequence, &errno.into())
             } else {
-                written(message::DONE, MULTI, sequence, &(-errno).to_ne_bytes())
+                written(message::DONE, MULTI, sequence, &errno.wrapping_neg().to_ne_bytes())
             };
         }
         Fault::Failing(errno) => queue.push_back(Reply::Failure(errno)),

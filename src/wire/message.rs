@@ -47,24 +47,43 @@ pub(crate) fn write(
     sequence: u32,
     body: impl FnOnce(&mut Writer<'_>),
 ) -> Result<(), &'static str> {
-    let start = out.len();
+    let message = Unfinished { start: out.len(), out, finished: false };
     let ([k0, k1], [f0, f1]) = (kind.to_ne_bytes(), flags.to_ne_bytes());
     let [s0, s1, s2, s3] = sequence.to_ne_bytes();
-    out.extend_from_slice(&[0, 0, 0, 0, k0, k1, f0, f1, s0, s1, s2, s3, 0, 0, 0, 0]);
-    let mut writer = Writer::new(out);
+    message.out.extend_from_slice(&[0, 0, 0, 0, k0, k1, f0, f1, s0, s1, s2, s3, 0, 0, 0, 0]);
+    let mut writer = Writer::new(message.out);
     body(&mut writer);
-    let mut too_long = writer.finish();
-    let length = out.len() - start;
-    match (u32::try_from(length), out.get_mut(start..start + 4)) {
-        (Ok(length), Some(field)) => field.copy_from_slice(&length.to_ne_bytes()),
-        _ => too_long = too_long.or(Some("the message")),
+    let too_long = writer.finish();
+    message.finish(too_long)
+}
+
+/// A message that is being written. Dropped before its end, also by a panic in the caller's iterator, it leaves
+/// nothing in the buffer.
+struct Unfinished<'a> {
+    out: &'a mut Vec<u8>,
+    start: usize,
+    finished: bool,
+}
+
+impl Unfinished<'_> {
+    #[inline]
+    fn finish(mut self, mut too_long: Option<&'static str>) -> Result<(), &'static str> {
+        let length = self.out.len() - self.start;
+        match (u32::try_from(length), self.out.get_mut(self.start..self.start + 4)) {
+            (Ok(length), Some(field)) => field.copy_from_slice(&length.to_ne_bytes()),
+            _ => too_long = too_long.or(Some("the message")),
+        }
+        pad(self.out, length);
+        self.finished = too_long.is_none();
+        too_long.map_or(Ok(()), Err)
     }
-    pad(out, length);
-    match too_long {
-        None => Ok(()),
-        Some(name) => {
-            out.truncate(start);
-            Err(name)
+}
+
+impl Drop for Unfinished<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.finished {
+            self.out.truncate(self.start);
         }
     }
 }
