@@ -3,13 +3,11 @@
 use std::fmt;
 use std::iter::Peekable;
 use std::ops::Range;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use super::client::{Exist, Ipset};
 use super::entry::{Entry, Member};
 use super::kind::{Any, Kind, SetType};
-use super::numbers::{Command, MAX_NAME, command};
+use super::numbers::{Command, command};
 use super::parts::SetName;
 use super::refusal::{Operation, explain};
 use super::set::{NewSet, Parts, Set};
@@ -88,11 +86,6 @@ impl From<BatchError> for Error {
         let (failures, interruption) = if answered { (vec![error], None) } else { (Vec::new(), Some(error)) };
         Self::new("make changes in a batch", Cause::Batch { failures, interruption })
     }
-}
-
-/// An error of no entry.
-fn aside(error: Error) -> BatchError {
-    BatchError { position: 0..0, error }
 }
 
 /// Adds or deletes entries of one set, as many with each message as it takes.
@@ -245,75 +238,5 @@ fn other(ipset: &mut Ipset, change: &Change) -> Result<(), Error> {
         Change::Swap(one, other) => ipset.swap(*one, *other),
         Change::Add(set, member, exist) => ipset.add(set, member, *exist),
         Change::Delete(set, member, exist) => ipset.delete(set, member, *exist),
-    }
-}
-
-/// See [`Ipset::replace`].
-pub(super) fn replace<T: SetType>(
-    ipset: &mut Ipset,
-    name: SetName,
-    new: &NewSet<T>,
-    members: impl IntoIterator<Item = Member<T>>,
-) -> Result<Set<T>, BatchError> {
-    let beside = beside(name);
-    // What an earlier attempt left over.
-    once_unlisted(|| ipset.destroy(beside, Exist::Fine)).map_err(aside)?;
-    let made = ipset.create(beside, new, Exist::Error).map_err(aside)?;
-    let done = fill(ipset, command::ADD, &made, &mut members.into_iter(), Exist::Fine)
-        .and_then(|()| take_place(ipset, beside, name).map_err(aside));
-    // The old members by now, or those of an attempt that failed; gone already if there was nothing to swap with.
-    let cleared = once_unlisted(|| ipset.destroy(beside, Exist::Fine));
-    done?;
-    cleared.map_err(aside)?;
-    Ok(Set::new(name, made.kind(), made.family()))
-}
-
-fn take_place(ipset: &mut Ipset, beside: SetName, name: SetName) -> Result<(), Error> {
-    once_unlisted(|| match ipset.swap(beside, name) {
-        Err(error) if error.is_not_found() => ipset.rename(beside, name),
-        swapped => swapped,
-    })
-}
-
-/// How long a replacement waits for another process that lists one of its sets.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// Does it when no list is in the way. The kernel does not say when one ends.
-fn once_unlisted(mut attempt: impl FnMut() -> Result<(), Error>) -> Result<(), Error> {
-    let started = Instant::now();
-    loop {
-        match attempt() {
-            Err(error) if error.is_in_use() && started.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(1)),
-            done => return done,
-        }
-    }
-}
-
-/// The name of the set that takes another's place: the same each time, so that what is left over is found.
-fn beside(name: SetName) -> SetName {
-    const SUFFIX: &[u8] = b".new";
-    let bytes = name.as_bytes();
-    SetName::any([bytes, SUFFIX].concat()).unwrap_or_else(|_| {
-        // FNV-1a of the whole name stands for what there is no room for.
-        let hash = bytes.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
-        let end = [format!(".{hash:08x}").as_bytes(), SUFFIX].concat();
-        let start = bytes.get(..MAX_NAME - end.len()).unwrap_or(bytes);
-        SetName::any([start, &end].concat()).unwrap_or(name)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_set_beside_has_a_name_of_its_own() {
-        let beside = |name: &str| super::beside(SetName::new(name).unwrap()).to_string();
-        assert_eq!(beside("blocked"), "blocked.new");
-        let long = "a-name-of-thirty-one-bytes-aaaa";
-        assert_eq!(long.len(), 31);
-        assert_eq!(beside(long).len(), 31);
-        assert_ne!(beside(long), beside("a-name-of-thirty-one-bytes-aaab"));
-        assert!(beside(&"ü".repeat(15)).len() <= 31);
     }
 }

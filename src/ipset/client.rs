@@ -11,9 +11,10 @@ use super::kind::{Any, Kind, SetType};
 use super::numbers::{Command, PROTOCOL, SUBSYSTEM, command, error};
 use super::parts::SetName;
 use super::refusal::{Operation, explain};
+use super::replace;
 use super::set::{NewSet, Parts, Set, family_number};
 use crate::address::Family;
-use crate::error::{Cause, Error, Reason, Refusal, Refused, Result, from_fn};
+use crate::error::{Cause, Error, Reason, Refusal, Result, from_fn};
 use crate::transport::Options;
 use crate::transport::blocking::{Connection, Reply};
 use crate::wire::reader::required;
@@ -90,7 +91,8 @@ impl Ipset {
             |_| {},
             |parts| {
                 let highest = required(parts.protocol, Command::Protocol)?;
-                Ok(parts.lowest_revision.unwrap_or(highest)..=highest)
+                let (lowest, highest) = parts.lowest_to(highest)?;
+                Ok(lowest..=highest)
             },
         );
         answer.map_err(|(cause, refusal)| asked(operation, cause, refusal))
@@ -116,7 +118,7 @@ impl Ipset {
             },
             |parts| {
                 let highest = required(parts.revision, Command::Revision)?;
-                Ok((parts.lowest_revision.unwrap_or(highest), highest))
+                Ok(parts.lowest_to(highest)?)
             },
         );
         let (lowest, highest) = answer.map_err(|(cause, refusal)| match refusal {
@@ -156,9 +158,9 @@ impl Ipset {
             // The kernel does not compare families.
             let there = self.header(name).map_err(|error| error.during(operation))?;
             if there.family() != family {
-                let text =
-                    format!("a set of this name exists, of the other family than {}", family.unwrap_or(Family::Inet));
-                return Err(failed(Cause::InvalidInput(text.into())));
+                let wanted = family.unwrap_or(Family::Inet);
+                let text = format!("set {name} exists and differs: it is of the other family, wanted {wanted}");
+                return Err(failed(Cause::precondition(Reason::AlreadyExists, text)));
             }
         }
         Ok(set)
@@ -173,10 +175,9 @@ impl Ipset {
                 "it needs revision {needed} of {kind}, which Linux {since} has; this kernel has up to {}",
                 there.end()
             );
-            let refusal = Refusal { errno: error::FIND_TYPE, message: None, offset: None };
-            return Err(Error::new("", Refused::new(Reason::Unavailable, text, refusal)));
+            return Err(Error::new("", Cause::precondition(Reason::Unavailable, text)));
         }
-        Ok(kind.revision().clamp(*there.start(), *there.end()))
+        Ok(kind.revision().min(*there.end()).max(*there.start()))
     }
 
     /// Removes a set (`IPSET_CMD_DESTROY`).
@@ -339,16 +340,26 @@ impl Ipset {
         batch::run(self, changes.into_iter())
     }
 
-    /// Puts a set of these members in the place of the one with this name, at once; makes it if there is none.
+    /// Replaces the set of this name by one of these members, at once; creates it if it does not exist.
     ///
-    /// The members are first put into a set of another name beside it; then the two are swapped, and the old one is
-    /// destroyed. Rules that refer to the set see either all of the old members or all of the new ones. Whatever goes
-    /// wrong, the set is as it was before or as it should be, and what an interrupted replacement left over is removed by
-    /// the next one. Two replacements of one set at the same time are in each other's way. A set that another process lists
-    /// is waited for, up to a second.
+    /// The members are added to a staged set; then the two are swapped, and the staged set is destroyed with the old
+    /// members. Rules that refer to the set see either all of the old members or all of the new ones. After any
+    /// failure the set is as it was before, or as it should be. A set that another process lists is waited for, up
+    /// to a second.
+    ///
+    /// The staged set is called `lvs-new-HHHHHHHH-RRRRRRRR`: `H` is the FNV-1a hash of the set's name in 32 bits, `R` a
+    /// random number. While it exists, so does its marker `lvs-mark-HHHHHHHHHHHHHHHH`, with the hash in 64 bits: an empty
+    /// `hash:ip` with `timeout 1819702` and the random number as `maxelem`. A replacement that is killed leaves both
+    /// behind, and the next one of the same set removes them. A set without a marker is never removed.
+    ///
+    /// Replacements of one set by two processes at once never mix their members: each has a staged set of its own. The
+    /// later one may end the earlier one, which then fails with [`is_not_found`](Error::is_not_found) or
+    /// [`is_in_use`](Error::is_in_use) and has changed nothing.
     ///
     /// # Errors
-    /// As [`Ipset::add_all`], [`Ipset::create`] and [`Ipset::swap`]; a position is given for members only.
+    /// As [`Ipset::add_all`] and [`Ipset::create`]; a position is given for members only.
+    /// Before anything is changed, [`Cause::Precondition`]: with [`Reason::TypeMismatch`] if the existing set is of another
+    /// type or family, with [`Reason::AlreadyExists`] if another set has the name of the staged set or of the marker.
     /// [`is_in_use`](Error::is_in_use) after the swap, too, when the old members could not be destroyed yet.
     pub fn replace<T: SetType>(
         &mut self,
@@ -356,7 +367,24 @@ impl Ipset {
         new: &NewSet<T>,
         members: impl IntoIterator<Item = Member<T>>,
     ) -> Result<Set<T>, BatchError> {
-        batch::replace(self, name, new, members)
+        replace::replace(self, name, None, new, &mut members.into_iter())
+    }
+
+    /// As [`Ipset::replace`], with this name for the staged set. No other process may use it.
+    ///
+    /// The marker has the FNV-1a hash of the staged set's name as `maxelem`. What a killed replacement leaves under the
+    /// name is removed by the next one with the same names.
+    ///
+    /// # Errors
+    /// As [`Ipset::replace`].
+    pub fn replace_through<T: SetType>(
+        &mut self,
+        name: SetName,
+        staged: SetName,
+        new: &NewSet<T>,
+        members: impl IntoIterator<Item = Member<T>>,
+    ) -> Result<Set<T>, BatchError> {
+        replace::replace(self, name, Some(staged), new, &mut members.into_iter())
     }
 
     /// The set of this name, of whatever type (`IPSET_CMD_HEADER`).
@@ -373,13 +401,13 @@ impl Ipset {
     /// The set of this name, if it is of the type `T` (`IPSET_CMD_HEADER`).
     ///
     /// # Errors
-    /// When it is of another type.
+    /// [`Cause::Precondition`] with [`Reason::TypeMismatch`] when it is of another type.
     pub fn open<T: SetType>(&mut self, name: SetName) -> Result<Set<T>> {
         let set = self.header(name)?;
         match T::KIND {
             Some(kind) if kind != set.kind() => {
                 let text = format!("it is a {}, not a {kind}", set.kind());
-                Err(Error::new(format_args!("open set {name}"), Cause::InvalidInput(text.into())))
+                Err(Error::new(format_args!("open set {name}"), Cause::precondition(Reason::TypeMismatch, text)))
             }
             _ => Ok(Set::new(name, set.kind(), set.family())),
         }
@@ -477,7 +505,7 @@ pub(super) fn write_start(out: &mut Writer<'_>) {
     out.u8(Command::Protocol, PROTOCOL);
 }
 
-pub(super) fn read_parts<A>(body: &[u8], mut read: impl FnMut(&Parts<'_>) -> Result<A, Cause>) -> Result<A, Cause> {
+fn read_parts<A>(body: &[u8], mut read: impl FnMut(&Parts<'_>) -> Result<A, Cause>) -> Result<A, Cause> {
     read(&Parts::read(nfnetlink::attributes(body)?)?)
 }
 

@@ -3,17 +3,17 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use super::client::{Ipset, read_parts, write_start};
+use super::client::{Ipset, write_start};
 use super::entry::Member;
 use super::kind::{Any, Kind, SetType};
 use super::numbers::{Command, SUBSYSTEM, command, list};
 use super::parts::SetName;
 use super::refusal::{self, explain};
 use super::set::{Parts, Set, SetInfo};
-use crate::error::{Cause, Error, Result, from_fn};
+use crate::error::{Cause, DecodeError, Error, Reason, Result};
 use crate::transport::blocking::Reply;
-use crate::wire::nfnetlink;
 use crate::wire::reader::required;
+use crate::wire::{Kind as Attribute, nfnetlink};
 
 /// One line of a list.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -34,7 +34,8 @@ impl Ipset {
         let operation = "list the names of all sets";
         self.start_list(None, list::NAMES_ONLY).map_err(|cause| Error::new(operation, cause))?;
         let mut names = Vec::new();
-        while let Some(name) = self.next_part(operation, |parts| Ok(required(parts.name, Command::SetName)?))? {
+        let read = |attributes: &[u8]| Ok(required(Parts::read(attributes)?.name, Command::SetName)?);
+        while let Some(name) = self.next_message(operation, read)? {
             names.push(name);
         }
         Ok(names)
@@ -44,9 +45,18 @@ impl Ipset {
     /// by going through all of them.
     ///
     /// # Errors
-    /// See [`Ipset`].
+    /// See [`Ipset`]; also when a set cannot be decoded: [`Ipset::headers`] has the others.
     pub fn sets(&mut self) -> Result<Vec<SetInfo>> {
-        self.headers(None, "list all sets")
+        self.headers()?.collect()
+    }
+
+    /// As [`Ipset::sets`], one by one as they arrive. A set that cannot be decoded is an item that is an error, and the
+    /// next set follows.
+    ///
+    /// # Errors
+    /// See [`Ipset`]; later ones are items.
+    pub fn headers(&mut self) -> Result<Headers<'_>> {
+        Ok(Headers(self.listing(None, list::HEADERS_ONLY)?))
     }
 
     /// A set without its members (`IPSET_CMD_LIST`).
@@ -54,18 +64,9 @@ impl Ipset {
     /// # Errors
     /// See [`Ipset`].
     pub fn info(&mut self, name: SetName) -> Result<SetInfo> {
-        let operation = from_fn(|f| write!(f, "list set {name}"));
-        let first = self.headers(Some(name), operation)?.into_iter().next();
-        first.ok_or_else(|| Error::new(operation, Cause::NoAnswer))
-    }
-
-    fn headers(&mut self, name: Option<SetName>, operation: impl fmt::Display + Copy) -> Result<Vec<SetInfo>> {
-        self.start_list(name, list::HEADERS_ONLY).map_err(|cause| Error::new(operation, cause))?;
-        let mut sets = Vec::new();
-        while let Some(info) = self.next_part(operation, |parts| Ok(parts.info()?))? {
-            sets.push(info);
-        }
-        Ok(sets)
+        // To its end: the refusal of a listing may be its last message.
+        let all: Vec<_> = Headers(self.listing(Some(name), list::HEADERS_ONLY)?).collect::<Result<_>>()?;
+        all.into_iter().next().ok_or_else(|| Error::new(Operation(Some(name)), Cause::NoAnswer))
     }
 
     /// All sets with their members (`IPSET_CMD_LIST`), or one, as they come from the kernel: memory stays the same
@@ -82,11 +83,18 @@ impl Ipset {
     /// its place in memory (seen on Linux 7.3), and of a set that grows at that moment, a comment that is changed may come
     /// from memory that was freed (seen on Linux 6.12). A set that is changed by [`Ipset::replace`] has none of that.
     ///
+    /// A member that cannot be decoded is an item that is an error and names the set; the next member follows. So is a
+    /// set that cannot be decoded; its members are left out, and the next set follows.
+    ///
     /// # Errors
-    /// See [`Ipset`]; later ones come as items.
+    /// See [`Ipset`]; later ones are items.
     pub fn list(&mut self, name: Option<SetName>) -> Result<Listing<'_>> {
-        self.start_list(name, 0).map_err(|cause| Error::new(Operation(name), cause))?;
-        Ok(Listing { ipset: self, name, kind: None, pending: VecDeque::new(), ended: false })
+        self.listing(name, 0)
+    }
+
+    fn listing(&mut self, name: Option<SetName>, flags: u32) -> Result<Listing<'_>> {
+        self.start_list(name, flags).map_err(|cause| Error::new(Operation(name), cause))?;
+        Ok(Listing { ipset: self, name, current: Current::None, pending: VecDeque::new(), ended: false })
     }
 
     /// The members of a set (`IPSET_CMD_LIST`): as [`Ipset::list`].
@@ -109,17 +117,20 @@ impl Ipset {
         })
     }
 
-    /// The next message of a list.
-    fn next_part<A>(
+    /// Reads the next message of a list.
+    fn next_message<A>(
         &mut self,
         operation: impl fmt::Display,
-        read: impl FnMut(&Parts<'_>) -> Result<A, Cause>,
+        read: impl FnOnce(&[u8]) -> Result<A, Cause>,
     ) -> Result<Option<A>> {
         let mut refused = None;
         let read = loop {
             match self.connection.reply() {
                 Ok(Reply::Finished) => break Ok(None),
-                Ok(Reply::Message(..)) => break read_parts(self.connection.message(), read).map(Some),
+                Ok(Reply::Message(..)) => {
+                    let attributes = nfnetlink::attributes(self.connection.message());
+                    break attributes.map_err(Cause::from).and_then(read).map(Some);
+                }
                 Ok(Reply::Refused(_, refusal)) => refused = Some(refusal),
                 Err(cause) => break Err(cause),
             }
@@ -135,16 +146,26 @@ impl Ipset {
     }
 }
 
-/// Sets and their members, as they come from the kernel: see [`Ipset::list`].
+/// Sets and their members, as they arrive from the kernel: see [`Ipset::list`].
 #[derive(Debug)]
 pub struct Listing<'a> {
     ipset: &'a mut Ipset,
     name: Option<SetName>,
-    /// The type of the set whose members come.
-    kind: Option<Kind>,
-    /// What of the last message was not given out yet.
-    pending: VecDeque<Listed>,
+    current: Current,
+    /// The rest of the last message.
+    pending: VecDeque<Result<Listed>>,
     ended: bool,
+}
+
+/// The set whose members arrive.
+#[derive(Clone, Copy, Debug)]
+enum Current {
+    /// None has arrived.
+    None,
+    /// It could be decoded.
+    Set(SetName, Kind),
+    /// It could not: its members are left out.
+    Unknown,
 }
 
 /// What a listing of one or all sets is called.
@@ -160,19 +181,39 @@ impl fmt::Display for Operation {
 }
 
 impl Listing<'_> {
-    /// Takes the next message apart; says whether there was one.
+    /// Takes the next message apart; returns whether one arrived.
     fn receive(&mut self) -> Result<bool> {
-        let (kind, pending) = (&mut self.kind, &mut self.pending);
-        let part = self.ipset.next_part(Operation(self.name), |parts| {
-            // What comes without a header goes on with the set before.
-            if parts.data.is_some() {
-                let info = parts.info()?;
-                *kind = Some(info.set.kind());
-                pending.push_back(Listed::Set(info));
+        let (current, pending, name) = (&mut self.current, &mut self.pending, self.name);
+        let part = self.ipset.next_message(Operation(name), |attributes| {
+            let (parts, fault) = Parts::read_all(attributes)?;
+            let failed = |set: Option<SetName>, fault| Error::new(Operation(set.or(name)), Cause::from(fault));
+            let info = match (fault, &parts.data) {
+                (Some(fault), _) => Err(fault),
+                (None, Some(_)) => parts.info().map(Some),
+                // A message without a header continues the set before.
+                (None, None) => Ok(None),
+            };
+            match info {
+                Ok(None) => {}
+                Ok(Some(info)) => {
+                    *current = Current::Set(info.set.name(), info.set.kind());
+                    pending.push_back(Ok(Listed::Set(info)));
+                }
+                Err(fault) => {
+                    if parts.data.is_some() {
+                        *current = Current::Unknown;
+                    }
+                    pending.push_back(Err(failed(parts.name, fault)));
+                }
             }
-            let kind = required(*kind, Command::TypeName)?;
+            let (set, kind) = match *current {
+                Current::Set(set, kind) => (set, kind),
+                Current::Unknown => return Ok(()),
+                Current::None => return Err(DecodeError::Missing { attribute: Command::TypeName.name() }.into()),
+            };
             for entry in parts.entries.iter().flat_map(Clone::clone) {
-                pending.push_back(Listed::Member(Member::read(kind, entry?.nested())?));
+                let member = Member::read(kind, entry?.nested());
+                pending.push_back(member.map(Listed::Member).map_err(|fault| failed(Some(set), fault)));
             }
             Ok(())
         })?;
@@ -186,7 +227,7 @@ impl Iterator for Listing<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(listed) = self.pending.pop_front() {
-                return Some(Ok(listed));
+                return Some(listed);
             }
             if self.ended {
                 return None;
@@ -195,9 +236,8 @@ impl Iterator for Listing<'_> {
                 Ok(true) => {}
                 Ok(false) => self.ended = true,
                 Err(error) => {
-                    self.pending.clear();
                     self.ended = true;
-                    return Some(Err(error));
+                    self.pending.push_back(Err(error));
                 }
             }
         }
@@ -233,12 +273,30 @@ impl<T: SetType> Iterator for Members<'_, T> {
                     self.listing.ended = true;
                     self.listing.pending.clear();
                     let text = format!("it is a {} by now, not a {}", info.set.kind(), self.set.kind());
-                    return Some(Err(failed(Cause::InvalidInput(text.into()))));
+                    return Some(Err(failed(Cause::precondition(Reason::TypeMismatch, text))));
                 }
                 Ok(Listed::Member(member)) => {
                     let typed: Result<Member<T>, _> = member.of_type();
                     return Some(typed.map_err(|cause| failed(cause.into())));
                 }
+            }
+        }
+    }
+}
+
+/// Sets without their members, as they arrive from the kernel: see [`Ipset::headers`].
+#[derive(Debug)]
+pub struct Headers<'a>(Listing<'a>);
+
+impl Iterator for Headers<'_> {
+    type Item = Result<SetInfo>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.0.next()? {
+                Ok(Listed::Set(info)) => return Some(Ok(info)),
+                Ok(Listed::Member(_)) => {}
+                Err(error) => return Some(Err(error)),
             }
         }
     }

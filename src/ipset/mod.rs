@@ -62,6 +62,7 @@ mod parts;
 #[cfg(test)]
 mod properties;
 mod refusal;
+mod replace;
 mod set;
 
 pub use crate::address::Family;
@@ -73,7 +74,7 @@ pub use kind::{
     HashIpPortIp, HashIpPortNet, HashMac, HashNet, HashNetIface, HashNetNet, HashNetPort, HashNetPortNet, Kind,
     ListSet, Method, Networks, OfFamily, SetType, UnknownKind, WithBitmask, WithNetmask,
 };
-pub use list::{Listed, Listing, Members};
+pub use list::{Headers, Listed, Listing, Members};
 pub use parts::{
     Addresses, Comment, InterfaceMatch, InterfaceName, InvalidText, ListMember, Mac, Network, Place, Ports,
     ProtocolPorts, SetName,

@@ -474,25 +474,49 @@ pub(super) struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     pub(super) fn read(attributes: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut parts = Self::default();
+        let (parts, fault) = Self::read_all(attributes)?;
+        fault.map_or(Ok(parts), Err)
+    }
+
+    /// Reads all attributes that can be read, with the fault of the first that cannot.
+    ///
+    /// # Errors
+    /// When the bounds of an attribute are wrong, so that the ones behind it cannot be found.
+    pub(super) fn read_all(attributes: &'a [u8]) -> Result<(Self, Option<DecodeError>), DecodeError> {
+        let (mut parts, mut fault) = (Self::default(), None);
         for attr in Attrs::<Command>::new(attributes) {
-            let attr = attr?;
-            match attr.kind {
-                Command::Protocol => parts.protocol = Some(attr.u8()?),
-                Command::SetName => parts.name = Some(set_name(attr.text_bytes()?, Command::SetName)?),
-                Command::TypeName => parts.kind = Some(attr.text()?),
-                Command::Revision => parts.revision = Some(attr.u8()?),
-                Command::Family => parts.family = Some(attr.u8()?),
-                Command::Flags => {}
-                Command::Data => parts.data = Some(attr.nested()),
-                Command::Entries => parts.entries = Some(attr.nested()),
-                // In whatever byte order the request had it.
-                Command::Line => parts.line = Some(attr.u32_ne()?),
-                Command::LowestRevision => parts.lowest_revision = Some(attr.u8()?),
-                Command::Index => parts.index = Some(attr.u16_be()?),
+            if let Err(error) = parts.take(&attr?) {
+                fault = fault.or(Some(error));
             }
         }
-        Ok(parts)
+        Ok((parts, fault))
+    }
+
+    #[inline]
+    fn take(&mut self, attr: &Attr<'a, Command>) -> Result<(), DecodeError> {
+        match attr.kind {
+            Command::Protocol => self.protocol = Some(attr.u8()?),
+            Command::SetName => self.name = Some(set_name(attr.text_bytes()?, Command::SetName)?),
+            Command::TypeName => self.kind = Some(attr.text()?),
+            Command::Revision => self.revision = Some(attr.u8()?),
+            Command::Family => self.family = Some(attr.u8()?),
+            Command::Flags => {}
+            Command::Data => self.data = Some(attr.nested()),
+            Command::Entries => self.entries = Some(attr.nested()),
+            // In whatever byte order the request had it.
+            Command::Line => self.line = Some(attr.u32_ne()?),
+            Command::LowestRevision => self.lowest_revision = Some(attr.u8()?),
+            Command::Index => self.index = Some(attr.u16_be()?),
+        }
+        Ok(())
+    }
+
+    /// The lowest and the highest of an answer's revisions or versions.
+    pub(super) fn lowest_to(&self, highest: u8) -> Result<(u8, u8), DecodeError> {
+        match self.lowest_revision.unwrap_or(highest) {
+            lowest if lowest <= highest => Ok((lowest, highest)),
+            lowest => Err(DecodeError::Value { attribute: Command::LowestRevision.name(), value: lowest.into() }),
+        }
     }
 
     pub(super) fn set(&self) -> Result<Set<Any>, DecodeError> {

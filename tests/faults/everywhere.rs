@@ -50,8 +50,10 @@ pub(crate) enum Nature {
     Stream,
     /// Several requests: half of them may be done.
     Several,
+    /// Several requests, some of which look whether a set exists and list it.
+    Replacement,
 }
-use Nature::{List, One, Several, Stream};
+use Nature::{List, One, Replacement, Several, Stream};
 
 pub(crate) fn lines<T: Debug>(of: impl IntoIterator<Item = T>) -> Vec<String> {
     of.into_iter().map(|line| format!("{line:?}")).collect()
@@ -106,7 +108,7 @@ fn told(fault: Fault, nature: Nature) -> Told {
         (Fault::Lost | Fault::Late | Fault::Failing(EAGAIN), _) => Error(SILENCE),
         (Fault::Forged | Fault::Stray | Fault::Failing(EINTR), _) => TheSame,
         // The parts of a list have no numbers: one that comes twice shows only where everything in it has an identity.
-        (Fault::Twice, One | List | Several) => TheSame,
+        (Fault::Twice, One | List | Several | Replacement) => TheSame,
         (Fault::Twice, Stream) => Anything,
         // An answer behind its acknowledgement is none. What comes behind the end of a list is lost without a word, which
         // cannot be helped: netlink keeps the order.
@@ -116,9 +118,12 @@ fn told(fault: Fault, nature: Nature) -> Told {
         (Fault::Cut(_), _) => Error(" bytes before the end"),
         // Only lists are marked so; elsewhere the mark means nothing.
         (Fault::Interrupted, One | List | Several) => TheSame,
+        (Fault::Interrupted, Replacement) => TheSameOr(&[INTERRUPTED]),
         (Fault::Interrupted, Stream) => Error(INTERRUPTED),
         (Fault::Ended(EIO), _) => Error("(EIO)"),
         (Fault::Ended(ENOMEM), _) => Error("(ENOMEM)"),
+        // The answer to a look-up: the set does not exist.
+        (Fault::Ended(ENOENT) | Fault::Refused(ENOENT), Replacement) => Anything,
         // What is refused as if something were not there may be followed by another attempt.
         (Fault::Ended(_) | Fault::Refused(ENOENT), Several) => Error(""),
         (Fault::Ended(_) | Fault::Refused(ENOENT), _) => Error("(ENOENT)"),
@@ -194,13 +199,16 @@ fn try_one<B: Bench>(
     if seen != B::state(&mut B::connect(&kernel)) {
         return wrong("afterwards it sees something else than there is");
     }
-    if operation.nature != Several && seen != normal.before && seen != normal.after {
+    if !matches!(operation.nature, Several | Replacement) && seen != normal.before && seen != normal.after {
         return wrong("it is half done");
     }
     if certain && got.is_ok() && seen != normal.after {
         return wrong("it is not done");
     }
-    if matches!(fault, Fault::Refused(_) | Fault::Unsent(_)) && operation.nature != Several && seen != normal.before {
+    if matches!(fault, Fault::Refused(_) | Fault::Unsent(_))
+        && !matches!(operation.nature, Several | Replacement)
+        && seen != normal.before
+    {
         return wrong("it is done all the same");
     }
     B::works(&mut client);

@@ -7,7 +7,7 @@ use lvs::ipset::{
 };
 use lvs::testing::{Fault, Kernel};
 
-use crate::everywhere::Nature::{One, Several, Stream};
+use crate::everywhere::Nature::{One, Replacement, Several, Stream};
 use crate::everywhere::{Bench, Operation, all, any_byte, errno::*, lines};
 
 struct Sets;
@@ -152,8 +152,8 @@ const OPERATIONS: [Operation<Ipset>; 22] = [
         },
     },
     Operation {
-        name: "destroy set blocked.new|create set blocked.new (hash:ip)|add entries to set blocked.new|swap sets blocked.new and blocked|rename set blocked.new to blocked",
-        nature: Several,
+        name: "replace set blocked",
+        nature: Replacement,
         run: |ipset| {
             let new = NewSet::<HashIp>::ipv4().counters();
             let replaced = ipset.replace(name("blocked"), &new, members(500..600));

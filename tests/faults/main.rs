@@ -5,5 +5,7 @@ mod errors;
 mod everywhere;
 mod ipset;
 mod ipvs;
+mod items;
 mod keys;
+mod panics;
 mod vips;

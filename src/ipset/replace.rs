@@ -1,0 +1,243 @@
+//! Replacing the contents of a set at once: see [`Ipset::replace`].
+
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::{BuildHasher, Hasher};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::batch::{BatchError, fill};
+use super::client::{Exist, Ipset};
+use super::entry::Member;
+use super::kind::{HashIp, Kind, SetType};
+use super::numbers::command;
+use super::parts::SetName;
+use super::set::{NewSet, Set, SetInfo};
+use crate::address::Family;
+use crate::error::{Cause, Error, Reason, Result};
+
+/// Timeout of every marker, in seconds: with the type and without members, the sign of a marker.
+const MARK: Duration = Duration::from_secs(1_819_702);
+
+/// Names of one replacement.
+struct Replacement {
+    name: SetName,
+    /// The set that is filled and then takes the place of `name`.
+    staged: SetName,
+    /// The set that says that `staged` belongs to a replacement.
+    marker: SetName,
+    /// The marker's `maxelem`: which set it stands for.
+    number: u32,
+}
+
+/// Replaces a set through a staged one: with the caller's name for it, or with one that no other replacement has.
+pub(super) fn replace<T: SetType>(
+    ipset: &mut Ipset,
+    name: SetName,
+    staged: Option<SetName>,
+    new: &NewSet<T>,
+    members: &mut impl Iterator<Item = Member<T>>,
+) -> Result<Set<T>, BatchError> {
+    let number = staged.map_or_else(random, |staged| hash(staged).0);
+    let replacement = Replacement {
+        name,
+        staged: staged.unwrap_or_else(|| staged_name(name, number)),
+        marker: own_name(name, format_args!("lvs-mark-{:016x}", hash(name).1)),
+        number,
+    };
+    let named = |error| replacement.named(error);
+    let aside = |error| BatchError { position: 0..0, error: named(error) };
+    let set = replacement.prepare(ipset, new).map_err(aside)?;
+    let done = fill(ipset, command::ADD, &set, members, Exist::Fine)
+        .map_err(|BatchError { position, error }| BatchError { position, error: named(error) })
+        .and_then(|()| replacement.take_place(ipset).map_err(aside));
+    let cleared = replacement.clear(ipset);
+    done?;
+    cleared.map_err(aside)?;
+    Ok(Set::new(name, set.kind(), set.family()))
+}
+
+impl Replacement {
+    /// Makes the marker and the staged set, after all checks.
+    fn prepare<T: SetType>(&self, ipset: &mut Ipset, new: &NewSet<T>) -> Result<Set<T>> {
+        new.check().map_err(|cause| Error::new(self, cause))?;
+        if self.staged == self.name || self.staged == self.marker {
+            let text = format!("the staged set cannot be called {}", self.staged);
+            return Err(Error::new(self, Cause::InvalidInput(text.into())));
+        }
+        self.compare(ipset, new)?;
+        self.remove_left_over(ipset)?;
+        let mark = NewSet::<HashIp>::ipv4().hashsize(64).maxelem(self.number).timeout(MARK);
+        ipset.create(self.marker, &mark, Exist::Error).map_err(|error| match error.is_already_exists() {
+            true => Error::new(self, Cause::precondition(Reason::Busy, "another process replaces the set")),
+            false => error,
+        })?;
+        ipset.create(self.staged, new, Exist::Error).map_err(|error| {
+            if error.is_already_exists() {
+                let _ = ipset.destroy(self.marker, Exist::Fine);
+                return self.in_the_way(self.staged);
+            }
+            // Without an answer the staged set may exist all the same.
+            let _ = self.clear(ipset);
+            error
+        })
+    }
+
+    /// Refuses to replace a set that the new one cannot be swapped with.
+    fn compare<T: SetType>(&self, ipset: &mut Ipset, new: &NewSet<T>) -> Result<()> {
+        let Some(there) = found(ipset.header(self.name))? else { return Ok(()) };
+        let (held, wanted) = ((there.kind(), there.family()), (new.kind, new.family()));
+        if (contents(held.0), held.1) == (contents(wanted.0), wanted.1) {
+            return Ok(());
+        }
+        let text = format!("it is a {}, which no {} can replace", Described(held), Described(wanted));
+        Err(Error::new(self, Cause::precondition(Reason::TypeMismatch, text)))
+    }
+
+    /// Removes the sets of a replacement that was killed.
+    fn remove_left_over(&self, ipset: &mut Ipset) -> Result<()> {
+        let marked = match found(ipset.info(self.marker))? {
+            None => None,
+            Some(info) => Some(marked(&info).ok_or_else(|| self.in_the_way(self.marker))?),
+        };
+        if let Some(number) = marked {
+            let left_over = if number == self.number { self.staged } else { staged_name(self.name, number) };
+            once_unlisted(|| ipset.destroy(left_over, Exist::Fine))?;
+        }
+        if found(ipset.header(self.staged))?.is_some() {
+            return Err(self.in_the_way(self.staged));
+        }
+        match marked {
+            Some(_) => once_unlisted(|| ipset.destroy(self.marker, Exist::Fine)),
+            None => Ok(()),
+        }
+    }
+
+    fn take_place(&self, ipset: &mut Ipset) -> Result<()> {
+        once_unlisted(|| match ipset.swap(self.staged, self.name) {
+            // The staged set comes first: the kernel has another number where that one is missing.
+            Err(error) if error.is_not_found() => ipset.rename(self.staged, self.name),
+            swapped => swapped,
+        })
+    }
+
+    /// Removes the staged set, with the old members or those of a failed attempt, and then the marker.
+    fn clear(&self, ipset: &mut Ipset) -> Result<()> {
+        once_unlisted(|| ipset.destroy(self.staged, Exist::Fine))?;
+        let ours = found(ipset.info(self.marker))?.is_some_and(|info| marked(&info) == Some(self.number));
+        if ours { once_unlisted(|| ipset.destroy(self.marker, Exist::Fine)) } else { Ok(()) }
+    }
+
+    /// The error as one of the replacement.
+    fn named(&self, error: Error) -> Error {
+        let operation = self.to_string();
+        if error.operation() == operation {
+            return error;
+        }
+        let operation = format!("{operation}: {}", error.operation());
+        error.during(operation)
+    }
+
+    fn in_the_way(&self, other: SetName) -> Error {
+        let text = format!("set {other} is in the way: no replacement of {} has left it over", self.name);
+        Error::new(self, Cause::precondition(Reason::AlreadyExists, text))
+    }
+}
+
+impl fmt::Display for Replacement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "replace set {}", self.name)
+    }
+}
+
+/// Type and family of a set.
+struct Described((Kind, Option<Family>));
+
+impl fmt::Display for Described {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            (kind, Some(family)) if kind.has_family() => write!(f, "{kind} of the family {family}"),
+            (kind, _) => kind.fmt(f),
+        }
+    }
+}
+
+/// The answer about a set that may not exist.
+fn found<A>(answer: Result<A>) -> Result<Option<A>> {
+    match answer {
+        Err(error) if error.is_not_found() => Ok(None),
+        found => found.map(Some),
+    }
+}
+
+/// Number of the set that a marker stands for; `None` if the set is no marker.
+fn marked(info: &SetInfo) -> Option<u32> {
+    let is_marker = info.set.kind() == Kind::HashIp
+        && info.options.timeout == Some(MARK)
+        && (info.entries, info.references) == (0, 0);
+    info.options.maxelem.filter(|_| is_marker)
+}
+
+/// One kind for all whose sets can be swapped: their entries have the same parts.
+fn contents(kind: Kind) -> Kind {
+    match kind {
+        Kind::BitmapIp => Kind::HashIp,
+        Kind::BitmapIpMac => Kind::HashIpMac,
+        Kind::HashNetPortNet => Kind::HashIpPortNet,
+        other => other,
+    }
+}
+
+fn staged_name(name: SetName, number: u32) -> SetName {
+    own_name(name, format_args!("lvs-new-{:08x}-{number:08x}", hash(name).0))
+}
+
+/// These names have at most 25 bytes.
+fn own_name(otherwise: SetName, text: fmt::Arguments<'_>) -> SetName {
+    SetName::new(text.to_string()).unwrap_or(otherwise)
+}
+
+/// FNV-1a of a name, of 32 and of 64 bits.
+fn hash(name: SetName) -> (u32, u64) {
+    let start = (0x811c_9dc5_u32, 0xcbf2_9ce4_8422_2325_u64);
+    name.as_bytes().iter().fold(start, |(short, long), byte| {
+        (
+            (short ^ u32::from(*byte)).wrapping_mul(0x0100_0193),
+            (long ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3),
+        )
+    })
+}
+
+/// A number that two replacements hardly ever have in common.
+fn random() -> u32 {
+    let [.., a, b, c, d] = RandomState::new().build_hasher().finish().to_be_bytes();
+    u32::from_be_bytes([a, b, c, d])
+}
+
+/// How long a replacement waits for another process that lists one of its sets.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Tries again while a listing of another process is in the way: the kernel does not report the end of one.
+fn once_unlisted(mut attempt: impl FnMut() -> Result<()>) -> Result<()> {
+    let started = Instant::now();
+    loop {
+        match attempt() {
+            Err(error) if error.is_in_use() && started.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(1)),
+            done => return done,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_a_replacement_are_documented() {
+        let name = SetName::new("blocked").unwrap();
+        assert_eq!(hash(SetName::new("a").unwrap()), (0xe40c_292c, 0xaf63_dc4c_8601_ec8c));
+        let staged = staged_name(name, 0x0102_0304).to_string();
+        assert!(staged.starts_with("lvs-new-") && staged.ends_with("-01020304"), "{staged}");
+        assert_eq!(staged.len(), 25);
+    }
+}
