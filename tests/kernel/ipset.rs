@@ -40,6 +40,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         tests!(&[Need::Ipset(Kind::HashIp)];
             a_batch_says_which_entry_failed,
             a_set_is_replaced_at_once,
+            a_replacement_destroys_nothing_of_others,
             sets_are_renamed_swapped_and_found,
             many_changes_are_made_in_their_order,
             what_a_member_carries_does_not_matter_to_test_and_delete,
@@ -279,8 +280,6 @@ fn a_set_is_replaced_at_once(lab: &Lab) {
     let mut ipset = lab.ipset();
     let new = NewSet::<HashIp>::ipv4();
     let members = |count: u32| (0..count).map(|i| Member::new(Ipv4Addr::from_bits(0x0a00_0001 + i)));
-    // Left over by an earlier attempt.
-    ipset.create(name("live.new"), &NewSet::<HashNet>::ipv6(), Exist::Error).unwrap();
     for count in [5, 3000, 2] {
         let live = ipset.replace(name("live"), &new, members(count)).unwrap();
         assert_eq!(ipset.members(&live).unwrap().count(), count as usize);
@@ -290,6 +289,55 @@ fn a_set_is_replaced_at_once(lab: &Lab) {
     assert!(error.error.is_full(), "{error}");
     assert_eq!(ipset.names().unwrap(), [name("live")]);
     assert_eq!(ipset.info(name("live")).unwrap().entries, 2);
+}
+
+/// What another program called its set, the set stays.
+fn a_replacement_destroys_nothing_of_others(lab: &Lab) {
+    let mut ipset = lab.ipset();
+    let new = NewSet::<HashIp>::ipv4();
+    let members = |count: u32| (0..count).map(|i| Member::new(Ipv4Addr::from_bits(0x0a00_0001 + i)));
+    let other = ipset.create(name("live.new"), &new, Exist::Error).unwrap();
+    ipset.add_all(&other, members(9), Exist::Error).unwrap();
+    ipset.replace(name("live"), &new, members(3)).unwrap();
+    assert_eq!(ipset.info(name("live.new")).unwrap().entries, 9);
+    let untouched = |ipset: &mut lvs::ipset::Ipset, error: lvs::ipset::BatchError, in_the_way: &str| {
+        let error = error.error;
+        assert!(error.is_already_exists() && !error.is_invalid_input(), "{error}");
+        assert!(matches!(error.cause(), lvs::Cause::Precondition { .. }), "{error}");
+        assert!(error.operation() == "replace set live" && error.to_string().contains(in_the_way), "{error}");
+        assert_eq!(ipset.info(name("live")).unwrap().entries, 3);
+        assert_eq!(ipset.info(name("live.new")).unwrap().entries, 9);
+    };
+    let error = ipset.replace_through(name("live"), name("live.new"), &new, members(4)).unwrap_err();
+    untouched(&mut ipset, error, "set live.new is in the way");
+    // A set of another program under the name of the marker: FNV-1a of "live".
+    let hash = b"live"
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
+    let marker = name(&format!("lvs-mark-{hash:016x}"));
+    ipset.create(marker, &new, Exist::Error).unwrap();
+    let error = ipset.replace(name("live"), &new, members(4)).unwrap_err();
+    untouched(&mut ipset, error, "lvs-mark-");
+    ipset.destroy(marker, Exist::Error).unwrap();
+    ipset.replace_through(name("live"), name("spare"), &new, members(4)).unwrap();
+    assert_eq!(ipset.names().unwrap().len(), 2);
+    // Of another type or family: before the first member is taken.
+    let none =
+        || -> Box<dyn Iterator<Item = Member<HashNet>>> { Box::new(std::iter::from_fn(|| panic!("it was sent"))) };
+    let error = ipset.replace(name("live"), &NewSet::<HashNet>::ipv4(), none()).unwrap_err();
+    assert!(
+        matches!(error.error.cause(), lvs::Cause::Precondition { reason: lvs::Reason::TypeMismatch, .. }),
+        "{error}"
+    );
+    let six = std::iter::from_fn(|| panic!("it was sent"));
+    let error = ipset.replace(name("live"), &NewSet::<HashIp>::ipv6(), six).unwrap_err();
+    assert!(
+        matches!(error.error.cause(), lvs::Cause::Precondition { reason: lvs::Reason::TypeMismatch, .. }),
+        "{error}"
+    );
+    let error = ipset.replace_through(name("live"), name("live"), &new, members(1)).unwrap_err();
+    assert!(error.error.is_invalid_input());
+    assert_eq!(ipset.info(name("live")).unwrap().entries, 4);
 }
 
 fn sets_are_renamed_swapped_and_found(lab: &Lab) {
@@ -304,7 +352,8 @@ fn sets_are_renamed_swapped_and_found(lab: &Lab) {
     assert!(ipset.index(name("one")).unwrap_err().is_not_found());
     let mismatch = ipset.swap(name("three"), name("two")).unwrap_err();
     assert!(mismatch.to_string().contains("swap sets three and two"), "{mismatch}");
-    assert!(ipset.open::<HashIp>(name("two")).unwrap_err().is_invalid_input());
+    let error = ipset.open::<HashIp>(name("two")).unwrap_err();
+    assert!(matches!(error.cause(), lvs::Cause::Precondition { reason: lvs::Reason::TypeMismatch, .. }), "{error}");
     assert_eq!(ipset.open::<Any>(name("two")).unwrap(), nets.any());
     assert_eq!(ipset.revisions(Kind::HashNet).unwrap(), 0..=7);
     assert_eq!(*ipset.protocol().unwrap().end(), 7);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 use lvs::ipset::{
     Addresses, Any, BitmapIp, Comment, Counters, Exist, HashIp, HashIpPort, HashNet, Ipset, Kind, ListMember, ListSet,
-    Member, NewSet, ProtocolPorts, Set, SetOptions, SkbInfo,
+    Member, NewSet, Ports, ProtocolPorts, Set, SetOptions, SkbInfo,
 };
 use lvs::{Cause, Error, Reason};
 
@@ -136,11 +136,40 @@ fn of_what_is_refused_before_sending(lab: &Lab) {
     }
 }
 
+/// Every protocol with a port, a range and none: what is accepted reads back as it was asked, the rest is not sent.
 fn of_ports(lab: &Lab) {
     let mut ipset = lab.ipset();
-    let ports = ipset.create(name("ports"), &NewSet::<HashIpPort>::ipv4(), Exist::Error).unwrap();
-    let nothing = Member::new((addresses("10.0.0.1"), ProtocolPorts::protocol(0)));
-    assert_eq!(refused(&ipset.add(&ports, &nothing, Exist::Error).unwrap_err()), Reason::Invalid);
+    for (new, address) in [(NewSet::<HashIpPort>::ipv4(), "10.0.0.1"), (NewSet::ipv6(), "2001:db8::1")] {
+        let ports = ipset.create(name("ports"), &new, Exist::Error).unwrap();
+        for protocol in 0..=u8::MAX {
+            for (first, last) in [(0, 0), (80, 80), (0x0800, 0x0803), (0, 3)] {
+                let asked = ProtocolPorts { protocol, ports: Ports { first, last } };
+                let member = Member::new((addresses(address), asked));
+                match ipset.add(&ports, &member, Exist::Error) {
+                    Err(error) => {
+                        assert!(error.is_invalid_input(), "{error}");
+                        assert!(ipset.test(&ports, &member).unwrap_err().is_invalid_input(), "{asked}");
+                        assert!(ipset.delete(&ports, &member, Exist::Fine).unwrap_err().is_invalid_input(), "{asked}");
+                        let all = ipset.add_all(&ports, [member.clone()], Exist::Fine).unwrap_err();
+                        assert!(all.error.is_invalid_input(), "{asked}");
+                        let text = format!("{},{}", addresses(address), asked);
+                        assert!(error.to_string().contains(&text), "{error}");
+                    }
+                    Ok(()) => {
+                        let wanted: Vec<_> =
+                            (first..=last).map(|port| ProtocolPorts { protocol, ports: port.into() }).collect();
+                        let mut read: Vec<_> =
+                            ipset.members(&ports).unwrap().map(|read| read.unwrap().entry.1).collect();
+                        read.sort();
+                        assert_eq!(read, wanted);
+                        assert_eq!(ipset.test(&ports, &member).ok(), (first == last).then_some(true), "{asked}");
+                        ipset.delete(&ports, &member, Exist::Error).unwrap();
+                    }
+                }
+            }
+        }
+        ipset.destroy(name("ports"), Exist::Error).unwrap();
+    }
 }
 
 fn without_privilege(lab: &Lab) {
