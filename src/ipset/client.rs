@@ -266,10 +266,11 @@ impl Ipset {
     /// Whether an entry is in a set (`IPSET_CMD_TEST`). In a set of networks, an address is if one of them has it; with
     /// `nomatch`, whether an exception has it. What else the member carries does not matter.
     ///
-    /// The kernel also says no to an entry that the set cannot hold, such as one outside of its range.
+    /// The kernel also answers no for an entry that the set cannot hold, such as one outside of its range.
     ///
     /// # Errors
-    /// See [`Ipset`].
+    /// See [`Ipset`]; [`is_invalid_input`](Error::is_invalid_input) for a range, which the kernel would test by its first
+    /// entry alone.
     pub fn test<T: SetType>(&mut self, set: &Set<T>, member: &Member<T>) -> Result<bool> {
         let operation = from_fn(|f| write!(f, "test {} in set {set}", T::any(member.entry)));
         match self.one(operation, Operation::Test, command::TEST, set, member, Exist::Error) {

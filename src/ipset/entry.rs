@@ -103,6 +103,9 @@ entries! {
 
 /// An entry of a set and what it carries: to be added, or as it was read.
 ///
+/// The kernel swaps the ends of reversed ranges. An empty comment, and a mark with its mask, a priority or a queue of
+/// zero, read back as `None`.
+///
 /// What is carried must have been asked for when the set was made.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]

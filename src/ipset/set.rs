@@ -43,25 +43,27 @@ impl fmt::Display for Range {
 pub struct SetOptions {
     /// The family of the addresses; of hash types but `hash:mac`.
     pub family: Option<Family>,
-    /// What it is a map of; of bitmaps. At most 65536 elements.
+    /// What it is a map of; of bitmaps. At most 65536 elements. The kernel swaps reversed ends, and widens a range of
+    /// addresses to whole networks of the `netmask`.
     pub range: Option<Range>,
     /// The size of the hash table: a power of two, or rounded up to one, at least 64; 1024 by default. It grows by
     /// itself, and is read as it is now.
     pub hashsize: Option<u32>,
-    /// How many elements it may have; 65536 by default. Of hash types.
+    /// How many elements it may have; 65536 by default, and none with 0. Of hash types.
     pub maxelem: Option<u32>,
     /// The size of the hash table's buckets: even, 2 to 12; 12 by default. Since Linux 5.11. Read from the newest
     /// revision only.
     pub bucketsize: Option<u8>,
     /// The start value of the hash function; random by default. Since Linux 5.11. Read from the newest revision only.
     pub initval: Option<u32>,
-    /// Addresses are cut to networks of this prefix length.
+    /// Addresses are cut to networks of this prefix length. A full length, such as 32, reads back as `None`. In
+    /// `hash:ip,port` the kernel cuts single addresses only, not those of a range.
     pub netmask: Option<u8>,
-    /// Addresses are cut by this mask. Since Linux 6.2.
+    /// Addresses are cut by this mask. A mask of ones only reads back as `None`. Since Linux 6.2.
     pub bitmask: Option<IpAddr>,
     /// Which bits of marks count; all by default. Of `hash:ip,mark`.
     pub markmask: Option<u32>,
-    /// The size of a `list:set`; 8 by default. Today's kernels let it grow.
+    /// The size of a `list:set`; 8 by default. The kernel stores 0 to 3 as 4, and lets the set grow beyond its size.
     pub size: Option<u32>,
     /// Entries leave the set by themselves, after this time in whole seconds (up to 2147483) if they do not bring
     /// their own; zero is never.
