@@ -36,6 +36,8 @@ impl Outcome {
         match error.cause() {
             Cause::InvalidInput(_) => Self::Invalid,
             Cause::Refused(refused) => Self::Refused(refused.reason),
+            Cause::Precondition { reason, .. } => Self::Refused(*reason),
+            Cause::Batch { failures, interruption: None } if failures.len() == 1 => Self::of_error(&failures[0]),
             _ => panic!("{error}"),
         }
     }
