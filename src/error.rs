@@ -320,6 +320,12 @@ pub enum Cause {
         /// The buffer's length in bytes.
         room: usize,
     },
+    /// A collected listing was longer than [`Options::largest_listing`](crate::Options::largest_listing) allows.
+    #[error("the listing is longer than {limit} bytes, the limit of the client's options")]
+    ListingTooLong {
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// The kernel's table changed while it was read (`NLM_F_DUMP_INTR`): the list may lack or repeat entries.
     #[error("the table changed while it was read")]
     Interrupted,

@@ -59,6 +59,9 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// The largest limits that have an effect: no netlink socket takes or makes longer datagrams.
+    pub const LARGEST: Self = Self { requests: 1 << 16, bytes: 4 << 20, inbox: 4 << 20 };
+
     /// What a refusal takes from a socket's receive buffer, in bytes: the kernel counts its own bookkeeping, too.
     ///
     /// 768 on Linux 6.1 and 896 on 6.12 and 7.3 for one without words (measured); the kernel's words at their longest
@@ -176,8 +179,13 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// An exchange within these limits.
+    /// An exchange within these limits, and within [`Limits::LARGEST`].
     pub fn new(limits: Limits) -> Self {
+        let limits = Limits {
+            requests: limits.requests.min(Limits::LARGEST.requests),
+            bytes: limits.bytes.min(Limits::LARGEST.bytes),
+            inbox: limits.inbox.min(Limits::LARGEST.inbox),
+        };
         Self {
             limits,
             next: 1,

@@ -61,8 +61,8 @@
 //! # What it is, and what not
 //!
 //! [`Kernel::new`] is a small model of what the real kernel's netlink interface does, compared with the real ones in this
-//! crate's own tests. Time does not pass in it and packets do not: counters stay 0, timeouts are kept and do not run
-//! down, a time-out of a client is reported at once.
+//! crate's own tests. No time passes in it, nor do packets: counters stay 0, timeouts are kept and do not run
+//! down, a time-out of a client is reported at once. Its clock moves by script ([`Fault::Slow`], [`Reply::Delay`]).
 //!
 //! - **IPVS**: services, destinations, timeouts, sync daemons; every operation of [`Ipvs`] with the errors that the kernel
 //!   has for what is there or not there. Schedulers and persistence engines are those that Linux has, others are refused.
@@ -80,14 +80,16 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use netlink_sys::protocols::{NETLINK_GENERIC, NETLINK_NETFILTER, NETLINK_ROUTE};
-use nix::libc::{EBUSY, EINVAL, ENOBUFS, ENOENT, EOPNOTSUPP, EPERM};
+use nix::libc::{EAGAIN, EBUSY, EINVAL, ENOBUFS, ENOENT, EOPNOTSUPP, EPERM};
 
 use crate::error::{DecodeError, Result};
 use crate::exchange::Limits;
 use crate::ipset::{self, Ipset};
 use crate::ipvs::{self, Ipvs};
+use crate::transport::Options;
 use crate::transport::blocking::Connection;
 use crate::vip::Vips;
 use crate::wire::genl;
@@ -109,6 +111,18 @@ pub struct Kernel(Arc<Mutex<State>>);
 struct State {
     peer: Peer,
     faults: Vec<(usize, Fault)>,
+    /// How clients are opened.
+    options: Options,
+    /// Where its clock began, and how far it has come since: it moves while a client waits.
+    began: Instant,
+    passed: Duration,
+}
+
+impl State {
+    fn pass(&mut self, time: Duration) {
+        // A clock can show no later time than this.
+        self.passed = self.passed.saturating_add(time).min(Duration::from_secs(u32::MAX.into()));
+    }
 }
 
 enum Peer {
@@ -130,23 +144,27 @@ pub enum Reply {
     Datagram(u32, Vec<u8>),
     /// Receiving fails with this error number.
     Failure(i32),
+    /// This long passes on the kernel's clock before the next one arrives. No real time passes.
+    Delay(Duration),
+    /// The datagram arrives from the kernel again and again without end, each after so long on the kernel's clock.
+    Endless(Duration, Vec<u8>),
 }
 
 impl Reply {
     fn sequence(&self) -> Option<u32> {
         match self {
-            Self::Datagram(_, bytes) => message::sequence(bytes),
-            Self::Failure(_) => None,
+            Self::Datagram(_, bytes) | Self::Endless(_, bytes) => message::sequence(bytes),
+            Self::Failure(_) | Self::Delay(_) => None,
         }
     }
 
     /// Whether it is a part of a list before its end.
     fn is_part(&self) -> bool {
         match self {
-            Self::Datagram(_, bytes) => {
+            Self::Datagram(_, bytes) | Self::Endless(_, bytes) => {
                 message::read(bytes, 0).is_ok_and(|first| first.flags & MULTI != 0 && first.kind != message::DONE)
             }
-            Self::Failure(_) => false,
+            Self::Failure(_) | Self::Delay(_) => false,
         }
     }
 }
@@ -187,6 +205,11 @@ pub enum Fault {
     /// Before it, receiving fails with this error number: `ENOBUFS` if the receive buffer was full, `EINTR` if there was a
     /// signal, `EBADF` if something has closed the descriptor.
     Failing(i32),
+    /// It arrives after this long on the kernel's clock. No real time passes: a client times out at once if it may not wait
+    /// so long.
+    Slow(Duration),
+    /// It arrives again and again without end, each after so long on the kernel's clock, as a part of an endless dump.
+    Endless(Duration),
 }
 
 /// What a fault is counted in.
@@ -231,7 +254,21 @@ impl Kernel {
     }
 
     fn with(peer: Peer) -> Self {
-        Self(Arc::new(Mutex::new(State { peer, faults: Vec::new() })))
+        let (options, began) = (Options::default(), Instant::now());
+        Self(Arc::new(Mutex::new(State { peer, faults: Vec::new(), options, began, passed: Duration::ZERO })))
+    }
+
+    /// The same kernel, whose clients are opened with these options from now on. Of them, [`Options::timeout`],
+    /// [`Options::deadline`] and [`Options::largest_listing`] have an effect.
+    #[must_use]
+    pub fn with_options(self, options: &Options) -> Self {
+        self.state().options = options.clone();
+        self
+    }
+
+    /// How long the kernel's clock has run: only [`Reply::Delay`], [`Reply::Endless`] and the faults of their kind move it.
+    pub fn elapsed(&self) -> Duration {
+        self.state().passed
     }
 
     /// A client of IPVS.
@@ -253,8 +290,9 @@ impl Kernel {
     }
 
     fn connection(&self, protocol: isize) -> Connection {
-        let kernel = self.clone();
-        Connection::scripted(Port { kernel, protocol, queue: VecDeque::new(), late: Vec::new(), congested: false })
+        let (kernel, options) = (self.clone(), self.state().options.clone());
+        let port = Port { kernel, protocol, queue: VecDeque::new(), late: Vec::new(), congested: false };
+        Connection::scripted(port, &options)
     }
 
     /// Lets one thing go wrong, once, after `skip` of its kind went well: the first datagram of an answer from now
@@ -466,22 +504,56 @@ impl Port {
         Ok(datagram.len())
     }
 
-    /// Gives the whole length of a datagram and its sender; would block when there is none.
+    /// The kernel's clock.
+    pub(crate) fn now(&self) -> Instant {
+        let state = self.kernel.state();
+        state.began.checked_add(state.passed).unwrap_or(state.began)
+    }
+
+    /// Receives what has arrived: the whole length of a datagram and its sender; would block when there is none.
     pub(crate) fn receive(&mut self, inbox: &mut [u8]) -> io::Result<(usize, u32)> {
-        match self.queue.pop_front() {
+        let (sender, bytes) = match self.queue.pop_front() {
             None => {
                 self.congested = false;
-                Err(io::ErrorKind::WouldBlock.into())
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            // These are seen by a client that waits.
+            Some(reply @ (Reply::Delay(_) | Reply::Failure(EAGAIN))) => {
+                self.queue.push_front(reply);
+                return Err(io::ErrorKind::WouldBlock.into());
             }
             Some(Reply::Failure(errno)) => {
                 self.congested |= errno == ENOBUFS;
-                Err(io::Error::from_raw_os_error(errno))
+                return Err(io::Error::from_raw_os_error(errno));
             }
-            Some(Reply::Datagram(sender, bytes)) => {
-                inbox.iter_mut().zip(&bytes).for_each(|(to, from)| *to = *from);
-                Ok((bytes.len(), sender))
+            Some(Reply::Endless(every, bytes)) => {
+                self.kernel.state().pass(every);
+                self.queue.push_front(Reply::Endless(every, bytes.clone()));
+                (0, bytes)
             }
+            Some(Reply::Datagram(sender, bytes)) => (sender, bytes),
+        };
+        inbox.iter_mut().zip(&bytes).for_each(|(to, from)| *to = *from);
+        Ok((bytes.len(), sender))
+    }
+
+    /// As [`Port::receive`], for a client that waits at most so long.
+    pub(crate) fn wait(&mut self, inbox: &mut [u8], limit: Option<Duration>) -> io::Result<(usize, u32)> {
+        while let Some(Reply::Delay(delay)) = self.queue.front_mut() {
+            let waited = limit.map_or(*delay, |limit| limit.min(*delay));
+            *delay -= waited;
+            let over = delay.is_zero();
+            self.kernel.state().pass(waited);
+            if !over {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.queue.pop_front();
         }
+        if let Some(Reply::Failure(EAGAIN)) = self.queue.front() {
+            self.queue.pop_front();
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.receive(inbox)
     }
 }
 
@@ -524,6 +596,8 @@ fn disturb(
             };
         }
         Fault::Failing(errno) => queue.push_back(Reply::Failure(errno)),
+        Fault::Slow(delay) => queue.push_back(Reply::Delay(delay)),
+        Fault::Endless(every) => return queue.push_back(Reply::Endless(every, std::mem::take(bytes))),
     }
     queue.push_back(reply);
 }

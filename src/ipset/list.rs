@@ -183,6 +183,7 @@ impl fmt::Display for Operation {
 impl Listing<'_> {
     /// Takes the next message apart; returns whether one arrived.
     fn receive(&mut self) -> Result<bool> {
+        self.ipset.connection.renew_deadline();
         let (current, pending, name) = (&mut self.current, &mut self.pending, self.name);
         let part = self.ipset.next_message(Operation(name), |attributes| {
             let (parts, fault) = Parts::read_all(attributes)?;
@@ -245,8 +246,10 @@ impl Iterator for Listing<'_> {
 }
 
 impl Drop for Listing<'_> {
-    /// Until its list is at the end, a set cannot be destroyed, renamed or swapped.
+    /// Reads the dump to its end, within [`Options::deadline`](crate::Options::deadline): until then a set cannot be destroyed,
+    /// renamed or swapped.
     fn drop(&mut self) {
+        self.ipset.connection.renew_deadline();
         while !self.ended {
             self.ended = !matches!(self.ipset.connection.reply(), Ok(Reply::Message(..) | Reply::Refused(..)));
         }

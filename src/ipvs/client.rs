@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use netlink_sys::protocols::NETLINK_GENERIC;
 use nix::libc::ENOENT;
@@ -115,7 +116,9 @@ impl Ipvs {
     /// # Errors
     /// [`is_interrupted`](Error::is_interrupted) when the table changed each time while it was read.
     pub fn services(&mut self) -> Result<Vec<ServiceInfo>> {
-        self.list(Query::Services, message::service, message::service_key, ServiceInfo::key)
+        self.within_deadline(None, |ipvs| {
+            ipvs.list(Query::Services, message::service, message::service_key, ServiceInfo::key)
+        })
     }
 
     /// All virtual services (`IPVS_CMD_GET_SERVICE`), one after the other as they come from the kernel.
@@ -149,6 +152,10 @@ impl Ipvs {
     /// [`is_not_found`](Error::is_not_found) when there is no such service; [`is_interrupted`](Error::is_interrupted)
     /// when the list changed each time while it was read.
     pub fn destinations(&mut self, service: ServiceKey) -> Result<Vec<DestinationInfo>> {
+        self.within_deadline(None, |ipvs| ipvs.destinations_of(service))
+    }
+
+    fn destinations_of(&mut self, service: ServiceKey) -> Result<Vec<DestinationInfo>> {
         let query = Query::Destinations(service);
         let (read, address) = (message::destination, message::destination_address);
         let destinations = self.list(query, read, address, DestinationInfo::address)?;
@@ -166,13 +173,25 @@ impl Ipvs {
     /// # Errors
     /// As [`Ipvs::services`].
     pub fn table(&mut self) -> Result<Vec<(ServiceInfo, Vec<DestinationInfo>)>> {
+        let now = self.connection.now();
+        self.within_deadline(Some(now), Self::table_now)
+    }
+
+    fn table_now(&mut self) -> Result<Vec<(ServiceInfo, Vec<DestinationInfo>)>> {
         let row = |body: &[u8]| Ok(message::service(body)?.map(|info| (info, Vec::new())));
         let mut table = self.list(Query::Services, row, message::service_key, |(info, _)| info.key())?;
-        let mut failed = None;
+        let (mut failed, mut bytes) = (None, 0usize);
+        let limit = self.connection.largest_listing();
         table.retain_mut(|(info, destinations)| {
             if failed.is_none() {
-                match self.destinations(info.key()) {
-                    Ok(found) => *destinations = found,
+                match self.destinations_of(info.key()) {
+                    Ok(found) => {
+                        bytes = bytes.saturating_add(size_of_val(&found[..]));
+                        if bytes > limit {
+                            failed = Some(Error::new(Query::Services, Cause::ListingTooLong { limit }));
+                        }
+                        *destinations = found;
+                    }
                     Err(error) if error.is_not_found() => return false,
                     Err(error) => failed = Some(error),
                 }
@@ -454,6 +473,16 @@ impl Ipvs {
         if short { &mut self.short_lists } else { &mut self.connection }
     }
 
+    /// Runs one operation of several requests with one deadline for all.
+    fn within_deadline<T>(&mut self, started: Option<Instant>, run: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        self.connection.hold_deadline(started);
+        self.short_lists.hold_deadline(started);
+        let result = run(self);
+        self.connection.release_deadline();
+        self.short_lists.release_deadline();
+        result
+    }
+
     /// Asks for one object.
     fn ask(&mut self, query: Query) -> Result<Answer> {
         let mut found = None;
@@ -598,6 +627,7 @@ impl Iterator for Services<'_> {
         if self.ended {
             return None;
         }
+        self.ipvs.connection.renew_deadline();
         let next = self.ipvs.answer(Query::Services, message::service).transpose();
         self.ended = !matches!(next, Some(Ok(_)));
         next

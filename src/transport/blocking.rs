@@ -9,6 +9,7 @@ use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::Options;
+use super::budget::Budget;
 use crate::error::{Cause, DecodeError, Refusal};
 use crate::exchange::{Exchange, Limits, Listed, Step};
 #[cfg(feature = "testing")]
@@ -27,7 +28,7 @@ const LARGEST_BUFFER: usize = i32::MAX as usize;
 pub(crate) struct Connection {
     peer: Peer,
     exchange: Exchange,
-    timeout: Duration,
+    budget: Budget,
 }
 
 /// Who is at the other end.
@@ -70,9 +71,10 @@ impl Connection {
         forced.or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &receive)).map_err(errno)?;
         let receive = socket.get_rx_buf_sz().map_err(Cause::Io)?;
         let send = getsockopt(&socket, sockopt::SndBuf).map_err(errno)?;
-        setsockopt(&socket, sockopt::ReceiveTimeout, &time_value(options.timeout)?).map_err(errno)?;
+        time_value(options.timeout)?;
+        time_value(options.deadline)?;
         let exchange = Exchange::new(Limits { inbox, ..Limits::for_buffers(receive, send) });
-        let mut connection = Self { peer: Peer::Kernel(socket), exchange, timeout: options.timeout };
+        let mut connection = Self { peer: Peer::Kernel(socket), exchange, budget: Budget::new(options) };
         // Who guessed the port may have sent something in between.
         connection.empty();
         Ok(connection)
@@ -80,10 +82,10 @@ impl Connection {
 
     /// Talks with a scripted kernel.
     #[cfg(feature = "testing")]
-    pub(crate) fn scripted(port: Port) -> Self {
+    pub(crate) fn scripted(port: Port, options: &Options) -> Self {
         // The sizes of a real socket's buffers, as Linux makes them when `Options` are left alone.
         let exchange = Exchange::new(Limits::for_buffers(2 << 20, 208 << 10));
-        Self { peer: Peer::Script(port), exchange, timeout: Duration::ZERO }
+        Self { peer: Peer::Script(port), exchange, budget: Budget::new(options) }
     }
 
     /// Asks for dumps of what their request names, not of everything (`NETLINK_GET_STRICT_CHK`).
@@ -95,6 +97,32 @@ impl Connection {
         }
     }
 
+    /// Starts the next operation of those that [`Options::deadline`] counts. A request that is sent is one by itself.
+    #[inline]
+    pub(crate) fn renew_deadline(&mut self) {
+        self.budget.renew();
+    }
+
+    /// Starts an operation of several requests, at this moment if it is known; ends with [`Connection::release_deadline`].
+    pub(crate) fn hold_deadline(&mut self, started: Option<Instant>) {
+        self.budget.hold(started);
+    }
+
+    /// Ends the operation of [`Connection::hold_deadline`].
+    pub(crate) fn release_deadline(&mut self) {
+        self.budget.release();
+    }
+
+    /// As [`Options::largest_listing`].
+    pub(crate) fn largest_listing(&self) -> usize {
+        self.budget.largest()
+    }
+
+    /// The peer's clock.
+    pub(crate) fn now(&self) -> Instant {
+        self.peer.now()
+    }
+
     /// As [`Exchange::queue`].
     pub(crate) fn queue(&mut self, kind: u16, flags: u16, body: impl FnOnce(&mut Writer<'_>)) -> Result<(), Cause> {
         self.exchange.queue_with(kind, flags, body)
@@ -102,6 +130,7 @@ impl Connection {
 
     /// As [`Exchange::queue_dump`].
     pub(crate) fn queue_dump(&mut self, kind: u16, body: impl FnOnce(&mut Writer<'_>)) -> Result<(), Cause> {
+        self.budget.renew();
         self.exchange.queue_dump_with(kind, body)
     }
 
@@ -136,7 +165,14 @@ impl Connection {
     #[inline]
     pub(crate) fn reply(&mut self) -> Result<Reply, Cause> {
         loop {
-            let done = match self.exchange.step()? {
+            let step = match self.exchange.step() {
+                Ok(step) => step,
+                Err(cause) => {
+                    self.budget.renew();
+                    return Err(cause);
+                }
+            };
+            let done = match step {
                 // What comes next is known.
                 Step::Send => self.send().and_then(|()| self.receive()),
                 // Nothing is sent yet: this is to read a list to its end that was given up.
@@ -146,7 +182,7 @@ impl Connection {
                 Step::Refused { request, refusal } => return Ok(Reply::Refused(request, refusal)),
                 Step::Finished => return Ok(Reply::Finished),
             };
-            done.inspect_err(|_| self.exchange.abandon())?;
+            done.inspect_err(|_| self.abandon())?;
         }
     }
 
@@ -165,7 +201,7 @@ impl Connection {
                 Reply::Finished => return Ok(()),
                 Reply::Refused(request, refusal) => refused(request, refusal),
                 Reply::Message(request, kind) => {
-                    message(request, kind, self.message()).inspect_err(|_| self.exchange.abandon())?;
+                    message(request, kind, self.message()).inspect_err(|_| self.abandon())?;
                 }
             }
         }
@@ -178,12 +214,13 @@ impl Connection {
         if !self.exchange.may_send() {
             return Ok(false);
         }
-        self.send().and_then(|()| self.receive()).inspect_err(|_| self.exchange.abandon())?;
+        self.send().and_then(|()| self.receive()).inspect_err(|_| self.abandon())?;
         Ok(self.exchange.is_finished())
     }
 
     /// Gives up what is queued or on its way: see [`Exchange::abandon`].
     pub(crate) fn abandon(&mut self) {
+        self.budget.renew();
         self.exchange.abandon();
     }
 
@@ -198,58 +235,88 @@ impl Connection {
                 Err(error) => return Err(Cause::Io(error)),
             }
         }
+        self.budget.renew();
         self.exchange.sent();
         Ok(())
     }
 
+    /// Receives a datagram: netlink answers while it takes the request, so that there is nothing to wait for.
     #[inline]
     fn receive(&mut self) -> Result<(), Cause> {
-        // Looked at only if needed: the clock costs as much as a tenth of a message.
-        let mut interrupted = None;
+        match self.peer.receive(self.exchange.inbox()) {
+            Ok((length, sender)) => self.received(length, sender),
+            Err(error) => self.wait(error),
+        }
+    }
+
+    #[inline]
+    fn received(&mut self, length: usize, sender: u32) -> Result<(), Cause> {
+        self.exchange.received(length, sender);
+        if self.budget.count(length) { self.budget.check(self.peer.now()) } else { Ok(()) }
+    }
+
+    /// Receives a datagram after an attempt that failed with `error`.
+    #[cold]
+    fn wait(&mut self, mut error: io::Error) -> Result<(), Cause> {
+        let since = self.peer.now();
+        let mut waited = false;
         loop {
-            match self.peer.receive(self.exchange.inbox(), 0) {
-                Ok((length, sender)) => {
-                    self.exchange.received(length, sender);
-                    return Ok(());
-                }
-                // Signals start the system call, and with it its own time limit, anew.
-                Err(error) if error.kind() == ErrorKind::Interrupted => {
-                    let first = interrupted.get_or_insert_with(Instant::now);
-                    if self.timeout > Duration::ZERO && first.elapsed() >= self.timeout {
-                        return Err(Cause::TimedOut);
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(Cause::TimedOut),
-                Err(error) if error.raw_os_error() == Some(ENOBUFS) => {
+            match error.kind() {
+                // A signal starts the system call anew, and with it its own time limit.
+                ErrorKind::Interrupted => {}
+                ErrorKind::WouldBlock if !waited => {}
+                ErrorKind::WouldBlock => return Err(Cause::TimedOut),
+                _ if error.raw_os_error() == Some(ENOBUFS) => {
                     self.empty();
                     return Err(Cause::Overrun);
                 }
-                Err(error) => return Err(Cause::Io(error)),
+                _ => return Err(Cause::Io(error)),
+            }
+            let left = self.budget.left(self.peer.now(), since)?;
+            waited = true;
+            match self.peer.wait(self.exchange.inbox(), left) {
+                Ok((length, sender)) => return self.received(length, sender),
+                Err(next) => error = next,
             }
         }
     }
 
-    /// Receives a datagram of a list that was given up. Its next one is there as soon as the one before is received; if it
-    /// is not, its end has come, was lost or could not be read.
+    /// Receives a datagram of an abandoned dump. Its next one exists as soon as the one before is received; otherwise the
+    /// dump's end has arrived, was lost or could not be read.
     fn skip(&mut self) -> Result<(), Cause> {
-        match self.peer.receive(self.exchange.inbox(), MSG_DONTWAIT) {
-            Ok((length, sender)) => self.exchange.received(length, sender),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+        match self.peer.receive(self.exchange.inbox()) {
+            Ok((length, sender)) => {
+                self.exchange.received(length, sender);
+                return self.bound(length);
+            }
             Err(error) if error.kind() == ErrorKind::WouldBlock => self.exchange.drained(),
-            Err(error) if error.raw_os_error() == Some(ENOBUFS) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted || error.raw_os_error() == Some(ENOBUFS) => {
+                return self.bound(0);
+            }
             Err(error) => return Err(Cause::Io(error)),
         }
         Ok(())
     }
 
-    /// Throws away what has come: after an overrun the kernel drops every further reply until the buffer is empty.
+    /// Counts a datagram of which nothing is kept.
+    fn bound(&mut self, length: usize) -> Result<(), Cause> {
+        let due = self.budget.count(length);
+        self.budget.forget_bytes();
+        if due { self.budget.check(self.peer.now()) } else { Ok(()) }
+    }
+
+    /// Discards received datagrams, until the deadline: after an overrun the kernel drops every further reply until the
+    /// buffer is empty.
     fn empty(&mut self) {
         loop {
-            match self.peer.receive(self.exchange.inbox(), MSG_DONTWAIT) {
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.raw_os_error() == Some(ENOBUFS) => {}
+            let length = match self.peer.receive(self.exchange.inbox()) {
+                Ok((length, _)) => length,
+                Err(error) if error.kind() == ErrorKind::Interrupted => 0,
+                Err(error) if error.raw_os_error() == Some(ENOBUFS) => 0,
                 Err(_) => return,
+            };
+            if self.bound(length).is_err() {
+                return;
             }
         }
     }
@@ -264,15 +331,35 @@ impl Peer {
         }
     }
 
-    /// Receives a datagram; gives its whole length, even if it did not fit, and who sent it.
-    fn receive(&mut self, mut inbox: &mut [u8], flags: i32) -> io::Result<(usize, u32)> {
+    /// Receives a datagram that has arrived; returns its whole length, even if it did not fit, and its sender.
+    #[inline]
+    fn receive(&mut self, mut inbox: &mut [u8]) -> io::Result<(usize, u32)> {
         match self {
-            Self::Kernel(socket) => {
-                // Asking who sent it would cost a hundredth of a request.
-                Ok((socket.recv(&mut inbox, flags | MSG_TRUNC)?, KERNEL))
-            }
+            // Asking who sent it would cost a hundredth of a request.
+            Self::Kernel(socket) => Ok((socket.recv(&mut inbox, MSG_DONTWAIT | MSG_TRUNC)?, KERNEL)),
             #[cfg(feature = "testing")]
             Self::Script(port) => port.receive(inbox),
+        }
+    }
+
+    /// As [`Peer::receive`], waiting this long at most; `None`: without end.
+    fn wait(&mut self, mut inbox: &mut [u8], limit: Option<Duration>) -> io::Result<(usize, u32)> {
+        match self {
+            Self::Kernel(socket) => {
+                let limit = time_value(limit.unwrap_or_default()).unwrap_or(TimeVal::microseconds(0));
+                setsockopt(&*socket, sockopt::ReceiveTimeout, &limit)?;
+                Ok((socket.recv(&mut inbox, MSG_TRUNC)?, KERNEL))
+            }
+            #[cfg(feature = "testing")]
+            Self::Script(port) => port.wait(inbox, limit),
+        }
+    }
+
+    fn now(&self) -> Instant {
+        match self {
+            Self::Kernel(_) => Instant::now(),
+            #[cfg(feature = "testing")]
+            Self::Script(port) => port.now(),
         }
     }
 }

@@ -22,8 +22,8 @@
 //!   largest inbox that the socket was ever read into (up to 32 KiB), and stock kernels fill it with zeros first. So short
 //!   lists go through a socket of their own that is only read into a page. Long ones go through the other: what comes in
 //!   one part need not be read twice.
-//! - Neither the clock is read while all goes well nor is asked who sent a datagram (150 instructions each): to a connected
-//!   socket only the kernel can send.
+//! - The success path reads no clock and queries no sender address (150 instructions each): netlink answers while it takes
+//!   the request, so that the answer is received with `MSG_DONTWAIT`, and only the kernel can send to a connected socket.
 //!
 //! What does not help:
 //!
@@ -35,6 +35,7 @@
 //!   them under one lock, so that more processors should not help either.
 
 pub(crate) mod blocking;
+mod budget;
 
 use std::time::Duration;
 
@@ -42,9 +43,25 @@ use std::time::Duration;
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Options {
-    /// How long to wait for each datagram of an answer before giving up with
-    /// [`is_timed_out`](crate::Error::is_timed_out). 30 seconds by default; [`Duration::ZERO`] waits for ever.
+    /// Longest wait for each datagram of an answer, after which the operation fails with
+    /// [`is_timed_out`](crate::Error::is_timed_out). 30 seconds by default; [`Duration::ZERO`] waits without end.
     pub timeout: Duration,
+    /// Longest duration of a whole operation, after which it fails with
+    /// [`is_timed_out`](crate::Error::is_timed_out). 5 minutes by default; [`Duration::ZERO`] means none.
+    ///
+    /// A listing that is collected is one operation with all of its repetitions. A listing that is streamed is one operation
+    /// for each item, so that the caller may take its time between two items; dropping it is another one. A batch, and
+    /// every operation of several requests other than a listing, has this long for each datagram of requests. The duration is
+    /// counted from the first wait, or from the 64th datagram of the operation: the success path reads no clock.
+    ///
+    /// After a listing that was ended by its deadline the client can be used: the next operation reads the rest of the
+    /// unfinished dump, within its own deadline. The kernel allows one dump at a time on a socket.
+    pub deadline: Duration,
+    /// Most bytes that a collected listing may receive in one reading, after which it fails with
+    /// [`Cause::ListingTooLong`](crate::Cause::ListingTooLong). 1 GiB by default, enough for some 2,500,000 services.
+    ///
+    /// It bounds the memory of a client whose peer never ends a listing. Streamed listings use constant memory.
+    pub largest_listing: usize,
     /// The receive buffer to ask for, in bytes (`SO_RCVBUFFORCE`, or as much as `net.core.rmem_max` allows without the
     /// privilege). It decides how many requests of a batch travel at once. 1 MiB by default; less than 128 KiB is taken
     /// for 128 KiB.
@@ -53,6 +70,11 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(30), receive_buffer: 1 << 20 }
+        Self {
+            timeout: Duration::from_secs(30),
+            deadline: Duration::from_secs(300),
+            largest_listing: 1 << 30,
+            receive_buffer: 1 << 20,
+        }
     }
 }

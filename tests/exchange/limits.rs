@@ -57,3 +57,21 @@ fn limits_follow_the_buffers() {
     let mut exchange = Exchange::new(Limits::default());
     assert_eq!(exchange.inbox().len(), Limits::default().inbox);
 }
+
+#[test]
+fn limits_of_any_size_make_an_exchange() {
+    for size in [0, 1, 1 << 16, usize::MAX - 1, usize::MAX] {
+        let mut limits = Limits::default();
+        (limits.requests, limits.bytes, limits.inbox) = (size, size, size);
+        let mut exchange = Exchange::new(limits);
+        exchange.queue(33, 0, b"body").unwrap();
+        assert_eq!(exchange.is_full(), size <= 1, "{size}");
+        assert!(matches!(exchange.step(), Ok(Step::Send)));
+        exchange.sent();
+        for length in [0, 1, usize::MAX] {
+            exchange.received(length, 0);
+            _ = exchange.step();
+        }
+        _ = Limits::for_buffers(size, size);
+    }
+}

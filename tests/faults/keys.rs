@@ -27,7 +27,7 @@ fn changes(service: ServiceKey, address: SocketAddr) -> Vec<Change> {
 }
 
 fn refused(result: Result<()>, what: &str) {
-    let error = result.expect_err(what);
+    let error = result.unwrap_err();
     assert!(error.is_invalid_input(), "{what}: {error}");
     assert!(error.to_string().contains("cannot have a"), "{what}: {error}");
 }
