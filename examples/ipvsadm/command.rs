@@ -1,5 +1,7 @@
 //! What a command line asks for, or what is wrong with it.
 
+use std::borrow::Cow;
+
 use lvs::ipvs::{Change, ServiceKey};
 
 /// What a command line asks for.
@@ -63,10 +65,10 @@ pub(crate) enum Mistake {
 
 impl Mistake {
     /// What to say on standard error.
-    pub(crate) fn text(&self, program: &str) -> String {
+    pub(crate) fn text<'a>(&'a self, program: &str) -> Cow<'a, str> {
         match self {
-            Self::NoCommand => format!("Try `{program} -h' or '{program} --help' for more information."),
-            Self::Syntax(text) | Self::Refused(text) => text.clone(),
+            Self::NoCommand => format!("Try `{program} -h' or '{program} --help' for more information.").into(),
+            Self::Syntax(text) | Self::Refused(text) => text.into(),
         }
     }
 

@@ -8,7 +8,7 @@ use lvs::ipvs::{
     Change, Connections, Destination, DestinationInfo, Protocol, Scheduler, Service, ServiceFlags, ServiceInfo,
 };
 
-use crate::command::{Command, Listing, Mode};
+use crate::command::{Command, Listing, Mistake, Mode};
 use crate::names::{Names, Source};
 use crate::output::Table;
 use crate::{connections, options, output, restore, text};
@@ -17,22 +17,22 @@ use crate::{connections, options, output, restore, text};
 pub(crate) fn run(data: &[u8]) {
     let input = text::read(data);
     let names = Names::of(Known);
-    let words: Vec<_> = input.split('\n').map(str::to_owned).collect();
-    match options::parse(&words, &names) {
+    match options::parse(input.split('\n'), &names) {
         Ok(command) => check(command),
         Err(mistake) => assert!(!mistake.text("ipvsadm").is_empty()),
     }
-    match restore::read(&input, &names) {
-        Ok(commands) => {
-            let commands: Vec<_> = commands.into_iter().map(|(_, command)| command).collect();
-            commands.iter().copied().for_each(check);
-            save_restores(&table(&commands), &names);
-        }
-        Err(mistakes) => assert!(!mistakes.is_empty()),
+    if let Ok(commands) = commands(data, &names) {
+        commands.iter().copied().for_each(check);
+        save_restores(&table(&commands), &names);
     }
     for engines in [false, true] {
         let _ = connections::list(&mut io::sink(), Connections::from_reader(data), engines, Some(&names));
     }
+}
+
+/// The commands of a restore, or its first mistake.
+fn commands(input: &[u8], names: &Names) -> Result<Vec<Command>, Mistake> {
+    input.split(|byte| *byte == b'\n').filter_map(|line| restore::read(line, names)).collect()
 }
 
 fn check(command: Command) {
@@ -75,10 +75,9 @@ fn save_restores(table: &Table, names: &Names) {
     }
     let mut saved = Vec::new();
     assert!(output::save(&mut saved, table, true, names).is_ok());
-    let commands = restore::read(&text::read(&saved), names).unwrap_or_else(|mistakes| {
-        unreachable!("{}: {mistakes:?}", String::from_utf8_lossy(&saved));
+    let commands = commands(&saved, names).unwrap_or_else(|mistake| {
+        unreachable!("{}: {mistake:?}", String::from_utf8_lossy(&saved));
     });
-    let commands: Vec<_> = commands.into_iter().map(|(_, command)| command).collect();
     assert_eq!(parts(&self::table(&commands)), parts(table), "{}", String::from_utf8_lossy(&saved));
 }
 

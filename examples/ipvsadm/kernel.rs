@@ -4,9 +4,11 @@ use std::process::Command as Process;
 
 use lvs::ipvs::{BatchError, Change, Destination, DestinationInfo, Family, Info, Ipvs, ServiceInfo, ServiceKey};
 use lvs::{Cause, Error};
+use nix::errno::Errno;
 use nix::libc::{
     EAFNOSUPPORT, EEXIST, EINVAL, EMSGSIZE, ENODEV, ENOENT, ENOMEM, ENOPROTOOPT, EOPNOTSUPP, EPERM, ERANGE, ESRCH,
 };
+use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 
 /// Opens the kernel's table; if that fails, once more after trying to load the module.
 pub(crate) fn open() -> Result<(Ipvs, Info), String> {
@@ -22,14 +24,33 @@ pub(crate) fn open() -> Result<(Ipvs, Info), String> {
             let _ = Process::new("/sbin/modprobe").args(["--", "ip_vs"]).status();
             connect()
         })
-        .map_err(|error| common(&error))
+        .map_err(|error| match error.cause() {
+            // Only root can have the module loaded. `ipvsadm` asks for a raw socket where the family does not exist.
+            Cause::FamilyNotFound { .. } if is_denied_raw_socket() => of_any(EPERM),
+            _ => common(&error),
+        })
 }
 
-/// Makes changes, in their order; gives what went wrong, with the position of the change.
-pub(crate) fn apply(ipvs: &mut Ipvs, changes: &[Change]) -> Vec<(usize, String)> {
+fn is_denied_raw_socket() -> bool {
+    let socket = socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Raw);
+    socket.is_err_and(|errno| errno == Errno::EPERM)
+}
+
+/// Outcome of changes.
+#[derive(Default)]
+pub(crate) struct Applied {
+    /// Message text of each failure, with the position of the change.
+    pub(crate) texts: Vec<(usize, String)>,
+    /// The conversation with the kernel broke off: nothing is known of the changes that follow the last failure.
+    pub(crate) is_interrupted: bool,
+}
+
+/// Makes changes, in their order.
+pub(crate) fn apply(ipvs: &mut Ipvs, changes: &[Change]) -> Applied {
     let Err(BatchError { failures, answered, interruption, .. }) = ipvs.batch(changes.iter().copied()) else {
-        return Vec::new();
+        return Applied::default();
     };
+    let is_interrupted = interruption.is_some();
     let mut texts = Vec::with_capacity(failures.len());
     for failure in failures {
         let text = match refusal_of(ipvs, &failure.change, &failure.error) {
@@ -39,7 +60,7 @@ pub(crate) fn apply(ipvs: &mut Ipvs, changes: &[Change]) -> Vec<(usize, String)>
         texts.push((failure.index, text));
     }
     texts.extend(interruption.map(|error| (answered, common(&error))));
-    texts
+    Applied { texts, is_interrupted }
 }
 
 /// What the kernel says to a destination of this service whose lower threshold is above the upper one.

@@ -18,11 +18,15 @@
 //! - Counters of destinations are shown whole, in 64 bits.
 //! - A list of scheduler flags that has only commas is refused. (`ipvsadm` crashes.)
 //! - `-R` skips lines that begin with `#`. It reads and checks all of its input before it changes anything, and names
-//!   the line of each error. A line that fails does not stop the others; the exit status tells that there was one.
+//!   the line of each error. A line that fails does not stop the others; the exit status tells that there was one. The
+//!   input is kept in memory, once, until its end or its first mistake. (`ipvsadm` keeps a line at a time.)
+//! - A word of the input has any length. (`ipvsadm -R` splits it after 4,096 bytes, so that a longer name of a scheduler
+//!   is an `unexpected argument`. Here it is cut to what the kernel holds, as on the command line.)
+//! - The text is `-6 used before -f`, as in Debian 12. (Newer packages of 1.31 have `-6 must follow -f`.)
 //! - A service that vanishes while it is listed is left out.
 //! - Output that cannot be written (a full disk), and input that cannot be read, is an error, with exit status 1.
 //! - A value with `!#:+` is what it is. (popt, which `ipvsadm` reads its command line with, puts the next word there.)
-//! - Each name is asked for once in a run. (`ipvsadm` asks again for each line.) Names of SCTP's ports are looked for
+//! - Each name is asked for once in a run, up to 65,536 names. (`ipvsadm` asks again for each line.) Names of SCTP's ports are looked for
 //!   in `/etc/services` only.
 //! - A name that is not UTF-8 is as if it was not there, and so is that of a port with more than 31 bytes. What is too
 //!   long for its column is cut between two letters, not within one.
@@ -42,7 +46,7 @@ mod table;
 mod text;
 mod values;
 
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
@@ -55,7 +59,7 @@ use crate::output::Table;
 use crate::text::complain;
 
 fn main() -> ExitCode {
-    let mut words = std::env::args_os().map(|word| text::read(word.as_bytes()));
+    let mut words = std::env::args_os().map(|word| text::read(word.as_bytes()).into_owned());
     let program = words.next().unwrap_or_default();
     let mut out = BufWriter::new(io::stdout().lock());
     let status = run(&program, &words.collect::<Vec<_>>(), &mut out);
@@ -65,7 +69,7 @@ fn main() -> ExitCode {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return 141;
         }
-        complain(&format!("cannot write: {error}"));
+        complain(format_args!("cannot write: {error}"));
         1
     }))
 }
@@ -73,7 +77,7 @@ fn main() -> ExitCode {
 /// Carries out a command line; the exit status.
 fn run(program: &str, words: &[String], out: &mut impl Write) -> io::Result<u8> {
     let names = &Names::of_system();
-    let command = options::parse(words, names);
+    let command = options::parse(words.iter().map(String::as_str), names);
     // These need neither privilege nor IPVS; all else, even a mistake, is told after both have been found.
     match command {
         Ok(Command::Help) => return help(out).map(|()| 0),
@@ -83,31 +87,24 @@ fn run(program: &str, words: &[String], out: &mut impl Write) -> io::Result<u8> 
     let (ipvs, info) = match kernel::open() {
         Ok(opened) => opened,
         Err(reason) => {
-            complain(&format!("Can't initialize ipvs: {reason}"));
-            complain("Are you sure that IP Virtual Server is built in the kernel or as module?");
+            complain(format_args!("Can't initialize ipvs: {reason}"));
+            complain(format_args!("Are you sure that IP Virtual Server is built in the kernel or as module?"));
             return Ok(2);
         }
     };
     if info.version < (1, 1, 4) {
         let (major, minor, patch) = info.version;
-        complain("Warning: IPVS version mismatch: ");
-        complain("  this program is for IPVS 1.1.4 and later,");
-        complain(&format!("  the kernel has IPVS {major}.{minor}.{patch}:"));
-        complain("  some things may not work.");
+        complain(format_args!("Warning: IPVS version mismatch: "));
+        complain(format_args!("  this program is for IPVS 1.1.4 and later,"));
+        complain(format_args!("  the kernel has IPVS {major}.{minor}.{patch}:"));
+        complain(format_args!("  some things may not work."));
     }
     let mut session = Session { ipvs, info, names, program };
     match command {
-        Ok(Command::Restore) => {
-            let mut input = Vec::new();
-            if let Err(error) = io::stdin().lock().read_to_end(&mut input) {
-                complain(&format!("cannot read: {error}"));
-                return Ok(1);
-            }
-            restore::run(&mut session, &text::read(&input), out)
-        }
+        Ok(Command::Restore) => restore::run(&mut session, io::stdin().lock(), out),
         Ok(command) => session.perform(command, "", out),
         Err(mistake) => {
-            complain(&mistake.text(program));
+            complain(format_args!("{}", mistake.text(program)));
             Ok(mistake.status())
         }
     }
@@ -149,7 +146,7 @@ impl Session<'_> {
                 }
                 Err(error) => (kernel::explain_query(&error), 1),
             },
-            Command::Change(change) => match kernel::apply(&mut self.ipvs, &[change]).pop() {
+            Command::Change(change) => match kernel::apply(&mut self.ipvs, &[change]).texts.pop() {
                 None => return Ok(0),
                 Some((_, text)) => (text, 255),
             },
@@ -168,7 +165,7 @@ impl Session<'_> {
         };
         // What was written before belongs before this.
         out.flush()?;
-        complain(&format!("{place}{text}"));
+        complain(format_args!("{place}{text}"));
         Ok(status)
     }
 

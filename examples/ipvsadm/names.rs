@@ -55,6 +55,7 @@ impl Names {
 
     /// The port that has this name for this protocol.
     pub(crate) fn port(&self, name: &str, protocol: Protocol) -> Option<u16> {
+        let name = possible(name)?;
         once(&self.ports, (name.to_owned(), protocol), || self.source.port(name, protocol))
     }
 
@@ -65,6 +66,7 @@ impl Names {
 
     /// The first IPv4 address of a host.
     pub(crate) fn address(&self, host: &str) -> Option<Ipv4Addr> {
+        let host = possible(host)?;
         once(&self.addresses, host.to_owned(), || self.source.address(host))
     }
 
@@ -74,8 +76,20 @@ impl Names {
     }
 }
 
+/// A name that is not too long for the C library (`NI_MAXHOST`).
+fn possible(name: &str) -> Option<&str> {
+    (name.len() < 1025).then_some(name)
+}
+
+/// Number of answers that are remembered: a restore may ask for any number of names.
+const ANSWERS: usize = 1 << 16;
+
 fn once<K: Eq + Hash, V: Clone>(answers: &Answers<K, V>, key: K, ask: impl FnOnce() -> Option<V>) -> Option<V> {
-    answers.borrow_mut().entry(key).or_insert_with(ask).clone()
+    let mut answers = answers.borrow_mut();
+    if answers.len() >= ANSWERS && !answers.contains_key(&key) {
+        answers.clear();
+    }
+    answers.entry(key).or_insert_with(ask).clone()
 }
 
 /// The C library.

@@ -22,8 +22,9 @@ use crate::text;
 use crate::values::{self, WrongFlag, WrongMask};
 
 /// Reads a command line, without the program's name.
-pub(crate) fn parse(words: &[String], names: &Names) -> Result<Command, Mistake> {
-    if words.is_empty() {
+pub(crate) fn parse<'a>(words: impl Iterator<Item = &'a str>, names: &Names) -> Result<Command, Mistake> {
+    let mut words = words.peekable();
+    if words.peek().is_none() {
         return Ok(Command::List(Given::new(Verb::List).listing()));
     }
     let mut scanner = Scanner::new(FORMS, words);
@@ -418,14 +419,13 @@ mod tests {
     use crate::names::tests::some_names;
 
     fn read(line: &str) -> Result<Command, Mistake> {
-        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        parse(&words, &some_names())
+        parse(line.split_whitespace(), &some_names())
     }
 
     /// What is said to a line, and the exit status.
     fn mistake(line: &str) -> (String, u8) {
         let mistake = read(line).expect_err(line);
-        (mistake.text("ipvsadm"), mistake.status())
+        (mistake.text("ipvsadm").into_owned(), mistake.status())
     }
 
     fn destination(line: &str) -> Destination {

@@ -414,8 +414,7 @@ mod tests {
     fn table(lines: &[&str]) -> Table {
         let mut table = Table::new();
         for line in lines {
-            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-            match parse(&words, &some_names()) {
+            match parse(line.split_whitespace(), &some_names()) {
                 Ok(Command::Change(Change::AddService(service))) => table.push((ServiceInfo::new(service), Vec::new())),
                 Ok(Command::Change(Change::AddDestination(_, destination))) => {
                     table.last_mut().unwrap().1.insert(0, DestinationInfo::new(destination));

@@ -2,81 +2,128 @@
 //!
 //! Blanks, tabs and carriage returns separate words, and there is no quoting. The word `ipvsadm` is skipped wherever
 //! it stands, as are empty lines and lines that begin with `#`.
+//!
+//! The whole input is checked before the first change, so it is kept until then: as it was read, once. After the first
+//! mistake nothing is kept any longer.
 
-use std::io::{self, Write};
+use std::io::{self, BufRead, Write};
 
 use lvs::ipvs::Change;
 
 use crate::command::{Command, Mistake};
 use crate::names::Names;
 use crate::options::parse;
-use crate::text::complain;
+use crate::text::{self, complain};
 use crate::{Session, kernel};
 
-/// A line's number, counted from 1, and what it says.
-type Line<T> = (usize, T);
+/// Number of changes that are sent, and whose failures are kept, at a time.
+const CHANGES: usize = 1024;
 
 /// Checks all of the input, and carries it out if nothing is wrong with it. Errors name their lines.
-pub(crate) fn run(session: &mut Session<'_>, input: &str, out: &mut impl Write) -> io::Result<u8> {
-    let commands = match read(input, session.names) {
-        Ok(commands) => commands,
-        Err(mistakes) => {
-            for (line, mistake) in &mistakes {
-                complain(&format!("line {line}: {}", mistake.text(session.program)));
-            }
-            return Ok(mistakes.first().map_or(0, |(_, mistake)| mistake.status()));
-        }
+pub(crate) fn run(session: &mut Session<'_>, input: impl BufRead, out: &mut impl Write) -> io::Result<u8> {
+    let kept = match check(input, session.names, session.program) {
+        Ok(kept) => kept,
+        Err(status) => return Ok(status),
     };
-    let mut status = 0;
-    let mut changes = Vec::new();
-    for (line, command) in commands {
-        if let Command::Change(change) = command {
-            changes.push((line, change));
-            continue;
-        }
-        // What is not a change must see those before it.
-        status = apply(session, &mut changes).unwrap_or(status);
-        let is_last = matches!(command, Command::Version | Command::Help);
-        match session.perform(command, &format!("line {line}: "), out)? {
-            0 => {}
-            failed => status = failed,
-        }
-        // Who asks for help gets nothing else.
-        if is_last {
-            break;
+    let mut work = Work { status: 0, lines: Vec::new(), changes: Vec::new() };
+    for (number, line) in (1..).zip(kept.split(|byte| *byte == b'\n')) {
+        match read(line, session.names) {
+            None => {}
+            Some(Ok(Command::Change(change))) => {
+                work.lines.push(number);
+                work.changes.push(change);
+                if work.changes.len() == CHANGES && work.apply(session).is_err() {
+                    return Ok(work.status);
+                }
+            }
+            Some(Ok(command)) => {
+                // What is not a change must see those before it.
+                if work.apply(session).is_err() {
+                    return Ok(work.status);
+                }
+                let is_last = matches!(command, Command::Version | Command::Help);
+                match session.perform(command, &format!("line {number}: "), out)? {
+                    0 => {}
+                    failed => work.status = failed,
+                }
+                // Who asks for help gets nothing else.
+                if is_last {
+                    return Ok(work.status);
+                }
+            }
+            // A name that existed before no longer exists.
+            Some(Err(mistake)) => {
+                complain(format_args!("line {number}: {}", mistake.text(session.program)));
+                work.status = mistake.status();
+            }
         }
     }
-    Ok(apply(session, &mut changes).unwrap_or(status))
+    let _ = work.apply(session);
+    Ok(work.status)
 }
 
-/// The commands of all lines, or everything that is wrong with them.
-pub(crate) fn read(input: &str, names: &Names) -> Result<Vec<Line<Command>>, Vec<Line<Mistake>>> {
-    let (mut commands, mut mistakes) = (Vec::new(), Vec::new());
-    for (index, line) in input.split('\n').enumerate() {
-        let words = line.split([' ', '\t', '\r']).filter(|word| !word.is_empty());
-        // A word ends at a zero byte, as everything does in C.
-        let words = words.map(|word| word.split('\0').next().unwrap_or_default());
-        let words: Vec<String> = words.filter(|word| *word != "ipvsadm").map(str::to_owned).collect();
-        if words.first().is_none_or(|word| word.starts_with('#')) {
-            continue;
+/// Reads the whole input and reports every mistake in it. Returns the input, or the exit status of the first mistake.
+fn check(mut input: impl BufRead, names: &Names, program: &str) -> Result<Vec<u8>, u8> {
+    let (mut kept, mut status) = (Vec::new(), None);
+    for number in 1_usize.. {
+        if status.is_some() {
+            kept = Vec::new();
         }
-        match parse(&words, names) {
-            Ok(Command::Restore) => mistakes.push((index + 1, Mistake::NoCommand)),
-            Ok(command) => commands.push((index + 1, command)),
-            Err(mistake) => mistakes.push((index + 1, mistake)),
+        let start = kept.len();
+        match input.read_until(b'\n', &mut kept) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) => {
+                complain(format_args!("cannot read: {error}"));
+                return Err(1);
+            }
+        }
+        let line = kept.get(start..).unwrap_or_default();
+        if let Some(Err(mistake)) = read(line.strip_suffix(b"\n").unwrap_or(line), names) {
+            complain(format_args!("line {number}: {}", mistake.text(program)));
+            status.get_or_insert(mistake.status());
         }
     }
-    if mistakes.is_empty() { Ok(commands) } else { Err(mistakes) }
+    status.map_or(Ok(kept), Err)
 }
 
-/// Makes the changes that have gathered; the exit status if one failed.
-fn apply(session: &mut Session<'_>, gathered: &mut Vec<Line<Change>>) -> Option<u8> {
-    let (lines, changes): (Vec<_>, Vec<_>) = gathered.drain(..).unzip();
-    let failures = kernel::apply(&mut session.ipvs, &changes);
-    for (position, text) in &failures {
-        complain(&format!("line {}: {text}", lines.get(*position).copied().unwrap_or_default()));
+/// The command of a line, if it has one.
+pub(crate) fn read(line: &[u8], names: &Names) -> Option<Result<Command, Mistake>> {
+    let line = text::read(line);
+    let words = line.split([' ', '\t', '\r']).filter(|word| !word.is_empty());
+    // A word ends at a zero byte, as everything does in C.
+    let words = words.map(|word| word.split('\0').next().unwrap_or_default());
+    let mut words = words.filter(|word| *word != "ipvsadm").peekable();
+    let is_empty = words.peek().is_none_or(|word| word.starts_with('#'));
+    let command = || match parse(words, names) {
+        Ok(Command::Restore) => Err(Mistake::NoCommand),
+        parsed => parsed,
+    };
+    (!is_empty).then(command)
+}
+
+/// The changes that have gathered, with the numbers of their lines.
+struct Work {
+    status: u8,
+    lines: Vec<usize>,
+    changes: Vec<Change>,
+}
+
+/// The conversation with the kernel broke off.
+struct Interrupted;
+
+impl Work {
+    /// Makes the changes that have gathered.
+    fn apply(&mut self, session: &mut Session<'_>) -> Result<(), Interrupted> {
+        let applied = kernel::apply(&mut session.ipvs, &self.changes);
+        for (position, text) in &applied.texts {
+            complain(format_args!("line {}: {text}", self.lines.get(*position).copied().unwrap_or_default()));
+            self.status = 255;
+        }
+        self.lines.clear();
+        self.changes.clear();
+        if applied.is_interrupted { Err(Interrupted) } else { Ok(()) }
     }
-    (!failures.is_empty()).then_some(255)
 }
 
 #[cfg(test)]
@@ -84,34 +131,52 @@ mod tests {
     use super::*;
     use crate::names::tests::some_names;
 
+    /// The commands of an input and its mistakes, with the numbers of their lines.
+    fn all(input: &str) -> Vec<(usize, Result<Command, Mistake>)> {
+        let lines = (1..).zip(input.split('\n'));
+        lines.filter_map(|(number, line)| Some((number, read(line.as_bytes(), &some_names())?))).collect()
+    }
+
+    fn refused(text: &str) -> Result<Command, Mistake> {
+        Err(Mistake::Refused(text.to_owned()))
+    }
+
     #[test]
     fn lines_are_words_with_blanks_tabs_and_carriage_returns_between() {
         let input = "-A -t 10.0.0.1:80 -s rr\n\n  ipvsadm\t-a  -t 10.0.0.1:80 ipvsadm -r 10.9.1.1\r\nipvsadm\n-C";
-        let commands = read(input, &some_names()).unwrap();
+        let commands = all(input);
         let lines: Vec<_> = commands.iter().map(|(line, _)| *line).collect();
         assert_eq!(lines, [1, 3, 5]);
-        assert_eq!(commands[2].1, Command::Change(Change::Flush));
+        assert!(commands[0].1.is_ok() && commands[1].1.is_ok());
+        assert_eq!(commands[2].1, Ok(Command::Change(Change::Flush)));
     }
 
     #[test]
     fn words_end_at_zero_bytes() {
-        let commands = read("-C\0junk ipvsadm\0\n", &some_names()).unwrap();
-        assert_eq!(commands, [(1, Command::Change(Change::Flush))]);
-        assert_eq!(read("-C \0\n", &some_names()).unwrap_err()[0].1.text(""), "unexpected argument ");
+        assert_eq!(all("-C\0junk ipvsadm\0\n"), [(1, Ok(Command::Change(Change::Flush)))]);
+        assert_eq!(all("-C \0\n"), [(1, refused("unexpected argument "))]);
     }
 
     #[test]
     fn comment_lines_are_skipped() {
-        assert_eq!(read("# saved yesterday\n  #-C\n", &some_names()), Ok(vec![]));
-        let mistakes = read("-C # all of it\n", &some_names()).unwrap_err();
-        assert_eq!(mistakes, [(1, Mistake::Refused("unexpected argument #".to_owned()))]);
+        assert_eq!(all("# saved yesterday\n  #-C\n"), []);
+        assert_eq!(all("-C # all of it\n"), [(1, refused("unexpected argument #"))]);
     }
 
     #[test]
-    fn every_mistake_of_the_input_is_found_before_anything_is_done() {
+    fn the_whole_input_is_checked_and_the_first_mistake_counts() {
         let input = "-A -t 10.0.0.1:80\n-A -t bad\n-C\n-R\n--bogus\n-L -c --rate\n";
-        let mistakes = read(input, &some_names()).unwrap_err();
-        let lines: Vec<_> = mistakes.iter().map(|(line, mistake)| (*line, mistake.status())).collect();
-        assert_eq!(lines, [(2, 2), (4, 255), (5, 255), (6, 2)]);
+        let mistakes: Vec<_> = all(input).into_iter().filter_map(|(n, read)| Some((n, read.err()?.status()))).collect();
+        assert_eq!(mistakes, [(2, 2), (4, 255), (5, 255), (6, 2)]);
+        assert_eq!(check(input.as_bytes(), &some_names(), "ipvsadm"), Err(2));
+        assert_eq!(check(&b"-C\n# last"[..], &some_names(), "ipvsadm"), Ok(b"-C\n# last".to_vec()));
+    }
+
+    #[test]
+    fn a_word_without_end_is_one_that_no_command_takes() {
+        let word = "x".repeat(1 << 20);
+        assert_eq!(all(&word), [(1, Err(Mistake::NoCommand))]);
+        assert_eq!(all(&format!("-C {word}")), [(1, refused(&format!("unexpected argument {word}")))]);
+        assert_eq!(all(&format!("-C {}", "x ".repeat(1 << 19))), [(1, refused("unexpected argument x"))]);
     }
 }

@@ -5,6 +5,7 @@
 //! anywhere, unless `POSIXLY_CORRECT` is in the environment.
 
 use std::fmt;
+use std::iter::Peekable;
 
 /// A form in which an option can be written, and what it means.
 pub(crate) struct Form<T> {
@@ -42,10 +43,10 @@ impl fmt::Display for Misuse {
     }
 }
 
-/// Goes through the words of a command line, option by option.
-pub(crate) struct Scanner<'a, T: 'static> {
+/// Goes through the words of a command line, option by option, in constant memory.
+pub(crate) struct Scanner<'a, T: 'static, I: Iterator> {
     forms: &'static [Form<T>],
-    words: std::slice::Iter<'a, String>,
+    words: Peekable<I>,
     /// The word that was read last, as it was typed.
     last: &'a str,
     /// The letters of a bundle that are still to be read.
@@ -56,12 +57,15 @@ pub(crate) struct Scanner<'a, T: 'static> {
     leftovers: Vec<&'a str>,
 }
 
-impl<'a, T: Copy> Scanner<'a, T> {
-    pub(crate) fn new(forms: &'static [Form<T>], words: &'a [String]) -> Self {
+/// More words than any command takes, so that the first one too many is among those that are kept.
+const LEFTOVERS_KEPT: usize = 8;
+
+impl<'a, T: Copy, I: Iterator<Item = &'a str>> Scanner<'a, T, I> {
+    pub(crate) fn new(forms: &'static [Form<T>], words: Peekable<I>) -> Self {
         // As popt does.
         let is_strict = ["POSIXLY_CORRECT", "POSIX_ME_HARDER"].iter().any(|name| std::env::var_os(name).is_some());
         let leftovers = Vec::new();
-        Self { forms, words: words.iter(), last: "", bundle: "", options_ended: false, is_strict, leftovers }
+        Self { forms, words, last: "", bundle: "", options_ended: false, is_strict, leftovers }
     }
 
     /// The next option and its value; `None` after the last one.
@@ -73,7 +77,9 @@ impl<'a, T: Copy> Scanner<'a, T> {
             let Some(word) = self.word() else { return Ok(None) };
             if self.options_ended || !word.starts_with('-') || word == "-" {
                 self.options_ended |= self.is_strict;
-                self.leftovers.push(word);
+                if self.leftovers.len() < LEFTOVERS_KEPT {
+                    self.leftovers.push(word);
+                }
             } else if word == "--" {
                 self.options_ended = true;
             } else if let Some(long) = word.strip_prefix("--") {
@@ -89,7 +95,7 @@ impl<'a, T: Copy> Scanner<'a, T> {
         self.last
     }
 
-    /// The words so far that are neither options nor their values.
+    /// The first words that are neither options nor their values.
     pub(crate) fn leftovers(self) -> Vec<&'a str> {
         self.leftovers
     }
@@ -132,7 +138,7 @@ impl<'a, T: Copy> Scanner<'a, T> {
 
     /// The next word as the value of an option.
     fn value_of(&mut self, form: &Form<T>) -> Result<(T, Option<&'a str>), Misuse> {
-        let is_there = match self.words.as_slice().first() {
+        let is_there = match self.words.peek() {
             None => false,
             Some(next) => form.takes == Takes::Value || !next.starts_with('-'),
         };
@@ -157,8 +163,7 @@ mod tests {
 
     /// `n s=rr`, then the leftover words in brackets, or the misuse and the word that it names.
     fn read(line: &[&str]) -> String {
-        let words: Vec<String> = line.iter().map(|word| (*word).to_owned()).collect();
-        let mut scanner = Scanner::new(FORMS, &words);
+        let mut scanner = Scanner::new(FORMS, line.iter().copied().peekable());
         let mut text = String::new();
         loop {
             match scanner.option() {

@@ -313,7 +313,10 @@ mod tests {
 
     fn text(given: &[Item], verb: Verb) -> String {
         let whose = format!("'{}' command", verb.name());
-        check(given, |item| verb.rule(item), &whose).err().map(|mistake| mistake.text("")).unwrap_or_default()
+        check(given, |item| verb.rule(item), &whose)
+            .err()
+            .map(|mistake| mistake.text("").into_owned())
+            .unwrap_or_default()
     }
 
     #[test]

@@ -1,36 +1,60 @@
 //! Bytes that are mostly text: words of the command line and of the input, which errors show as they were typed.
 
-use std::io::Write;
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
+use std::io::{self, BufWriter, Write as _};
 
 /// Stand for the bytes that are no text. Nobody else uses the last characters there are: they have no meaning.
 const FIRST: u32 = 0x10_ff00;
 
 /// Text that [`bytes`] turns into the same bytes again.
-pub(crate) fn read(bytes: &[u8]) -> String {
+pub(crate) fn read(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return text.into();
+    }
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
         text.extend(chunk.invalid().iter().filter_map(|byte| char::from_u32(FIRST + u32::from(*byte))));
     }
-    text
+    text.into()
 }
 
 /// The bytes that [`read`] made the text of.
 pub(crate) fn bytes(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for char in text.chars() {
-        match u8::try_from(u32::from(char).wrapping_sub(FIRST)) {
-            Ok(byte) => bytes.push(byte),
-            Err(_) => bytes.extend(char.encode_utf8(&mut [0; 4]).bytes()),
-        }
-    }
+    // Writing into memory cannot fail.
+    let _ = Bytes(&mut bytes).write_str(text);
     bytes
 }
 
-/// Writes a line to standard error.
-pub(crate) fn complain(text: &str) {
+/// Writes text as the bytes that it was read from.
+struct Bytes<W>(W);
+
+impl<W: io::Write> fmt::Write for Bytes<W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while let Some((at, char)) = rest.char_indices().find(|(_, char)| byte(*char).is_some()) {
+            let (before, after) = rest.split_at_checked(at).ok_or(fmt::Error)?;
+            let byte = byte(char).ok_or(fmt::Error)?;
+            self.0.write_all(before.as_bytes()).and_then(|()| self.0.write_all(&[byte])).map_err(|_| fmt::Error)?;
+            rest = after.strip_prefix(char).unwrap_or_default();
+        }
+        self.0.write_all(rest.as_bytes()).map_err(|_| fmt::Error)
+    }
+}
+
+/// The byte that a character stands for.
+fn byte(char: char) -> Option<u8> {
+    u8::try_from(u32::from(char).wrapping_sub(FIRST)).ok()
+}
+
+/// Writes a line to standard error, however long, in constant memory.
+pub(crate) fn complain(text: fmt::Arguments<'_>) {
     // Nobody is left to be told that nobody reads this.
-    let _ = std::io::stderr().write_all(&bytes(&format!("{text}\n")));
+    let mut errors = BufWriter::new(io::stderr().lock());
+    let _ = Bytes(&mut errors).write_fmt(format_args!("{text}\n"));
+    let _ = errors.flush();
 }
 
 #[cfg(test)]

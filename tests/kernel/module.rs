@@ -1,5 +1,7 @@
 //! Without the kernel's module, and without the privilege.
 
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
@@ -15,6 +17,9 @@ pub(crate) fn tests() -> Vec<Trial> {
     all.extend(tests!(&[Need::OwnMachine, Need::Ipvs];
         a_reloaded_module_is_found_again,
         without_the_module_the_error_says_how_to_load_it,
+    ));
+    all.extend(tests!(&[Need::OwnMachine, Need::Ipvs, Need::Program("ipvsadm"), Need::Program("ipvsadm-rs")];
+        without_the_module_both_programs_tell_a_user_the_same,
     ));
     all
 }
@@ -106,4 +111,29 @@ fn without_the_module_the_error_says_how_to_load_it(lab: &Lab) {
     }
     // The same client goes on once it is there.
     ipvs.add_service(&web()).unwrap();
+}
+
+fn without_the_module_both_programs_tell_a_user_the_same(lab: &Lab) {
+    let _schedulers = LoadedAtTheEnd;
+    for (user, words) in [(true, "-Ln"), (true, "-C"), (true, "-R"), (false, "-Ln")] {
+        unload_ipvs();
+        let run = |program: &str| {
+            let mut command = Command::new(program);
+            command.arg(words);
+            if user {
+                command.uid(1000).gid(1000);
+            }
+            let output = lab.run(move || command.output()).unwrap();
+            (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+        };
+        let theirs = run("ipvsadm");
+        unload_ipvs();
+        assert_eq!(run("ipvsadm-rs"), theirs, "{words}");
+        if user {
+            assert!(
+                theirs.2.starts_with("Can't initialize ipvs: Permission denied (you must be root)\n"),
+                "{theirs:?}"
+            );
+        }
+    }
 }
