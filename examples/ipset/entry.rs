@@ -7,7 +7,8 @@ use lvs::ipset::{
     ProtocolPorts, Set, SetName,
 };
 
-use crate::failure::{Failure, complain};
+use crate::failure::number::INVALID_PROTOCOL;
+use crate::failure::{Failure, complain, refused};
 use crate::names::{ICMP, ICMPV6, Names, icmp};
 use crate::options::{Carried, entry_options, number_of_bits, set_name};
 use crate::output::{Ip, Port};
@@ -282,6 +283,14 @@ impl Reader<'_> {
             (Err(failure), Some(misfit)) => return Err(misfit.with(failure)),
             (Err(failure), None) => return Err(failure),
         };
+        // The library refuses it before the kernel does.
+        if let (Entry::IpPort(_, ports) | Entry::IpPortIp(_, ports, _), Command::Add | Command::Del) =
+            (&member.entry, command)
+        {
+            if ports.protocol == 0 {
+                return Err(refused(command.name(), Some(set.kind()), INVALID_PROTOCOL));
+            }
+        }
         let mut typed = Typed { member, parts };
         if command == Command::Test {
             typed.only_first(set.kind());

@@ -109,6 +109,8 @@ pub(crate) mod number {
     pub(crate) const INVALID_NETMASK: i32 = 4105;
     pub(crate) const INVALID_FAMILY: i32 = 4106;
     pub(crate) const INVALID_MARKMASK: i32 = 4113;
+    /// Of hash types.
+    pub(crate) const INVALID_PROTOCOL: i32 = 4354;
 }
 
 /// Why the kernel, or the library in its place, refused a request: one of a command, or for a `type` or a `header`.

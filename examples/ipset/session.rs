@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
-use lvs::ipset::{Any, Exist, Ipset, Kind, NewSet, Set, SetName};
+use lvs::ipset::{Any, Entry, Exist, Ipset, Kind, NewSet, Set, SetName};
 
 use crate::entry::{Reader, Typed};
 use crate::failure::{Failure, NAME, complain, explain, refused};
@@ -209,7 +209,16 @@ impl Session {
     }
 
     fn test(&mut self, set: &Set<Any>, typed: &Typed) -> Result<(), Failure> {
-        let found = self.ipset.get()?.test(set, &typed.member);
+        let ports = match &typed.member.entry {
+            Entry::IpPort(_, ports) | Entry::IpPortIp(_, ports, _) => Some(ports),
+            _ => None,
+        };
+        // No set holds protocol 0; the library refuses it.
+        let found = if ports.is_some_and(|ports| ports.protocol == 0) {
+            Ok(false)
+        } else {
+            self.ipset.get()?.test(set, &typed.member)
+        };
         let found = found.map_err(|error| explain("test", Some(set.kind()), &error))?;
         if !self.settings.quiet {
             let (warning, is) = if found { ("Warning: ", "is") } else { ("", "is NOT") };
