@@ -32,7 +32,8 @@
 //!
 //! Each client holds one netlink socket (that of IPVS two), in the network namespace of the thread that opened it, and takes
 //! `&mut self`. Nothing runs in the background, nothing is cached but the number of the IPVS family, nothing is written to a
-//! log. All descriptors are close-on-exec: no child process inherits one.
+//! log. All descriptors are close-on-exec: no child process inherits one. After `fork`, only one of the two processes may use a
+//! client.
 #![forbid(unsafe_code)]
 
 mod address;

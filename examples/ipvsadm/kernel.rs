@@ -77,9 +77,9 @@ pub(crate) fn no_device(ipvs: &mut Ipvs) -> String {
     let is_mixed = |(service, destinations): &(ServiceInfo, Vec<DestinationInfo>)| {
         destinations.iter().any(|destination| Family::of(destination.address().ip()) != service.key().family())
     };
-    match ipvs.table() {
+    match ipvs.table_best_effort() {
         // Its messages have no room for two families: this comes first.
-        Ok(table) if table.iter().any(is_mixed) => of_any(EINVAL),
+        Ok(table) if table.items.iter().any(is_mixed) => of_any(EINVAL),
         Ok(_) => strerror(ENODEV),
         Err(error) => common(&error),
     }

@@ -51,7 +51,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 use lvs::Error;
-use lvs::ipvs::{Connections, Info, Ipvs};
+use lvs::ipvs::{BestEffort, Connections, Info, Ipvs};
 
 use crate::command::{Command, Listing};
 use crate::names::Names;
@@ -127,7 +127,10 @@ impl Session<'_> {
             Command::Version => return version(out).map(|()| 0),
             Command::Restore => return Ok(0),
             Command::List(listing) => match self.list(&listing, out)? {
-                Ok(()) => return Ok(0),
+                Ok(errors) => match unread(&errors) {
+                    None => return Ok(0),
+                    Some(text) => (text, 1),
+                },
                 Err(error) => (kernel::explain_query(&error), 1),
             },
             // Both lists fail without a word.
@@ -139,10 +142,14 @@ impl Session<'_> {
                 Ok(daemons) => return output::daemons(out, &daemons).map(|()| 0),
                 Err(_) => return Ok(1),
             },
-            Command::Save { numeric } => match self.ipvs.table() {
-                Ok(mut table) => {
+            Command::Save { numeric } => match self.ipvs.table_best_effort() {
+                Ok(BestEffort { items: mut table, errors, .. }) => {
                     output::sort(&mut table);
-                    return output::save(out, &table, numeric, self.names).map(|()| 0);
+                    output::save(out, &table, numeric, self.names)?;
+                    match unread(&errors) {
+                        None => return Ok(0),
+                        Some(text) => (text, 1),
+                    }
                 }
                 Err(error) => (kernel::explain_query(&error), 1),
             },
@@ -169,10 +176,10 @@ impl Session<'_> {
         Ok(status)
     }
 
-    /// The outer result is that of writing.
-    fn list(&mut self, listing: &Listing, out: &mut impl Write) -> io::Result<Result<(), Error>> {
-        let mut table = match self.read(listing) {
-            Ok(table) => table,
+    /// Writes a listing; returns the errors of items that could not be read. The outer result is that of writing.
+    fn list(&mut self, listing: &Listing, out: &mut impl Write) -> io::Result<Result<Vec<Error>, Error>> {
+        let (mut table, errors) = match self.read(listing) {
+            Ok(read) => read,
             Err(error) => return Ok(Err(error)),
         };
         if listing.sorted {
@@ -181,15 +188,26 @@ impl Session<'_> {
         if listing.service.is_none() {
             output::version(out, &self.info)?;
         }
-        output::list(out, listing, &table, self.names).map(Ok)
+        output::list(out, listing, &table, self.names).map(|()| Ok(errors))
     }
 
-    fn read(&mut self, listing: &Listing) -> Result<Table, Error> {
+    /// Other processes may change the table meanwhile.
+    fn read(&mut self, listing: &Listing) -> Result<(Table, Vec<Error>), Error> {
         match listing.service {
-            None => self.ipvs.table(),
-            Some(key) => Ok(vec![(self.ipvs.service(key)?, self.ipvs.destinations(key)?)]),
+            None => self.ipvs.table_best_effort().map(|table| (table.items, table.errors)),
+            Some(key) => {
+                let service = self.ipvs.service(key)?;
+                let destinations = self.ipvs.destinations_best_effort(key)?;
+                Ok((vec![(service, destinations.items)], destinations.errors))
+            }
         }
     }
+}
+
+/// A line for each item that could not be read; `None` if there is none.
+fn unread(errors: &[Error]) -> Option<String> {
+    let lines: Vec<_> = errors.iter().map(Error::to_string).collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
 fn version(out: &mut impl Write) -> io::Result<()> {

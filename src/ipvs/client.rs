@@ -1,53 +1,20 @@
 //! The client: operations on the kernel's table.
 
-use std::collections::HashSet;
-use std::hash::Hash;
 use std::net::SocketAddr;
-use std::time::Instant;
 
 use netlink_sys::protocols::NETLINK_GENERIC;
 use nix::libc::ENOENT;
 
 use super::destination;
-use super::message::{self, Answer, Change, Info, Query};
+use super::listing::SHORT_LIST;
+use super::message::{Answer, Change, Info, Query};
 use super::numbers::{FAMILY, MODULE};
-use super::{
-    BatchError, Destination, DestinationInfo, Service, ServiceInfo, ServiceKey, SyncDaemon, SyncState, Timeouts, batch,
-};
-use crate::error::{Cause, DecodeError, Error, Reason, Refusal, Refused, Result};
-use crate::exchange::{Limits, Listed};
+use super::{BatchError, Destination, Service, ServiceInfo, ServiceKey, SyncDaemon, SyncState, Timeouts, batch};
+use crate::error::{Cause, Error, Reason, Refusal, Refused, Result};
+use crate::exchange::Limits;
 use crate::transport::Options;
 use crate::transport::blocking::{Connection, Reply};
 use crate::wire::genl;
-use crate::wire::message::HEADER;
-
-/// The length of a part of a list of destinations: the kernel fills all of it with zeros first. This is the least that it can
-/// do with: a page, or 8 KiB where pages are larger (`NLMSG_GOODSIZE`).
-const SHORT_LIST: usize = if cfg!(any(target_arch = "x86", target_arch = "x86_64")) { 4096 } else { 8192 };
-
-/// How often a list is read before giving up, when the table changes each time.
-const LISTINGS: usize = 10;
-
-/// A datagram of this length at most was not full: even where memory is short the kernel takes a page for it (4 KiB, with
-/// some 300 bytes of its own), and no entry is longer than 400 bytes.
-const NOT_FULL: usize = 3 << 10;
-
-/// Nor was one of this length at most that is longer than [`SHORT_LIST`]: then the kernel took the most that it takes, 32 KiB.
-const LONG_NOT_FULL: usize = 31 << 10;
-
-fn is_not_full(length: usize) -> bool {
-    length <= NOT_FULL || (SHORT_LIST < length && length <= LONG_NOT_FULL)
-}
-
-/// The object that an answer holds, if it has such a one.
-type Read<T> = Result<Option<T>, DecodeError>;
-
-/// A list that was read once.
-struct Reading<T> {
-    items: Vec<T>,
-    /// It is of one moment.
-    at_once: bool,
-}
 
 /// The IPVS table of a network namespace: that of the thread that connects, for as long as the client lives.
 ///
@@ -56,15 +23,18 @@ struct Reading<T> {
 /// connecting does not. A client does not keep the privilege of the one who opened it: the kernel looks at who sends each
 /// request, too.
 ///
+/// After `fork`, only one of the two processes may use the client: both would receive from one socket, and an answer that
+/// the other process took is a time-out.
+///
 /// Each operation can fail for reasons that are not repeated below: no permission, a time-out
 /// ([`Options::timeout`]), lost replies ([`Cause::Overrun`]).
 #[derive(Debug)]
 pub struct Ipvs {
     pub(super) connection: Connection,
     /// For the lists of destinations, of which there are many short ones.
-    short_lists: Connection,
+    pub(super) short_lists: Connection,
     /// The last one was not short. The next one may be like it, and be taken for long first.
-    long_lists: bool,
+    pub(super) long_lists: bool,
     /// The family's number, which is another one after each loading of the module.
     family: u16,
     /// Room for the changes of a batch; empty in between.
@@ -107,32 +77,6 @@ impl Ipvs {
         }
     }
 
-    /// All virtual services (`IPVS_CMD_GET_SERVICE`), in the kernel's order.
-    ///
-    /// What others change meanwhile is listed or not, but each service that was there all the time is listed, and none
-    /// twice: see the [module](super#lists-while-others-change-the-table), also for what that costs. To go through a large
-    /// table once, without holding it in memory, use [`Ipvs::stream_services`].
-    ///
-    /// # Errors
-    /// [`is_interrupted`](Error::is_interrupted) when the table changed each time while it was read.
-    pub fn services(&mut self) -> Result<Vec<ServiceInfo>> {
-        self.within_deadline(None, |ipvs| {
-            ipvs.list(Query::Services, message::service, message::service_key, ServiceInfo::key)
-        })
-    }
-
-    /// All virtual services (`IPVS_CMD_GET_SERVICE`), one after the other as they come from the kernel.
-    ///
-    /// Memory stays the same whatever the size of the table. When the table changes meanwhile, some may be missing or
-    /// come twice: see the [module](super#lists-while-others-change-the-table). Ending early is fine.
-    ///
-    /// # Errors
-    /// See [`Ipvs`]; later ones come as items.
-    pub fn stream_services(&mut self) -> Result<Services<'_>> {
-        self.queue_query(Query::Services).map_err(|cause| Error::new(Query::Services, cause))?;
-        Ok(Services { ipvs: self, ended: false })
-    }
-
     /// One virtual service (`IPVS_CMD_GET_SERVICE`).
     ///
     /// # Errors
@@ -143,62 +87,6 @@ impl Ipvs {
             Answer::Service(info) => Ok(info),
             _ => Err(Error::new(query, Cause::NoAnswer)),
         }
-    }
-
-    /// The destinations of a service (`IPVS_CMD_GET_DEST`), the newest first. What others change meanwhile is as with
-    /// [`Ipvs::services`].
-    ///
-    /// # Errors
-    /// [`is_not_found`](Error::is_not_found) when there is no such service; [`is_interrupted`](Error::is_interrupted)
-    /// when the list changed each time while it was read.
-    pub fn destinations(&mut self, service: ServiceKey) -> Result<Vec<DestinationInfo>> {
-        self.within_deadline(None, |ipvs| ipvs.destinations_of(service))
-    }
-
-    fn destinations_of(&mut self, service: ServiceKey) -> Result<Vec<DestinationInfo>> {
-        let query = Query::Destinations(service);
-        let (read, address) = (message::destination, message::destination_address);
-        let destinations = self.list(query, read, address, DestinationInfo::address)?;
-        if destinations.is_empty() {
-            // The kernel lists nothing for a service that is not there, too.
-            self.service(service).map_err(|error| error.during(query))?;
-        }
-        Ok(destinations)
-    }
-
-    /// All virtual services, each with its destinations. A service that is deleted meanwhile is left out.
-    ///
-    /// It is as [`Ipvs::services`] and then [`Ipvs::destinations`] of each: not all of one moment.
-    ///
-    /// # Errors
-    /// As [`Ipvs::services`].
-    pub fn table(&mut self) -> Result<Vec<(ServiceInfo, Vec<DestinationInfo>)>> {
-        let now = self.connection.now();
-        self.within_deadline(Some(now), Self::table_now)
-    }
-
-    fn table_now(&mut self) -> Result<Vec<(ServiceInfo, Vec<DestinationInfo>)>> {
-        let row = |body: &[u8]| Ok(message::service(body)?.map(|info| (info, Vec::new())));
-        let mut table = self.list(Query::Services, row, message::service_key, |(info, _)| info.key())?;
-        let (mut failed, mut bytes) = (None, 0usize);
-        let limit = self.connection.largest_listing();
-        table.retain_mut(|(info, destinations)| {
-            if failed.is_none() {
-                match self.destinations_of(info.key()) {
-                    Ok(found) => {
-                        bytes = bytes.saturating_add(size_of_val(&found[..]));
-                        if bytes > limit {
-                            failed = Some(Error::new(Query::Services, Cause::ListingTooLong { limit }));
-                        }
-                        *destinations = found;
-                    }
-                    Err(error) if error.is_not_found() => return false,
-                    Err(error) => failed = Some(error),
-                }
-            }
-            true
-        });
-        failed.map_or(Ok(table), Err)
     }
 
     /// Adds a virtual service (`IPVS_CMD_NEW_SERVICE`).
@@ -446,8 +334,9 @@ impl Ipvs {
 
     /// Makes a change of what was read as `before`.
     fn make_edited(&mut self, before: Change, after: Change) -> Result<()> {
-        // What another program has set, and the kernel holds, is not the caller's doing.
-        let check = if before.check().is_ok() { Change::check } else { |_: &Change| Ok(()) };
+        // Another program may have set a value that this crate would reject; do not validate it again.
+        let is_old = before.problem().is_some_and(|problem| after.problem() == Some(problem));
+        let check = if is_old { |_: &Change| Ok(()) } else { Change::check };
         self.make(after, check)
     }
 
@@ -455,7 +344,7 @@ impl Ipvs {
         self.connection.queue(self.family, 0, |out| change.write(out))
     }
 
-    fn queue_query(&mut self, query: Query) -> Result<(), Cause> {
+    pub(super) fn queue_query(&mut self, query: Query) -> Result<(), Cause> {
         if let Some(problem) = query.problem() {
             return Err(Cause::InvalidInput(problem));
         }
@@ -468,19 +357,9 @@ impl Ipvs {
         }
     }
 
-    fn connection_for(&mut self, query: Query) -> &mut Connection {
+    pub(super) fn connection_for(&mut self, query: Query) -> &mut Connection {
         let short = matches!(query, Query::Destinations(_)) && !self.long_lists;
         if short { &mut self.short_lists } else { &mut self.connection }
-    }
-
-    /// Runs one operation of several requests with one deadline for all.
-    fn within_deadline<T>(&mut self, started: Option<Instant>, run: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        self.connection.hold_deadline(started);
-        self.short_lists.hold_deadline(started);
-        let result = run(self);
-        self.connection.release_deadline();
-        self.short_lists.release_deadline();
-        result
     }
 
     /// Asks for one object.
@@ -488,117 +367,6 @@ impl Ipvs {
         let mut found = None;
         self.exchange(query, |answer| found = Some(answer))?;
         found.ok_or_else(|| Error::new(query, Cause::NoAnswer))
-    }
-
-    /// Reads a list until what came in parts comes twice just the same: `read` takes an item out of an answer, `read_key`
-    /// only what identifies one, and `key` is that of an item.
-    ///
-    /// A datagram is of one moment, but when it is full the kernel goes on behind it by position. If something in front of
-    /// that was added meanwhile, an item comes again; if something was deleted, one is left out without a sign.
-    fn list<T, K: Eq + Hash>(
-        &mut self,
-        query: Query,
-        read: impl Fn(&[u8]) -> Read<T>,
-        read_key: impl Fn(&[u8]) -> Read<K>,
-        key: impl Fn(&T) -> K,
-    ) -> Result<Vec<T>> {
-        let mut keys = None;
-        for _ in 0..LISTINGS / 2 {
-            let items = match self.read_once(query, &read)? {
-                Some(Reading { items, at_once: true }) => return Ok(items),
-                Some(reading) => reading.items,
-                None => {
-                    keys = None;
-                    continue;
-                }
-            };
-            let same = |keys: &Option<Vec<K>>| {
-                keys.as_ref().is_some_and(|keys| {
-                    keys.len() == items.len()
-                        && keys.iter().zip(&items).all(|(one, other)| *one == key(other))
-                        && keys.iter().collect::<HashSet<_>>().len() == keys.len()
-                })
-            };
-            if same(&keys) {
-                return Ok(items);
-            }
-            keys = self.read_once(query, &read_key)?.map(|reading| reading.items);
-            if same(&keys) {
-                return Ok(items);
-            }
-        }
-        Err(Error::new(query, Cause::Interrupted))
-    }
-
-    /// Reads a list; `None` when the kernel says that it changed meanwhile.
-    fn read_once<T>(&mut self, query: Query, read: &impl Fn(&[u8]) -> Read<T>) -> Result<Option<Reading<T>>> {
-        let mut items = Vec::new();
-        let (mut first, mut at_once, mut long) = (None, true, false);
-        self.queue_query(query).map_err(|cause| Error::new(query, cause))?;
-        loop {
-            let item = match self.answer(query, read) {
-                Ok(Some(item)) => item,
-                Ok(None) => break,
-                Err(error) if error.is_interrupted() => return Ok(None),
-                Err(error) => return Err(error),
-            };
-            let connection = self.connection_for(query);
-            let (number, length) = connection.datagram();
-            if items.is_empty() {
-                // The others are as long as the first: memory that is not taken need not be filled with zeros.
-                items.reserve_exact(length / (HEADER + connection.message().len()));
-            }
-            items.push(item);
-            at_once &= *first.get_or_insert(number) == number && is_not_full(length);
-            long |= length > NOT_FULL;
-        }
-        if let Query::Destinations(_) = query {
-            self.long_lists = long;
-        }
-        Ok(Some(Reading { items, at_once }))
-    }
-
-    /// Asks, and gives every answer to `each`.
-    fn exchange(&mut self, query: Query, mut each: impl FnMut(Answer)) -> Result<()> {
-        self.queue_query(query).map_err(|cause| Error::new(query, cause))?;
-        while let Some(answer) = self.answer(query, message::answer)? {
-            each(answer);
-        }
-        Ok(())
-    }
-
-    /// The next answer to a query that is on its way of which `read` makes something; `None` when there are no more.
-    #[inline]
-    fn answer<T>(&mut self, query: Query, read: impl Fn(&[u8]) -> Read<T>) -> Result<Option<T>> {
-        let mut retried = false;
-        loop {
-            let failed = |cause| Error::new(query, cause);
-            let connection = self.connection_for(query);
-            match connection.next_of_list() {
-                Some(Listed::Message { .. }) => {}
-                Some(Listed::End) => return Ok(None),
-                None => match connection.reply().map_err(failed)? {
-                    Reply::Finished => return Ok(None),
-                    Reply::Message(..) => {}
-                    Reply::Refused(_, refusal) => {
-                        if retried || !self.module_was_reloaded(&refusal).map_err(failed)? {
-                            return Err(failed(query.refused(refusal).into()));
-                        }
-                        retried = true;
-                        self.queue_query(query).map_err(failed)?;
-                        continue;
-                    }
-                },
-            }
-            match read(connection.message()) {
-                Ok(None) => {}
-                Ok(answer) => return Ok(answer),
-                Err(error) => {
-                    connection.abandon();
-                    return Err(failed(error.into()));
-                }
-            }
-        }
     }
 
     /// Whether the kernel refused a request because IPVS was unloaded and loaded again since the last one: then the
@@ -610,33 +378,6 @@ impl Ipvs {
         let before = self.family;
         self.family = find_family(&mut self.connection)?;
         Ok(self.family != before)
-    }
-}
-
-/// The virtual services of a table, one after the other: [`Ipvs::stream_services`].
-#[derive(Debug)]
-pub struct Services<'a> {
-    ipvs: &'a mut Ipvs,
-    ended: bool,
-}
-
-impl Iterator for Services<'_> {
-    type Item = Result<ServiceInfo>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
-            return None;
-        }
-        self.ipvs.connection.renew_deadline();
-        let next = self.ipvs.answer(Query::Services, message::service).transpose();
-        self.ended = !matches!(next, Some(Ok(_)));
-        next
-    }
-}
-
-impl Drop for Services<'_> {
-    fn drop(&mut self) {
-        self.ipvs.connection.abandon();
     }
 }
 

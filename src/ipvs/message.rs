@@ -70,7 +70,7 @@ impl Change {
     }
 
     #[inline]
-    fn problem(&self) -> Option<Cow<'static, str>> {
+    pub(super) fn problem(&self) -> Option<Cow<'static, str>> {
         match self {
             Self::AddService(service) | Self::ReplaceService(service) => service.problem(),
             Self::AddDestination(key, destination) | Self::ReplaceDestination(key, destination) => {

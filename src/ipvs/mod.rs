@@ -40,7 +40,9 @@
 //!   certain moment of both of the last two readings, and added again in between.)
 //! - each entry is as it was set by one change, never half of it.
 //!
-//! [`Ipvs::stream_services`] reads once, whatever comes.
+//! [`Ipvs::services_best_effort`] and its siblings succeed also while the table keeps changing: they merge a few readings by
+//! key, take the newest value of each, and report the change ([`BestEffort::changing`]). A service that only an older reading
+//! has is looked up by its key. [`Ipvs::stream_services`] reads once.
 //!
 //! # What the kernel does not promise
 //!
@@ -54,6 +56,7 @@ mod daemon;
 mod destination;
 #[doc = include_str!("kernels.md")]
 pub mod kernels {}
+mod listing;
 mod message;
 #[cfg(feature = "testing")]
 pub(crate) mod model;
@@ -68,9 +71,10 @@ mod timeouts;
 
 pub use crate::address::Family;
 pub use batch::{BatchError, Failure};
-pub use client::{Ipvs, Services};
+pub use client::Ipvs;
 pub use daemon::{SyncDaemon, SyncState};
 pub use destination::{Destination, DestinationInfo, Forwarding, Thresholds, Tunnel, TunnelFlags};
+pub use listing::{BestEffort, Services};
 pub use message::{Answer, Change, Info, Message, Query};
 pub(crate) use numbers::{FAMILY, MODULE, VERSION};
 pub use procfs::{

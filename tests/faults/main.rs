@@ -8,5 +8,6 @@ mod ipset;
 mod ipvs;
 mod items;
 mod keys;
+mod listing;
 mod panics;
 mod vips;

@@ -1,0 +1,493 @@
+//! Listings of services and destinations: read until two readings agree, merged from several, or streamed.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+use std::time::Instant;
+
+use super::message::{self, Answer, Query};
+use super::{DestinationInfo, Ipvs, ServiceInfo, ServiceKey};
+use crate::error::{Cause, DecodeError, Error, Result};
+use crate::exchange::Listed;
+use crate::transport::blocking::Reply;
+use crate::wire::message::HEADER;
+
+/// Length of a dump datagram with destinations, which the kernel fills with zeros first. The kernel needs at least a page, or
+/// 8 KiB where pages are larger (`NLMSG_GOODSIZE`).
+pub(super) const SHORT_LIST: usize = if cfg!(any(target_arch = "x86", target_arch = "x86_64")) { 4096 } else { 8192 };
+
+/// Readings of a dump, at most, when the table changes during each.
+const LISTINGS: usize = 10;
+
+/// Readings that a best-effort listing merges after the first two.
+const MERGED: usize = 2;
+
+/// A datagram of this length at most was not full: even where memory is scarce the kernel takes a page for it (4 KiB, with
+/// some 300 bytes of its own), and no entry is longer than 400 bytes.
+const NOT_FULL: usize = 3 << 10;
+
+/// Nor was one of this length at most that is longer than [`SHORT_LIST`]: then the kernel took its maximum, 32 KiB.
+const LONG_NOT_FULL: usize = 31 << 10;
+
+fn is_not_full(length: usize) -> bool {
+    length <= NOT_FULL || (SHORT_LIST < length && length <= LONG_NOT_FULL)
+}
+
+/// The object in an answer; `None` if the message is no answer of that kind.
+type Read<T> = Result<Option<T>, DecodeError>;
+
+/// A service and its destinations.
+type Row = (ServiceInfo, Vec<DestinationInfo>);
+
+/// Why an item is missing.
+enum Unread {
+    /// It cannot be decoded; the next one may be.
+    Item(Error),
+    /// The listing ended.
+    All(Error),
+}
+
+/// One reading of a dump.
+struct Reading<T> {
+    items: Vec<T>,
+    /// Items that could not be decoded.
+    errors: Vec<Error>,
+    /// All of it arrived in one datagram.
+    at_once: bool,
+    /// The kernel reported a change of its table during the dump.
+    interrupted: bool,
+}
+
+/// The best listing that could be had while other processes change the table: [`Ipvs::table_best_effort`].
+///
+/// ```no_run
+/// let table = lvs::ipvs::Ipvs::connect()?.table_best_effort()?;
+/// for (service, destinations) in &table.items {
+///     println!("{}: {} destinations", service.key(), destinations.len());
+/// }
+/// if table.changing || !table.errors.is_empty() {
+///     eprintln!("the table kept changing, or has items that cannot be read: {:?}", table.errors);
+/// }
+/// # Ok::<(), lvs::Error>(())
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct BestEffort<T> {
+    /// Each object once, as the newest reading has it.
+    pub items: Vec<T>,
+    /// Items that could not be decoded, and the error that ended further readings.
+    pub errors: Vec<Error>,
+    /// The table changed during every reading: an object that was added or deleted meanwhile may be listed or not, and no
+    /// two readings confirm that nothing is missing.
+    pub changing: bool,
+}
+
+impl Ipvs {
+    /// All virtual services (`IPVS_CMD_GET_SERVICE`), in the kernel's order.
+    ///
+    /// A service that exists during the whole call is listed, and none twice: see the
+    /// [module](super#lists-while-others-change-the-table), also for the cost. [`Ipvs::stream_services`] reads a large table
+    /// once, in constant memory. [`Ipvs::services_best_effort`] succeeds also while other processes change the table.
+    ///
+    /// # Errors
+    /// [`is_interrupted`](Error::is_interrupted) when the table changed during every reading.
+    pub fn services(&mut self) -> Result<Vec<ServiceInfo>> {
+        self.within_deadline(None, |ipvs| {
+            ipvs.list(Query::Services, message::service, message::service_key, ServiceInfo::key)
+        })
+    }
+
+    /// All virtual services, as [`Ipvs::services`], or the best listing that can be had while other processes change the
+    /// table or an item cannot be decoded.
+    ///
+    /// # Errors
+    /// See [`Ipvs`].
+    pub fn services_best_effort(&mut self) -> Result<BestEffort<ServiceInfo>> {
+        self.within_deadline(None, Self::services_merged)
+    }
+
+    /// All virtual services (`IPVS_CMD_GET_SERVICE`), one after the other as they arrive from the kernel.
+    ///
+    /// Uses constant memory, and may be dropped early. When the table changes meanwhile, some services may be missing or
+    /// listed twice: see the [module](super#lists-while-others-change-the-table). A service that cannot be decoded is an item
+    /// that is an error; the next item is the next service. Any other error is the last item.
+    ///
+    /// # Errors
+    /// See [`Ipvs`]; later ones are items.
+    pub fn stream_services(&mut self) -> Result<Services<'_>> {
+        self.queue_query(Query::Services).map_err(|cause| Error::new(Query::Services, cause))?;
+        Ok(Services { ipvs: self, ended: false })
+    }
+
+    /// The destinations of a service (`IPVS_CMD_GET_DEST`), the newest first. Changes meanwhile are treated as by
+    /// [`Ipvs::services`].
+    ///
+    /// # Errors
+    /// [`is_not_found`](Error::is_not_found) when there is no such service; [`is_interrupted`](Error::is_interrupted)
+    /// when the list changed during every reading.
+    pub fn destinations(&mut self, service: ServiceKey) -> Result<Vec<DestinationInfo>> {
+        self.within_deadline(None, |ipvs| ipvs.destinations_of(service))
+    }
+
+    /// The destinations of a service, as [`Ipvs::destinations`], or the best listing that can be had.
+    ///
+    /// # Errors
+    /// [`is_not_found`](Error::is_not_found) when there is no such service.
+    pub fn destinations_best_effort(&mut self, service: ServiceKey) -> Result<BestEffort<DestinationInfo>> {
+        self.within_deadline(None, |ipvs| ipvs.destinations_merged(service))
+    }
+
+    /// All virtual services, each with its destinations. A service that is deleted meanwhile is left out.
+    ///
+    /// It is [`Ipvs::services`], then [`Ipvs::destinations`] of each: not all of one moment.
+    ///
+    /// # Errors
+    /// As [`Ipvs::services`].
+    pub fn table(&mut self) -> Result<Vec<(ServiceInfo, Vec<DestinationInfo>)>> {
+        let now = self.connection.now();
+        self.within_deadline(Some(now), |ipvs| {
+            let row = |body: &[u8]| Ok(message::service(body)?.map(|info| (info, Vec::new())));
+            let table = ipvs.list(Query::Services, row, message::service_key, |(info, _): &Row| info.key())?;
+            ipvs.fill(table, Self::destinations_of)
+        })
+    }
+
+    /// All virtual services, each with its destinations, as [`Ipvs::table`], or the best listing that can be had while other
+    /// processes change the table. A service that is deleted meanwhile is left out.
+    ///
+    /// # Errors
+    /// See [`Ipvs`].
+    pub fn table_best_effort(&mut self) -> Result<BestEffort<(ServiceInfo, Vec<DestinationInfo>)>> {
+        let now = self.connection.now();
+        self.within_deadline(Some(now), |ipvs| {
+            let BestEffort { items, mut errors, mut changing } = ipvs.services_merged()?;
+            let table = items.into_iter().map(|info| (info, Vec::new())).collect();
+            let items = ipvs.fill(table, |ipvs, key| {
+                let found = ipvs.destinations_merged(key)?;
+                errors.extend(found.errors);
+                changing |= found.changing;
+                Ok(found.items)
+            })?;
+            Ok(BestEffort { items, errors, changing })
+        })
+    }
+
+    /// Reads the destinations of each service, and drops the services that are gone.
+    fn fill(
+        &mut self,
+        mut table: Vec<Row>,
+        mut read: impl FnMut(&mut Self, ServiceKey) -> Result<Vec<DestinationInfo>>,
+    ) -> Result<Vec<Row>> {
+        let (mut failed, mut bytes) = (None, 0usize);
+        let limit = self.connection.largest_listing();
+        table.retain_mut(|(info, destinations)| {
+            if failed.is_none() {
+                match read(self, info.key()) {
+                    Ok(found) => {
+                        bytes = bytes.saturating_add(size_of_val(&found[..]));
+                        if bytes > limit {
+                            failed = Some(Error::new(Query::Services, Cause::ListingTooLong { limit }));
+                        }
+                        *destinations = found;
+                    }
+                    Err(error) if error.is_not_found() => return false,
+                    Err(error) => failed = Some(error),
+                }
+            }
+            true
+        });
+        failed.map_or(Ok(table), Err)
+    }
+
+    fn destinations_of(&mut self, service: ServiceKey) -> Result<Vec<DestinationInfo>> {
+        let query = Query::Destinations(service);
+        let (read, address) = (message::destination, message::destination_address);
+        let destinations = self.list(query, read, address, DestinationInfo::address)?;
+        self.unless_missing(service, destinations.is_empty())?;
+        Ok(destinations)
+    }
+
+    fn destinations_merged(&mut self, service: ServiceKey) -> Result<BestEffort<DestinationInfo>> {
+        let query = Query::Destinations(service);
+        let (read, address) = (message::destination, message::destination_address);
+        let merged = self.merge(query, read, address, DestinationInfo::address)?;
+        self.unless_missing(service, merged.listing.items.is_empty())?;
+        Ok(merged.listing)
+    }
+
+    /// The kernel lists nothing also for a service that does not exist.
+    fn unless_missing(&mut self, service: ServiceKey, listed_nothing: bool) -> Result<()> {
+        if listed_nothing {
+            self.service(service).map_err(|error| error.during(Query::Destinations(service)))?;
+        }
+        Ok(())
+    }
+
+    fn services_merged(&mut self) -> Result<BestEffort<ServiceInfo>> {
+        let merged = self.merge(Query::Services, message::service, message::service_key, ServiceInfo::key)?;
+        let Merged { mut listing, newest } = merged;
+        if listing.changing {
+            // A service that only an older reading has may be deleted by now.
+            listing.items.retain_mut(|info| {
+                if newest.contains(&info.key()) {
+                    return true;
+                }
+                match self.service(info.key()) {
+                    Ok(found) => *info = found,
+                    Err(error) => return !error.is_not_found(),
+                }
+                true
+            });
+        }
+        Ok(listing)
+    }
+
+    /// Reads a dump until two readings agree: `read` takes an item out of an answer, `read_key` only its identity, and `key`
+    /// is the identity of an item.
+    ///
+    /// A datagram is of one moment, but after a full one the kernel continues by position. If an entry in front of that
+    /// position was added meanwhile, an item arrives again; if one was deleted, an item is left out without a sign.
+    fn list<T, K: Eq + Hash>(
+        &mut self,
+        query: Query,
+        read: impl Fn(&[u8]) -> Read<T>,
+        read_key: impl Fn(&[u8]) -> Read<K>,
+        key: impl Fn(&T) -> K,
+    ) -> Result<Vec<T>> {
+        let mut keys = None;
+        for _ in 0..LISTINGS / 2 {
+            let reading = self.read_once(query, &read)?.decoded()?;
+            if reading.interrupted {
+                keys = None;
+                continue;
+            }
+            if reading.at_once || agree(keys.as_deref(), &reading.items, &key) {
+                return Ok(reading.items);
+            }
+            let again = self.read_once(query, &read_key)?.decoded()?;
+            keys = (!again.interrupted).then_some(again.items);
+            if agree(keys.as_deref(), &reading.items, &key) {
+                return Ok(reading.items);
+            }
+        }
+        Err(Error::new(query, Cause::Interrupted))
+    }
+
+    /// Reads a dump as [`Ipvs::list`] does, or merges a few readings by identity if the table keeps changing.
+    fn merge<T, K: Copy + Eq + Hash>(
+        &mut self,
+        query: Query,
+        read: impl Fn(&[u8]) -> Read<T>,
+        read_key: impl Fn(&[u8]) -> Read<K>,
+        key: impl Fn(&T) -> K,
+    ) -> Result<Merged<T, K>> {
+        let first = self.read_once(query, &read)?;
+        if first.at_once && !first.interrupted {
+            return Ok(Merged::of(first));
+        }
+        let (mut ended, mut before, mut readings) = (None, None, 0);
+        match self.read_once(query, &read_key) {
+            Ok(again) => before = (!again.interrupted).then_some(again.items),
+            Err(error) => ended = Some(error),
+        }
+        if !first.interrupted && agree(before.as_deref(), &first.items, &key) {
+            return Ok(Merged::of(first));
+        }
+        let mut places = HashMap::new();
+        let mut merged = Merged { listing: BestEffort::empty(), newest: HashSet::new() };
+        merged.add(first, &mut places, &key);
+        while ended.is_none() && readings < MERGED {
+            readings += 1;
+            let reading = match self.read_once(query, &read) {
+                Ok(reading) => reading,
+                Err(error) => {
+                    ended = Some(error);
+                    break;
+                }
+            };
+            if !reading.interrupted && (reading.at_once || agree(before.as_deref(), &reading.items, &key)) {
+                return Ok(Merged::of(reading));
+            }
+            before = (!reading.interrupted).then(|| reading.items.iter().map(&key).collect());
+            merged.add(reading, &mut places, &key);
+        }
+        merged.listing.errors.extend(ended);
+        Ok(merged)
+    }
+
+    /// Reads a dump once.
+    fn read_once<T>(&mut self, query: Query, read: &impl Fn(&[u8]) -> Read<T>) -> Result<Reading<T>> {
+        let mut reading = Reading { items: Vec::new(), errors: Vec::new(), at_once: true, interrupted: false };
+        let (mut first, mut long) = (None, false);
+        self.queue_query(query).map_err(|cause| Error::new(query, cause))?;
+        loop {
+            let item = match self.answer(query, read) {
+                Ok(Some(item)) => item,
+                Ok(None) => break,
+                Err(Unread::Item(error)) => {
+                    reading.errors.push(error);
+                    continue;
+                }
+                Err(Unread::All(error)) if error.is_interrupted() => {
+                    reading.interrupted = true;
+                    break;
+                }
+                Err(Unread::All(error)) => return Err(error),
+            };
+            let connection = self.connection_for(query);
+            let (number, length) = connection.datagram();
+            if reading.items.is_empty() {
+                // The others are as long as the first: memory that is not taken need not be filled with zeros.
+                reading.items.reserve_exact(length / (HEADER + connection.message().len()));
+            }
+            reading.items.push(item);
+            reading.at_once &= *first.get_or_insert(number) == number && is_not_full(length);
+            long |= length > NOT_FULL;
+        }
+        if let Query::Destinations(_) = query {
+            self.long_lists = long;
+        }
+        Ok(reading)
+    }
+
+    /// Sends a query, and gives every answer to `each`.
+    pub(super) fn exchange(&mut self, query: Query, mut each: impl FnMut(Answer)) -> Result<()> {
+        self.queue_query(query).map_err(|cause| Error::new(query, cause))?;
+        let mut wrong = None;
+        loop {
+            match self.answer(query, message::answer) {
+                Ok(Some(answer)) => each(answer),
+                Ok(None) => return wrong.map_or(Ok(()), Err),
+                Err(Unread::Item(error)) => wrong = wrong.or(Some(error)),
+                Err(Unread::All(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// The next answer in flight that `read` takes something out of; `None` at the end.
+    #[inline]
+    fn answer<T>(&mut self, query: Query, read: impl Fn(&[u8]) -> Read<T>) -> Result<Option<T>, Unread> {
+        let mut retried = false;
+        loop {
+            let failed = |cause| Unread::All(Error::new(query, cause));
+            let connection = self.connection_for(query);
+            match connection.next_of_list() {
+                Some(Listed::Message { .. }) => {}
+                Some(Listed::End) => return Ok(None),
+                None => match connection.reply().map_err(failed)? {
+                    Reply::Finished => return Ok(None),
+                    Reply::Message(..) => {}
+                    Reply::Refused(_, refusal) => {
+                        if retried || !self.module_was_reloaded(&refusal).map_err(failed)? {
+                            return Err(failed(query.refused(refusal).into()));
+                        }
+                        retried = true;
+                        self.queue_query(query).map_err(failed)?;
+                        continue;
+                    }
+                },
+            }
+            match read(connection.message()) {
+                Ok(None) => {}
+                Ok(answer) => return Ok(answer),
+                Err(error) => return Err(Unread::Item(Error::new(query, error))),
+            }
+        }
+    }
+
+    /// Runs one operation of several requests with one deadline for all.
+    fn within_deadline<T>(&mut self, started: Option<Instant>, run: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        self.connection.hold_deadline(started);
+        self.short_lists.hold_deadline(started);
+        let result = run(self);
+        self.connection.release_deadline();
+        self.short_lists.release_deadline();
+        result
+    }
+}
+
+impl<T> Reading<T> {
+    /// # Errors
+    /// The first item that could not be decoded.
+    fn decoded(self) -> Result<Self> {
+        match self.errors.into_iter().next() {
+            Some(error) => Err(error),
+            None => Ok(Self { errors: Vec::new(), ..self }),
+        }
+    }
+}
+
+/// Whether a reading has the same identities in the same order as the one before, each once.
+fn agree<T, K: Eq + Hash>(keys: Option<&[K]>, items: &[T], key: impl Fn(&T) -> K) -> bool {
+    keys.is_some_and(|keys| {
+        keys.len() == items.len()
+            && keys.iter().zip(items).all(|(one, other)| *one == key(other))
+            && keys.iter().collect::<HashSet<_>>().len() == keys.len()
+    })
+}
+
+/// Several readings of a changing table.
+struct Merged<T, K> {
+    listing: BestEffort<T>,
+    /// The identities that the newest reading has.
+    newest: HashSet<K>,
+}
+
+impl<T> BestEffort<T> {
+    fn empty() -> Self {
+        Self { items: Vec::new(), errors: Vec::new(), changing: true }
+    }
+}
+
+impl<T, K: Copy + Eq + Hash> Merged<T, K> {
+    /// A reading that needs no other.
+    fn of(Reading { items, errors, .. }: Reading<T>) -> Self {
+        Self { listing: BestEffort { items, errors, changing: false }, newest: HashSet::new() }
+    }
+
+    /// Adds a newer reading; `places` has the place of each identity.
+    fn add(&mut self, reading: Reading<T>, places: &mut HashMap<K, usize>, key: &impl Fn(&T) -> K) {
+        self.listing.errors = reading.errors;
+        self.newest.clear();
+        for item in reading.items {
+            let identity = key(&item);
+            self.newest.insert(identity);
+            match places.get(&identity).and_then(|place| self.listing.items.get_mut(*place)) {
+                Some(older) => *older = item,
+                None => {
+                    places.insert(identity, self.listing.items.len());
+                    self.listing.items.push(item);
+                }
+            }
+        }
+    }
+}
+
+/// The virtual services of a table, one after the other: [`Ipvs::stream_services`].
+#[derive(Debug)]
+pub struct Services<'a> {
+    ipvs: &'a mut Ipvs,
+    ended: bool,
+}
+
+impl Iterator for Services<'_> {
+    type Item = Result<ServiceInfo>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        self.ipvs.connection.renew_deadline();
+        let next = self.ipvs.answer(Query::Services, message::service);
+        self.ended = matches!(next, Ok(None) | Err(Unread::All(_)));
+        match next {
+            Ok(next) => next.map(Ok),
+            Err(Unread::Item(error) | Unread::All(error)) => Some(Err(error)),
+        }
+    }
+}
+
+impl Drop for Services<'_> {
+    fn drop(&mut self) {
+        self.ipvs.connection.abandon();
+    }
+}
