@@ -34,8 +34,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
         writeln!(out, "  listed: {:?}", vips.list(&binder)?)?;
-        // An address of the machine's own is not for binding.
-        if let Err(error) = vips.bind(&binder, "192.0.2.1".parse()?) {
+        // An address of another interface is a conflict, found before anything is changed.
+        if let Err(error) = vips.check(&binder, ["192.0.2.1".parse()?, "10.96.0.12".parse()?]) {
             writeln!(out, "  {error}")?;
         }
         vips.clear(&binder)?;

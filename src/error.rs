@@ -7,6 +7,8 @@ use std::net::IpAddr;
 
 use nix::errno::Errno;
 
+use crate::name::Interface;
+
 /// The result of an operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -338,15 +340,17 @@ pub enum Cause {
     /// A reply could not be understood.
     #[error("the kernel's reply could not be read: {0}")]
     Decode(#[from] DecodeError),
-    /// Something else has the address, or one of the prefix, that was to be bound. Nothing was changed.
-    #[error("{}", conflict(*.address, *.length, .interface, *.protocol))]
+    /// Something else has the address, or one of the prefix, that was to be bound.
+    #[error("{}", conflict(*.address, *.length, *.interface, *.index, *.protocol))]
     Conflict {
         /// The address that it has, or the first of its prefix.
         address: IpAddr,
         /// The length of its prefix in bits: 32 or 128 for one address.
         length: u8,
-        /// The interface that it is on.
-        interface: String,
+        /// The interface that it is on; `None` if the interface has gone since.
+        interface: Option<Interface>,
+        /// The index of that interface; 0 for a route with none or several.
+        index: u32,
         /// The protocol number of the route that makes it local (`RTPROT_*`); `None` if it is an interface's address.
         protocol: Option<u8>,
     },
@@ -424,7 +428,8 @@ fn in_brackets(release: Option<&str>) -> String {
     release.map(|release| format!(" (since Linux {release})")).unwrap_or_default()
 }
 
-fn conflict(address: IpAddr, length: u8, interface: &str, protocol: Option<u8>) -> String {
+fn conflict(address: IpAddr, length: u8, interface: Option<Interface>, index: u32, protocol: Option<u8>) -> String {
+    let interface = interface.map_or_else(|| format!("interface {index}"), |name| name.to_string());
     let address = match (address, length) {
         (IpAddr::V4(_), 32) | (IpAddr::V6(_), 128) => address.to_string(),
         _ => format!("{address}/{length}"),

@@ -30,14 +30,14 @@ impl<const N: usize> Name<N> {
         Self { bytes, length }
     }
 
-    pub(crate) fn new(name: &[u8]) -> Result<Self, InvalidName> {
-        if name.is_empty() { Err(InvalidName::new(name, "is empty")) } else { Self::or_empty(name) }
+    pub(crate) fn new(what: &'static str, name: &[u8]) -> Result<Self, InvalidName> {
+        if name.is_empty() { Err(InvalidName::new(what, name, "is empty")) } else { Self::or_empty(what, name) }
     }
 
     /// For objects that need no name.
-    pub(crate) fn or_empty(name: &[u8]) -> Result<Self, InvalidName> {
+    pub(crate) fn or_empty(what: &'static str, name: &[u8]) -> Result<Self, InvalidName> {
         if name.contains(&0) {
-            return Err(InvalidName::new(name, "has a zero byte"));
+            return Err(InvalidName::new(what, name, "has a zero byte"));
         }
         let mut bytes = [0; N];
         match (bytes.get_mut(..name.len()), u8::try_from(name.len())) {
@@ -45,7 +45,7 @@ impl<const N: usize> Name<N> {
                 room.copy_from_slice(name);
                 Ok(Self { bytes, length })
             }
-            _ => Err(InvalidName::new(name, format!("has {} bytes; the kernel allows {N}", name.len()))),
+            _ => Err(InvalidName::new(what, name, format!("has {} bytes; the kernel allows {N}", name.len()))),
         }
     }
 
@@ -73,23 +73,24 @@ impl<const N: usize> fmt::Debug for Name<N> {
 
 /// A name that the kernel cannot hold.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the name {name:?} {problem}")]
+#[error("the {what} \"{}\" {problem}", name.escape_ascii())]
 pub struct InvalidName {
-    name: String,
+    what: &'static str,
+    name: Vec<u8>,
     problem: Cow<'static, str>,
 }
 
 impl InvalidName {
-    pub(crate) fn new(name: impl AsRef<[u8]>, problem: impl Into<Cow<'static, str>>) -> Self {
-        Self { name: String::from_utf8_lossy(name.as_ref()).into_owned(), problem: problem.into() }
+    pub(crate) fn new(what: &'static str, name: &[u8], problem: impl Into<Cow<'static, str>>) -> Self {
+        Self { what, name: name.to_vec(), problem: problem.into() }
     }
 }
 
-/// Makes a public type of a [`Name`].
+/// Makes a public type of a [`Name`], which errors call `$what`.
 ///
-/// `check` refuses names that only this type cannot have.
+/// `$problem` returns the reason why only this type refuses a name.
 macro_rules! named {
-    ($(#[$doc:meta])* $type:ident $length:expr, $check:expr) => {
+    ($(#[$doc:meta])* $type:ident $length:expr, $what:literal, $problem:expr) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
         pub struct $type($crate::name::Name<{ $length }>);
@@ -100,7 +101,12 @@ macro_rules! named {
             /// # Errors
             /// When the name is empty, longer than the kernel allows, or has a byte that the kernel refuses.
             pub fn new(name: impl AsRef<[u8]>) -> Result<Self, $crate::name::InvalidName> {
-                $crate::name::Name::new(name.as_ref()).and_then($check).map(Self)
+                let name = name.as_ref();
+                let problem: fn(&[u8]) -> Option<&'static str> = $problem;
+                match problem(name) {
+                    Some(problem) => Err($crate::name::InvalidName::new($what, name, problem)),
+                    None => $crate::name::Name::new($what, name).map(Self),
+                }
             }
 
             /// The bytes of the name.
@@ -140,12 +146,22 @@ pub(crate) use named;
 named! {
     /// The name of a network interface: at most 15 bytes, without slashes, colons and blanks, and neither `.` nor `..`
     /// (`dev_valid_name` in the kernel).
-    Interface 15, |name: Name<15>| match name.as_bytes() {
-        dots @ (b"." | b"..") => Err(InvalidName::new(dots, "cannot be an interface's")),
-        bytes if bytes.iter().any(|byte| is_refused(*byte)) => {
-            Err(InvalidName::new(bytes, "has a slash, a colon or a blank"))
-        }
-        _ => Ok(name),
+    ///
+    /// Alternative names (`ip link property add dev DEV altname NAME`) are free of these rules: see [`Interface::any`].
+    Interface 15, "interface name", |name| match name {
+        b"." | b".." => Some("is reserved by the kernel"),
+        _ if name.iter().any(|byte| is_refused(*byte)) => Some("has a slash, a colon or a blank"),
+        _ => None,
+    }
+}
+
+impl Interface {
+    /// Returns the interface with this name or alternative name, which can have any byte but zero.
+    ///
+    /// # Errors
+    /// When the name is longer than 15 bytes, or has a zero byte.
+    pub fn any(name: impl AsRef<[u8]>) -> Result<Self, InvalidName> {
+        Name::or_empty("interface name", name.as_ref()).map(Self)
     }
 }
 
@@ -160,13 +176,17 @@ mod tests {
 
     #[test]
     fn names_up_to_the_length_are_held_and_others_refused() {
-        assert_eq!(Name::<3>::new(b"wrr").unwrap().as_bytes(), b"wrr");
-        assert_eq!(Name::<3>::literal("rr"), Name::new(b"rr").unwrap());
+        assert_eq!(Name::<3>::new("name", b"wrr").unwrap().as_bytes(), b"wrr");
+        assert_eq!(Name::<3>::literal("rr"), Name::new("name", b"rr").unwrap());
         for (name, problem) in
             [("wlcx", "has 4 bytes; the kernel allows 3"), ("", "is empty"), ("r\0", "has a zero byte")]
         {
-            assert_eq!(Name::<3>::new(name.as_bytes()).unwrap_err().problem, problem);
+            assert_eq!(Name::<3>::new("name", name.as_bytes()).unwrap_err().problem, problem);
         }
+        let error = Interface::new(b"caf\xe9 au lait tiede").unwrap_err().to_string();
+        assert_eq!(error, r#"the interface name "caf\xe9 au lait tiede" has a slash, a colon or a blank"#);
+        let error = Interface::any(b"caf\xe9 au lait tiede").unwrap_err().to_string();
+        assert_eq!(error, r#"the interface name "caf\xe9 au lait tiede" has 18 bytes; the kernel allows 15"#);
     }
 
     #[test]

@@ -14,10 +14,7 @@ named! {
     /// The name of a set: at most 31 bytes, without control characters.
     ///
     /// The kernel takes any byte but zero. `ipset restore` cannot read names with blanks or quotes.
-    SetName MAX_NAME, |name: Name<MAX_NAME>| match name.as_bytes() {
-        bytes if bytes.iter().any(u8::is_ascii_control) => Err(InvalidName::new(bytes, "has a control character")),
-        _ => Ok(name),
-    }
+    SetName MAX_NAME, "set name", |name| name.iter().any(u8::is_ascii_control).then_some("has a control character")
 }
 
 impl SetName {
@@ -27,7 +24,7 @@ impl SetName {
     /// # Errors
     /// When it is longer than 31 bytes, or has a zero byte.
     pub fn any(name: impl AsRef<[u8]>) -> Result<Self, InvalidName> {
-        Name::or_empty(name.as_ref()).map(Self)
+        Name::or_empty("set name", name.as_ref()).map(Self)
     }
 }
 
@@ -35,7 +32,7 @@ named! {
     /// What the name of an interface is compared with (`hash:net,iface`): at most 15 bytes.
     ///
     /// The kernel takes any text here, also what no interface can be called, such as the alias `eth0:1`.
-    InterfaceName MAX_INTERFACE, Ok
+    InterfaceName MAX_INTERFACE, "interface name", |_| None
 }
 
 impl InterfaceName {
@@ -44,7 +41,7 @@ impl InterfaceName {
     /// # Errors
     /// When it is longer than 15 bytes, or has a zero byte.
     pub fn any(name: impl AsRef<[u8]>) -> Result<Self, InvalidName> {
-        Name::or_empty(name.as_ref()).map(Self)
+        Name::or_empty("interface name", name.as_ref()).map(Self)
     }
 }
 

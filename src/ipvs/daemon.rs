@@ -143,7 +143,7 @@ impl Parts {
                 // `ipvsadm` sends an empty name where it only names a state.
                 DaemonAttr::Interface => match attr.text_bytes()? {
                     b"" => {}
-                    name => parts.interface = Some(Interface::new(name).map_err(|_| attr.wrong_text())?),
+                    name => parts.interface = Some(Interface::any(name).map_err(|_| attr.wrong_text())?),
                 },
                 DaemonAttr::SyncId => parts.sync_id = Some(attr.u32_ne()?),
                 DaemonAttr::MaxLength => parts.max_length = NonZeroU16::new(attr.u16_ne()?),

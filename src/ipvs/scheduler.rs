@@ -11,7 +11,7 @@ named! {
     /// to 7.3 have ([`ip_vs` schedulers](https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/Kconfig));
     /// any other name can be made with [`Scheduler::new`].
     #[doc(alias = "IPVS_SVC_ATTR_SCHED_NAME")]
-    Scheduler SCHEDULER_LENGTH, Ok
+    Scheduler SCHEDULER_LENGTH, "scheduler name", |_| None
 }
 
 impl Scheduler {
@@ -81,7 +81,7 @@ named! {
     ///
     /// The kernel loads the module `ip_vs_pe_NAME` when a service first asks for it.
     #[doc(alias = "IPVS_SVC_ATTR_PE_NAME")]
-    PersistenceEngine ENGINE_LENGTH, Ok
+    PersistenceEngine ENGINE_LENGTH, "persistence engine name", |_| None
 }
 
 impl PersistenceEngine {

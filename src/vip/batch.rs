@@ -19,9 +19,8 @@ pub struct Tally {
 
 /// Some of many virtual IPs could not be bound or unbound.
 ///
-/// With a conflict ([`Error::is_conflict`]) or wrong input ([`Error::is_invalid_input`]) among the failures, nothing was
-/// changed. Otherwise everything else was done, unless something [interrupted](BatchError::interruption) it. To call again
-/// is always right: what was done already counts as unchanged.
+/// Everything else was done, unless something [interrupted](BatchError::interruption) it; [`Vips::check`](super::Vips::check)
+/// changes nothing. Calling again is always safe: virtual IPs that are bound or unbound already count as unchanged.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct BatchError {

@@ -151,9 +151,11 @@ impl Binder {
     pub fn dummy(name: impl AsRef<[u8]>) -> Result<Self, InvalidName> {
         let name = Interface::new(name)?;
         match name.as_bytes() {
-            bytes @ (b"all" | b"default") => Err(InvalidName::new(bytes, "is reserved by the kernel")),
+            bytes @ (b"all" | b"default") => {
+                Err(InvalidName::new("interface name", bytes, "is reserved by the kernel"))
+            }
             bytes if bytes.contains(&b'%') => {
-                Err(InvalidName::new(bytes, "has a %, which the kernel treats as a pattern"))
+                Err(InvalidName::new("interface name", bytes, "has a %, which the kernel treats as a pattern"))
             }
             _ => Ok(Self(Way::Dummy(name))),
         }
@@ -183,9 +185,9 @@ impl Binder {
         let (interface, number) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         let interface = Interface::new(interface)?;
         if number.is_empty() {
-            return Err(InvalidName::new(label, "is not an interface, a colon and something behind it"));
+            return Err(InvalidName::new("label", label, "is not an interface, a colon and at least one byte"));
         }
-        Ok(Self(Way::Label { interface, label: Name::new(label)?, protocol }))
+        Ok(Self(Way::Label { interface, label: Name::new("label", label)?, protocol }))
     }
 
     /// What is wrong with binding this, before anything is asked of the kernel.

@@ -1,6 +1,5 @@
 //! The client: binding, listing, and what stands in the way.
 
-use std::collections::{HashMap, HashSet};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,12 +10,14 @@ use nix::errno::Errno;
 use super::binder::Way;
 use super::link::{DUMMY, Link, LinkRequest, read_link};
 use super::message::{self, Route, Target};
-use super::{BatchError, Binder, Failure, Tally, Vip};
+use super::work::{Change, Work, distinct};
+use super::{BatchError, Binder, Tally, Vip};
 use crate::address::Family;
-use crate::error::{Cause, Error, Reason, Refusal, Refused, Result};
+use crate::error::{Cause, DecodeError, Error, Reason, Refusal, Refused, Result};
 use crate::name::Interface;
 use crate::transport::Options;
 use crate::transport::blocking::Connection;
+use crate::wire::Writer;
 
 /// How often a list is read before giving up, when it changes each time.
 const LISTINGS: usize = 10;
@@ -34,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// [`Binder::dummy`] exists and is of another kind.
 #[derive(Debug)]
 pub struct Vips {
-    connection: Connection,
+    pub(super) connection: Connection,
 }
 
 /// Whether there was something to do.
@@ -76,7 +77,7 @@ impl Vips {
     /// Binds a virtual IP (`RTM_NEWADDR`, `RTM_NEWROUTE`). Its packets reach IPVS from then on.
     ///
     /// # Errors
-    /// [`is_conflict`](Error::is_conflict) when it is local already and not by this binder: nothing is changed then.
+    /// [`is_conflict`](Error::is_conflict) when it is local already and not by this binder;
     /// [`is_not_found`](Error::is_not_found) when the interface of a [label](Binder::label) is not there;
     /// [`is_unavailable`](Error::is_unavailable) when the kernel has no dummy interfaces;
     /// [`is_invalid_input`](Error::is_invalid_input) when no host can have the address, or the binder cannot bind a prefix.
@@ -96,16 +97,35 @@ impl Vips {
         Ok(if tally.unbound > 0 { Outcome::Changed } else { Outcome::Unchanged })
     }
 
-    /// Binds any number of virtual IPs, many with each system call. One that cannot be bound does not stop the others, but
-    /// conflicts and wrong input are found before anything is changed.
+    /// Binds any number of virtual IPs, many with each system call. One that cannot be bound does not stop the others; see
+    /// [`Vips::check`] for all or nothing.
     ///
     /// # Errors
     /// [`BatchError`]; each failure is one of [`Vips::bind`].
     pub fn bind_all(&mut self, binder: &Binder, vips: impl IntoIterator<Item = Vip>) -> Result<Tally, BatchError> {
         let mut work = Work::new(self, binder);
-        let wanted = distinct(vips);
-        let ended = work.bind(wanted, None);
+        let ended = work.bind(distinct(vips), None);
         work.finish(ended, "bind virtual IPs to")
+    }
+
+    /// Reports what prevents these virtual IPs from being bound, and changes nothing: conflicts, wrong input, and a missing or
+    /// unsuitable interface. It does not check the privilege. Another process may change the result before the next call.
+    ///
+    /// ```no_run
+    /// # use lvs::vip::{BatchError, Binder, Vip, Vips};
+    /// /// Binds all or none.
+    /// fn bind_all_or_none(vips: &mut Vips, binder: &Binder, wanted: &[Vip]) -> Result<(), BatchError> {
+    ///     vips.check(binder, wanted.iter().copied())?;
+    ///     vips.bind_all(binder, wanted.iter().copied()).map(drop)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`BatchError`]; each failure is one of [`Vips::bind`].
+    pub fn check(&mut self, binder: &Binder, vips: impl IntoIterator<Item = Vip>) -> Result<(), BatchError> {
+        let mut work = Work::new(self, binder);
+        let ended = work.check(distinct(vips));
+        work.finish(ended, "check virtual IPs for").map(drop)
     }
 
     /// Unbinds any number of virtual IPs, many with each system call.
@@ -118,8 +138,11 @@ impl Vips {
         work.finish(ended, "unbind virtual IPs from")
     }
 
-    /// Makes the virtual IPs of this binder those that are desired: binds what is missing, then unbinds what it owns
-    /// beyond. Whatever interrupts it, the next call makes up for.
+    /// Makes the virtual IPs of this binder those that are desired: binds the missing ones, then unbinds the surplus. The next
+    /// call completes an interrupted one.
+    ///
+    /// A desired virtual IP that cannot be bound stops neither: the others are bound, and the surplus is unbound. Only what
+    /// overlaps with a failed prefix, or has a failed address in it, stays bound.
     ///
     /// # Errors
     /// [`BatchError`]; each failure is one of [`Vips::bind`] or [`Vips::unbind`].
@@ -143,18 +166,22 @@ impl Vips {
         owned.map_err(|cause| Error::new(format_args!("list the virtual IPs of {binder}"), cause))
     }
 
-    /// Unbinds everything that the binder owns; a dummy interface is deleted (`RTM_DELLINK`) with whatever is on it. For
-    /// thousands of IPv6 addresses that takes a small part of the time of [`Vips::unbind_all`].
+    /// Unbinds everything that the binder owns. The interface of [`Binder::dummy`] is deleted (`RTM_DELLINK`) if nothing else
+    /// uses it: for thousands of IPv6 addresses that takes a small part of the time of [`Vips::unbind_all`].
+    ///
+    /// The interface stays if it is up, is part of a bridge or another interface, has interfaces on top of it (VLANs, macvlans),
+    /// or has an address that the binder does not own. The outcome is the same; `ip link show` shows it.
     ///
     /// # Errors
     /// As [`Vips::list`]; failures of [`Vips::unbind`] as [`Cause::Batch`].
     pub fn clear(&mut self, binder: &Binder) -> Result<Outcome> {
         if let Way::Dummy(_) = binder.0 {
-            let done = self.target(binder).and_then(|target| match target {
-                Some(target) => self.tell(LinkRequest::Delete(target.index), 0, Errno::ENODEV),
-                None => Ok(Outcome::Unchanged),
-            });
-            return done.map_err(|cause| Error::new(format_args!("delete dummy interface {binder}"), cause));
+            let deleted = self.delete_unused(binder);
+            let deleted =
+                deleted.map_err(|cause| Error::new(format_args!("delete dummy interface {binder}"), cause))?;
+            if let Some(outcome) = deleted {
+                return Ok(outcome);
+            }
         }
         let owned = self.list(binder)?;
         let tally = self.unbind_all(binder, owned)?;
@@ -181,8 +208,65 @@ impl Vips {
 
     // Interfaces.
 
+    /// Deletes the dummy interface of a binder; `None` if something else uses it.
+    fn delete_unused(&mut self, binder: &Binder) -> Result<Option<Outcome>, Cause> {
+        let Some(target) = self.target(binder)? else { return Ok(Some(Outcome::Unchanged)) };
+        if self.is_used(target)? {
+            return Ok(None);
+        }
+        self.tell(LinkRequest::Delete(target.index), 0, Errno::ENODEV).map(Some)
+    }
+
+    /// Whether an interface carries anything that no binder puts there.
+    fn is_used(&mut self, target: Target) -> Result<bool, Cause> {
+        let links = again_if_interrupted(|| {
+            let mut used = false;
+            self.dump(
+                LinkRequest::All.kind(),
+                |out| LinkRequest::All.write(out),
+                |kind, body| {
+                    let link = read_link(kind, body)?;
+                    used |= link.is_some_and(|link| match link.index == target.index {
+                        true => link.is_up || link.has_master,
+                        false => link.lower == Some(target.index),
+                    });
+                    Ok(())
+                },
+            )?;
+            Ok(used)
+        })?;
+        if links {
+            return Ok(true);
+        }
+        again_if_interrupted(|| {
+            let mut used = false;
+            self.dump(
+                message::GET_ADDRESS,
+                |out| message::write_get_addresses(out, target.index),
+                |kind, body| {
+                    used |= message::is_foreign_address(kind, body, target)?;
+                    Ok(())
+                },
+            )?;
+            Ok(used)
+        })
+    }
+
+    /// Sends a request for a listing and reads the answers.
+    fn dump(
+        &mut self,
+        kind: u16,
+        body: impl FnOnce(&mut Writer<'_>),
+        mut read: impl FnMut(u16, &[u8]) -> Result<(), DecodeError>,
+    ) -> Result<(), Cause> {
+        let mut refused = None;
+        self.connection.queue_dump(kind, body)?;
+        self.connection.settle(|_, kind, body| read(kind, body), |_, refusal| refused = Some(refusal))?;
+        refused.map_or(Ok(()), |refusal| Err(explain(refusal).into()))
+    }
+
     /// Where the binder binds to; `None` for a dummy interface that is not there.
-    fn target(&mut self, binder: &Binder) -> Result<Option<Target>, Cause> {
+    pub(super) fn target(&mut self, binder: &Binder) -> Result<Option<Target>, Cause> {
         binder.check_protocol()?;
         let way = binder.0;
         let index = match way {
@@ -194,19 +278,18 @@ impl Vips {
             },
             Way::Label { interface, .. } => match self.link(LinkRequest::Get(interface.as_bytes()))? {
                 Some(link) => Some(link.index),
-                None => return Err(explain(made_up(Errno::ENODEV)).into()),
+                None => return Err(Cause::precondition(Reason::InterfaceNotFound, "no such interface")),
             },
         };
         Ok(index.map(|index| Target { way, index }))
     }
 
     /// Makes the dummy interface, or finds it if it is there by then.
-    fn make(&mut self, binder: &Binder, name: Interface) -> Result<Target, Cause> {
+    pub(super) fn make(&mut self, binder: &Binder, name: Interface) -> Result<Target, Cause> {
         // Loading the module makes a dummy0, which may be the one.
         self.make_dummy(LinkRequest::NewDummy(name.as_bytes()), Errno::EEXIST)?;
-        let gone =
-            || Refused::new(Reason::InterfaceNotFound, "another process deleted it at once", made_up(Errno::ENODEV));
-        self.target(binder)?.ok_or_else(|| gone().into())
+        let gone = "another process deleted the interface right after it was created";
+        self.target(binder)?.ok_or_else(|| Cause::precondition(Reason::InterfaceNotFound, gone))
     }
 
     /// To be refused with `fine` is fine.
@@ -220,7 +303,7 @@ impl Vips {
         })
     }
 
-    fn link(&mut self, request: LinkRequest<'_>) -> Result<Option<Link>, Cause> {
+    pub(super) fn link(&mut self, request: LinkRequest<'_>) -> Result<Option<Link>, Cause> {
         let (mut link, mut refused) = (None, None);
         self.queue(request, 0)?;
         self.connection.settle(
@@ -259,14 +342,16 @@ impl Vips {
     ///
     /// A list in which something comes twice was disturbed by a change without the kernel's saying so (seen on Linux 6.1),
     /// and may lack something: it is read again.
-    fn owned(&mut self, target: Target) -> Result<Vec<Vip>, Cause> {
+    pub(super) fn owned(&mut self, target: Target) -> Result<Vec<Vip>, Cause> {
+        let mut before = Vec::new();
         for _ in 0..LISTINGS {
             let listed = self.list_once(target)?;
-            let count = listed.len();
-            let once = distinct(listed);
-            if once.len() == count {
+            let once = distinct(listed.iter().copied());
+            // Repeated in two equal listings, it exists twice: a route can have several metrics.
+            if once.len() == listed.len() || listed == before {
                 return Ok(once);
             }
+            before = listed;
         }
         Err(Cause::Interrupted)
     }
@@ -277,25 +362,21 @@ impl Vips {
             return Ok(routes.into_iter().map(|route| route.vip).collect());
         }
         again_if_interrupted(|| {
-            let (mut owned, mut refused) = (Vec::new(), None);
-            self.connection.queue_dump(message::GET_ADDRESS, |out| message::write_get_addresses(out, target.index))?;
-            self.connection.settle(
-                |_, kind, body| {
+            let mut owned = Vec::new();
+            self.dump(
+                message::GET_ADDRESS,
+                |out| message::write_get_addresses(out, target.index),
+                |kind, body| {
                     owned.extend(message::read_owned_address(kind, body, target)?);
                     Ok(())
                 },
-                |_, refusal| refused = Some(refusal),
             )?;
-            match refused {
-                // It was there a moment ago.
-                Some(refusal) => Err(explain(refusal).into()),
-                None => Ok(owned),
-            }
+            Ok(owned)
         })
     }
 
     /// The routes that make addresses local, or those of one protocol.
-    fn local_routes(&mut self, families: &[Family], protocol: Option<u8>) -> Result<Vec<Route>, Cause> {
+    pub(super) fn local_routes(&mut self, families: &[Family], protocol: Option<u8>) -> Result<Vec<Route>, Cause> {
         let mut all = Vec::new();
         for family in families {
             let routes = again_if_interrupted(|| {
@@ -331,7 +412,7 @@ impl Vips {
 
     /// Waits for the routes of IPv6 addresses that were made: the kernel makes those in the background, when it has the time,
     /// even without looking for duplicates. It does not say when; not all interfaces may get one.
-    fn wait_until_local(&mut self, mut addresses: Vec<Vip>) -> Result<(), Cause> {
+    pub(super) fn wait_until_local(&mut self, mut addresses: Vec<Vip>) -> Result<(), Cause> {
         let started = Instant::now();
         let mut pause = Duration::from_micros(10);
         while !addresses.is_empty() && started.elapsed() < PATIENCE {
@@ -346,7 +427,7 @@ impl Vips {
     }
 
     /// For each address the local route that its packets take, if they do.
-    fn routes_to(&mut self, vips: &[Vip]) -> Result<Vec<Option<Route>>, Cause> {
+    pub(super) fn routes_to(&mut self, vips: &[Vip]) -> Result<Vec<Option<Route>>, Cause> {
         let mut found = vec![None; vips.len()];
         let mut rest = (vips, &mut found[..]);
         while !rest.0.is_empty() {
@@ -384,231 +465,6 @@ impl Vips {
     }
 }
 
-/// Many virtual IPs on their way.
-struct Work<'a> {
-    vips: &'a mut Vips,
-    binder: &'a Binder,
-    done: Tally,
-    failures: Vec<Failure>,
-}
-
-/// Which of two things is done to virtual IPs.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Change {
-    Bind,
-    Unbind,
-}
-
-impl Change {
-    fn of(self, vip: Vip, binder: &Binder) -> String {
-        match self {
-            Self::Bind => format!("bind {vip} to {binder}"),
-            Self::Unbind => format!("unbind {vip} from {binder}"),
-        }
-    }
-}
-
-impl<'a> Work<'a> {
-    fn new(vips: &'a mut Vips, binder: &'a Binder) -> Self {
-        Self { vips, binder, done: Tally::default(), failures: Vec::new() }
-    }
-
-    fn finish(self, ended: Result<(), Cause>, operation: &str) -> Result<Tally, BatchError> {
-        let Self { binder, done, failures, .. } = self;
-        let operation = format!("{operation} {binder}");
-        let interruption = ended.err().map(|cause| Error::new(&operation, cause));
-        if interruption.is_none() && failures.is_empty() {
-            return Ok(done);
-        }
-        Err(BatchError { failures, done, interruption, operation })
-    }
-
-    fn sync(&mut self, desired: Vec<Vip>) -> Result<(), Cause> {
-        let target = self.vips.target(self.binder)?;
-        let owned = target.map_or(Ok(Vec::new()), |target| self.vips.owned(target))?;
-        let surplus = {
-            let desired: HashSet<_> = desired.iter().collect();
-            owned.iter().copied().filter(|vip| !desired.contains(vip)).collect::<Vec<_>>()
-        };
-        self.bind(desired, Some(owned))?;
-        if self.failures.iter().any(|failure| failure.error.is_conflict() || failure.error.is_invalid_input()) {
-            return Ok(());
-        }
-        match target {
-            Some(target) => self.make(Change::Unbind, target, &surplus),
-            None => Ok(()),
-        }
-    }
-
-    /// Binds what is not bound yet. `owned` is what the binder owns, if that is known.
-    fn bind(&mut self, wanted: Vec<Vip>, owned: Option<Vec<Vip>>) -> Result<(), Cause> {
-        for vip in &wanted {
-            if let Err(cause) = self.binder.check(*vip) {
-                self.fail(Change::Bind, *vip, cause);
-            }
-        }
-        if !self.failures.is_empty() || wanted.is_empty() {
-            return Ok(());
-        }
-        let target = self.vips.target(self.binder)?;
-        let owned = match (owned, target) {
-            (Some(owned), _) => owned,
-            // Of an address on the interface only the list tells whose it is.
-            (None, Some(target @ Target { way: Way::Label { .. }, .. })) => self.vips.owned(target)?,
-            (None, _) => Vec::new(),
-        };
-        let owned: HashSet<_> = owned.into_iter().collect();
-        let mut missing = wanted;
-        let before = missing.len();
-        missing.retain(|vip| !owned.contains(vip));
-        self.done.unchanged += before - missing.len();
-        self.take_out_what_is_local(target, &mut missing)?;
-        if !self.failures.is_empty() || missing.is_empty() {
-            return Ok(());
-        }
-        let target = match (target, self.binder.0) {
-            (None, Way::Dummy(name)) => self.vips.make(self.binder, name)?,
-            (Some(target), _) => target,
-            (None, _) => return Ok(()),
-        };
-        self.make(Change::Bind, target, &missing)?;
-        if !matches!(target.way, Way::Routes(_)) {
-            let failed: HashSet<_> = self.failures.iter().map(|failure| failure.vip).collect();
-            missing.retain(|vip| vip.family() == Family::Inet6 && !failed.contains(vip));
-            self.vips.wait_until_local(missing)?;
-        }
-        Ok(())
-    }
-
-    /// Takes out what the binder itself has made local, and reports what something else has.
-    fn take_out_what_is_local(&mut self, target: Option<Target>, missing: &mut Vec<Vip>) -> Result<(), Cause> {
-        let (prefixes, addresses): (Vec<_>, Vec<_>) = missing.iter().partition(|vip| vip.is_prefix());
-        let own = |route: &Route| match self.binder.0 {
-            Way::Routes(protocol) => route.protocol == protocol,
-            // Which the kernel then calls bound.
-            Way::Dummy(_) => route.protocol == message::OF_AN_ADDRESS && target.is_some_and(|t| t.index == route.index),
-            Way::Label { .. } => false,
-        };
-        let mut bound = HashSet::new();
-        let mut conflicts = Vec::new();
-        for (vip, route) in addresses.iter().zip(self.vips.routes_to(&addresses)?) {
-            // A prefix around it is no obstacle.
-            match route.filter(|route| route.vip == *vip) {
-                Some(route) if !own(&route) => conflicts.push((*vip, route)),
-                Some(_) if matches!(self.binder.0, Way::Routes(_)) => _ = bound.insert(*vip),
-                _ => {}
-            }
-        }
-        if !prefixes.is_empty() {
-            let mut families: Vec<_> = prefixes.iter().map(Vip::family).collect();
-            families.sort_unstable();
-            families.dedup();
-            let routes = self.vips.local_routes(&families, None)?;
-            for vip in prefixes {
-                if routes.iter().any(|route| route.vip == vip && own(route)) {
-                    bound.insert(vip);
-                    continue;
-                }
-                let inside = routes.iter().find(|route| vip.contains(route.vip) && !own(route));
-                conflicts.extend(inside.map(|route| (vip, *route)));
-            }
-        }
-        self.done.unchanged += bound.len();
-        missing.retain(|vip| !bound.contains(vip));
-        let mut names = HashMap::new();
-        for (vip, route) in conflicts {
-            let interface = match names.get(&route.index) {
-                Some(name) => String::clone(name),
-                None => {
-                    let link = self.vips.link(LinkRequest::GetIndex(route.index))?;
-                    let name = link.map_or_else(|| format!("interface {}", route.index), |link| link.name);
-                    names.entry(route.index).or_insert(name).clone()
-                }
-            };
-            let protocol = (route.protocol != message::OF_AN_ADDRESS).then_some(route.protocol);
-            let (address, length) = (route.vip.address(), route.vip.length());
-            self.fail(Change::Bind, vip, Cause::Conflict { address, length, interface, protocol });
-        }
-        Ok(())
-    }
-
-    fn unbind(&mut self, mut unwanted: Vec<Vip>) -> Result<(), Cause> {
-        let Some(target) = self.vips.target(self.binder)? else {
-            self.done.unchanged += unwanted.len();
-            return Ok(());
-        };
-        let before = unwanted.len();
-        match target.way {
-            Way::Routes(_) => {}
-            Way::Dummy(_) => unwanted.retain(|vip| !vip.is_prefix()),
-            // The kernel would delete another's address on the same interface.
-            Way::Label { .. } => {
-                let owned: HashSet<_> = self.vips.owned(target)?.into_iter().collect();
-                unwanted.retain(|vip| owned.contains(vip));
-            }
-        }
-        self.done.unchanged += before - unwanted.len();
-        self.make(Change::Unbind, target, &unwanted)
-    }
-
-    /// Sends the changes, many at once.
-    fn make(&mut self, change: Change, target: Target, vips: &[Vip]) -> Result<(), Cause> {
-        let route = matches!(target.way, Way::Routes(_));
-        let (kind, flags) = match (change, route) {
-            (Change::Bind, true) => (message::NEW_ROUTE, NLM_F_CREATE | NLM_F_EXCL),
-            (Change::Bind, false) => (message::NEW_ADDRESS, NLM_F_CREATE | NLM_F_EXCL),
-            (Change::Unbind, true) => (message::DELETE_ROUTE, 0),
-            (Change::Unbind, false) => (message::DELETE_ADDRESS, 0),
-        };
-        let mut rest = vips;
-        while !rest.is_empty() {
-            let mut queued = 0;
-            for vip in rest {
-                self.vips.connection.queue(kind, flags, |out| match change {
-                    Change::Bind => message::write_bind(out, target, *vip),
-                    Change::Unbind => message::write_unbind(out, target, *vip),
-                })?;
-                queued += 1;
-                if self.vips.connection.is_full() {
-                    break;
-                }
-            }
-            let mut refused = Vec::new();
-            self.vips.connection.settle(|_, _, _| Ok(()), |request, refusal| refused.push((request, refusal)))?;
-            let mut changed = queued;
-            for (request, refusal) in refused {
-                changed -= 1;
-                match (Errno::from_raw(refusal.errno), rest.get(request)) {
-                    (_, None) => {}
-                    // On an interface of its own, that is what was asked for.
-                    (Errno::EEXIST, _) if change == Change::Bind && matches!(target.way, Way::Dummy(_)) => {
-                        self.done.unchanged += 1;
-                    }
-                    (Errno::EADDRNOTAVAIL | Errno::ESRCH, _) if change == Change::Unbind => self.done.unchanged += 1,
-                    (_, Some(vip)) => self.fail(change, *vip, explain(refusal).into()),
-                }
-            }
-            match change {
-                Change::Bind => self.done.bound += changed,
-                Change::Unbind => self.done.unbound += changed,
-            }
-            rest = rest.get(queued..).unwrap_or_default();
-        }
-        Ok(())
-    }
-
-    fn fail(&mut self, change: Change, vip: Vip, cause: Cause) {
-        let error = Error::new(change.of(vip, self.binder), cause);
-        self.failures.push(Failure { vip, error });
-    }
-}
-
-/// Each once, in their order.
-fn distinct(vips: impl IntoIterator<Item = Vip>) -> Vec<Vip> {
-    let mut seen = HashSet::new();
-    vips.into_iter().filter(|vip| seen.insert(*vip)).collect()
-}
-
 fn again_if_interrupted<T>(mut read: impl FnMut() -> Result<T, Cause>) -> Result<T, Cause> {
     let mut last = read();
     for _ in 1..LISTINGS {
@@ -623,16 +479,11 @@ fn again_if_interrupted<T>(mut read: impl FnMut() -> Result<T, Cause>) -> Result
 fn of_another_kind(link: Link) -> Cause {
     let kind = link.kind.map_or("no kind of its own (hardware or loopback)".to_owned(), |kind| format!("kind {kind}"));
     let explanation = format!("an interface of this name exists and has {kind}");
-    Refused::new(Reason::AlreadyExists, explanation, made_up(Errno::EEXIST)).into()
-}
-
-/// What the kernel would have said, had it been asked.
-fn made_up(errno: Errno) -> Refusal {
-    Refusal { errno: errno as i32, message: None, offset: None }
+    Cause::precondition(Reason::AlreadyExists, explanation)
 }
 
 /// What an error number means for interfaces, addresses and routes.
-fn explain(refusal: Refusal) -> Refused {
+pub(super) fn explain(refusal: Refusal) -> Refused {
     match Errno::from_raw(refusal.errno) {
         Errno::ENODEV => Refused::new(Reason::InterfaceNotFound, "no such interface", refusal),
         Errno::EACCES => Refused::new(Reason::Unsupported, "IPv6 is disabled on the interface", refusal),

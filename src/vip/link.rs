@@ -1,6 +1,7 @@
 //! Messages about interfaces: the requests, and what is needed of the answers.
 
 use crate::error::DecodeError;
+use crate::name::Interface;
 use crate::wire::{Attrs, Writer, kinds};
 
 /// The kind of a dummy interface (`IFLA_INFO_KIND`).
@@ -14,6 +15,8 @@ const GET_LINK: u16 = 18;
 /// The length of `struct ifinfomsg`.
 const HEADER: usize = 16;
 
+/// `IFF_UP`.
+const UP: u32 = 1;
 /// Leave the counters out of the answer (`RTEXT_FILTER_SKIP_STATS`).
 const SKIP_STATS: u32 = 8;
 
@@ -21,9 +24,12 @@ kinds! {
     /// Attributes of an interface (`linux/if_link.h`).
     LinkAttr "IFLA" {
         Name = 3 "IFLA_IFNAME",
+        Lower = 5 "IFLA_LINK",
+        Master = 10 "IFLA_MASTER",
         Info = 18 "IFLA_LINKINFO",
         ExtMask = 29 "IFLA_EXT_MASK",
         TxQueues = 31 "IFLA_NUM_TX_QUEUES",
+        LowerNamespace = 37 "IFLA_LINK_NETNSID",
     }
 }
 
@@ -41,6 +47,8 @@ pub(super) enum LinkRequest<'a> {
     Get(&'a [u8]),
     /// The interface with this index, without its counters (`RTM_GETLINK`).
     GetIndex(u32),
+    /// All interfaces, without their counters (`RTM_GETLINK`).
+    All,
     /// A new dummy interface of this name, which the kernel leaves down (`RTM_NEWLINK`).
     NewDummy(&'a [u8]),
     /// A dummy interface that no kernel creates: it has more queues than an interface can have (`RTM_NEWLINK`).
@@ -53,7 +61,7 @@ impl LinkRequest<'_> {
     /// The type of the message.
     pub(super) fn kind(self) -> u16 {
         match self {
-            Self::Get(_) | Self::GetIndex(_) => GET_LINK,
+            Self::Get(_) | Self::GetIndex(_) | Self::All => GET_LINK,
             Self::NewDummy(_) | Self::ImpossibleDummy => NEW_LINK,
             Self::Delete(_) => DELETE_LINK,
         }
@@ -63,7 +71,7 @@ impl LinkRequest<'_> {
     pub(super) fn write(self, out: &mut Writer<'_>) {
         let index = match self {
             Self::GetIndex(index) | Self::Delete(index) => index,
-            Self::Get(_) | Self::NewDummy(_) | Self::ImpossibleDummy => 0,
+            Self::Get(_) | Self::All | Self::NewDummy(_) | Self::ImpossibleDummy => 0,
         };
         out.raw(&[0; 4]);
         out.raw(&index.to_ne_bytes());
@@ -73,7 +81,7 @@ impl LinkRequest<'_> {
                 out.text(LinkAttr::Name, name);
                 out.u32_ne(LinkAttr::ExtMask, SKIP_STATS);
             }
-            Self::GetIndex(_) => out.u32_ne(LinkAttr::ExtMask, SKIP_STATS),
+            Self::GetIndex(_) | Self::All => out.u32_ne(LinkAttr::ExtMask, SKIP_STATS),
             Self::NewDummy(name) => {
                 out.text(LinkAttr::Name, name);
                 write_kind(out);
@@ -92,13 +100,18 @@ fn write_kind(out: &mut Writer<'_>) {
     out.nest(LinkAttr::Info, |out| out.text(InfoAttr::Kind, DUMMY));
 }
 
-/// An interface. The texts are shown only, so bytes that are not UTF-8 are replaced.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// An interface.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Link {
     pub(super) index: u32,
-    pub(super) name: String,
+    pub(super) name: Option<Interface>,
     /// `None`: hardware, or the loopback interface.
     pub(super) kind: Option<String>,
+    pub(super) is_up: bool,
+    /// Part of a bridge, a bond or a VRF.
+    pub(super) has_master: bool,
+    /// Index of the interface that this one is on top of.
+    pub(super) lower: Option<u32>,
 }
 
 /// Reads an interface; `None` if the message is about something else.
@@ -109,12 +122,19 @@ pub(super) fn read_link(kind: u16, body: &[u8]) -> Result<Option<Link>, DecodeEr
     let Some((header, attributes)) = body.split_first_chunk::<HEADER>() else {
         return Err(DecodeError::Length { attribute: "ifinfomsg", wanted: HEADER, got: body.len() });
     };
-    let [_, _, _, _, i0, i1, i2, i3, ..] = *header;
-    let mut link = Link { index: u32::from_ne_bytes([i0, i1, i2, i3]), name: String::new(), kind: None };
+    let [_, _, _, _, i0, i1, i2, i3, f0, f1, f2, f3, ..] = *header;
+    let is_up = u32::from_ne_bytes([f0, f1, f2, f3]) & UP != 0;
+    let mut link = Link { index: u32::from_ne_bytes([i0, i1, i2, i3]), is_up, ..Link::default() };
+    let mut elsewhere = false;
     for attr in Attrs::<LinkAttr>::new(attributes) {
         let attr = attr?;
         match attr.kind {
-            LinkAttr::Name => link.name = lossy(attr.text_bytes()?),
+            LinkAttr::Name => {
+                link.name = Some(Interface::any(attr.text_bytes()?).map_err(|_| attr.wrong_text())?);
+            }
+            LinkAttr::Lower => link.lower = Some(attr.u32_ne()?),
+            LinkAttr::Master => link.has_master = true,
+            LinkAttr::LowerNamespace => elsewhere = true,
             LinkAttr::Info => {
                 for info in attr.nested::<InfoAttr>() {
                     link.kind = Some(lossy(info?.text_bytes()?));
@@ -123,6 +143,7 @@ pub(super) fn read_link(kind: u16, body: &[u8]) -> Result<Option<Link>, DecodeEr
             LinkAttr::ExtMask | LinkAttr::TxQueues => {}
         }
     }
+    link.lower = link.lower.filter(|_| !elsewhere);
     Ok(Some(link))
 }
 
@@ -190,9 +211,20 @@ mod tests {
             attr(99, &[1]),
         ]
         .concat();
-        let link = Link { index: 258, name: "caf\u{fffd}".to_owned(), kind: Some(DUMMY.to_owned()) };
+        let name = Interface::new(b"caf\xe9").ok();
+        let link = Link { index: 258, name, kind: Some(DUMMY.to_owned()), ..Link::default() };
         assert_eq!(read_link(NEW_LINK, &body), Ok(Some(link)));
         assert_eq!(read_link(GET_LINK, &body), Ok(None));
+        let bytes = |number: u32| number.to_ne_bytes();
+        let with = |flags: u32, more: &[u8]| {
+            let body = [&[0; 4], &bytes(258)[..], &bytes(flags), &[0; 4], more].concat();
+            let link = read_link(NEW_LINK, &body).unwrap().unwrap();
+            (link.is_up, link.has_master, link.lower)
+        };
+        assert_eq!(with(0x1003, &attr(10, &bytes(7))), (true, true, None));
+        assert_eq!(with(0x1002, &attr(5, &bytes(7))), (false, false, Some(7)));
+        let peer = [attr(5, &bytes(7)), attr(37, &bytes(0))].concat();
+        assert_eq!(with(0, &peer), (false, false, None), "the index is one of another namespace");
         for end in 0..body.len() {
             assert!(read_link(NEW_LINK, &body[..end]).is_err() || end >= HEADER, "{end}");
         }

@@ -159,7 +159,9 @@ pub(super) fn read_owned_address(kind: u16, body: &[u8], target: Target) -> Resu
             AddressAttr::CacheInfo | AddressAttr::Flags => {}
         }
     }
-    let vip = own.or(peer).map(Vip::from).filter(|vip| vip.length() == length);
+    // An address with a peer is that of a point-to-point link.
+    let vip = own.or(peer).filter(|address| peer.is_none_or(|peer| peer == *address));
+    let vip = vip.map(Vip::from).filter(|vip| vip.length() == length);
     let owned = u32::from_ne_bytes([i0, i1, i2, i3]) == target.index
         && match target.way {
             Way::Label { label: own, protocol: own_protocol, .. } => {
@@ -168,6 +170,13 @@ pub(super) fn read_owned_address(kind: u16, body: &[u8], target: Target) -> Resu
             Way::Dummy(_) | Way::Routes(_) => true,
         };
     Ok(vip.filter(|_| owned))
+}
+
+/// Reads the answer to [`write_get_addresses`]: whether it is an address of the interface that `target` does not own.
+pub(super) fn is_foreign_address(kind: u16, body: &[u8], target: Target) -> Result<bool, DecodeError> {
+    let owned = read_owned_address(kind, body, target)?;
+    let is_of_interface = body.get(4..ADDRESS_HEADER) == Some(&target.index.to_ne_bytes());
+    Ok(kind == NEW_ADDRESS && owned.is_none() && is_of_interface)
 }
 
 /// A local route.

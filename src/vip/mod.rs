@@ -72,8 +72,10 @@
 //!
 //! # What it takes care of
 //!
-//! - What is local already by anything but the binder is a conflict ([`is_conflict`](crate::Error::is_conflict)), told before
-//!   anything is changed: an address of another interface, a route of another protocol, an address inside of a prefix.
+//! - If anything but this binder already makes an address local, binding it fails with a conflict
+//!   ([`is_conflict`](crate::Error::is_conflict)): an address of another interface, a route of another protocol, an address
+//!   inside of a prefix. The other addresses of [`Vips::bind_all`] and [`Vips::sync`] are bound all the same. For all or
+//!   nothing, [`Vips::check`] reports conflicts beforehand.
 //!   Each address is looked up in the routing table by itself (`RTM_GETROUTE` with `RTM_F_FIB_MATCH`); the addresses of
 //!   the machine are never listed. An IPv6 address that another program has made a moment ago, or that is
 //!   still being checked for duplicates, has no route yet and is not seen (but refused as existing if it is on the same
@@ -96,6 +98,7 @@ mod client;
 pub(crate) mod fuzz;
 mod link;
 mod message;
+mod work;
 
 pub use batch::{BatchError, Failure, Tally};
 pub use binder::{Binder, InvalidVip, Vip};

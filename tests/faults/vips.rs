@@ -2,7 +2,7 @@
 
 use lvs::Result;
 use lvs::testing::{Fault, Kernel, Reply};
-use lvs::vip::{Binder, Vip, Vips};
+use lvs::vip::{Binder, Tally, Vip, Vips};
 use netlink_packet_core::{DoneMessage, ErrorMessage, NLM_F_DUMP, NLM_F_MULTIPART, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{RouteAttribute, RouteMessage};
@@ -165,6 +165,35 @@ fn whatever_goes_wrong_anywhere_is_told_and_the_next_call_works() {
 #[test]
 fn whichever_byte_is_wrong_the_next_call_works() {
     any_byte::<Routes>(&OPERATIONS);
+}
+
+#[test]
+fn one_conflict_keeps_nothing_else_from_being_bound_and_unbound() -> Result<()> {
+    let kernel = kernel_with_foreign_routes();
+    let mut vips = kernel.vips();
+    let prefix = |text: &str| text.parse::<Vip>().unwrap();
+    vips.bind_all(&binder(), (1..=3).map(vip))?;
+    let error = vips.check(&binder(), [2, 5, 200, 201].map(vip)).unwrap_err();
+    assert_eq!((error.failures.len(), error.done), (2, Tally::default()));
+    assert_eq!(vips.list(&binder())?.len(), 3);
+
+    let error = vips.sync(&binder(), [2, 5, 200, 201].map(vip)).unwrap_err();
+    assert!(error.failures.iter().all(|failure| failure.error.is_conflict()) && error.interruption.is_none());
+    assert_eq!(error.failures.iter().map(|failure| failure.vip).collect::<Vec<_>>(), [200, 201].map(vip));
+    assert_eq!((error.done.bound, error.done.unbound, error.done.unchanged), (1, 2, 1));
+    assert_eq!(vips.list(&binder())?, [2, 5].map(vip));
+    vips.check(&binder(), [2, 6].map(vip))?;
+
+    // Wrong input is a failure like any other.
+    let error = vips.sync(&binder(), [vip(2), prefix("224.0.0.1")]).unwrap_err();
+    assert!(error.failures.len() == 1 && error.failures[0].error.is_invalid_input(), "{error}");
+    assert_eq!(vips.list(&binder())?, [vip(2)]);
+
+    // The prefix that the surplus belongs to is desired, but cannot be had.
+    let error = vips.sync(&binder(), [prefix("10.96.0.0/24"), prefix("10.97.0.1")]).unwrap_err();
+    assert!(error.failures.len() == 1 && error.failures[0].error.is_conflict(), "{error}");
+    assert_eq!(vips.list(&binder())?, [vip(2), prefix("10.97.0.1")]);
+    Ok(())
 }
 
 /// Whatever interrupts it, the next call makes up for.

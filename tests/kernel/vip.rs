@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, TcpListener};
+use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use lvs::vip::Outcome::{Changed, Unchanged};
-use lvs::vip::{Binder, Tally, Vip, Vips};
+use lvs::vip::{BatchError, Binder, Tally, Vip, Vips};
 use lvs::{Cause, Options, Reason};
 
 use crate::lab::{Lab, Need, start_child, tests};
@@ -27,7 +28,9 @@ pub(crate) fn tests() -> Vec<Trial> {
     all.extend(tests!(&[Need::Dummy];
         binding_and_unbinding_tell_whether_there_was_something_to_do,
         sync_ends_in_what_is_desired_and_leaves_alone_what_is_foreign,
-        an_address_that_something_else_has_is_a_conflict_before_anything_changes,
+        an_address_that_something_else_has_is_a_conflict,
+        clearing_leaves_what_others_have_on_the_interface,
+        names_that_are_not_utf_8_are_in_nobodys_way,
         a_bound_address_is_local_at_once,
         addresses_that_no_host_has_are_refused,
         a_dummy_interface_is_made_on_demand_and_left_down,
@@ -143,7 +146,7 @@ fn sync_ends_in_what_is_desired_and_leaves_alone_what_is_foreign(lab: &Lab) {
     }
 }
 
-fn an_address_that_something_else_has_is_a_conflict_before_anything_changes(lab: &Lab) {
+fn an_address_that_something_else_has_is_a_conflict(lab: &Lab) {
     real_interface(lab);
     foreign(lab);
     let before = state(lab);
@@ -161,15 +164,23 @@ fn an_address_that_something_else_has_is_a_conflict_before_anything_changes(lab:
             assert!(error.is_conflict(), "{error}");
             assert_eq!(error.to_string(), format!("bind {theirs} to {binder}: {holder}"));
         }
+        assert_eq!(state(lab), before);
         let wanted = ["10.96.0.1", "192.0.2.1", "2001:db8::1", "2001:db8:9::1"];
-        for error in
-            [client.bind_all(&binder, vips(&wanted)), client.sync(&binder, vips(&wanted))].map(Result::unwrap_err)
-        {
+        let assert_conflicts = |error: BatchError, done: (usize, usize, usize)| {
             let failed: BTreeSet<_> = error.failures.iter().map(|failure| failure.vip).collect();
             assert_eq!(failed, vips(&["192.0.2.1", "2001:db8:9::1"]));
             assert!(error.interruption.is_none() && error.failures.iter().all(|failure| failure.error.is_conflict()));
-            assert_eq!((error.done.bound, error.done.unbound), (0, 0));
-        }
+            assert_eq!((error.done.bound, error.done.unbound, error.done.unchanged), done, "{error}");
+        };
+        assert_conflicts(client.check(&binder, vips(&wanted)).unwrap_err(), (0, 0, 0));
+        assert_eq!(state(lab), before);
+        // They keep nothing else from being bound and unbound.
+        client.bind_all(&binder, vips(&["10.96.0.9", "2001:db8::9"])).unwrap();
+        assert_conflicts(client.bind_all(&binder, vips(&wanted)).unwrap_err(), (2, 0, 0));
+        assert_conflicts(client.sync(&binder, vips(&wanted)).unwrap_err(), (0, 2, 2));
+        assert_eq!(listed(&mut client, &binder), vips(&["10.96.0.1", "2001:db8::1"]));
+        client.check(&binder, vips(&["10.96.0.1", "10.96.0.2"])).unwrap();
+        client.sync(&binder, []).unwrap();
         // An address within a local prefix of another is none of its.
         assert_eq!(client.bind(&binder, vip("198.51.100.33")).unwrap(), Changed);
         client.clear(&binder).unwrap();
@@ -201,10 +212,23 @@ fn addresses_that_no_host_has_are_refused(lab: &Lab) {
         for address in ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255", "::ffff:10.0.0.1", "224.0.0.0/4"] {
             let error = lab.vips().bind(&binder, vip(address)).unwrap_err();
             assert!(error.is_invalid_input(), "{error}");
-            let error = lab.vips().sync(&binder, [vip("10.96.0.1"), vip(address)]).unwrap_err();
+            let error = lab.vips().check(&binder, [vip("10.96.0.1"), vip(address)]).unwrap_err();
             assert_eq!((error.failures.len(), error.done), (1, Tally::default()), "{error}");
+            assert_eq!(lab.vips().list(&binder).unwrap(), []);
+            lab.vips().bind(&binder, vip("10.96.0.2")).unwrap();
+            let error = lab.vips().sync(&binder, [vip("10.96.0.1"), vip(address)]).unwrap_err();
+            assert!(error.failures.len() == 1 && error.failures[0].error.is_invalid_input(), "{error}");
+            assert_eq!(lab.vips().list(&binder).unwrap(), [vip("10.96.0.1")]);
+            lab.vips().clear(&binder).unwrap();
         }
-        assert_eq!(lab.vips().list(&binder).unwrap(), []);
+        // A prefix that only routes can bind: its addresses are desired.
+        lab.vips().bind_all(&binder, vips(&["10.96.0.1", "10.97.0.1"])).unwrap();
+        if binder != Binder::local_routes(77) {
+            let error = lab.vips().sync(&binder, [vip("10.96.0.0/16")]).unwrap_err();
+            assert!(error.failures.len() == 1 && error.failures[0].error.is_invalid_input(), "{error}");
+            assert_eq!(lab.vips().list(&binder).unwrap(), [vip("10.96.0.1")]);
+        }
+        lab.vips().clear(&binder).unwrap();
     }
 }
 
@@ -230,6 +254,76 @@ fn a_dummy_interface_is_made_on_demand_and_left_down(lab: &Lab) {
     client.sync(&vip0, []).unwrap();
     let shown = lab.tool("ip address show dev vip0");
     assert!(shown.contains("10.96.9.1/24") && shown.contains("10.96.16.0/20"), "{shown}");
+}
+
+fn clearing_leaves_what_others_have_on_the_interface(lab: &Lab) {
+    let (mut client, vip0) = (lab.vips(), Binder::dummy("vip0").unwrap());
+    lab.tool("ip link add br0 type bridge");
+    for (theirs, undo) in [
+        ("address add 10.96.9.1/24 dev vip0", "address delete 10.96.9.1/24 dev vip0"),
+        ("address add 2001:db8:9::1/64 dev vip0", "address delete 2001:db8:9::1/64 dev vip0"),
+        ("address add 10.96.9.7 peer 10.96.9.8/32 dev vip0", "address delete 10.96.9.7 peer 10.96.9.8/32 dev vip0"),
+        ("address add 2001:db8:9::7 peer 2001:db8:9::8/128 dev vip0", "address flush dev vip0"),
+        ("link set vip0 up", "link set vip0 down"),
+        ("link set vip0 master br0", "link set vip0 nomaster"),
+    ] {
+        client.bind_all(&vip0, vips(&["10.96.0.1", "2001:db8::1"])).unwrap();
+        lab.tool(&format!("ip {theirs}"));
+        let state =
+            || (lab.tool("ip -o address show"), lab.tool("ip -o link show"), lab.tool("ip route show table all"));
+        assert_eq!(listed(&mut client, &vip0), vips(&["10.96.0.1", "2001:db8::1"]), "{theirs}");
+        let before = lab.tool("ip -o link show");
+        assert_eq!(client.clear(&vip0).unwrap(), Changed, "{theirs}");
+        assert_eq!(lab.tool("ip -o link show"), before, "{theirs}");
+        let shown = state();
+        assert!(!shown.0.contains("10.96.0.1/") && !shown.0.contains("2001:db8::1/"), "{shown:?}");
+        if let Some(("address", rest)) = theirs.split_once(' ') {
+            let address = rest.split(' ').nth(1).unwrap().split('/').next().unwrap();
+            assert!(shown.0.contains(address), "{theirs}: {shown:?}");
+        }
+        assert_eq!(client.clear(&vip0).unwrap(), Unchanged, "{theirs}");
+        assert_eq!(state(), shown);
+        lab.tool(&format!("ip {undo}"));
+        assert_eq!(client.clear(&vip0).unwrap(), Changed, "{theirs}");
+        assert!(!lab.tool("ip -o link show").contains("vip0"), "{theirs}");
+    }
+}
+
+/// Bytes that are no UTF-8, in whatever is called by a name.
+fn names_that_are_not_utf_8_are_in_nobodys_way(lab: &Lab) {
+    let ip = |words: &[&[u8]]| {
+        let words: Vec<_> = words.iter().map(|word| std::ffi::OsStr::from_bytes(word)).collect();
+        assert!(lab.run(|| std::process::Command::new("ip").args(&words).status()).unwrap().success(), "{words:?}");
+    };
+    let odd = b"caf\xe9";
+    ip(&[b"link", b"add", odd, b"type", b"dummy"]);
+    ip(&[b"address", b"add", b"192.0.2.10/32", b"dev", odd]);
+    ip(&[b"link", b"add", b"vip0", b"type", b"dummy"]);
+    ip(&[b"link", b"set", b"vip0", b"alias", b"\xe9\xff"]);
+    ip(&[b"link", b"property", b"add", b"dev", b"vip0", b"altname", b"\xe9tage"]);
+    let mut client = lab.vips();
+    let vip0 = Binder::dummy("vip0").unwrap();
+    let error = client.sync(&vip0, vips(&["192.0.2.10", "192.0.2.11", "2001:db8::1"])).unwrap_err();
+    assert_eq!(error.to_string(), "bind 192.0.2.10 to vip0: 192.0.2.10 is an address of caf\u{fffd} already");
+    let Cause::Conflict { interface, .. } = error.failures[0].error.cause() else { panic!("{error}") };
+    assert_eq!(interface.unwrap().as_bytes(), odd);
+    assert_eq!(listed(&mut client, &vip0), vips(&["192.0.2.11", "2001:db8::1"]));
+    for binder in [Binder::dummy(odd).unwrap(), Binder::label(b"caf\xe9:\xff/\x01", 77).unwrap()] {
+        assert_eq!(client.bind(&binder, vip("10.96.0.1")).unwrap(), Changed, "{binder}");
+        assert!(client.list(&binder).unwrap().contains(&vip("10.96.0.1")), "{binder}");
+        assert_eq!(client.bind(&binder, vip("10.96.0.1")).unwrap(), Unchanged, "{binder}");
+        assert_eq!(client.unbind(&binder, vip("10.96.0.1")).unwrap(), Changed, "{binder}");
+    }
+    assert_eq!(client.clear(&Binder::dummy(odd).unwrap()).unwrap(), Changed);
+    let made = Binder::dummy(b"\xff\x7f\x01").unwrap();
+    assert_eq!(client.bind(&made, vip("10.96.0.1")).unwrap(), Changed);
+    let names: Vec<_> = lab
+        .run(|| std::fs::read_dir("/proc/sys/net/ipv4/conf"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert!(names.contains(&std::ffi::OsStr::from_bytes(b"\xff\x7f\x01").to_owned()), "{names:?}");
+    assert_eq!(client.clear(&made).unwrap(), Changed);
 }
 
 fn a_dummy_interface_that_is_gone_holds_nothing(lab: &Lab) {
@@ -261,7 +355,7 @@ fn an_interface_of_another_kind_is_refused(lab: &Lab) {
 }
 
 fn impossible_names_and_numbers_are_refused(lab: &Lab) {
-    for name in ["", ".", "..", "a/b", "a:b", "a b", "sixteen_letters_"] {
+    for name in ["", ".", "..", "a/b", "a:b", "a b", "sixteen_letters_", "vip%d", "a%", "%%", "all", "default"] {
         assert!(Binder::dummy(name).is_err(), "{name:?}");
     }
     for binder in [Binder::local_routes(4), Binder::label("lo:1", 0).unwrap()] {
@@ -294,14 +388,21 @@ fn a_prefix_around_an_address_of_the_machine_is_a_conflict(lab: &Lab) {
     add_ipv6(lab, "2001:db8::3/64");
     let (mut client, routes) = (lab.vips(), Binder::local_routes(77));
     for (prefix, address) in [("10.96.0.0/12", "10.96.3.1"), ("2001:db8::/32", "2001:db8::3")] {
+        let within = Vip::from(vip(prefix).address());
+        client.bind_all(&routes, [within, vip("10.200.0.1")]).unwrap();
         let error = client.sync(&routes, [vip(prefix), vip("10.112.0.0/16")]).unwrap_err();
         assert!(error.failures.len() == 1, "{error}");
+        assert_eq!(
+            listed(&mut client, &routes),
+            [within, vip("10.112.0.0/16")].into(),
+            "an address of the prefix stays"
+        );
         let Cause::Conflict { address: found, interface, protocol: None, .. } = error.failures[0].error.cause() else {
             panic!("{error}")
         };
-        assert_eq!((Vip::from(*found), interface.as_str()), (vip(address), "eth0"));
+        assert_eq!((Vip::from(*found), *interface), (vip(address), "eth0".parse().ok()));
+        client.clear(&routes).unwrap();
     }
-    assert_eq!(client.list(&routes).unwrap(), []);
 }
 
 fn only_the_interface_that_was_asked_for_is_listed(lab: &Lab) {

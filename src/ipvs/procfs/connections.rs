@@ -192,7 +192,7 @@ named! {
     ///
     /// The constants are those that Linux 6.1 to 7.3 have, but for what the kernel prints in place of a state that it
     /// does not know (`ERR!`, `BUG!`, `?`).
-    ConnectionState 15, Ok
+    ConnectionState 15, "connection state", |_| None
 }
 
 impl ConnectionState {
