@@ -53,8 +53,20 @@ fn words(line: &str) -> Vec<Vec<u8>> {
     words
 }
 
+/// A name of a scheduler that `ipvsadm` splits.
+const LONG_WORD: &[u8] = &{
+    let (mut line, start) = ([b'x'; 5000], b"-A -t 10.7.0.1:80 -s ");
+    let mut at = 0;
+    while at < start.len() {
+        line[at] = start[at];
+        at += 1;
+    }
+    line
+};
+
 /// What `-R` finds on its input.
 const RESTORES: &[&[u8]] = &[
+    LONG_WORD,
     b"",
     b"\n",
     b"\n\n \t \r\n",
