@@ -280,7 +280,7 @@ impl<'a> Given<'a> {
 
     /// `None` if no interface can have this name.
     fn daemon(&self) -> Option<Change> {
-        let mut daemon = SyncDaemon::new(self.state, Interface::new(&self.interface).ok()?, self.sync_id);
+        let mut daemon = SyncDaemon::new(self.state, Interface::any(&self.interface).ok()?, self.sync_id);
         daemon.max_length = NonZeroU16::new(self.max_length);
         daemon.group = self.group;
         daemon.port = NonZeroU16::new(self.port);
@@ -632,7 +632,9 @@ mod tests {
     #[test]
     fn what_is_no_name_of_an_interface_is_no_mistake_yet() {
         for name in ["a/b", "lo:1", "."] {
-            assert_eq!(read(&format!("--start-daemon master --mcast-interface {name}")), Ok(Command::NoDevice));
+            let daemon = SyncDaemon::new(SyncState::Master, Interface::any(name).unwrap(), 0);
+            let line = format!("--start-daemon master --mcast-interface {name}");
+            assert_eq!(read(&line), Ok(Command::Change(Change::StartDaemon(daemon))), "it can be an alternative name");
         }
     }
 

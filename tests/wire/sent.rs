@@ -275,12 +275,16 @@ fn what_is_of_daemons_and_timeouts_and_wrong_is_an_error_that_names_it() {
         let error = wrong(&[without(&nest, 1), attribute(1, &state.to_ne_bytes())].concat());
         assert_eq!(error, format!("IPVS_DAEMON_ATTR_STATE: {state} is not a value it can have"));
     }
-    for text in [&b"eth0"[..], b"a/b\0", b"sixteen-letters-\0"] {
+    for text in [&b"eth0"[..], b"a/b", b"sixteen-letters-\0"] {
         let error = wrong(&[without(&nest, 2), attribute(2, text)].concat());
         assert!(error.starts_with("IPVS_DAEMON_ATTR_MCAST_IFN"), "{error}");
     }
-    let list = [without(&nest, 2), attribute(2, b"caf\xe9\0")].concat();
-    assert!(decode(NEW_DAEMON, &attribute(DAEMON, &list)).is_ok(), "a name is bytes");
+    for name in [&b"caf\xe9"[..], b"\xff", b"a/b: c"] {
+        let list = [without(&nest, 2), attribute(2, &[name, b"\0"].concat())].concat();
+        let mut expected = daemon();
+        expected.interface = Interface::any(name).unwrap();
+        assert_eq!(decode(NEW_DAEMON, &attribute(DAEMON, &list)), Ok(Answer::Daemon(expected).into()), "{name:?}");
+    }
     let missing = Err("IPVS_CMD_ATTR_DAEMON is missing".to_owned());
     assert_eq!((decode(NEW_DAEMON, &[]), decode(10, &[])), (missing.clone(), missing));
     assert_eq!(decode(10, &attribute(DAEMON, &[])), Err("IPVS_DAEMON_ATTR_STATE is missing".to_owned()));
