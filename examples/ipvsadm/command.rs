@@ -13,8 +13,6 @@ pub(crate) enum Command {
     /// A change of a server of this service that the library has no words for, because no kernel makes it: a lower
     /// threshold without an upper one.
     OutOfRange(ServiceKey),
-    /// To start a daemon at what cannot be an interface.
-    NoDevice,
     List(Listing),
     ListTimeouts,
     ListDaemons,

@@ -2,11 +2,11 @@
 
 use std::process::Command as Process;
 
-use lvs::ipvs::{BatchError, Change, Destination, DestinationInfo, Family, Info, Ipvs, ServiceInfo, ServiceKey};
+use lvs::ipvs::{BatchError, Change, Destination, Info, Ipvs, ServiceKey};
 use lvs::{Cause, Error};
 use nix::errno::Errno;
 use nix::libc::{
-    EAFNOSUPPORT, EEXIST, EINVAL, EMSGSIZE, ENODEV, ENOENT, ENOMEM, ENOPROTOOPT, EOPNOTSUPP, EPERM, ERANGE, ESRCH,
+    EAFNOSUPPORT, EEXIST, EINVAL, EMSGSIZE, ENOENT, ENOMEM, ENOPROTOOPT, EOPNOTSUPP, EPERM, ERANGE, ESRCH,
 };
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 
@@ -68,19 +68,6 @@ pub(crate) fn out_of_range(ipvs: &mut Ipvs, service: ServiceKey) -> String {
     match ipvs.service(service) {
         Ok(_) => strerror(ERANGE),
         Err(error) if error.is_not_found() => "Service not defined".to_owned(),
-        Err(error) => common(&error),
-    }
-}
-
-/// What the kernel says to a daemon at an interface that is not there.
-pub(crate) fn no_device(ipvs: &mut Ipvs) -> String {
-    let is_mixed = |(service, destinations): &(ServiceInfo, Vec<DestinationInfo>)| {
-        destinations.iter().any(|destination| Family::of(destination.address().ip()) != service.key().family())
-    };
-    match ipvs.table_best_effort() {
-        // Its messages have no room for two families: this comes first.
-        Ok(table) if table.items.iter().any(is_mixed) => of_any(EINVAL),
-        Ok(_) => strerror(ENODEV),
         Err(error) => common(&error),
     }
 }

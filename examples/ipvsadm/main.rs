@@ -157,7 +157,6 @@ impl Session<'_> {
                 None => return Ok(0),
                 Some((_, text)) => (text, 255),
             },
-            Command::NoDevice => (kernel::no_device(&mut self.ipvs), 255),
             Command::OutOfRange(service) => (kernel::out_of_range(&mut self.ipvs, service), 255),
             Command::ListConnections { numeric, engines } => {
                 let file = "/proc/net/ip_vs_conn";

@@ -256,7 +256,7 @@ impl<'a> Given<'a> {
             Verb::Save => return Ok(Command::Save { numeric: self.has(Item::Numeric) }),
             Verb::Restore => return Ok(Command::Restore),
             Verb::Set => Change::SetTimeouts(self.timeouts),
-            Verb::StartDaemon => return Ok(self.daemon().map_or(Command::NoDevice, Command::Change)),
+            Verb::StartDaemon => self.daemon()?,
             Verb::StopDaemon => Change::StopDaemon(self.state),
             Verb::Help => return Ok(Command::Help),
             Verb::Version => return Ok(Command::Version),
@@ -278,14 +278,15 @@ impl<'a> Given<'a> {
         Ok(rest)
     }
 
-    /// `None` if no interface can have this name.
-    fn daemon(&self) -> Option<Change> {
-        let mut daemon = SyncDaemon::new(self.state, Interface::any(&self.interface).ok()?, self.sync_id);
+    fn daemon(&self) -> Result<Change, Mistake> {
+        // An argument has no zero byte, and the name was cut.
+        let interface = Interface::any(&self.interface).map_err(|error| Mistake::Refused(error.to_string()))?;
+        let mut daemon = SyncDaemon::new(self.state, interface, self.sync_id);
         daemon.max_length = NonZeroU16::new(self.max_length);
         daemon.group = self.group;
         daemon.port = NonZeroU16::new(self.port);
         daemon.ttl = NonZeroU8::new(self.ttl);
-        Some(Change::StartDaemon(daemon))
+        Ok(Change::StartDaemon(daemon))
     }
 
     fn has(&self, item: Item) -> bool {
