@@ -537,9 +537,10 @@ pub struct Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match Errno::from_raw(self.errno) {
-            Errno::UnknownErrno => write!(f, "error {}", self.errno)?,
-            errno => write!(f, "{errno:?}")?,
+        match (Errno::from_raw(self.errno), ipset_name(self.errno)) {
+            (Errno::UnknownErrno, Some(name)) => f.write_str(name)?,
+            (Errno::UnknownErrno, None) => write!(f, "error {}", self.errno)?,
+            (errno, _) => write!(f, "{errno:?}")?,
         }
         if let Some(message) = &self.message {
             write!(f, "; the kernel says: {message}")?;
@@ -551,7 +552,34 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Bytes that are not what the kernel's format says they should be.
+/// The kernel's name of an error number of ipset (`enum ipset_errno`). The numbers from 4352 on have another name for each
+/// method of keeping a set.
+fn ipset_name(errno: i32) -> Option<&'static str> {
+    Some(match errno {
+        4097 => "IPSET_ERR_PROTOCOL",
+        4098 => "IPSET_ERR_FIND_TYPE",
+        4099 => "IPSET_ERR_MAX_SETS",
+        4100 => "IPSET_ERR_BUSY",
+        4101 => "IPSET_ERR_EXIST_SETNAME2",
+        4102 => "IPSET_ERR_TYPE_MISMATCH",
+        4103 => "IPSET_ERR_EXIST",
+        4104 => "IPSET_ERR_INVALID_CIDR",
+        4105 => "IPSET_ERR_INVALID_NETMASK",
+        4106 => "IPSET_ERR_INVALID_FAMILY",
+        4107 => "IPSET_ERR_TIMEOUT",
+        4108 => "IPSET_ERR_REFERENCED",
+        4109 => "IPSET_ERR_IPADDR_IPV4",
+        4110 => "IPSET_ERR_IPADDR_IPV6",
+        4111 => "IPSET_ERR_COUNTER",
+        4112 => "IPSET_ERR_COMMENT",
+        4113 => "IPSET_ERR_INVALID_MARKMASK",
+        4114 => "IPSET_ERR_SKBINFO",
+        4115 => "IPSET_ERR_BITMASK_NETMASK_EXCL",
+        _ => return None,
+    })
+}
+
+/// A malformed message or file from the kernel.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {

@@ -69,9 +69,13 @@ impl std::error::Error for BatchError {
     }
 }
 
-/// See [`Cause::Batch`]: one failure, or an interruption if the kernel did not answer for the change.
+/// See [`Cause::Batch`]: one failure, or an interruption if the kernel did not answer for the change. An error that is of no
+/// change stays as it is.
 impl From<BatchError> for Error {
     fn from(BatchError { position, mut error }: BatchError) -> Self {
+        if position.is_empty() {
+            return error;
+        }
         if position.len() == 1 {
             error = error.at(position.start);
         }

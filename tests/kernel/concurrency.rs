@@ -26,6 +26,9 @@ use crate::random::Random;
 
 pub(crate) fn tests() -> Vec<Trial> {
     let mut all = tests!(&[Need::Ipvs]; services_and_destinations_that_others_change,);
+    all.extend(tests!(&[Need::Ipvs, Need::Program("ipvsadm"), Need::Program("ipvsadm-rs")];
+        a_program_lists_a_table_that_never_rests,
+    ));
     all.extend(tests!(&[Need::Ipset(Kind::HashIp)]; sets_and_members_that_others_change, a_set_that_another_replaces,));
     all
 }
@@ -65,6 +68,7 @@ pub(crate) fn child(job: &str) {
     });
     let mut step: Box<dyn FnMut(&mut Random)> = match what {
         "ipvs" => ipvs_writer(number),
+        "restless" => return restless(number, &over),
         "ipset" => ipset_writer(number),
         "grow" => grower(),
         "replace" => replacer(),
@@ -159,6 +163,45 @@ fn ipvs_writer(number: u64) -> Box<dyn FnMut(&mut Random)> {
             assert!(error.failures.iter().all(|failure| known(&failure.error)), "{error}");
         }
     })
+}
+
+/// Adds and deletes a service without a pause.
+fn restless(number: u64, over: &AtomicBool) {
+    let mut ipvs = Ipvs::connect().unwrap();
+    let service = service(10 + u8::try_from(number).unwrap(), 1, 0);
+    let mut count = 0;
+    while !over.load(Ordering::Relaxed) {
+        ipvs.add_service(&service).unwrap();
+        ipvs.delete_service(service.key).unwrap();
+        count += 2;
+    }
+    println!("{count}");
+}
+
+/// The programs and the best-effort listing succeed where a strict listing may not.
+fn a_program_lists_a_table_that_never_rests(lab: &Lab) {
+    let mut ipvs = lab.ipvs();
+    ipvs.batch((1..=STABLE).map(|port| Change::AddService(service(1, port, 0)))).unwrap();
+    let writers = [1, 2].map(|number| Writer::start(lab, "restless", number));
+    let mut changing = 0;
+    for _ in 0..4 {
+        let listed = ipvs.services_best_effort().unwrap();
+        assert!(listed.errors.is_empty(), "{listed:?}");
+        assert_services(&listed.items.iter().map(|info| info.service).chain([busy()]).collect::<Vec<_>>());
+        changing += usize::from(listed.changing);
+        for (program, options) in [("ipvsadm", "-Sn"), ("ipvsadm-rs", "-Sn"), ("ipvsadm-rs", "-Ln")] {
+            // A status other than 0 fails the test.
+            let text = lab.tool(&format!("{program} {options}"));
+            let stable = |line: &&str| line.contains("10.96.0.1:");
+            let lines: Vec<_> = text.lines().filter(stable).collect();
+            let distinct: BTreeSet<_> = lines.iter().collect();
+            if program == "ipvsadm-rs" {
+                assert_eq!((lines.len(), distinct.len()), (STABLE.into(), STABLE.into()), "{program} {options}");
+            }
+        }
+    }
+    let changes = writers.map(Writer::end);
+    println!("{changing} of 4 listings of a changing table, {changes:?} changes");
 }
 
 fn assert_services(listed: &[Service]) {
