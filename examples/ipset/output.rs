@@ -215,7 +215,7 @@ impl<'a, W: Write> Printer<'a, W> {
         let mut line = Vec::new();
         match self.mode {
             Mode::Plain => {}
-            Mode::Save => write!(line, "add {} ", info.set)?,
+            Mode::Save => line.extend([b"add ", info.set.name().as_bytes(), b" "].concat()),
             Mode::Xml => write!(line, "<member><elem>")?,
             Mode::Json => write!(line, "      {{\n        \"elem\" : \"")?,
         }

@@ -110,16 +110,28 @@ const NO_TEXT: u32 = 0x0010_FF00;
 /// Bytes as text that [`bytes`] makes the same bytes of.
 pub(crate) fn text(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => {
+        // The first byte of each character that stands for another byte.
+        Ok(text) if !bytes.contains(&0xf4) => Cow::Borrowed(text),
+        _ => {
             let mut text = String::new();
             for chunk in bytes.utf8_chunks() {
-                text.push_str(chunk.valid());
-                text.extend(chunk.invalid().iter().filter_map(|byte| char::from_u32(NO_TEXT + u32::from(*byte))));
+                for c in chunk.valid().chars() {
+                    match u32::from(c) {
+                        NO_TEXT.. => {
+                            text.extend(c.encode_utf8(&mut [0; 4]).bytes().filter_map(stand_in));
+                        }
+                        _ => text.push(c),
+                    }
+                }
+                text.extend(chunk.invalid().iter().copied().filter_map(stand_in));
             }
             Cow::Owned(text)
         }
     }
+}
+
+fn stand_in(byte: u8) -> Option<char> {
+    char::from_u32(NO_TEXT + u32::from(byte))
 }
 
 /// What [`text`] was made of.
@@ -159,7 +171,14 @@ mod tests {
 
     #[test]
     fn bytes_are_kept() {
-        for bytes in [&b"plain"[..], "gr\u{fc}n".as_bytes(), b"gr\xfcn \xff\x80", b"\xe2\x82"] {
+        for bytes in [
+            &b"plain"[..],
+            "gr\u{fc}n".as_bytes(),
+            b"gr\xfcn \xff\x80",
+            b"\xe2\x82",
+            b"\xf4\x8f\xbf\xa9",
+            b"\xf4\x8f\xbb\xbf\xe9",
+        ] {
             assert_eq!(super::bytes(&text(bytes)), bytes);
         }
     }

@@ -9,15 +9,27 @@ const FIRST: u32 = 0x10_ff00;
 
 /// Text that [`bytes`] turns into the same bytes again.
 pub(crate) fn read(bytes: &[u8]) -> Cow<'_, str> {
-    if let Ok(text) = std::str::from_utf8(bytes) {
-        return text.into();
+    match std::str::from_utf8(bytes) {
+        // The first byte of each character that stands for another byte.
+        Ok(text) if !bytes.contains(&0xf4) => return text.into(),
+        _ => {}
     }
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        text.extend(chunk.invalid().iter().filter_map(|byte| char::from_u32(FIRST + u32::from(*byte))));
+        for c in chunk.valid().chars() {
+            match u32::from(c) {
+                // It stands for another byte.
+                FIRST.. => text.extend(c.encode_utf8(&mut [0; 4]).bytes().filter_map(stand_in)),
+                _ => text.push(c),
+            }
+        }
+        text.extend(chunk.invalid().iter().copied().filter_map(stand_in));
     }
     text.into()
+}
+
+fn stand_in(byte: u8) -> Option<char> {
+    char::from_u32(FIRST + u32::from(byte))
 }
 
 /// The bytes that [`read`] made the text of.
@@ -63,7 +75,9 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_text_come_out_as_they_went_in() {
-        for bytes in [&b"plain"[..], b"", "\u{e9}\u{20ac}".as_bytes(), b"\xff", b"a\xc3\xffb\x80\xf4\x90"] {
+        for bytes in
+            [&b"plain"[..], b"", "\u{e9}\u{20ac}".as_bytes(), b"\xff", b"\xf4\x8f\xbf\xa9", b"a\xc3\xffb\x80\xf4\x90"]
+        {
             assert_eq!(super::bytes(&read(bytes)), bytes, "{bytes:?}");
         }
         assert_eq!(read("\u{e9}".as_bytes()), "\u{e9}");

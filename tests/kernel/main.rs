@@ -24,6 +24,7 @@ mod memory;
 #[cfg(feature = "testing")]
 mod model;
 mod module;
+mod names;
 mod netns;
 mod network;
 mod peers;
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
         schedulers::tests(),
         settings::tests(),
         traffic::tests(),
+        names::tests(),
         vip::tests(),
         vip_traffic::tests(),
     ];
