@@ -282,8 +282,10 @@ impl<'a> Given<'a> {
         // An argument has no zero byte, and the name was cut.
         let interface = Interface::any(&self.interface).map_err(|error| Mistake::Refused(error.to_string()))?;
         let mut daemon = SyncDaemon::new(self.state, interface, self.sync_id);
-        daemon.max_length = NonZeroU16::new(self.max_length);
         daemon.group = self.group;
+        // The kernel shortens the longest ones to the same.
+        let most = if self.group.is_some_and(|group| group.is_ipv6()) { 65487 } else { u16::MAX };
+        daemon.max_length = NonZeroU16::new(self.max_length.min(most));
         daemon.port = NonZeroU16::new(self.port);
         daemon.ttl = NonZeroU8::new(self.ttl);
         Ok(Change::StartDaemon(daemon))

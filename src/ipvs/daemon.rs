@@ -11,6 +11,10 @@ use crate::name::Interface;
 use crate::wire::reader::required;
 use crate::wire::{Attrs, Writer};
 
+/// Room for a message in the longest IP packet, behind the headers of IPv4 or IPv6 and UDP.
+const LONGEST_V4: u16 = u16::MAX - 20 - 8;
+const LONGEST_V6: u16 = u16::MAX - 40 - 8;
+
 /// A sync daemon: the master multicasts what its director knows of connections, the backup takes it over, so that they
 /// go on when the virtual IP moves to the backup's director. Each network namespace can run one of each.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -27,8 +31,8 @@ pub struct SyncDaemon {
     /// all if its own is 0. 0 to 255, since the messages have 8 bits for it.
     #[doc(alias = "IPVS_DAEMON_ATTR_SYNC_ID")]
     pub sync_id: u32,
-    /// The longest message, in bytes without its headers (`IPVS_DAEMON_ATTR_SYNC_MAXLEN`, Linux 4.3). On a backup less
-    /// than 1024 is taken for 1024. `None`: as the interface allows.
+    /// The longest message, in bytes without its headers (`IPVS_DAEMON_ATTR_SYNC_MAXLEN`, Linux 4.3): at most 65,507, or
+    /// 65,487 with an IPv6 group. The kernel raises the value of a backup to 1024. `None`: as the interface allows.
     #[doc(alias = "IPVS_DAEMON_ATTR_SYNC_MAXLEN")]
     pub max_length: Option<NonZeroU16>,
     /// The multicast group, IPv4 or IPv6 (`IPVS_DAEMON_ATTR_MCAST_GROUP`, `IPVS_DAEMON_ATTR_MCAST_GROUP6`, Linux 4.3).
@@ -53,6 +57,10 @@ impl SyncDaemon {
     pub(super) fn problem(&self) -> Option<Cow<'static, str>> {
         if self.sync_id > 255 {
             return Some(format!("the sync id {} is above 255", self.sync_id).into());
+        }
+        let most = if self.group.is_some_and(|group| group.is_ipv6()) { LONGEST_V6 } else { LONGEST_V4 };
+        if let Some(length) = self.max_length.filter(|length| length.get() > most) {
+            return Some(format!("the longest message of {length} bytes is above {most}").into());
         }
         let group = self.group.filter(|group| !group.is_multicast())?;
         Some(format!("{group} is not the address of a multicast group").into())

@@ -126,6 +126,7 @@ const RESTORES: &[&[u8]] = &[
 /// that has not begun.
 const DAEMONS: &[&[u8]] = &[
     b"--start-daemon master --mcast-interface near --syncid 5\n-L --daemon\n-Ln --daemon\n",
+    b"--start-daemon backup --mcast-interface near --sync-maxlen 65507 --mcast-group ff05::99\n-L --daemon\n",
     b"--start-daemon=master --mcast-interface=near --mcast-group=239.1.2.3 --sync-maxlen 1400\n-L --daemon\n",
     b"--start-daemon backup --mcast-interface near --mcast-group ff02::77 --mcast-port 99 --mcast-ttl 3 --syncid=255\n\
       -L --daemon\n",
