@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use lvs::ipvs::{
-    Change, Destination, Family, Forwarding, Ipvs, Message, Netmask, Persistence, PersistenceEngine, Scheduler,
-    Service, ServiceFlags, ServiceKey, SyncDaemon, SyncState, Thresholds, Timeouts, Tunnel, TunnelFlags,
+    Change, Destination, Family, Forwarding, Ipvs, Netmask, Persistence, PersistenceEngine, Scheduler, Service,
+    ServiceFlags, ServiceKey, SyncDaemon, SyncState, Thresholds, Timeouts, Tunnel, TunnelFlags,
 };
 use lvs::{Cause, Error, Interface, Reason};
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
 
-use crate::kernels::family;
 use crate::lab::{Lab, Need, address, tests};
+use crate::unchecked::Unchecked;
 
 pub(crate) fn tests() -> Vec<Trial> {
     tests!(&[Need::Ipvs];
@@ -217,33 +216,12 @@ fn flush_empties_the_table(lab: &Lab) {
     ipvs.flush().unwrap();
 }
 
-/// Puts a destination into the table as it stands, without the client's own checks.
-fn put(lab: &Lab, key: ServiceKey, destination: Destination) {
-    use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
-    use netlink_packet_generic::GenlMessage;
-
-    let socket = lab.run(|| Socket::new(NETLINK_GENERIC)).unwrap();
-    let ask = |bytes: &[u8]| {
-        socket.send_to(bytes, &SocketAddr::new(0, 0), 0).unwrap();
-        socket.recv_from_full().unwrap().0
-    };
-    let mut request = GenlMessage::from_payload(Message::from(Change::AddDestination(key, destination)));
-    request.set_resolved_family_id(family(lab));
-    let mut request = NetlinkMessage::from(request);
-    request.header.flags = NLM_F_REQUEST | NLM_F_ACK;
-    request.finalize();
-    let mut bytes = vec![0; request.buffer_len()];
-    request.serialize(&mut bytes);
-    let reply = NetlinkMessage::<GenlMessage<Message>>::deserialize(&ask(&bytes)).unwrap();
-    assert!(matches!(reply.payload, NetlinkPayload::Error(error) if error.code.is_none()));
-}
-
 fn what_another_program_set_can_be_updated(lab: &Lab) {
     let mut ipvs = lab.ipvs();
     ipvs.add_service(&web()).unwrap();
     let odd = Destination::new(address("10.244.1.1:8080")).forwarding(Forwarding::DirectRoute);
     assert!(ipvs.add_destination(web().key, &odd).unwrap_err().is_invalid_input());
-    put(lab, web().key, odd);
+    Unchecked::connect(lab).change(Change::AddDestination(web().key, odd)).unwrap();
     ipvs.update_destination(web().key, odd.address, |server| server.weight = 0).unwrap();
     assert_eq!(read_destinations(&mut ipvs, web().key), HashSet::from([odd.weight(0)]));
     // What the caller does is looked at when it was right before.
@@ -309,6 +287,11 @@ fn sync_daemons_start_and_stop(lab: &Lab) {
     ipvs.start_daemon(&backup).unwrap();
     assert_eq!(ipvs.daemons().unwrap(), [backup]);
     ipvs.stop_daemon(SyncState::Backup).unwrap();
+    for length in [65488, u16::MAX] {
+        backup.max_length = NonZeroU16::new(length);
+        assert!(ipvs.start_daemon(&backup).unwrap_err().is_invalid_input());
+    }
+    backup.max_length = NonZeroU16::new(65487);
     // One that has not begun is stopped without an answer of the kernel's own.
     for _ in 0..20 {
         ipvs.start_daemon(&backup).unwrap();

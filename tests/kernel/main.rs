@@ -32,11 +32,14 @@ mod persistence;
 mod privilege;
 mod procfs;
 mod random;
+mod read_back;
 mod ready;
+mod saved;
 mod scale;
 mod schedulers;
 mod settings;
 mod traffic;
+mod unchecked;
 mod vip;
 mod vip_traffic;
 
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         persistence::tests(),
         privilege::tests(),
         procfs::tests(),
+        read_back::tests(),
         ready::tests(),
         scale::tests(),
         schedulers::tests(),

@@ -1,7 +1,6 @@
 //! The table of IPVS.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use lvs::ipvs::{
 use super::{Outcome, Tally};
 use crate::lab::Lab;
 use crate::random::Random;
+use crate::saved;
 
 pub(super) struct Run {
     ipvs: Ipvs,
@@ -106,64 +106,9 @@ impl Model {
     fn lines(&self) -> BTreeSet<String> {
         let mut lines = BTreeSet::new();
         for (key, (service, destinations)) in &self.services {
-            let at = match key {
-                ServiceKey::Address { protocol, address } => {
-                    let option = match *protocol {
-                        Protocol::TCP => "-t",
-                        Protocol::UDP => "-u",
-                        _ => "--sctp-service",
-                    };
-                    format!("{option} {address}")
-                }
-                ServiceKey::FirewallMark { mark, family: Family::Inet } => format!("-f {mark}"),
-                ServiceKey::FirewallMark { mark, .. } => format!("-f {mark} -6"),
-            };
-            let mut line = format!("-A {at} -s {}", service.scheduler);
-            if let Some(Persistence { timeout, netmask, .. }) = service.persistence {
-                let _ = write!(line, " -p {}", timeout.as_secs());
-                if let Some(mask) = netmask.as_inet().filter(|mask| !mask.is_broadcast()) {
-                    let _ = write!(line, " -M {mask}");
-                }
-                if let Some(prefix) =
-                    netmask.as_inet6().filter(|prefix| *prefix != 128 && key.family() == Family::Inet6)
-                {
-                    let _ = write!(line, " -M {prefix}");
-                }
-            }
-            if let Some(engine) = service.engine {
-                let _ = write!(line, " --pe {engine}");
-            }
-            if service.flags.contains(ServiceFlags::ONE_PACKET) {
-                line += " -o";
-            }
-            let flags = [(ServiceFlags::FALLBACK, "fallback", "flag-1"), (ServiceFlags::PORT, "port", "flag-2")];
-            let set = flags.iter().filter(|(flag, ..)| service.flags.contains(*flag));
-            let set: Vec<_> = set
-                .map(|(_, name, otherwise)| match service.scheduler {
-                    Scheduler::SH | Scheduler::MH => format!("{}-{name}", service.scheduler),
-                    _ => (*otherwise).to_owned(),
-                })
-                .collect();
-            if !set.is_empty() {
-                let _ = write!(line, " -b {}", set.join(","));
-            }
-            lines.insert(line);
-            for destination in destinations.values() {
-                let way = match destination.forwarding {
-                    Forwarding::Masquerade => "-m",
-                    Forwarding::DirectRoute => "-g",
-                    _ => "-i",
-                };
-                let mut line = format!("-a {at} -r {} {way} -w {}", destination.address, destination.weight);
-                if let Forwarding::Tunnel(tunnel) = destination.forwarding {
-                    line += match tunnel {
-                        Tunnel::Gue { .. } => " --tun-type gue --tun-port 6080 --tun-nocsum",
-                        Tunnel::Gre { .. } => " --tun-type gre --tun-csum",
-                        _ => " --tun-type ipip",
-                    };
-                }
-                lines.insert(line);
-            }
+            lines.insert(format!("-A {}", saved::service(service).unwrap()));
+            let destinations = destinations.values();
+            lines.extend(destinations.map(|to| format!("-a {}", saved::destination(*key, to).unwrap())));
         }
         lines
     }
