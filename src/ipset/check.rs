@@ -137,6 +137,9 @@ impl<T: SetType> Member<T> {
         if self.nomatch && !kind.has_networks() {
             return Err(Cause::InvalidInput(format!("a {kind} has no exceptions (nomatch)").into()));
         }
+        if self.counters.packets == Some(u64::MAX) || self.counters.bytes == Some(u64::MAX) {
+            return Err(wrong(&u64::MAX, "the kernel treats a counter of this value as not given"));
+        }
         self.timeout.map_or(Ok(()), |timeout| seconds(timeout).map(drop))
     }
 

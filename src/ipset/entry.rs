@@ -128,9 +128,9 @@ pub struct Member<T: SetType> {
 /// What matched an entry.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Counters {
-    /// Packets. One that is not said starts with zero, or stays as it is in an entry that is there.
+    /// Packets, below 2^64 - 1. `None` starts with zero, or keeps the count of an entry that exists.
     pub packets: Option<u64>,
-    /// Their bytes.
+    /// Bytes of the packets, below 2^64 - 1.
     pub bytes: Option<u64>,
 }
 

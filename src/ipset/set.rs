@@ -57,7 +57,8 @@ pub struct SetOptions {
     /// The start value of the hash function; random by default. Since Linux 5.11. Read from the newest revision only.
     pub initval: Option<u32>,
     /// Addresses are cut to networks of this prefix length. A full length, such as 32, reads back as `None`. In
-    /// `hash:ip,port` the kernel cuts single addresses only, not those of a range.
+    /// `hash:ip,port` the kernel cuts single addresses only, not those of a range. In `bitmap:ip` it counts a range from its
+    /// first address in steps of the network, so the network of the last address is left out if the first is not aligned.
     pub netmask: Option<u8>,
     /// Addresses are cut by this mask. A mask of ones only reads back as `None`. Since Linux 6.2.
     pub bitmask: Option<IpAddr>,

@@ -224,7 +224,10 @@ fn the_entry_that_fails_is_named_and_those_before_it_are_in() {
     let error = ipset.add_all(&set, members(1000..1010).chain([member(7)]).chain(members(1010..1020)), Exist::Error);
     let error = error.unwrap_err();
     assert_eq!(error.position, 10..11);
-    assert_eq!(error.to_string(), "at 10: add 10.0.0.7 to set blocked: the entry is in the set already (IPSET_ERR_EXIST)");
+    assert_eq!(
+        error.to_string(),
+        "at 10: add 10.0.0.7 to set blocked: the entry is in the set already (IPSET_ERR_EXIST)"
+    );
     assert_eq!(ipset.info(name("blocked")).unwrap().entries, 49);
     // Without an answer, any of them may be in.
     kernel.disturb(0, Fault::Lost);

@@ -1,6 +1,7 @@
 //! ipset on a real kernel.
 
 mod errors;
+mod read_back;
 mod rules;
 mod scale;
 
@@ -46,6 +47,7 @@ pub(crate) fn tests() -> Vec<Trial> {
             what_a_member_carries_does_not_matter_to_test_and_delete,
         ),
         errors::tests(),
+        read_back::tests(),
         rules::tests(),
         scale::tests(),
     ];
