@@ -103,7 +103,7 @@ entries! {
 
 /// An entry of a set and what it carries: to be added, or as it was read.
 ///
-/// The kernel swaps the ends of reversed ranges. An empty comment, and a mark with its mask, a priority or a queue of
+/// The ends of a reversed range are swapped. An empty comment, and a mark with its mask, a priority or a queue of
 /// zero, read back as `None`.
 ///
 /// What is carried must have been asked for when the set was made.
@@ -128,9 +128,10 @@ pub struct Member<T: SetType> {
 /// What matched an entry.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Counters {
-    /// Packets, below 2^64 - 1. `None` starts with zero, or keeps the count of an entry that exists.
+    /// Packets, below 2^64 - 1. `None` starts a new entry with zero and keeps the count of one that exists; the kernel may also
+    /// keep that of a deleted entry whose memory it uses again.
     pub packets: Option<u64>,
-    /// Bytes of the packets, below 2^64 - 1.
+    /// Bytes of the packets, below 2^64 - 1; `None` as for packets.
     pub bytes: Option<u64>,
 }
 
@@ -227,14 +228,20 @@ pub(super) fn read_address<K: Attribute>(attr: &Attr<'_, K>) -> Result<IpAddr, D
     }
 }
 
-/// Writes one of the two addresses that an entry may have.
+/// Writes one of the two addresses that an entry may have. A range begins with its lowest address: of a reversed one, the kernel
+/// would cut the wrong end by the set's mask.
 #[inline]
 fn write_addresses(out: &mut Writer<'_>, addresses: Addresses, [from, to, prefix]: [EntryAttr; 3]) {
-    write_address(out, from, addresses.first());
     match addresses {
-        Addresses::One(_) => {}
-        Addresses::Network(network) => out.u8(prefix, network.prefix()),
-        Addresses::Range(_, last) => write_address(out, to, last),
+        Addresses::One(address) => write_address(out, from, address),
+        Addresses::Network(network) => {
+            write_address(out, from, network.address());
+            out.u8(prefix, network.prefix());
+        }
+        Addresses::Range(one, other) => {
+            write_address(out, from, one.min(other));
+            write_address(out, to, one.max(other));
+        }
     }
 }
 

@@ -60,7 +60,8 @@ pub struct SetOptions {
     /// `hash:ip,port` the kernel cuts single addresses only, not those of a range. In `bitmap:ip` it counts a range from its
     /// first address in steps of the network, so the network of the last address is left out if the first is not aligned.
     pub netmask: Option<u8>,
-    /// Addresses are cut by this mask. A mask of ones only reads back as `None`. Since Linux 6.2.
+    /// Addresses are cut by this mask. A mask of ones only reads back as `None`. Add single addresses to such a set: of a range or
+    /// network, the kernel cuts the first address only, and adds every address from there to the last. Since Linux 6.2.
     pub bitmask: Option<IpAddr>,
     /// Which bits of marks count; all by default. Of `hash:ip,mark`.
     pub markmask: Option<u32>,
