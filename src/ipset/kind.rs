@@ -9,6 +9,9 @@ use super::entry::{Entry, WrongEntry};
 use super::parts::{Addresses, InterfaceMatch, ListMember, Mac, Ports, ProtocolPorts};
 use crate::error::{Cause, DecodeError};
 
+/// Kernel module of ipset itself.
+pub(crate) const MODULE: &str = "ip_set";
+
 mod sealed {
     pub trait Sealed {}
 }
@@ -151,6 +154,11 @@ pub enum Method {
 }
 
 impl Kind {
+    /// Returns the name of the type's kernel module: `ip_set_hash_ipport` for `hash:ip,port`.
+    pub(crate) fn module(self) -> String {
+        format!("{MODULE}_{}", self.name().replace(':', "_").replace(',', ""))
+    }
+
     /// Whether a set of this type is made for one family of addresses.
     pub fn has_family(self) -> bool {
         self.method() == Method::Hash && self != Self::HashMac
@@ -217,6 +225,12 @@ mod tests {
             assert_eq!(kind.name().parse(), Ok(*kind));
         }
         assert!("hash:nothing".parse::<Kind>().is_err());
+    }
+
+    #[test]
+    fn names_of_modules_have_no_punctuation() {
+        assert_eq!(Kind::HashIpPort.module(), "ip_set_hash_ipport");
+        assert_eq!(Kind::ListSet.module(), "ip_set_list_set");
     }
 
     #[test]

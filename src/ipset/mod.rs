@@ -69,6 +69,7 @@ pub use crate::address::Family;
 pub use batch::{BatchError, Change};
 pub use client::{Exist, Ipset};
 pub use entry::{Counters, Entry, Member, SkbInfo, WrongEntry};
+pub(crate) use kind::MODULE;
 pub use kind::{
     AddressBitmap, Any, BitmapIp, BitmapIpMac, BitmapPort, Hash, HashIp, HashIpMac, HashIpMark, HashIpPort,
     HashIpPortIp, HashIpPortNet, HashMac, HashNet, HashNetIface, HashNetNet, HashNetPort, HashNetPortNet, Kind,

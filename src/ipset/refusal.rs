@@ -124,9 +124,5 @@ fn of_errno(operation: Operation, kind: Option<Kind>, refusal: Refusal) -> Refus
 }
 
 fn missing_module(kind: Kind) -> Cow<'static, str> {
-    format!(
-        "no type {kind}: the module ip_set_{} is not loaded and could not be loaded",
-        kind.name().replace(':', "_").replace(',', "")
-    )
-    .into()
+    format!("no type {kind}: the module {} is not loaded and could not be loaded", kind.module()).into()
 }

@@ -1,39 +1,27 @@
-//! Which modules the kernel has, without asking it for one: that would load it.
+//! The kernel's modules, read from files: a query to the kernel could load one.
 
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-/// Whether the kernel has something.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Presence {
-    /// It does: built in, or the module is loaded.
-    Present,
-    /// Not now, but there is a module that it loads when first asked, or on [`load`](super::load). A rule in `modprobe.d`
-    /// may still forbid that.
-    Loadable,
-    /// It does not, and there is no module that could be loaded.
-    Absent,
-    /// It cannot be told from here without a trace: the list of modules is not in this file system (as in a container),
-    /// or the privilege to ask is missing.
-    Unknown,
-}
+use super::report::Presence;
+use crate::ipvs::{self, Scheduler};
 
-/// What is known about the kernel's modules.
+/// Lists of the kernel's modules.
 #[derive(Debug)]
 pub(super) struct Modules {
-    /// `None`: the kernel was built without support for modules.
+    /// Loaded modules (`/proc/modules`); `None` on a kernel without module support (`CONFIG_MODULES`).
     loaded: Option<HashSet<String>>,
-    /// Those that could be loaded; `None` if there is no list.
+    /// Modules with a file (`modules.dep`); `None` if the list is missing.
     files: Option<HashSet<String>>,
+    /// Modules linked into the kernel (`modules.builtin`); `None` if the list is missing.
     built_in: Option<HashSet<String>>,
-    /// `kernel.modules_disabled`: what is not loaded stays away until the next boot.
+    /// Whether loading is disabled until the next boot (`kernel.modules_disabled`).
     locked: bool,
 }
 
 impl Modules {
-    /// Those of the running kernel: `/proc/modules`, and in `/lib/modules/RELEASE` the lists `modules.dep` and
-    /// `modules.builtin`.
+    /// Reads the lists of the running kernel, the two of files in `/lib/modules/RELEASE`.
     pub(super) fn of_this_kernel(release: &str) -> Self {
         let folder = Path::new("/lib/modules").join(release);
         let names = |text: String, end: char| text.lines().filter_map(|line| name(line, end)).collect();
@@ -46,7 +34,7 @@ impl Modules {
         }
     }
 
-    /// Whether asking the kernel for something may load a module.
+    /// Whether a query to the kernel may load a module.
     pub(super) fn can_be_loaded(&self) -> bool {
         self.loaded.is_some()
     }
@@ -55,13 +43,15 @@ impl Modules {
         has(self.loaded.as_ref(), module)
     }
 
-    /// Of a module, and what must be a module itself if this one is (what it is a part of).
+    /// Returns the presence of a module.
+    ///
+    /// `parent` is a module that this one depends on. If the parent is a module, this one cannot be built in.
     pub(super) fn presence(&self, module: &str, parent: Option<&str>) -> Presence {
         let a_module = |name| self.is_loaded(name) || has(self.files.as_ref(), name);
         if self.is_loaded(module) || has(self.built_in.as_ref(), module) {
             Presence::Present
         } else if self.loaded.is_none() {
-            // Either built in or not there.
+            // Built in or absent.
             if self.built_in.is_some() { Presence::Absent } else { Presence::Unknown }
         } else if has(self.files.as_ref(), module) {
             if self.locked { Presence::Absent } else { Presence::Loadable }
@@ -73,11 +63,26 @@ impl Modules {
     }
 }
 
+/// Returns the module of a scheduler: `ip_vs_rr` for `rr`.
+pub(super) fn of_scheduler(scheduler: Scheduler) -> String {
+    format!("{}_{scheduler}", ipvs::MODULE)
+}
+
+/// Returns the release of the running kernel, such as `6.12.117+deb13-amd64`.
+pub(super) fn release() -> String {
+    read("/proc/sys/kernel/osrelease")
+}
+
+/// Returns the text of a file without white space at its end; empty if it cannot be read.
+pub(super) fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default().trim_end().to_owned()
+}
+
 fn has(names: Option<&HashSet<String>>, name: &str) -> bool {
     names.is_some_and(|names| names.contains(name))
 }
 
-/// The module in a line such as `ip_vs 16384 0 -` or `kernel/net/netfilter/ipvs/ip_vs.ko.xz: …`.
+/// Returns the module named in a line such as `ip_vs 16384 0 -` or `kernel/net/netfilter/ipvs/ip_vs.ko.xz: …`.
 fn name(line: &str, end: char) -> Option<String> {
     let file = line.split(end).next()?.rsplit('/').next()?;
     let name = file.split(".ko").next().filter(|name| !name.is_empty())?;
@@ -102,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_not_made_up() {
+    fn an_undetermined_presence_is_unknown() {
         let mut modules =
             Modules { loaded: set(&["ip_vs"]), files: set(&["ip_vs", "ip_vs_rr"]), built_in: None, locked: false };
         assert_eq!(modules.presence("ip_vs", None), Presence::Present);

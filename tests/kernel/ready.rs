@@ -140,17 +140,17 @@ fn an_unprivileged_user_learns_what_can_be_known(lab: &Lab) {
     let (major, minor, patch) = lab.ipvs().info().unwrap().version;
     assert!(has(&lines, "privilege for IPVS: missing [Missing]"), "{lines:?}");
     assert!(has(&lines, "privilege for virtual IPs: missing [Missing]"), "{lines:?}");
-    assert!(has(&lines, &format!("IPVS: there, version {major}.{minor}.{patch} [Good]")), "{lines:?}");
-    assert!(has(&lines, "ipset: there [Good]"), "{lines:?}");
+    assert!(has(&lines, &format!("IPVS: present, version {major}.{minor}.{patch} [Good]")), "{lines:?}");
+    assert!(has(&lines, "ipset: present [Good]"), "{lines:?}");
     assert!(has(&lines, "net.ipv4.vs.conntrack: 0 [Depends]"), "{lines:?}");
 }
 
 fn root_of_a_child_user_namespace_may_not_use_ipvs(lab: &Lab) {
     let lines = child_in_its_own_namespaces(lab, "report");
     assert!(has(&lines, "privilege for IPVS: missing [Missing]"), "{lines:?}");
-    assert!(has(&lines, "privilege for virtual IPs: there [Good]"), "{lines:?}");
-    assert!(has(&lines, "IPVS: there, version 1.2."), "{lines:?}");
-    let kept_from_it = has(&lines, "net.ipv4.vs.conntrack: not there: ");
+    assert!(has(&lines, "privilege for virtual IPs: present [Good]"), "{lines:?}");
+    assert!(has(&lines, "IPVS: present, version 1.2."), "{lines:?}");
+    let kept_from_it = has(&lines, "net.ipv4.vs.conntrack: absent: ");
     assert!(kept_from_it || has(&lines, "net.ipv4.vs.conntrack: 0 [Depends]"), "{lines:?}");
 }
 
@@ -165,7 +165,7 @@ fn what_is_unloaded_is_loadable_until_it_is_loaded(lab: &Lab) {
         assert_eq!(report.presence(part), Presence::Loadable, "{part}");
     }
     assert!(report.is_ready() && report.ipvs_version.is_none() && report.ipset_protocol.is_none());
-    assert_eq!(level(&report, "net.ipv4.vs.conntrack"), ("not there without IPVS".to_owned(), Level::Depends));
+    assert_eq!(level(&report, "net.ipv4.vs.conntrack"), ("absent without IPVS".to_owned(), Level::Depends));
     let interfaces = lab.tool("ip link");
     for part in parts {
         lab.run(|| ready::load(part)).unwrap();

@@ -1,0 +1,51 @@
+//! Loading of kernel modules.
+
+use std::process::Command;
+
+use super::modules::{self, Modules};
+use super::report::{Part, Presence};
+use crate::error::{Cause, Error, Result};
+use crate::ipset::Ipset;
+use crate::ipvs::{self, Ipvs, Scheduler};
+use crate::vip::Vips;
+
+/// Makes the kernel load a part. Succeeds if the part is already present.
+///
+/// The request is the one that the first user of the part would send. Schedulers are an exception: this function runs the
+/// kernel's own helper program (`/proc/sys/kernel/modprobe`) for them. On Linux 6.1, adding a service with the scheduler
+/// `lblc` or `lblcr` while a network namespace ends can deadlock: IPVS and the namespace code take their locks in opposite
+/// order. Load these two schedulers before a service names them.
+///
+/// Loading the module `dummy` creates an interface `dummy0` in the initial network namespace, unless the module parameter
+/// `numdummies` is 0.
+///
+/// # Errors
+/// - [`is_unavailable`](Error::is_unavailable) when the part cannot be loaded.
+/// - [`is_permission_denied`](Error::is_permission_denied) without `CAP_NET_ADMIN`, where the kernel requires it.
+///
+/// Loading a scheduler requires `CAP_SYS_MODULE`.
+pub fn load(part: Part) -> Result<()> {
+    let loaded = match part {
+        Part::Ipvs => Ipvs::connect().map(drop),
+        Part::Scheduler(scheduler) => load_scheduler(scheduler),
+        Part::Ipset => Ipset::connect().and_then(|mut ipset| ipset.protocol()).map(drop),
+        Part::SetType(kind) => Ipset::connect().and_then(|mut ipset| ipset.revisions(kind)).map(drop),
+        Part::Dummy => Vips::connect().and_then(|mut vips| vips.probe_dummy()),
+    };
+    loaded.map_err(|error| error.during(format_args!("load {part}")))
+}
+
+fn load_scheduler(scheduler: Scheduler) -> Result<()> {
+    let module = modules::of_scheduler(scheduler);
+    if Modules::of_this_kernel(&modules::release()).presence(&module, Some(ipvs::MODULE)) == Presence::Present {
+        return Ok(());
+    }
+    let helper = modules::read("/proc/sys/kernel/modprobe");
+    let problem = match Command::new(&helper).args(["-q", "--", &module]).status() {
+        Ok(status) if status.success() => return Ok(()),
+        Ok(status) => status.to_string(),
+        Err(error) => error.to_string(),
+    };
+    let what = format!("the module {module} ({helper}: {problem})").into();
+    Err(Error::new("load", Cause::NotOnThisKernel { what, since: None }))
+}
