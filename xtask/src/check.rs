@@ -1,5 +1,5 @@
 //! Checks what is required of every change.
-use crate::{cargo, step};
+use crate::{arrows, cargo, step};
 use anyhow::{Context, Result, bail};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -65,6 +65,7 @@ const ADVISORIES: Check =
 
 pub(crate) fn run() -> Result<ExitCode> {
     TOOLS.iter().try_for_each(Tool::require)?;
+    arrows::check()?;
     CHECKS.iter().try_for_each(Check::run)?;
     // The only check that may be left out: the database of advisories cannot be reached from every machine.
     if succeeds("deny fetch db") {

@@ -1,5 +1,6 @@
 //! `cargo xtask`: how this project is checked, tested and tried.
 mod api;
+mod arrows;
 mod bench;
 mod cargo;
 mod check;
