@@ -298,8 +298,8 @@ fn entry(kind: Kind, family: Family, random: &mut Random) -> Entry {
         Kind::BitmapPort => Entry::Port(ports(random)),
         Kind::HashMac => Entry::Mac(mac(random)),
         Kind::ListSet => {
-            let other: &str = random.one(&["one", "two", "three", "four"]);
-            Entry::Set(ListMember::new(name(other)))
+            const OTHERS: [&str; 4] = ["one", "two", "three", "four"];
+            Entry::Set(ListMember::new(name(OTHERS[random.below(OTHERS.len())])))
         }
     }
 }
