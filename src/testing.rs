@@ -510,6 +510,11 @@ impl Port {
         state.began.checked_add(state.passed).unwrap_or(state.began)
     }
 
+    /// Advances the kernel's clock.
+    pub(crate) fn pause(&self, time: Duration) {
+        self.kernel.state().pass(time);
+    }
+
     /// Receives what has arrived: the whole length of a datagram and its sender; would block when there is none.
     pub(crate) fn receive(&mut self, inbox: &mut [u8]) -> io::Result<(usize, u32)> {
         let (sender, bytes) = match self.queue.pop_front() {

@@ -1,6 +1,7 @@
 //! A socket that waits.
 
 use std::io::{self, ErrorKind};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use netlink_sys::{Socket, SocketAddr};
@@ -121,6 +122,11 @@ impl Connection {
     /// The peer's clock.
     pub(crate) fn now(&self) -> Instant {
         self.peer.now()
+    }
+
+    /// Waits on the peer's clock.
+    pub(crate) fn pause(&self, time: Duration) {
+        self.peer.pause(time);
     }
 
     /// As [`Exchange::queue`].
@@ -355,6 +361,14 @@ impl Peer {
         }
     }
 
+    fn pause(&self, time: Duration) {
+        match self {
+            Self::Kernel(_) => thread::sleep(time),
+            #[cfg(feature = "testing")]
+            Self::Script(port) => port.pause(time),
+        }
+    }
+
     fn now(&self) -> Instant {
         match self {
             Self::Kernel(_) => Instant::now(),
@@ -383,7 +397,6 @@ fn errno(errno: nix::errno::Errno) -> Cause {
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
-    use std::thread;
 
     use netlink_sys::protocols::NETLINK_ROUTE;
     use nix::sys::pthread::{pthread_kill, pthread_self};

@@ -1,7 +1,6 @@
 //! The client: binding, listing, and what stands in the way.
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -413,13 +412,13 @@ impl Vips {
     /// Waits for the routes of IPv6 addresses that were made: the kernel makes those in the background, when it has the time,
     /// even without looking for duplicates. It does not say when; not all interfaces may get one.
     pub(super) fn wait_until_local(&mut self, mut addresses: Vec<Vip>) -> Result<(), Cause> {
-        let started = Instant::now();
+        let started = self.connection.now();
         let mut pause = Duration::from_micros(10);
-        while !addresses.is_empty() && started.elapsed() < PATIENCE {
+        while !addresses.is_empty() && self.connection.now().saturating_duration_since(started) < PATIENCE {
             let mut routes = self.routes_to(&addresses)?.into_iter();
             addresses.retain(|vip| routes.next().flatten().is_none_or(|route| route.vip != *vip));
             if !addresses.is_empty() {
-                thread::sleep(pause);
+                self.connection.pause(pause);
                 pause *= 2;
             }
         }

@@ -6,6 +6,7 @@
 #![expect(clippy::indexing_slicing, reason = "the messages were made here")]
 
 mod clients;
+mod conversations;
 mod exchange;
 mod files;
 mod ipvs;
