@@ -47,7 +47,7 @@ impl Ipset {
     /// # Errors
     /// See [`Ipset`]; also when a set cannot be decoded: [`Ipset::headers`] has the others.
     pub fn sets(&mut self) -> Result<Vec<SetInfo>> {
-        self.headers()?.collect()
+        self.headers()?.collected()
     }
 
     /// As [`Ipset::sets`], one by one as they arrive. A set that cannot be decoded is an item that is an error, and the
@@ -65,7 +65,7 @@ impl Ipset {
     /// See [`Ipset`].
     pub fn info(&mut self, name: SetName) -> Result<SetInfo> {
         // To its end: the refusal of a listing may be its last message.
-        let all: Vec<_> = Headers(self.listing(Some(name), list::HEADERS_ONLY)?).collect::<Result<_>>()?;
+        let all = Headers(self.listing(Some(name), list::HEADERS_ONLY)?).collected()?;
         all.into_iter().next().ok_or_else(|| Error::new(Operation(Some(name)), Cause::NoAnswer))
     }
 
@@ -183,7 +183,6 @@ impl fmt::Display for Operation {
 impl Listing<'_> {
     /// Takes the next message apart; returns whether one arrived.
     fn receive(&mut self) -> Result<bool> {
-        self.ipset.connection.renew_deadline();
         let (current, pending, name) = (&mut self.current, &mut self.pending, self.name);
         let part = self.ipset.next_message(Operation(name), |attributes| {
             let (parts, fault) = Parts::read_all(attributes)?;
@@ -226,6 +225,21 @@ impl Iterator for Listing<'_> {
     type Item = Result<Listed>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        self.renew_deadline();
+        self.advance()
+    }
+}
+
+impl Listing<'_> {
+    /// Starts the operation of the next item, however many messages arrive before it.
+    fn renew_deadline(&mut self) {
+        if self.pending.is_empty() {
+            self.ipset.connection.renew_deadline();
+        }
+    }
+
+    /// Returns the next item within the operation that has started.
+    fn advance(&mut self) -> Option<Result<Listed>> {
         loop {
             if let Some(listed) = self.pending.pop_front() {
                 return Some(listed);
@@ -267,9 +281,10 @@ impl<T: SetType> Iterator for Members<'_, T> {
     type Item = Result<Member<T>>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        self.listing.renew_deadline();
         loop {
             let failed = |cause| Error::new(format_args!("list set {}", self.set), cause);
-            match self.listing.next()? {
+            match self.listing.advance()? {
                 Err(error) => return Some(Err(error)),
                 Ok(Listed::Set(info)) if info.set.kind() == self.set.kind() => {}
                 Ok(Listed::Set(info)) => {
@@ -295,8 +310,21 @@ impl Iterator for Headers<'_> {
     type Item = Result<SetInfo>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        self.0.renew_deadline();
+        self.advance()
+    }
+}
+
+impl Headers<'_> {
+    /// Reads the whole dump as one operation, which the deadline and the largest listing bound.
+    fn collected(mut self) -> Result<Vec<SetInfo>> {
+        std::iter::from_fn(|| self.advance()).collect()
+    }
+
+    /// Returns the next set within the operation that has started.
+    fn advance(&mut self) -> Option<Result<SetInfo>> {
         loop {
-            match self.0.next()? {
+            match self.0.advance()? {
                 Ok(Listed::Set(info)) => return Some(Ok(info)),
                 Ok(Listed::Member(_)) => {}
                 Err(error) => return Some(Err(error)),
