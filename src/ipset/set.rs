@@ -56,9 +56,11 @@ pub struct SetOptions {
     pub bucketsize: Option<u8>,
     /// The start value of the hash function; random by default. Since Linux 5.11. Read from the newest revision only.
     pub initval: Option<u32>,
-    /// Addresses are cut to networks of this prefix length. A full length, such as 32, reads back as `None`. In
-    /// `hash:ip,port` the kernel cuts single addresses only, not those of a range. In `bitmap:ip` it counts a range from its
-    /// first address in steps of the network, so the network of the last address is left out if the first is not aligned.
+    /// Addresses are cut to networks of this prefix length. A full length, such as 32, reads back as `None`.
+    ///
+    /// Add single addresses or networks to such sets, and no ranges. In `hash:ip,port` the kernel cuts only the first address of a
+    /// range or network and stores the others uncut; in `hash:net,net` an entry with a range is stored uncut. In `bitmap:ip` a
+    /// range counts from its first address in steps of the network, and may miss the network of its last address.
     pub netmask: Option<u8>,
     /// Addresses are cut by this mask. A mask of ones only reads back as `None`. Add single addresses to such a set: of a range or
     /// network, the kernel cuts the first address only, and adds every address from there to the last. Since Linux 6.2.
