@@ -38,7 +38,7 @@ pub struct Error(Box<Inner>);
 struct Inner {
     operation: String,
     cause: Cause,
-    /// Of a failure of a batch.
+    /// Place in the batch; of its failures only.
     place: Option<Place>,
 }
 

@@ -104,7 +104,7 @@ pub(crate) fn restore(session: &mut Session, input: impl BufRead, out: &mut impl
 fn restore_lines(session: &mut Session, input: impl BufRead, out: &mut impl Write) -> Outcome {
     let mut waiting = None;
     let done = each_line(session, &mut Lines::new(input), out, &mut waiting);
-    // Of lines before the one that ended it, so an error among them is the first.
+    // These lines stand before the one that ended it, so an error among them is the first.
     send(session, &mut waiting).and(done)
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn run(session: &mut Session<'_>, input: impl BufRead, out: &mut impl
                 }
             }
             Some(Ok(command)) => {
-                // What is not a change must see those before it.
+                // A line that is no change must see the changes before it.
                 if work.apply(session).is_err() {
                     return Ok(work.status);
                 }
@@ -46,7 +46,7 @@ pub(crate) fn run(session: &mut Session<'_>, input: impl BufRead, out: &mut impl
                     0 => {}
                     failed => work.status = failed,
                 }
-                // Who asks for help gets nothing else.
+                // A request for help prints nothing else.
                 if is_last {
                     return Ok(work.status);
                 }

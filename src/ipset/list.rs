@@ -64,7 +64,7 @@ impl Ipset {
     /// # Errors
     /// See [`Ipset`].
     pub fn info(&mut self, name: SetName) -> Result<SetInfo> {
-        // To its end: the refusal of a listing may be its last message.
+        // The dump is read to its end: its refusal may be the last message.
         let all = Headers(self.listing(Some(name), list::HEADERS_ONLY)?).collected()?;
         all.into_iter().next().ok_or_else(|| Error::new(Operation(Some(name)), Cause::NoAnswer))
     }

@@ -8,7 +8,7 @@ use crate::error::Cause;
 /// Datagrams between two looks at the clock.
 const STRIDE: u32 = 64;
 
-/// What one operation has used of its bounds.
+/// Use of the bounds by one operation.
 ///
 /// The success path reads no clock: an operation starts to count when it first has to wait, or at its 64th datagram.
 #[derive(Debug)]

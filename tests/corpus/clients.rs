@@ -104,7 +104,7 @@ fn works<T>(replies: Replies, mut call: impl FnMut() -> Result<T, Error>) {
     }
 }
 
-/// What an input holds for the calls after its first one.
+/// Operations and replies for the calls after the first one.
 #[derive(Clone, Copy)]
 struct Replies {
     calls: usize,

@@ -293,7 +293,7 @@ fn a_set_is_replaced_at_once(lab: &Lab) {
     assert_eq!(ipset.info(name("live")).unwrap().entries, 2);
 }
 
-/// What another program called its set, the set stays.
+/// A set of another program stays, whatever its name.
 fn a_replacement_destroys_nothing_of_others(lab: &Lab) {
     let mut ipset = lab.ipset();
     let new = NewSet::<HashIp>::ipv4();
@@ -323,7 +323,7 @@ fn a_replacement_destroys_nothing_of_others(lab: &Lab) {
     ipset.destroy(marker, Exist::Error).unwrap();
     ipset.replace_through(name("live"), name("spare"), &new, members(4)).unwrap();
     assert_eq!(ipset.names().unwrap().len(), 2);
-    // Of another type or family: before the first member is taken.
+    // Another type or family is refused before the first member is taken.
     let none =
         || -> Box<dyn Iterator<Item = Member<HashNet>>> { Box::new(std::iter::from_fn(|| panic!("it was sent"))) };
     let error = ipset.replace(name("live"), &NewSet::<HashNet>::ipv4(), none()).unwrap_err();

@@ -1,4 +1,4 @@
-//! What other programs read of `ipset`: the texts of errors, the types that `help` lists, what happens without a kernel.
+//! Output of `ipset` that other programs read: the texts of errors, the types that `help` lists, what happens without a kernel.
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};

@@ -42,7 +42,7 @@ pub(crate) fn files() -> impl Iterator<Item = Case> {
     written.chain(long).map(|input| Case { input, ..Case::new(&["restore"]) })
 }
 
-/// What programs run that use `ipset`: lines with a dollar sign are commands, those with a bar what the command reads.
+/// Commands of programs that use `ipset`: lines with a dollar sign are commands, those with a bar what the command reads.
 pub(crate) fn scripts() -> Vec<Vec<Case>> {
     let script = |text: &str| {
         let mut cases: Vec<Case> = Vec::new();
