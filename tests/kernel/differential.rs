@@ -1,12 +1,15 @@
 //! The same command lines through `ipvsadm` and our `ipvsadm-rs`: exit status, output, errors and the table that is
 //! there afterwards must be the same, but for [deviations] that have a name and a reason.
 //!
+//! A second mode runs sequences of lines about [services that exist](reuse) on one table.
+//!
 //! `LVS_SEED` and `LVS_LINES` choose other and more random lines: `LVS_SEED=7 LVS_LINES=20000 cargo xtask test
 //! --timeout 7200 differential`.
 
 mod bench;
 mod deviations;
 mod lines;
+mod reuse;
 
 use std::fmt::Write as _;
 
@@ -15,11 +18,13 @@ use libtest_mimic::Trial;
 use crate::lab::{Lab, Need, number, tests};
 use bench::{Bench, Case, Outcome, Start};
 use deviations::DEVIATIONS;
+use reuse::Reuse;
 
 pub(crate) fn tests() -> Vec<Trial> {
     tests!(&[Need::Ipvs, Need::Program("ipvsadm"), Need::Program("ipvsadm-rs")];
         written_lines_do_the_same,
         generated_lines_do_the_same,
+        lines_about_existing_services_do_the_same,
         daemons_do_the_same,
     )
 }
@@ -39,6 +44,24 @@ fn generated_lines_do_the_same(lab: &Lab) {
     judge.finish();
 }
 
+fn lines_about_existing_services_do_the_same(lab: &Lab) {
+    lab.add_interface();
+    let (seed, count) = (number("LVS_SEED", 1), number("LVS_LINES", 150));
+    let count = usize::try_from(count).unwrap();
+    let mut judge = Judge::new(&format!("about existing services from seed {seed}"));
+    let mut reuse = Reuse::new(seed);
+    lab.run(|| {
+        let mut bench = Bench::new();
+        while judge.lines < count {
+            let (start, cases) = reuse.sequence();
+            judge.sequence(&mut bench, &cases, start);
+        }
+    });
+    judge.finish();
+    let Judge { lines, succeeded, .. } = judge;
+    assert!(succeeded * 2 > lines, "{succeeded} of {lines} lines succeed");
+}
+
 fn daemons_do_the_same(lab: &Lab) {
     lab.add_interface();
     let mut judge = Judge::new("daemons");
@@ -51,6 +74,10 @@ struct Judge {
     what: String,
     lines: usize,
     runs: usize,
+    /// Runs that succeed with both programs.
+    succeeded: usize,
+    /// Runs that change the table with both programs.
+    changed: usize,
     identical: usize,
     /// The name of the deviation of each run that had one.
     seen: Vec<&'static str>,
@@ -60,7 +87,16 @@ struct Judge {
 impl Judge {
     fn new(what: &str) -> Self {
         let what = what.to_owned();
-        Self { what, lines: 0, runs: 0, identical: 0, seen: Vec::new(), differences: Vec::new() }
+        Self {
+            what,
+            lines: 0,
+            runs: 0,
+            succeeded: 0,
+            changed: 0,
+            identical: 0,
+            seen: Vec::new(),
+            differences: Vec::new(),
+        }
     }
 
     fn all(&mut self, cases: Vec<Case>) {
@@ -76,21 +112,48 @@ impl Judge {
     }
 
     fn one(&mut self, bench: &mut Bench, case: &Case, start: Start) -> Outcome {
-        self.runs += 1;
         let [theirs, ours] = bench.run(case, start);
-        if theirs == ours {
-            self.identical += 1;
-        } else if let Some(row) = DEVIATIONS.iter().find(|row| (row.explains)(case, &theirs, &ours)) {
-            self.seen.push(row.name);
-        } else {
-            self.differences.push(format!("{case}\non the {start} table, ipvsadm: {theirs}ipvsadm-rs: {ours}"));
-        }
+        self.compare(case, &theirs, &ours, || format!("on the {start} table"));
         theirs
     }
 
+    /// Runs lines one after the other on one table, and compares them until the tables differ.
+    fn sequence(&mut self, bench: &mut Bench, cases: &[Case], start: Start) {
+        let [theirs, ours] = bench.sequence(cases, start);
+        for (at, (theirs, ours)) in theirs.iter().zip(&ours).enumerate() {
+            self.lines += 1;
+            let before = || {
+                let lines = cases[at.saturating_sub(SHOWN)..at].iter().map(|case| format!("{case}\n"));
+                format!("in a sequence on the {start} table, after\n{}", lines.collect::<String>())
+            };
+            self.compare(&cases[at], theirs, ours, before);
+            if theirs.state != ours.state {
+                return;
+            }
+        }
+    }
+
+    fn compare(&mut self, case: &Case, theirs: &Outcome, ours: &Outcome, place: impl Fn() -> String) {
+        self.runs += 1;
+        self.succeeded += usize::from(theirs.status.success() && ours.status.success());
+        self.changed += usize::from(theirs.changed && ours.changed);
+        if theirs == ours {
+            self.identical += 1;
+        } else if let Some(row) = DEVIATIONS.iter().find(|row| (row.explains)(case, theirs, ours)) {
+            self.seen.push(row.name);
+        } else {
+            self.differences.push(format!("{case}\n{}, ipvsadm: {theirs}ipvsadm-rs: {ours}", place()));
+        }
+    }
+
     fn finish(&self) {
-        let Self { what, lines, runs, identical, differences, .. } = self;
-        let mut text = format!("{what}: {lines} lines, {runs} runs, {identical} identical");
+        let Self { what, lines, runs, succeeded, changed, identical, differences, .. } = self;
+        let share = |count: &usize| count * 100 / runs.max(&1);
+        let mut text = format!(
+            "{what}: {lines} lines, {runs} runs, {} % succeed, {} % change the table, {identical} identical",
+            share(succeeded),
+            share(changed),
+        );
         for row in DEVIATIONS {
             let count = self.seen.iter().filter(|name| **name == row.name).count();
             if count > 0 {

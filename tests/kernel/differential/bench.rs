@@ -1,5 +1,6 @@
 //! Runs a command line by both programs, each on a table that was set up anew.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fmt::{self, Display};
 use std::fs::File;
@@ -24,11 +25,14 @@ use crate::lab::address;
 /// A command line, and what there is around it.
 pub(crate) struct Case {
     pub(crate) words: Vec<Vec<u8>>,
-    pub(crate) input: &'static [u8],
+    pub(crate) input: Cow<'static, [u8]>,
     pub(crate) around: Around,
     /// The table that it is meant for; none: those that all lines run on.
     pub(crate) only: Option<Start>,
 }
+
+/// Input of a line that restores the output of the last save.
+pub(crate) const SAVED: &[u8] = b"<saved>";
 
 /// What else a program starts with.
 #[derive(Clone, Copy, PartialEq)]
@@ -93,18 +97,46 @@ impl Bench {
         let mut ipvs = Ipvs::connect().unwrap();
         let now = State::read(&mut ipvs);
         let programs = ["ipvsadm", "ipvsadm-rs"].map(path_of);
-        Self { ipvs, programs, timeouts: now.timeouts, filling: filling(), now }
+        let mut bench = Self { ipvs, programs, timeouts: now.timeouts, filling: filling(), now };
+        // Kernel 7.3 reports a connection table of size 0 until the first service exists.
+        bench.set_up(Start::Filled);
+        bench
     }
 
     /// What comes of it with `ipvsadm`, and with ours.
     pub(crate) fn run(&mut self, case: &Case, start: Start) -> [Outcome; 2] {
         [0, 1].map(|which| {
             self.set_up(start);
-            let Output { status, stdout, stderr } = run(&self.programs[which], case);
-            let before = std::mem::replace(&mut self.now, State::read(&mut self.ipvs));
-            let changed = self.now != before;
-            Outcome { changed, status, output: stdout, errors: stderr, state: self.now.clone() }
+            self.outcome(which, case)
         })
+    }
+
+    /// Outcomes of each line with `ipvsadm`, and with ours: all lines act on one table.
+    pub(crate) fn sequence(&mut self, cases: &[Case], start: Start) -> [Vec<Outcome>; 2] {
+        [0, 1].map(|which| {
+            self.set_up(start);
+            let mut saved = Vec::new();
+            let mut one = |case: &Case| {
+                let outcome = if case.input == SAVED {
+                    let restore = Case { input: saved.clone().into(), ..Case::new(case.words.clone()) };
+                    self.outcome(which, &restore)
+                } else {
+                    self.outcome(which, case)
+                };
+                if case.text() == ["-Sn"] {
+                    saved.clone_from(&outcome.output);
+                }
+                outcome
+            };
+            cases.iter().map(&mut one).collect()
+        })
+    }
+
+    fn outcome(&mut self, which: usize, case: &Case) -> Outcome {
+        let Output { status, stdout, stderr } = run(&self.programs[which], case);
+        let before = std::mem::replace(&mut self.now, State::read(&mut self.ipvs));
+        let changed = self.now != before;
+        Outcome { changed, status, output: stdout, errors: stderr, state: self.now.clone() }
     }
 
     fn set_up(&mut self, start: Start) {
@@ -261,7 +293,7 @@ fn run(program: &PathBuf, case: &Case) -> Output {
         Around::Name(name) => drop(command.arg0(name)),
         Around::FullDisk => {}
     }
-    command.stdin(input(case.input)).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(input(&case.input)).stdout(Stdio::piped()).stderr(Stdio::piped());
     if case.around == Around::FullDisk {
         command.stdout(File::options().write(true).open("/dev/full").unwrap());
     }
@@ -292,7 +324,7 @@ fn input(bytes: &[u8]) -> Stdio {
 
 impl Case {
     pub(crate) fn new(words: Vec<Vec<u8>>) -> Self {
-        Self { words, input: b"", around: Around::Nothing, only: None }
+        Self { words, input: Cow::Borrowed(b""), around: Around::Nothing, only: None }
     }
 
     /// Its words, where all of them are text.

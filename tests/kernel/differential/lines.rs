@@ -8,14 +8,18 @@ use crate::random::Random;
 /// Those that somebody thought of.
 pub(crate) fn written() -> Vec<Case> {
     let lines = include_str!("lines.txt").lines().filter(|line| !line.starts_with('#'));
-    let restores = RESTORES.iter().map(|input| Case { input, ..Case::new(vec![b"-R".to_vec()]) });
+    let restores = RESTORES.iter().map(|input| Case { input: (*input).into(), ..Case::new(vec![b"-R".to_vec()]) });
     let around = AROUND.iter().map(|(around, line)| Case { around: *around, ..read(line) });
     lines.map(read).chain(restores).chain(around).collect()
 }
 
 /// Those that start sync daemons.
 pub(crate) fn daemons() -> Vec<Case> {
-    let case = |input: &&'static [u8]| Case { input, only: Some(Start::Empty), ..Case::new(vec![b"-R".to_vec()]) };
+    let case = |input: &&'static [u8]| Case {
+        input: (*input).into(),
+        only: Some(Start::Empty),
+        ..Case::new(vec![b"-R".to_vec()])
+    };
     DAEMONS.iter().map(case).collect()
 }
 
