@@ -405,12 +405,17 @@ impl Parts {
 }
 
 impl Typed {
-    /// In a set of addresses only the first is tested, whatever stands behind it.
+    /// Keeps the first address of a range where the original tests that one: in sets of addresses, and of a second range.
     fn only_first(&mut self, kind: Kind) {
         let Some(Typo { from, .. }) = self.parts.first else { return };
         match (&mut self.member.entry, kind) {
             (Entry::Ip(ip), Kind::HashIp) | (Entry::IpMark(ip, _), _) => {
                 *ip = Addresses::One(from);
+            }
+            (Entry::IpIp(_, other) | Entry::IpPortIp(_, _, other), _) => {
+                if let Addresses::Range(first, _) = *other {
+                    *other = Addresses::One(first);
+                }
             }
             _ => {}
         }
