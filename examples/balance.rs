@@ -23,11 +23,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     // The service is complete before its address becomes local.
     let mut ipvs = Ipvs::connect()?;
     let service = Service::tcp(virtual_ip, Scheduler::WRR);
-    unless_exists(ipvs.add_service(&service))?;
+    unless_exists(ipvs.add_service(service))?;
     for server in servers {
-        unless_exists(ipvs.add_destination(service.key, &Destination::new(server)))?;
+        unless_exists(ipvs.add_destination(service.key, Destination::new(server)))?;
     }
-    Vips::connect()?.bind(&Binder::dummy("vip0")?, virtual_ip.ip().into())?;
+    Vips::connect()?.bind(&Binder::dummy("vip0")?, virtual_ip.ip())?;
 
     let count = ipvs.destinations(service.key)?.len();
     writeln!(stdout(), "{}: {count} destinations", service.key)?;

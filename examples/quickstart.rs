@@ -20,7 +20,7 @@ use std::process::{Command, ExitCode, id};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lvs::ipvs::{Destination, DestinationInfo, Info, Ipvs, Scheduler, Service, ServiceInfo};
+use lvs::ipvs::{Destination, DestinationInfo, Ipvs, Scheduler, Service, ServiceInfo, Version};
 use lvs::netns::Namespace;
 use lvs::vip::{Binder, Outcome, Vips};
 
@@ -49,18 +49,18 @@ fn demo(out: &mut impl Write) -> Result<()> {
     // The director: a virtual IP, a virtual service, a destination for each server.
     let mut vips = director.run(Vips::connect)??;
     let vip0 = Binder::dummy("vip0")?;
-    if vips.bind(&vip0, VIRTUAL_IP.into())? == Outcome::Changed {
+    if vips.bind(&vip0, VIRTUAL_IP)? == Outcome::Added {
         writeln!(out, "the virtual IP {VIRTUAL_IP} on the dummy interface {vip0}")?;
     }
 
     let mut ipvs = director.run(Ipvs::connect)??;
     let web = Service::tcp(SocketAddr::new(VIRTUAL_IP, 80), Scheduler::WRR);
-    ipvs.add_service(&web)?;
+    ipvs.add_service(web)?;
     for (server, weight) in servers.iter().zip(WEIGHTS) {
-        ipvs.add_destination(web.key, &Destination::new(*server).weight(weight))?;
+        ipvs.add_destination(web.key, Destination::new(*server).weight(weight))?;
     }
     writeln!(out, "\nBefore:")?;
-    print_table(out, &ipvs.info()?, &ipvs.table()?)?;
+    print_table(out, &ipvs.version()?, &ipvs.table()?)?;
 
     // The client: one connection after the other, each a request and its answer.
     let mut served = BTreeMap::<String, usize>::new();
@@ -70,7 +70,7 @@ fn demo(out: &mut impl Write) -> Result<()> {
 
     writeln!(out, "\nAfter {CONNECTIONS} connections to {VIRTUAL_IP}:80:")?;
     let counted = counted_table(&mut ipvs)?;
-    print_table(out, &ipvs.info()?, &counted)?;
+    print_table(out, &ipvs.version()?, &counted)?;
     writeln!(out, "\nWho answered, by weight {WEIGHTS:?}:")?;
     for (server, count) in &served {
         writeln!(out, "  {server}: {count:>3} {}", "#".repeat(*count))?;
@@ -78,10 +78,10 @@ fn demo(out: &mut impl Write) -> Result<()> {
 
     ipvs.delete_service(web.key)?;
     writeln!(out, "\nCleaned up: the service {},", web.key)?;
-    if vips.unbind(&vip0, VIRTUAL_IP.into())? == Outcome::Changed {
+    if vips.unbind(&vip0, VIRTUAL_IP)? == Outcome::Deleted {
         writeln!(out, "  the virtual IP {VIRTUAL_IP},")?;
     }
-    if vips.clear(&vip0)? == Outcome::Changed {
+    if vips.clear(&vip0)? == Outcome::Deleted {
         writeln!(out, "  the dummy interface {vip0};")?;
     }
     writeln!(out, "  the namespaces, with whatever else is in them, end with this process.")?;
@@ -180,8 +180,8 @@ fn counted_table(ipvs: &mut Ipvs) -> Result<Vec<(ServiceInfo, Vec<DestinationInf
 }
 
 /// Prints what `ipvsadm-rs -Ln --stats` would.
-fn print_table(out: &mut impl Write, info: &Info, table: &[(ServiceInfo, Vec<DestinationInfo>)]) -> Result<()> {
-    let (major, minor, patch) = info.version;
+fn print_table(out: &mut impl Write, info: &Version, table: &[(ServiceInfo, Vec<DestinationInfo>)]) -> Result<()> {
+    let (major, minor, patch) = info.release;
     writeln!(out, "IP Virtual Server version {major}.{minor}.{patch} (size={})", info.connection_table_size)?;
     let titles = ["Conns", "InPkts", "OutPkts", "InBytes", "OutBytes"];
     writeln!(

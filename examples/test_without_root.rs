@@ -23,8 +23,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut ipvs = kernel.ipvs()?;
     let web = Service::tcp("10.96.0.10:80".parse()?, Scheduler::WRR);
     let server = "10.0.1.1:8080".parse()?;
-    ipvs.add_service(&web)?;
-    ipvs.add_destination(web.key, &Destination::new(server))?;
+    ipvs.add_service(web)?;
+    ipvs.add_destination(web.key, Destination::new(server))?;
 
     drain(&mut ipvs, web.key, server)?;
     assert_eq!(ipvs.destinations(web.key)?.first().map(|info| info.destination.weight), Some(0));

@@ -71,7 +71,7 @@ fn measure(name: &str, binder: &Binder, six: bool) -> Result<([Duration; 3], [Du
     let node = node()?;
     let mut vips = node.run(Vips::connect)??;
     // Makes the dummy interface.
-    vips.bind(binder, address(LAST, six).into())?;
+    vips.bind(binder, address(LAST, six))?;
     let ours =
         at_points(|range| Ok(vips.bind_all(binder, all.get(range).unwrap_or_default().iter().copied()).map(drop)?))?;
     let list = timed(|| {
@@ -83,7 +83,7 @@ fn measure(name: &str, binder: &Binder, six: bool) -> Result<([Duration; 3], [Du
     let clear = timed(|| Ok(vips.clear(binder).map(drop)?))?;
 
     let node = self::node()?;
-    node.run(Vips::connect)??.bind(binder, address(LAST, six).into())?;
+    node.run(Vips::connect)??.bind(binder, address(LAST, six))?;
     let index = match name.contains("route") {
         true => 1,
         false => index(&node, if name.contains("dummy") { "vip0" } else { "eth0" })?,

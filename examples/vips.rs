@@ -6,6 +6,7 @@
 
 use std::error::Error;
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::process::Command;
 
 use lvs::netns::Namespace;
@@ -21,11 +22,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         node.run(|| Command::new("ip").args(arguments.split(' ')).status())??;
     }
     let mut vips = node.run(Vips::connect)??;
-    let desired: Vec<Vip> =
-        ["10.96.0.10", "10.96.0.11", "fd00:96::10"].map(str::parse).into_iter().collect::<Result<_, _>>()?;
+    let desired = ["10.96.0.10".parse::<IpAddr>()?, "10.96.0.11".parse()?, "fd00:96::10".parse()?];
 
     for binder in [Binder::dummy("vip0")?, Binder::local_routes(PROTOCOL), Binder::label("eth0:1", PROTOCOL)?] {
-        match vips.sync(&binder, desired.iter().copied()) {
+        match vips.sync(&binder, desired) {
             Ok(tally) => writeln!(out, "{binder}: {} bound, {} as they were", tally.bound, tally.unchanged)?,
             // Such as a kernel without dummy interfaces.
             Err(error) => {
@@ -35,14 +35,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         writeln!(out, "  listed: {:?}", vips.list(&binder)?)?;
         // An address of another interface is a conflict, found before anything is changed.
-        if let Err(error) = vips.check(&binder, ["192.0.2.1".parse()?, "10.96.0.12".parse()?]) {
+        if let Err(error) = vips.check(&binder, [IpAddr::from([192, 0, 2, 1]), IpAddr::from([10, 96, 0, 12])]) {
             writeln!(out, "  {error}")?;
         }
         vips.clear(&binder)?;
     }
 
     // One route for all addresses of a prefix.
-    vips.bind(&Binder::local_routes(PROTOCOL), "10.96.0.0/12".parse()?)?;
+    vips.bind(&Binder::local_routes(PROTOCOL), "10.96.0.0/12".parse::<Vip>()?)?;
     let shown = node.run(|| Command::new("ip").args(["route", "get", "10.99.1.2"]).output())??;
     out.write_all(&shown.stdout)?;
     out.flush()?;

@@ -26,7 +26,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// # use lvs::ipvs::{Ipvs, Scheduler, Service};
 /// # fn ensure(ipvs: &mut Ipvs, web: &Service) -> lvs::Result<()> {
 /// match ipvs.add_service(web) {
-///     Err(error) if error.is_already_exists() => ipvs.replace_service(web),
+///     Err(error) if error.is_already_exists() => ipvs.set_service(web),
 ///     other => other,
 /// }
 /// # }

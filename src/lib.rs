@@ -14,19 +14,21 @@
 //! predicates ([`is_already_exists`](Error::is_already_exists), …) are the way to tell errors apart.
 //!
 //! ```no_run
+//! use std::net::IpAddr;
+//!
 //! use lvs::ipvs::{Destination, Ipvs, Scheduler, Service};
 //! use lvs::vip::{Binder, Vips};
 //!
 //! // The virtual IP must be local: on an interface that exists for nothing else.
 //! let mut vips = Vips::connect()?;
-//! vips.bind(&Binder::dummy("vip0")?, "10.96.0.10".parse()?)?;
+//! vips.bind(&Binder::dummy("vip0")?, "10.96.0.10".parse::<IpAddr>()?)?;
 //!
 //! // Connections to it go to two real servers, two of three to the first.
 //! let mut ipvs = Ipvs::connect()?;
 //! let web = Service::tcp("10.96.0.10:443".parse()?, Scheduler::WRR);
-//! ipvs.add_service(&web)?;
-//! ipvs.add_destination(web.key, &Destination::new("10.244.1.7:6443".parse()?).weight(2))?;
-//! ipvs.add_destination(web.key, &Destination::new("10.244.1.8:6443".parse()?))?;
+//! ipvs.add_service(web)?;
+//! ipvs.add_destination(web, Destination::new("10.244.1.7:6443".parse()?).weight(2))?;
+//! ipvs.add_destination(web, Destination::new("10.244.1.8:6443".parse()?))?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -37,6 +39,8 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod batch;
+mod connection;
 mod error;
 pub mod exchange;
 #[cfg(any(test, fuzzing))]
@@ -47,16 +51,18 @@ pub mod ipset;
 pub mod ipvs;
 mod name;
 pub mod netns;
+mod outcome;
 pub mod ready;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod transport;
 pub mod vip;
 mod wire;
 
+pub use batch::{BatchError, Failure};
+pub use connection::Options;
 pub use error::{Cause, DecodeError, Error, Reason, Refusal, Refused, Result};
 pub use name::{Interface, InvalidName};
-pub use transport::Options;
+pub use outcome::Outcome;
 
 // Clients move between threads, errors anywhere.
 const _: () = {

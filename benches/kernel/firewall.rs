@@ -88,12 +88,12 @@ pub(crate) fn memory(plan: &Plan, results: &mut Results) {
         let mut ipvs = Ipvs::connect().unwrap();
         let before = memory_in_use();
         for size in sizes() {
-            ipvs.flush().unwrap();
+            ipvs.clear().unwrap();
             settle();
             fill(&mut ipvs, size);
             put(size, "IPVS", before);
         }
-        ipvs.flush().unwrap();
+        ipvs.clear().unwrap();
     });
     for (name, restore, _) in FIREWALLS {
         crate::in_a_namespace(|| {
@@ -133,12 +133,12 @@ pub(crate) fn rules_of_ipvs(results: &mut Results, size: u32) {
     let mut ipvs = Ipvs::connect().unwrap();
     let mut other = Ipvs::connect().unwrap();
     let mut from_nothing = || {
-        ipvs.flush().unwrap();
+        ipvs.clear().unwrap();
         settle();
         timed(|| other.batch((0..size).flat_map(|i| pair(service(i)))).unwrap())
     };
     results.compare("all services", size, &mut [("lvs", Box::new(|| (from_nothing(), size)))]);
-    ipvs.flush().unwrap();
+    ipvs.clear().unwrap();
 }
 
 fn rules_of_iptables(results: &mut Results, size: u32, (name, restore, plain): (&str, &str, &str)) {
@@ -197,7 +197,7 @@ pub(crate) fn connections(plan: &Plan, results: &mut Results) {
             let mut ipvs = Ipvs::connect().unwrap();
             fill(&mut ipvs, size);
             connect(results, size, "IPVS");
-            ipvs.flush().unwrap();
+            ipvs.clear().unwrap();
         });
         for (name, restore, _) in FIREWALLS {
             crate::in_a_namespace(|| {

@@ -39,7 +39,7 @@ pub(crate) fn ipvsadm_lines(changes: &[Change]) -> String {
     for change in changes {
         match change {
             Change::AddService(service) => writeln!(lines, "-A -t {} -s rr", address(service.key)),
-            Change::ReplaceService(service) => writeln!(lines, "-E -t {} -s rr -p 600", address(service.key)),
+            Change::SetService(service) => writeln!(lines, "-E -t {} -s rr -p 600", address(service.key)),
             Change::DeleteService(key) => writeln!(lines, "-D -t {}", address(*key)),
             Change::AddDestination(key, destination) => {
                 writeln!(lines, "-a -t {} -r {} -m -w 1", address(*key), destination.address)

@@ -60,7 +60,7 @@ impl Changes {
         let services = || (first..first + count).map(service);
         Self {
             add: services().map(Change::AddService).collect(),
-            update: services().map(persistent).map(Change::ReplaceService).collect(),
+            update: services().map(persistent).map(Change::SetService).collect(),
             delete: services().map(|service| Change::DeleteService(service.key)).collect(),
         }
     }
@@ -132,7 +132,7 @@ pub(crate) fn tables(plan: &Plan, results: &mut Results) {
         );
         list_services(results, size);
     }
-    Ipvs::connect().unwrap().flush().unwrap();
+    Ipvs::connect().unwrap().clear().unwrap();
 }
 
 fn floor_of(floor: &mut IpvsFloor, changes: &[Change], many: Option<usize>) -> Duration {
@@ -219,7 +219,7 @@ pub(crate) fn datagrams(plan: &Plan, results: &mut Results) {
     ));
     cycle(results, " (datagrams)", FEW, &changes, &mut contestants);
     drop(contestants);
-    ipvs.flush().unwrap();
+    ipvs.clear().unwrap();
 }
 
 /// How much of a list the kernel gives at once: for short lists, and for a long one.
@@ -241,7 +241,7 @@ pub(crate) fn inboxes(_: &Plan, results: &mut Results) {
         if destinations == 2 {
             other_ways(results);
         }
-        ipvs.flush().unwrap();
+        ipvs.clear().unwrap();
     }
 }
 
@@ -265,7 +265,7 @@ pub(crate) fn programs(_: &Plan, results: &mut Results) {
             ("ipvsadm", PROCESSES, Box::new(|changes| peers::each("ipvsadm", &peers::ipvsadm_lines(changes)))),
         ],
     );
-    Ipvs::connect().unwrap().flush().unwrap();
+    Ipvs::connect().unwrap().clear().unwrap();
 }
 
 /// Tables with destinations: filled and listed.
@@ -310,7 +310,7 @@ fn list(results: &mut Results, services: u32, destinations: u32) {
     }
     results.compare(&work, services, &mut contestants);
     drop(contestants);
-    ipvs.flush().unwrap();
+    ipvs.clear().unwrap();
 }
 
 /// Destinations: a few services that get many, in a namespace of its own each time, since the kernel remembers those
@@ -324,7 +324,7 @@ pub(crate) fn destinations(plan: &Plan, results: &mut Results) {
         let mut time = Duration::ZERO;
         crate::in_a_namespace(|| {
             time = work();
-            Ipvs::connect().unwrap().flush().unwrap();
+            Ipvs::connect().unwrap().clear().unwrap();
         });
         // The kernel takes its time to end a namespace.
         std::thread::sleep(Duration::from_secs(1));

@@ -68,7 +68,7 @@ pub(crate) fn fill_and_list(plan: &Plan, results: &mut Results) {
     // The set grows in the first round, which does not count, and stays as large as it got.
     let emptied = |work: &dyn Fn() -> Duration| {
         let time = work();
-        Ipset::connect().unwrap().flush(name).unwrap();
+        Ipset::connect().unwrap().clear(name).unwrap();
         // The memory is free later.
         settle();
         time
@@ -124,7 +124,7 @@ pub(crate) fn fill_and_list(plan: &Plan, results: &mut Results) {
         }
         results.compare("list set", size, &mut contestants);
         drop(contestants);
-        ipset.flush(name).unwrap();
+        ipset.clear(name).unwrap();
     }
     ipset.destroy(name, Exist::Error).unwrap();
 }

@@ -136,8 +136,8 @@ impl Session {
             }
             Prepared::Flush(name) => {
                 let done = match name {
-                    None => self.ipset.get()?.flush_all(),
-                    Some(name) => self.ipset.get()?.flush(name),
+                    None => self.ipset.get()?.clear_all(),
+                    Some(name) => self.ipset.get()?.clear(name),
                 };
                 done.map_err(explained(Command::Flush))
             }

@@ -2,7 +2,7 @@
 
 use std::process::Command as Process;
 
-use lvs::ipvs::{BatchError, Change, Destination, Info, Ipvs, ServiceKey};
+use lvs::ipvs::{BatchError, Change, Destination, Ipvs, ServiceKey, Version};
 use lvs::{Cause, Error};
 use nix::errno::Errno;
 use nix::libc::{
@@ -11,11 +11,11 @@ use nix::libc::{
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 
 /// Opens the kernel's table; if that fails, once more after trying to load the module.
-pub(crate) fn open() -> Result<(Ipvs, Info), String> {
+pub(crate) fn open() -> Result<(Ipvs, Version), String> {
     let connect = || {
         let mut ipvs = Ipvs::connect()?;
         // Only this needs the privilege.
-        let info = ipvs.info()?;
+        let info = ipvs.version()?;
         Ok((ipvs, info))
     };
     connect()
@@ -47,7 +47,7 @@ pub(crate) struct Applied {
 
 /// Makes changes, in their order.
 pub(crate) fn apply(ipvs: &mut Ipvs, changes: &[Change]) -> Applied {
-    let Err(BatchError { failures, answered, interruption, .. }) = ipvs.batch(changes.iter().copied()) else {
+    let Err(BatchError { failures, done: answered, interruption, .. }) = ipvs.batch(changes.iter().copied()) else {
         return Applied::default();
     };
     let is_interrupted = interruption.is_some();
@@ -57,7 +57,7 @@ pub(crate) fn apply(ipvs: &mut Ipvs, changes: &[Change]) -> Applied {
             Ok(errno) => explain(&failure.change, errno),
             Err(error) => common(&error),
         };
-        texts.push((failure.index, text));
+        texts.push((failure.position().unwrap_or_default(), text));
     }
     texts.extend(interruption.map(|error| (answered, common(&error))));
     Applied { texts, is_interrupted }
@@ -82,8 +82,7 @@ fn refusal_of(ipvs: &mut Ipvs, change: &Change, error: &Error) -> Result<i32, Er
     if let Some(errno) = error.errno() {
         return Ok(errno);
     }
-    let (Change::AddDestination(service, destination) | Change::ReplaceDestination(service, destination)) = change
-    else {
+    let (Change::AddDestination(service, destination) | Change::SetDestination(service, destination)) = change else {
         return Ok(EINVAL);
     };
     match ipvs.service(*service) {
@@ -97,7 +96,7 @@ fn refusal_of(ipvs: &mut Ipvs, change: &Change, error: &Error) -> Result<i32, Er
     Ok(match change {
         _ if is_out_of_range(destination) => ERANGE,
         // An address that cannot be a destination's is not found among them.
-        Change::ReplaceDestination(..) => ENOENT,
+        Change::SetDestination(..) => ENOENT,
         _ => EINVAL,
     })
 }
@@ -106,13 +105,13 @@ fn refusal_of(ipvs: &mut Ipvs, change: &Change, error: &Error) -> Result<i32, Er
 fn explain(change: &Change, errno: i32) -> String {
     let text = match (change, errno) {
         (Change::AddService(_), EEXIST) => "Service already exists",
-        (Change::AddService(_) | Change::ReplaceService(_), ENOENT) => "Scheduler or persistence engine not found",
-        (Change::ReplaceService(_) | Change::DeleteService(_) | Change::Zero(_), ESRCH) => "No such service",
-        (Change::AddDestination(..) | Change::ReplaceDestination(..) | Change::DeleteDestination(..), ESRCH) => {
+        (Change::AddService(_) | Change::SetService(_), ENOENT) => "Scheduler or persistence engine not found",
+        (Change::SetService(_) | Change::DeleteService(_) | Change::Zero(_), ESRCH) => "No such service",
+        (Change::AddDestination(..) | Change::SetDestination(..) | Change::DeleteDestination(..), ESRCH) => {
             "Service not defined"
         }
         (Change::AddDestination(..), EEXIST) => "Destination already exists",
-        (Change::ReplaceDestination(..) | Change::DeleteDestination(..), ENOENT) => "No such destination",
+        (Change::SetDestination(..) | Change::DeleteDestination(..), ENOENT) => "No such destination",
         (Change::StartDaemon(_), EEXIST) => "Daemon has already run",
         (Change::StopDaemon(_), ESRCH) => "No daemon is running",
         _ => return of_any(errno),
@@ -162,14 +161,14 @@ mod tests {
         for (change, errno, text) in [
             (Change::AddService(service), EEXIST, "Service already exists"),
             (Change::AddService(service), ENOENT, "Scheduler or persistence engine not found"),
-            (Change::ReplaceService(service), ESRCH, "No such service"),
+            (Change::SetService(service), ESRCH, "No such service"),
             (Change::Zero(service.key), ESRCH, "No such service"),
             (change, ESRCH, "Service not defined"),
             (change, EEXIST, "Destination already exists"),
             (change, ERANGE, "Numerical result out of range"),
             (change, EPERM, "Permission denied (you must be root)"),
-            (Change::ReplaceDestination(service.key, destination), ENOENT, "No such destination"),
-            (Change::Flush, EINVAL, "Invalid operation.  Possibly wrong module version, address not unicast, ..."),
+            (Change::SetDestination(service.key, destination), ENOENT, "No such destination"),
+            (Change::Clear, EINVAL, "Invalid operation.  Possibly wrong module version, address not unicast, ..."),
         ] {
             assert_eq!(explain(&change, errno), text, "{change}: {errno}");
         }

@@ -51,7 +51,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 use lvs::Error;
-use lvs::ipvs::{BestEffort, Connections, Info, Ipvs};
+use lvs::ipvs::{BestEffort, Connections, Ipvs, Version};
 
 use crate::command::{Command, Listing};
 use crate::names::Names;
@@ -92,8 +92,8 @@ fn run(program: &str, words: &[String], out: &mut impl Write) -> io::Result<u8> 
             return Ok(2);
         }
     };
-    if info.version < (1, 1, 4) {
-        let (major, minor, patch) = info.version;
+    if info.release < (1, 1, 4) {
+        let (major, minor, patch) = info.release;
         complain(format_args!("Warning: IPVS version mismatch: "));
         complain(format_args!("  this program is for IPVS 1.1.4 and later,"));
         complain(format_args!("  the kernel has IPVS {major}.{minor}.{patch}:"));
@@ -113,7 +113,7 @@ fn run(program: &str, words: &[String], out: &mut impl Write) -> io::Result<u8> 
 /// What a command is carried out with.
 struct Session<'a> {
     ipvs: Ipvs,
-    info: Info,
+    info: Version,
     names: &'a Names,
     program: &'a str,
 }

@@ -240,11 +240,11 @@ impl<'a> Given<'a> {
         let (key, server) = (self.key.ok_or(Mistake::NoCommand), self.server.ok_or(Mistake::NoCommand));
         let change = match self.verb {
             Verb::AddService => Change::AddService(self.service(key?, flags)?),
-            Verb::EditService => Change::ReplaceService(self.service(key?, flags)?),
+            Verb::EditService => Change::SetService(self.service(key?, flags)?),
             Verb::DeleteService => Change::DeleteService(key?),
             Verb::AddServer | Verb::EditServer => return self.server(key?, server?),
             Verb::DeleteServer => Change::DeleteDestination(key?, server?),
-            Verb::Flush => Change::Flush,
+            Verb::Flush => Change::Clear,
             Verb::Zero => match self.key {
                 None => Change::ZeroAll,
                 Some(ServiceKey::Address { address, .. }) if address.ip().is_unspecified() && address.port() == 0 => {
@@ -342,7 +342,7 @@ impl<'a> Given<'a> {
         }
         Ok(Command::Change(match self.verb {
             Verb::AddServer => Change::AddDestination(key, destination),
-            _ => Change::ReplaceDestination(key, destination),
+            _ => Change::SetDestination(key, destination),
         }))
     }
 
@@ -433,9 +433,9 @@ mod tests {
 
     fn destination(line: &str) -> Destination {
         match read(line) {
-            Ok(Command::Change(
-                Change::AddDestination(_, destination) | Change::ReplaceDestination(_, destination),
-            )) => destination,
+            Ok(Command::Change(Change::AddDestination(_, destination) | Change::SetDestination(_, destination))) => {
+                destination
+            }
             other => panic!("{line}: {other:?}"),
         }
     }
@@ -444,7 +444,7 @@ mod tests {
     fn services_have_the_defaults_of_ipvsadm() {
         let web = Service::tcp("10.0.0.1:80".parse().unwrap(), Scheduler::WLC);
         assert_eq!(read("-A -t 10.0.0.1:80"), Ok(Command::Change(Change::AddService(web))));
-        assert_eq!(read("-E -t 10.0.0.1:http"), Ok(Command::Change(Change::ReplaceService(web))));
+        assert_eq!(read("-E -t 10.0.0.1:http"), Ok(Command::Change(Change::SetService(web))));
         let sticky = web.persistent(Duration::from_secs(360));
         assert_eq!(read("-At 10.0.0.1:80 -p"), Ok(Command::Change(Change::AddService(sticky))));
         // An empty name of a scheduler is none.

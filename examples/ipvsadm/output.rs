@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use lvs::ipvs::{
-    DestinationInfo, Family, Forwarding, Info, Netmask, Protocol, Service, ServiceFlags, ServiceInfo, ServiceKey,
-    Stats, SyncDaemon, Timeouts, Tunnel, TunnelFlags,
+    DestinationInfo, Family, Forwarding, Netmask, Protocol, Service, ServiceFlags, ServiceInfo, ServiceKey, Stats,
+    SyncDaemon, Timeouts, Tunnel, TunnelFlags, Version,
 };
 
 use crate::command::{Listing, Mode};
@@ -28,8 +28,8 @@ pub(crate) fn sort(table: &mut Table) {
 }
 
 /// Writes the first line of a list of everything.
-pub(crate) fn version(out: &mut impl Write, info: &Info) -> io::Result<()> {
-    let (major, minor, patch) = info.version;
+pub(crate) fn version(out: &mut impl Write, info: &Version) -> io::Result<()> {
+    let (major, minor, patch) = info.release;
     let size = info.connection_table_size;
     writeln!(out, "IP Virtual Server version {major}.{minor}.{patch} (size={size})")
 }

@@ -148,12 +148,12 @@ mod tests {
         let lines: Vec<_> = commands.iter().map(|(line, _)| *line).collect();
         assert_eq!(lines, [1, 3, 5]);
         assert!(commands[0].1.is_ok() && commands[1].1.is_ok());
-        assert_eq!(commands[2].1, Ok(Command::Change(Change::Flush)));
+        assert_eq!(commands[2].1, Ok(Command::Change(Change::Clear)));
     }
 
     #[test]
     fn words_end_at_zero_bytes() {
-        assert_eq!(all("-C\0junk ipvsadm\0\n"), [(1, Ok(Command::Change(Change::Flush)))]);
+        assert_eq!(all("-C\0junk ipvsadm\0\n"), [(1, Ok(Command::Change(Change::Clear)))]);
         assert_eq!(all("-C \0\n"), [(1, refused("unexpected argument "))]);
     }
 

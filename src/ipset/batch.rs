@@ -11,8 +11,8 @@ use super::numbers::{Command, command};
 use super::parts::SetName;
 use super::refusal::{Operation, explain};
 use super::set::{NewSet, Parts, Set};
+use crate::connection::Reply;
 use crate::error::{Cause, Error, Refusal};
-use crate::transport::blocking::Reply;
 use crate::wire::nfnetlink;
 
 /// How many bytes of entries make a message full. The kernel repeats the whole message when it refuses an entry, and
@@ -28,10 +28,10 @@ pub enum Change {
     Destroy(SetName, Exist),
     /// Remove all sets: [`Ipset::destroy_all`].
     DestroyAll,
-    /// Remove all entries of a set: [`Ipset::flush`].
-    Flush(SetName),
-    /// Remove all entries of all sets: [`Ipset::flush_all`].
-    FlushAll,
+    /// Remove all entries of a set: [`Ipset::clear`].
+    Clear(SetName),
+    /// Remove all entries of all sets: [`Ipset::clear_all`].
+    ClearAll,
     /// Give the first set the second name: [`Ipset::rename`].
     Rename(SetName, SetName),
     /// Exchange the contents of two sets: [`Ipset::swap`].
@@ -236,8 +236,8 @@ fn other(ipset: &mut Ipset, change: &Change) -> Result<(), Error> {
         Change::Create(name, new, exist) => ipset.create(*name, new, *exist).map(drop),
         Change::Destroy(name, exist) => ipset.destroy(*name, *exist),
         Change::DestroyAll => ipset.destroy_all(),
-        Change::Flush(name) => ipset.flush(*name),
-        Change::FlushAll => ipset.flush_all(),
+        Change::Clear(name) => ipset.clear(*name),
+        Change::ClearAll => ipset.clear_all(),
         Change::Rename(from, to) => ipset.rename(*from, *to),
         Change::Swap(one, other) => ipset.swap(*one, *other),
         Change::Add(set, member, exist) => ipset.add(set, member, *exist),

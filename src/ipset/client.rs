@@ -14,15 +14,15 @@ use super::refusal::{Operation, explain};
 use super::replace;
 use super::set::{NewSet, Parts, Set, family_number};
 use crate::address::Family;
+use crate::connection::Options;
+use crate::connection::{Connection, Reply};
 use crate::error::{Cause, Error, Reason, Refusal, Result, from_fn};
-use crate::transport::Options;
-use crate::transport::blocking::{Connection, Reply};
 use crate::wire::reader::required;
 use crate::wire::{Writer, nfnetlink};
 
 /// What is an error without it is none: the entry or the set to be added is there, the one to be removed is not
 /// (`NLM_F_EXCL`).
-pub(super) const STRICT: u16 = 0x200;
+pub(crate) const STRICT: u16 = 0x200;
 
 /// Whether it matters that an entry or a set to be made is there already, or one to be removed is not there.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -203,8 +203,10 @@ impl Ipset {
     ///
     /// # Errors
     /// See [`Ipset`].
-    pub fn flush(&mut self, name: SetName) -> Result<()> {
-        let operation = from_fn(|f| write!(f, "flush set {name}"));
+    #[doc(alias = "flush")]
+    #[doc(alias = "IPSET_CMD_FLUSH")]
+    pub fn clear(&mut self, name: SetName) -> Result<()> {
+        let operation = from_fn(|f| write!(f, "clear set {name}"));
         self.tell(operation, Operation::Ask, None, command::FLUSH, Exist::Error, |out| {
             out.text(Command::SetName, name.as_bytes());
         })
@@ -214,8 +216,9 @@ impl Ipset {
     ///
     /// # Errors
     /// See [`Ipset`].
-    pub fn flush_all(&mut self) -> Result<()> {
-        self.tell("flush all sets", Operation::Ask, None, command::FLUSH, Exist::Error, |_| {})
+    #[doc(alias = "IPSET_CMD_FLUSH")]
+    pub fn clear_all(&mut self) -> Result<()> {
+        self.tell("clear all sets", Operation::Ask, None, command::FLUSH, Exist::Error, |_| {})
     }
 
     /// Gives a set another name (`IPSET_CMD_RENAME`).
@@ -501,7 +504,7 @@ impl Ipset {
 }
 
 /// What every request starts with.
-pub(super) fn write_start(out: &mut Writer<'_>) {
+pub(crate) fn write_start(out: &mut Writer<'_>) {
     nfnetlink::write_header(out, super::numbers::family::INET);
     out.u8(Command::Protocol, PROTOCOL);
 }

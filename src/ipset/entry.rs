@@ -313,7 +313,7 @@ fn write_with_port(out: &mut Writer<'_>, ip: Addresses, port: ProtocolPorts) {
 impl<T: SetType> Member<T> {
     /// Writes all of it, with the number by which a refusal names it.
     #[inline]
-    pub(super) fn write(&self, out: &mut Writer<'_>, line: Option<u32>) {
+    pub(crate) fn write(&self, out: &mut Writer<'_>, line: Option<u32>) {
         let entry = T::any(self.entry);
         let mut flags = entry.write(out);
         if self.nomatch {
@@ -371,7 +371,7 @@ struct Parts<'a> {
 
 impl Member<Any> {
     /// Reads an entry of a set of this type.
-    pub(super) fn read(kind: Kind, attrs: Attrs<'_, EntryAttr>) -> Result<Self, DecodeError> {
+    pub(crate) fn read(kind: Kind, attrs: Attrs<'_, EntryAttr>) -> Result<Self, DecodeError> {
         let mut parts = Parts::default();
         let (mut timeout, mut counters, mut comment, mut skb) = (None, Counters::default(), None, SkbInfo::default());
         for attr in attrs {

@@ -10,8 +10,8 @@ use super::numbers::{Command, SUBSYSTEM, command, list};
 use super::parts::SetName;
 use super::refusal::{self, explain};
 use super::set::{Parts, Set, SetInfo};
+use crate::connection::Reply;
 use crate::error::{Cause, DecodeError, Error, Reason, Result};
-use crate::transport::blocking::Reply;
 use crate::wire::reader::required;
 use crate::wire::{Kind as Attribute, nfnetlink};
 

@@ -49,21 +49,19 @@
 
 mod batch;
 mod check;
-mod client;
+pub(crate) mod client;
 mod entry;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod kind;
 mod list;
-#[cfg(feature = "testing")]
-pub(crate) mod model;
-mod numbers;
+pub(crate) mod numbers;
 mod parts;
 #[cfg(test)]
 mod properties;
 mod refusal;
 mod replace;
-mod set;
+pub(crate) mod set;
 
 pub use crate::address::Family;
 pub use batch::{BatchError, Change};

@@ -341,7 +341,7 @@ pub struct Set<T: SetType> {
 }
 
 impl<T: SetType> Set<T> {
-    pub(super) fn new(name: SetName, kind: Kind, family: Option<Family>) -> Self {
+    pub(crate) fn new(name: SetName, kind: Kind, family: Option<Family>) -> Self {
         Self { name, kind, family, of: PhantomData }
     }
 
@@ -394,7 +394,7 @@ pub struct SetInfo {
 
 // The bytes.
 
-pub(super) fn family_number(family: Option<Family>) -> u8 {
+pub(crate) fn family_number(family: Option<Family>) -> u8 {
     match family {
         None => family::UNSPECIFIED,
         Some(Family::Inet) => family::INET,
@@ -412,7 +412,7 @@ impl<T: SetType> NewSet<T> {
         }
     }
 
-    pub(super) fn write(&self, out: &mut Writer<'_>) {
+    pub(crate) fn write(&self, out: &mut Writer<'_>) {
         let options = &self.options;
         match options.range {
             None => {}
@@ -464,22 +464,22 @@ const FLAGS: [(Get, u32); 4] = [
 
 /// What stands in a message about a set, as far as it does.
 #[derive(Default)]
-pub(super) struct Parts<'a> {
-    pub(super) name: Option<SetName>,
-    pub(super) kind: Option<&'a str>,
-    pub(super) revision: Option<u8>,
-    pub(super) lowest_revision: Option<u8>,
-    pub(super) family: Option<u8>,
-    pub(super) index: Option<u16>,
-    pub(super) protocol: Option<u8>,
-    pub(super) line: Option<u32>,
+pub(crate) struct Parts<'a> {
+    pub(crate) name: Option<SetName>,
+    pub(crate) kind: Option<&'a str>,
+    pub(crate) revision: Option<u8>,
+    pub(crate) lowest_revision: Option<u8>,
+    pub(crate) family: Option<u8>,
+    pub(crate) index: Option<u16>,
+    pub(crate) protocol: Option<u8>,
+    pub(crate) line: Option<u32>,
     /// What the set was made with.
-    pub(super) data: Option<Attrs<'a, SetAttr>>,
-    pub(super) entries: Option<Attrs<'a, Command>>,
+    pub(crate) data: Option<Attrs<'a, SetAttr>>,
+    pub(crate) entries: Option<Attrs<'a, Command>>,
 }
 
 impl<'a> Parts<'a> {
-    pub(super) fn read(attributes: &'a [u8]) -> Result<Self, DecodeError> {
+    pub(crate) fn read(attributes: &'a [u8]) -> Result<Self, DecodeError> {
         let (parts, fault) = Self::read_all(attributes)?;
         fault.map_or(Ok(parts), Err)
     }
@@ -488,7 +488,7 @@ impl<'a> Parts<'a> {
     ///
     /// # Errors
     /// When the bounds of an attribute are wrong, so that the ones behind it cannot be found.
-    pub(super) fn read_all(attributes: &'a [u8]) -> Result<(Self, Option<DecodeError>), DecodeError> {
+    pub(crate) fn read_all(attributes: &'a [u8]) -> Result<(Self, Option<DecodeError>), DecodeError> {
         let (mut parts, mut fault) = (Self::default(), None);
         for attr in Attrs::<Command>::new(attributes) {
             if let Err(error) = parts.take(&attr?) {
@@ -518,14 +518,14 @@ impl<'a> Parts<'a> {
     }
 
     /// The lowest and the highest of an answer's revisions or versions.
-    pub(super) fn lowest_to(&self, highest: u8) -> Result<(u8, u8), DecodeError> {
+    pub(crate) fn lowest_to(&self, highest: u8) -> Result<(u8, u8), DecodeError> {
         match self.lowest_revision.unwrap_or(highest) {
             lowest if lowest <= highest => Ok((lowest, highest)),
             lowest => Err(DecodeError::Value { attribute: Command::LowestRevision.name(), value: lowest.into() }),
         }
     }
 
-    pub(super) fn set(&self) -> Result<Set<Any>, DecodeError> {
+    pub(crate) fn set(&self) -> Result<Set<Any>, DecodeError> {
         let name = required(self.name, Command::SetName)?;
         let kind = required(self.kind, Command::TypeName)?;
         let kind = kind.parse::<Kind>().map_err(|_| DecodeError::Text { attribute: Command::TypeName.name() })?;
@@ -543,7 +543,7 @@ impl<'a> Parts<'a> {
     }
 
     /// A set as it stands in a list.
-    pub(super) fn info(&self) -> Result<SetInfo, DecodeError> {
+    pub(crate) fn info(&self) -> Result<SetInfo, DecodeError> {
         let set = self.set()?;
         let mut header = Header::default();
         for attr in required(self.data.clone(), Command::Data)? {

@@ -1,100 +1,43 @@
 //! Many changes at once.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::net::SocketAddr;
-use std::ops::Range;
 
 use nix::libc::ENOENT;
 
 use super::{Change, Ipvs, ServiceKey};
-use crate::error::{BatchText, Cause, Error, Reason, Refusal, Result};
-use crate::wire::message::NOOP;
+use crate::batch;
+use crate::connection::Request;
+use crate::error::{Cause, Error, Reason, Refusal, Result};
 
-/// Some changes of a batch were not made.
-///
-/// Every change that is not among the [`failures`](BatchError::failures) was made, as far as the batch came: see
-/// [`interruption`](BatchError::interruption).
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct BatchError {
-    /// The changes that were refused, in their order.
-    pub failures: Vec<Failure>,
-    /// How many changes, from the first on, have an answer.
-    pub answered: usize,
-    /// What ended the batch early, if something did.
-    pub interruption: Option<Error>,
-    /// The changes that travelled when the batch was interrupted: it is not known whether those that are not among the
-    /// failures were made. What comes after them was not sent.
-    pub unknown: Range<usize>,
-}
+/// Some changes of a batch were not made: see [`batch::BatchError`].
+pub type BatchError = batch::BatchError<Change>;
 
-/// A change that was not made.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Failure {
-    /// Its position in the batch, counted from 0.
-    pub index: usize,
-    /// The change.
-    pub change: Change,
-    /// Why. [`Error::follows`] tells the failed change that it follows from, if it does.
-    pub error: Error,
-}
-
-impl BatchError {
-    /// The failures that do not follow from another one. With a misspelt scheduler and 200 endpoints, one of 201.
-    pub fn independent(&self) -> impl Iterator<Item = &Failure> {
-        self.failures.iter().filter(|failure| failure.error.follows().is_none())
-    }
-}
-
-impl AsRef<Error> for Failure {
-    fn as_ref(&self) -> &Error {
-        &self.error
-    }
-}
-
-impl fmt::Display for BatchError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", BatchText { failures: &self.failures, interruption: self.interruption.as_ref() })
-    }
-}
-
-impl std::error::Error for BatchError {}
-
-/// See [`Cause::Batch`].
-impl From<BatchError> for Error {
-    fn from(BatchError { failures, interruption, .. }: BatchError) -> Self {
-        let failures = failures.into_iter().map(|failure| failure.error).collect();
-        Self::new("make changes in a batch", Cause::Batch { failures, interruption })
-    }
-}
-
-/// Says before sending what is wrong with a change.
-pub(super) type Check = fn(&Change) -> Result<()>;
+/// A change that was not made: see [`batch::Failure`].
+pub type Failure = batch::Failure<Change>;
 
 /// Makes the changes, in their order, many with each system call.
-pub(super) fn run(ipvs: &mut Ipvs, changes: impl Iterator<Item = Change>, check: Check) -> Result<(), BatchError> {
+pub(super) fn run(ipvs: &mut Ipvs, changes: impl Iterator<Item = Change>) -> Result<(), BatchError> {
     // As long as it will get, and kept for the next batch: memory that is new, or moves, costs a third of writing a change.
-    let mut on_their_way = std::mem::take(&mut ipvs.on_their_way);
-    on_their_way.reserve(changes.size_hint().0.min(ipvs.connection.most_requests()));
+    let mut in_flight = std::mem::take(&mut ipvs.in_flight);
+    in_flight.reserve(changes.size_hint().0.min(ipvs.connection.most_requests()));
     let mut batch =
-        Batch { ipvs, on_their_way, answered: 0, failures: Vec::new(), classified: 0, missing: Missing::default() };
-    let interruption = batch.run(changes, check).err();
+        Batch { ipvs, in_flight, answered: 0, failures: Vec::new(), classified: 0, missing: Missing::default() };
+    let interruption = batch.run(changes).err();
     let (answered, failures) = (batch.answered, std::mem::take(&mut batch.failures));
     if interruption.is_none() && failures.is_empty() {
         return Ok(());
     }
-    let end = batch.on_their_way.last().map_or(answered, |(index, _)| index + 1);
-    let unknown = answered..end;
-    Err(BatchError { failures, answered, interruption, unknown })
+    let end = batch.in_flight.last().map_or(answered, |(index, _)| index + 1);
+    let error = BatchError::new("make changes in a batch", failures, answered);
+    Err(error.interrupted(interruption, answered..end))
 }
 
-/// A batch on its way.
+/// A batch in flight.
 struct Batch<'a> {
     ipvs: &'a mut Ipvs,
     /// The changes that travel together, with their positions.
-    on_their_way: Vec<(usize, Change)>,
+    in_flight: Vec<(usize, Change)>,
     answered: usize,
     failures: Vec<Failure>,
     /// Number of failures in order and with what they follow from.
@@ -106,18 +49,18 @@ impl Drop for Batch<'_> {
     /// An iterator that panics must not leave its changes queued for the next operation.
     fn drop(&mut self) {
         self.ipvs.connection.abandon();
-        self.on_their_way.clear();
-        self.ipvs.on_their_way = std::mem::take(&mut self.on_their_way);
+        self.in_flight.clear();
+        self.ipvs.in_flight = std::mem::take(&mut self.in_flight);
     }
 }
 
 impl Batch<'_> {
-    fn run(&mut self, changes: impl Iterator<Item = Change>, check: Check) -> Result<()> {
+    fn run(&mut self, changes: impl Iterator<Item = Change>) -> Result<()> {
         let mut given = 0;
         for (index, change) in changes.enumerate() {
             given = index + 1;
-            if let Err(error) = check(&change).and_then(|()| self.queue(index, change)) {
-                self.failures.push(Failure { index, change, error: error.at(index) });
+            if let Err(cause) = self.queue(index, change) {
+                self.failures.push(Failure::new(change, Error::new(change, cause).at(index)));
             }
             if self.ipvs.connection.is_full() {
                 self.send(given)?;
@@ -126,16 +69,11 @@ impl Batch<'_> {
         self.send(given)
     }
 
-    fn queue(&mut self, index: usize, change: Change) -> Result<()> {
-        let failed = |cause| Error::new(change, cause);
-        self.ipvs.queue(&change).map_err(failed)?;
-        self.on_their_way.push((index, change));
-        if matches!(change, Change::StopDaemon(_)) {
-            // A daemon that is stopped before it has begun ends with EINTR, and netlink is silent about that one error.
-            // What comes behind it is answered.
-            self.ipvs.connection.queue(NOOP, 0, |_| {}).map_err(failed)?;
-            self.on_their_way.push((index, change));
-        }
+    fn queue(&mut self, index: usize, change: Change) -> Result<(), Cause> {
+        let request = self.ipvs.addressed(change);
+        request.check()?;
+        let messages = request.queue(&mut self.ipvs.connection)?;
+        self.in_flight.extend(std::iter::repeat_n((index, change), messages));
         Ok(())
     }
 
@@ -147,12 +85,11 @@ impl Batch<'_> {
             ended = self.send_again_after_reload(&mut refused);
         }
         self.failures.extend(refused.into_iter().map(|(index, change, refusal)| {
-            let error = Error::new(change, change.refused(refusal)).at(index);
-            Failure { index, change, error }
+            Failure::new(change, Error::new(change, change.refused(refusal)).at(index))
         }));
         self.classify();
         if ended.is_ok() {
-            self.on_their_way.clear();
+            self.in_flight.clear();
             self.answered = given;
         }
         ended
@@ -162,14 +99,15 @@ impl Batch<'_> {
     fn classify(&mut self) {
         let new = self.failures.get_mut(self.classified..).unwrap_or_default();
         // Those refused before sending stand before those that travelled with them.
-        new.sort_by_key(|failure| failure.index);
-        let mut sent = self.on_their_way.iter().peekable();
+        new.sort_by_key(Failure::position);
+        let mut sent = self.in_flight.iter().peekable();
         for failure in new {
-            while let Some((_, change)) = sent.next_if(|(index, _)| *index < failure.index) {
+            let place = failure.position().unwrap_or_default();
+            while let Some((_, change)) = sent.next_if(|(index, _)| *index < place) {
                 self.missing.made(change);
             }
-            sent.next_if(|(index, _)| *index == failure.index);
-            if let Some(earlier) = self.missing.failed(failure) {
+            sent.next_if(|(index, _)| *index == place);
+            if let Some(earlier) = self.missing.failed(failure, place) {
                 failure.error.follow(earlier);
             }
         }
@@ -178,11 +116,11 @@ impl Batch<'_> {
     }
 
     fn take_refusals(&mut self, refused: &mut Vec<(usize, Change, Refusal)>) -> Result<()> {
-        let on_their_way = &self.on_their_way;
+        let in_flight = &self.in_flight;
         let taken = self.ipvs.connection.settle(
             |_, _, _| Ok(()),
             |position, refusal| {
-                refused.extend(on_their_way.get(position).map(|&(index, change)| (index, change, refusal)));
+                refused.extend(in_flight.get(position).map(|&(index, change)| (index, change, refusal)));
             },
         );
         taken.map_err(|cause| self.interrupted(cause))
@@ -202,19 +140,19 @@ impl Batch<'_> {
                 return Err(self.interrupted(cause));
             }
         }
-        self.on_their_way.clear();
+        self.in_flight.clear();
         let all = std::mem::take(refused).into_iter();
         let (again, others): (Vec<_>, Vec<_>) = all.partition(|(.., refusal)| refusal.errno == ENOENT);
         *refused = others;
         for (index, change, _) in again {
-            self.queue(index, change)?;
+            self.queue(index, change).map_err(|cause| Error::new(change, cause))?;
         }
         self.take_refusals(refused)
     }
 
-    /// An error of what is on its way: one change, or some of a batch by their positions.
+    /// An error of the changes in flight: one change, or some of a batch by their positions.
     fn interrupted(&self, cause: Cause) -> Error {
-        match (self.on_their_way.first(), self.on_their_way.last()) {
+        match (self.in_flight.first(), self.in_flight.last()) {
             (Some((first, change)), Some((last, _))) if first == last => Error::new(change, cause),
             (Some((first, _)), Some((last, _))) => Error::new(format_args!("make changes {first} to {last}"), cause),
             _ => Error::new("make changes", cause),
@@ -243,14 +181,14 @@ impl Missing {
             }
             Change::AddDestination(key, destination) => _ = self.destinations.remove(&(*key, destination.address)),
             Change::DeleteDestination(key, address) => _ = self.destinations.remove(&(*key, *address)),
-            Change::Flush => *self = Self::default(),
+            Change::Clear => *self = Self::default(),
             _ => {}
         }
     }
 
     /// Takes note of a failure, and returns the position of the one that it follows from.
-    fn failed(&mut self, failure: &Failure) -> Option<usize> {
-        let (reason, index) = (failure.error.reason(), failure.index);
+    fn failed(&mut self, failure: &Failure, index: usize) -> Option<usize> {
+        let reason = failure.error.reason();
         let (key, address) = match &failure.change {
             Change::AddService(service) => {
                 if reason != Some(Reason::AlreadyExists) {
@@ -258,9 +196,9 @@ impl Missing {
                 }
                 return None;
             }
-            Change::ReplaceService(service) => (service.key, None),
+            Change::SetService(service) => (service.key, None),
             Change::DeleteService(key) | Change::Zero(key) => (*key, None),
-            Change::AddDestination(key, destination) | Change::ReplaceDestination(key, destination) => {
+            Change::AddDestination(key, destination) | Change::SetDestination(key, destination) => {
                 (*key, Some(destination.address))
             }
             Change::DeleteDestination(key, address) => (*key, Some(*address)),

@@ -7,13 +7,15 @@ use nix::libc::ENOENT;
 
 use super::destination;
 use super::listing::SHORT_LIST;
-use super::message::{Answer, Change, Info, Query};
+use super::message::{Answer, Version, answer};
 use super::numbers::{FAMILY, MODULE};
+use super::request::{Change, Query, ToFamily};
 use super::{BatchError, Destination, Service, ServiceInfo, ServiceKey, SyncDaemon, SyncState, Timeouts, batch};
+use crate::connection::Options;
+use crate::connection::{Connection, Reply, Request};
 use crate::error::{Cause, Error, Reason, Refusal, Refused, Result};
 use crate::exchange::Limits;
-use crate::transport::Options;
-use crate::transport::blocking::{Connection, Reply};
+use crate::outcome::Outcome;
 use crate::wire::genl;
 
 /// The IPVS table of a network namespace: that of the thread that connects, for as long as the client lives.
@@ -38,7 +40,7 @@ pub struct Ipvs {
     /// The family's number, which is another one after each loading of the module.
     family: u16,
     /// Room for the changes of a batch; empty in between.
-    pub(super) on_their_way: Vec<(usize, Change)>,
+    pub(super) in_flight: Vec<(usize, Change)>,
 }
 
 impl Ipvs {
@@ -63,59 +65,72 @@ impl Ipvs {
         let mut connection = open(Limits::default().inbox).map_err(failed)?;
         let short_lists = open(SHORT_LIST).map_err(failed)?;
         let family = find_family(&mut connection).map_err(failed)?;
-        Ok(Self { connection, short_lists, long_lists: false, family, on_their_way: Vec::new() })
+        Ok(Self { connection, short_lists, long_lists: false, family, in_flight: Vec::new() })
     }
 
     /// The version of the kernel's IPVS, and the size of its connection table (`IPVS_CMD_GET_INFO`).
     ///
     /// # Errors
     /// See [`Ipvs`].
-    pub fn info(&mut self) -> Result<Info> {
-        match self.ask(Query::Info)? {
-            Answer::Info(info) => Ok(info),
-            _ => Err(Error::new(Query::Info, Cause::NoAnswer)),
-        }
+    #[doc(alias = "IPVS_CMD_GET_INFO")]
+    pub fn version(&mut self) -> Result<Version> {
+        self.ask(Query::Version, |answer| match answer {
+            Answer::Version(version) => Some(version),
+            _ => None,
+        })
     }
 
     /// One virtual service (`IPVS_CMD_GET_SERVICE`).
     ///
     /// # Errors
     /// [`is_not_found`](Error::is_not_found) when there is no such service.
-    pub fn service(&mut self, key: ServiceKey) -> Result<ServiceInfo> {
-        let query = Query::Service(key);
-        match self.ask(query)? {
-            Answer::Service(info) => Ok(info),
-            _ => Err(Error::new(query, Cause::NoAnswer)),
-        }
+    #[doc(alias = "IPVS_CMD_GET_SERVICE")]
+    pub fn service(&mut self, key: impl Into<ServiceKey>) -> Result<ServiceInfo> {
+        self.ask(Query::Service(key.into()), |answer| match answer {
+            Answer::Service(info) => Some(info),
+            _ => None,
+        })
     }
 
     /// Adds a virtual service (`IPVS_CMD_NEW_SERVICE`).
     ///
     /// # Errors
-    /// [`is_already_exists`](Error::is_already_exists) when a service with this key is there;
+    /// [`is_already_exists`](Error::is_already_exists) when a service with this key exists;
     /// [`is_unavailable`](Error::is_unavailable) when the scheduler's or the persistence engine's module cannot be
-    /// loaded; [`is_invalid_input`](Error::is_invalid_input) before anything is sent, for what the kernel would refuse
-    /// or misunderstand.
-    pub fn add_service(&mut self, service: &Service) -> Result<()> {
-        self.change(Change::AddService(*service))
+    /// loaded; [`is_invalid_input`](Error::is_invalid_input) before anything is sent, for a service that the kernel would
+    /// refuse or misunderstand.
+    #[doc(alias = "IPVS_CMD_NEW_SERVICE")]
+    pub fn add_service(&mut self, service: impl Into<Service>) -> Result<()> {
+        self.change(Change::AddService(service.into()))
     }
 
-    /// Replaces everything that is set of a virtual service but its key (`IPVS_CMD_SET_SERVICE`). Connections and
-    /// destinations stay. To change one thing and keep the others, use [`Ipvs::update_service`].
+    /// Adds a virtual service, or sets the existing one.
     ///
     /// # Errors
-    /// [`is_not_found`](Error::is_not_found) when there is no such service; otherwise as [`Ipvs::add_service`]. After
+    /// As [`Ipvs::set_service`].
+    pub fn put_service(&mut self, service: impl Into<Service>) -> Result<Outcome> {
+        let service = service.into();
+        self.put(Change::AddService(service), Change::SetService(service))
+    }
+
+    /// Sets everything of a virtual service but its key (`IPVS_CMD_SET_SERVICE`). Connections and destinations stay. To
+    /// change one thing and keep the others, use [`Ipvs::update_service`].
+    ///
+    /// # Errors
+    /// [`is_not_found`](Error::is_not_found) when no such service exists; otherwise as [`Ipvs::add_service`]. After
     /// a refusal the service is as it was.
-    pub fn replace_service(&mut self, service: &Service) -> Result<()> {
-        self.change(Change::ReplaceService(*service))
+    #[doc(alias = "IPVS_CMD_SET_SERVICE")]
+    pub fn set_service(&mut self, service: impl Into<Service>) -> Result<()> {
+        self.change(Change::SetService(service.into()))
     }
 
-    /// Changes a virtual service: reads it, lets `edit` change it, and replaces it. What `edit` leaves alone stays as
-    /// it was, unless another process changes the service between the reading and the replacing.
+    /// Changes a virtual service: reads it, lets `edit` change it, and sets it. What `edit` leaves alone stays as
+    /// it was, unless another process changes the service between the two.
     ///
     /// # Errors
-    /// As [`Ipvs::replace_service`]; [`is_invalid_input`](Error::is_invalid_input) when `edit` changes the key.
-    pub fn update_service(&mut self, key: ServiceKey, edit: impl FnOnce(&mut Service)) -> Result<()> {
+    /// As [`Ipvs::set_service`]; [`is_invalid_input`](Error::is_invalid_input) when `edit` changes the key.
+    pub fn update_service(&mut self, key: impl Into<ServiceKey>, edit: impl FnOnce(&mut Service)) -> Result<()> {
+        let key = key.into();
         let operation = || format!("update service {key}");
         let before = self.service(key).map_err(|error| error.during(operation()))?.service;
         let mut service = before;
@@ -124,53 +139,86 @@ impl Ipvs {
             let cause = Cause::InvalidInput("an update cannot change what identifies the service".into());
             return Err(Error::new(operation(), cause));
         }
-        self.make_edited(Change::ReplaceService(before), Change::ReplaceService(service))
+        self.set_edited(Change::SetService(before), Change::SetService(service))
             .map_err(|error| error.during(operation()))
     }
 
     /// Deletes a virtual service and its destinations (`IPVS_CMD_DEL_SERVICE`).
     ///
     /// # Errors
-    /// [`is_not_found`](Error::is_not_found) when there is no such service.
-    pub fn delete_service(&mut self, key: ServiceKey) -> Result<()> {
-        self.change(Change::DeleteService(key))
+    /// [`is_not_found`](Error::is_not_found) when no such service exists.
+    #[doc(alias = "IPVS_CMD_DEL_SERVICE")]
+    pub fn delete_service(&mut self, key: impl Into<ServiceKey>) -> Result<()> {
+        self.change(Change::DeleteService(key.into()))
+    }
+
+    /// Deletes a virtual service and its destinations, if the service exists.
+    ///
+    /// # Errors
+    /// See [`Ipvs`].
+    pub fn remove_service(&mut self, key: impl Into<ServiceKey>) -> Result<Outcome> {
+        self.remove(Change::DeleteService(key.into()))
     }
 
     /// Adds a destination to a service (`IPVS_CMD_NEW_DEST`).
     ///
     /// # Errors
-    /// [`is_not_found`](Error::is_not_found) when there is no such service;
+    /// [`is_not_found`](Error::is_not_found) when no such service exists;
     /// [`is_already_exists`](Error::is_already_exists) when it has this destination;
-    /// [`is_invalid_input`](Error::is_invalid_input) before anything is sent, for what the kernel would refuse or
-    /// misunderstand.
-    pub fn add_destination(&mut self, service: ServiceKey, destination: &Destination) -> Result<()> {
-        self.change(Change::AddDestination(service, *destination))
+    /// [`is_invalid_input`](Error::is_invalid_input) before anything is sent, for a destination that the kernel would refuse
+    /// or misunderstand.
+    #[doc(alias = "IPVS_CMD_NEW_DEST")]
+    pub fn add_destination(
+        &mut self,
+        service: impl Into<ServiceKey>,
+        destination: impl Into<Destination>,
+    ) -> Result<()> {
+        self.change(Change::AddDestination(service.into(), destination.into()))
     }
 
-    /// Replaces everything that is set of a destination but its address (`IPVS_CMD_SET_DEST`). Its connections stay.
+    /// Adds a destination to a service, or sets the existing one.
+    ///
+    /// # Errors
+    /// As [`Ipvs::add_destination`], but for an existing one.
+    pub fn put_destination(
+        &mut self,
+        service: impl Into<ServiceKey>,
+        destination: impl Into<Destination>,
+    ) -> Result<Outcome> {
+        let (service, destination) = (service.into(), destination.into());
+        self.put(Change::AddDestination(service, destination), Change::SetDestination(service, destination))
+    }
+
+    /// Sets everything of a destination but its address (`IPVS_CMD_SET_DEST`). Its connections stay.
     /// To change one thing and keep the others, use [`Ipvs::update_destination`].
     ///
     /// # Errors
-    /// [`is_not_found`](Error::is_not_found) when there is no such service or destination; otherwise as
+    /// [`is_not_found`](Error::is_not_found) when no such service or destination exists; otherwise as
     /// [`Ipvs::add_destination`].
-    pub fn replace_destination(&mut self, service: ServiceKey, destination: &Destination) -> Result<()> {
-        self.change(Change::ReplaceDestination(service, *destination))
+    #[doc(alias = "IPVS_CMD_SET_DEST")]
+    pub fn set_destination(
+        &mut self,
+        service: impl Into<ServiceKey>,
+        destination: impl Into<Destination>,
+    ) -> Result<()> {
+        self.change(Change::SetDestination(service.into(), destination.into()))
     }
 
-    /// Changes a destination: reads it, lets `edit` change it, and replaces it. What `edit` leaves alone stays as it
-    /// was, unless another process changes the destination between the reading and the replacing.
+    /// Changes a destination: reads it, lets `edit` change it, and sets it. What `edit` leaves alone stays as it
+    /// was, unless another process changes the destination between the two.
     ///
     /// Draining a server, for example, keeps its forwarding method and its thresholds:
     /// `ipvs.update_destination(key, address, |server| server.weight = 0)`.
     ///
     /// # Errors
-    /// As [`Ipvs::replace_destination`]; [`is_invalid_input`](Error::is_invalid_input) when `edit` changes the address.
+    /// As [`Ipvs::set_destination`]; [`is_invalid_input`](Error::is_invalid_input) when `edit` changes the address.
     pub fn update_destination(
         &mut self,
-        service: ServiceKey,
+        service: impl Into<ServiceKey>,
         address: SocketAddr,
         edit: impl FnOnce(&mut Destination),
     ) -> Result<()> {
+        let service = service.into();
         let operation = || format!("update destination {address} of service {service}");
         if let Some(problem) = destination::address_problem(address) {
             return Err(Error::new(operation(), Cause::InvalidInput(problem)));
@@ -186,7 +234,7 @@ impl Ipvs {
             let cause = Cause::InvalidInput("an update cannot change what identifies the destination".into());
             return Err(Error::new(operation(), cause));
         }
-        self.make_edited(Change::ReplaceDestination(service, before), Change::ReplaceDestination(service, destination))
+        self.set_edited(Change::SetDestination(service, before), Change::SetDestination(service, destination))
             .map_err(|error| error.during(operation()))
     }
 
@@ -194,17 +242,27 @@ impl Ipvs {
     /// its weight to 0 first and delete it when it has none.
     ///
     /// # Errors
-    /// [`is_not_found`](Error::is_not_found) when there is no such service or destination.
-    pub fn delete_destination(&mut self, service: ServiceKey, address: SocketAddr) -> Result<()> {
-        self.change(Change::DeleteDestination(service, address))
+    /// [`is_not_found`](Error::is_not_found) when no such service or destination exists.
+    #[doc(alias = "IPVS_CMD_DEL_DEST")]
+    pub fn delete_destination(&mut self, service: impl Into<ServiceKey>, address: SocketAddr) -> Result<()> {
+        self.change(Change::DeleteDestination(service.into(), address))
+    }
+
+    /// Deletes a destination of a service, if the service and the destination exist.
+    ///
+    /// # Errors
+    /// See [`Ipvs`].
+    pub fn remove_destination(&mut self, service: impl Into<ServiceKey>, address: SocketAddr) -> Result<Outcome> {
+        self.remove(Change::DeleteDestination(service.into(), address))
     }
 
     /// Sets the counters of a service and its destinations to zero (`IPVS_CMD_ZERO`).
     ///
     /// # Errors
     /// [`is_not_found`](Error::is_not_found) when there is no such service.
-    pub fn zero(&mut self, service: ServiceKey) -> Result<()> {
-        self.change(Change::Zero(service))
+    #[doc(alias = "IPVS_CMD_ZERO")]
+    pub fn zero(&mut self, service: impl Into<ServiceKey>) -> Result<()> {
+        self.change(Change::Zero(service.into()))
     }
 
     /// Sets all counters to zero (`IPVS_CMD_ZERO`).
@@ -215,29 +273,33 @@ impl Ipvs {
         self.change(Change::ZeroAll)
     }
 
-    /// Deletes all services and destinations (`IPVS_CMD_FLUSH`), also those that others made.
+    /// Deletes all services and destinations (`IPVS_CMD_FLUSH`), also those of other programs.
     ///
     /// # Errors
     /// See [`Ipvs`].
-    pub fn flush(&mut self) -> Result<()> {
-        self.change(Change::Flush)
+    #[doc(alias = "flush")]
+    #[doc(alias = "IPVS_CMD_FLUSH")]
+    pub fn clear(&mut self) -> Result<()> {
+        self.change(Change::Clear)
     }
 
     /// How long connections are remembered (`IPVS_CMD_GET_CONFIG`): all three.
     ///
     /// # Errors
     /// See [`Ipvs`].
+    #[doc(alias = "IPVS_CMD_GET_CONFIG")]
     pub fn timeouts(&mut self) -> Result<Timeouts> {
-        match self.ask(Query::Timeouts)? {
-            Answer::Timeouts(timeouts) => Ok(timeouts),
-            _ => Err(Error::new(Query::Timeouts, Cause::NoAnswer)),
-        }
+        self.ask(Query::Timeouts, |answer| match answer {
+            Answer::Timeouts(timeouts) => Some(timeouts),
+            _ => None,
+        })
     }
 
     /// Sets how long connections are remembered (`IPVS_CMD_SET_CONFIG`); what is `None` stays as it is.
     ///
     /// # Errors
     /// [`is_invalid_input`](Error::is_invalid_input) for what is not a number of whole seconds from 1 up.
+    #[doc(alias = "IPVS_CMD_SET_CONFIG")]
     pub fn set_timeouts(&mut self, timeouts: &Timeouts) -> Result<()> {
         self.change(Change::SetTimeouts(*timeouts))
     }
@@ -246,9 +308,10 @@ impl Ipvs {
     ///
     /// # Errors
     /// See [`Ipvs`].
+    #[doc(alias = "IPVS_CMD_GET_DAEMON")]
     pub fn daemons(&mut self) -> Result<Vec<SyncDaemon>> {
         let mut daemons = Vec::new();
-        self.exchange(Query::Daemons, |answer| {
+        self.run(Query::Daemons, |answer| {
             if let Answer::Daemon(daemon) = answer {
                 daemons.push(daemon);
             }
@@ -262,6 +325,7 @@ impl Ipvs {
     /// [`is_already_exists`](Error::is_already_exists) when one of its side runs; [`is_not_found`](Error::is_not_found)
     /// when there is no such interface; [`is_invalid_input`](Error::is_invalid_input) for a group that is none;
     /// [`Reason::Busy`] when another program has a backup's port.
+    #[doc(alias = "IPVS_CMD_NEW_DAEMON")]
     pub fn start_daemon(&mut self, daemon: &SyncDaemon) -> Result<()> {
         self.change(Change::StartDaemon(*daemon))
     }
@@ -270,6 +334,7 @@ impl Ipvs {
     ///
     /// # Errors
     /// [`is_not_found`](Error::is_not_found) when none of its side runs.
+    #[doc(alias = "IPVS_CMD_DEL_DAEMON")]
     pub fn stop_daemon(&mut self, state: SyncState) -> Result<()> {
         self.change(Change::StopDaemon(state))
     }
@@ -279,7 +344,7 @@ impl Ipvs {
     /// # Errors
     /// As the method named like the change.
     pub fn change(&mut self, change: Change) -> Result<()> {
-        self.make(change, Change::check)
+        self.run(change, |_| {})
     }
 
     /// Makes many changes, in their order, many with each system call. One that is refused does not stop the others.
@@ -295,7 +360,7 @@ impl Ipvs {
     /// let services = (1..=20_000u16).map(|port| Service::tcp(([10, 0, 0, 1], port).into(), Scheduler::RR));
     /// if let Err(error) = ipvs.batch(services.map(Change::AddService)) {
     ///     for failure in error.failures.iter().filter(|failure| !failure.error.is_already_exists()) {
-    ///         eprintln!("{}: {}", failure.index, failure.error);
+    ///         eprintln!("{}", failure.error);
     ///     }
     /// }
     /// # Ok::<(), lvs::Error>(())
@@ -305,56 +370,33 @@ impl Ipvs {
     /// [`BatchError`] has every change that was not made, with its position and its error; each is the one of the
     /// method named like the change.
     pub fn batch(&mut self, changes: impl IntoIterator<Item = Change>) -> Result<(), BatchError> {
-        batch::run(self, changes.into_iter(), Change::check)
+        batch::run(self, changes.into_iter())
     }
 
-    fn make(&mut self, change: Change, check: batch::Check) -> Result<()> {
-        if let Change::StopDaemon(_) = change {
-            // A batch knows how to see whether it was stopped.
-            let stopped = batch::run(self, std::iter::once(change), check);
-            return stopped.map_err(|mut error| match error.failures.pop() {
-                Some(failure) => failure.error.alone(),
-                None => error.interruption.unwrap_or_else(|| Error::new(change, Cause::NoAnswer)),
-            });
-        }
-        check(&change)?;
-        let failed = |cause| Error::new(change, cause);
-        let mut retried = false;
-        loop {
-            self.queue(&change).map_err(failed)?;
-            let mut refused = None;
-            self.connection.settle(|_, _, _| Ok(()), |_, refusal| refused = Some(refusal)).map_err(failed)?;
-            let Some(refusal) = refused else { return Ok(()) };
-            if retried || !self.module_was_reloaded(&refusal).map_err(failed)? {
-                return Err(Error::new(change, change.refused(refusal)));
-            }
-            retried = true;
-        }
-    }
-
-    /// Makes a change of what was read as `before`.
-    fn make_edited(&mut self, before: Change, after: Change) -> Result<()> {
+    /// Sets what was read as `before`.
+    fn set_edited(&mut self, before: Change, after: Change) -> Result<()> {
         // Another program may have set a value that this crate would reject; do not validate it again.
-        let is_old = before.problem().is_some_and(|problem| after.problem() == Some(problem));
-        let check = if is_old { |_: &Change| Ok(()) } else { Change::check };
-        self.make(after, check)
+        let trusted = before.problem().is_some_and(|problem| after.problem() == Some(problem));
+        self.send(ToFamily { trusted, ..self.addressed(after) }, |_| {})
     }
 
-    pub(super) fn queue(&mut self, change: &Change) -> Result<(), Cause> {
-        self.connection.queue(self.family, 0, |out| change.write(out))
+    fn put(&mut self, add: Change, set: Change) -> Result<Outcome> {
+        match self.change(add) {
+            Err(error) if error.is_already_exists() => self.change(set).map(|()| Outcome::Updated),
+            added => added.map(|()| Outcome::Added),
+        }
     }
 
-    pub(super) fn queue_query(&mut self, query: Query) -> Result<(), Cause> {
-        if let Some(problem) = query.problem() {
-            return Err(Cause::InvalidInput(problem));
+    fn remove(&mut self, delete: Change) -> Result<Outcome> {
+        match self.change(delete) {
+            Err(error) if error.is_not_found() => Ok(Outcome::Unchanged),
+            deleted => deleted.map(|()| Outcome::Deleted),
         }
-        let family = self.family;
-        let connection = self.connection_for(query);
-        if query.is_dump() {
-            connection.queue_dump(family, |out| query.write(out))
-        } else {
-            connection.queue(family, 0, |out| query.write(out))
-        }
+    }
+
+    /// The request as it is sent: to the family's present number, and checked.
+    pub(super) fn addressed<R>(&self, request: R) -> ToFamily<R> {
+        ToFamily { family: self.family, request, trusted: false }
     }
 
     pub(super) fn connection_for(&mut self, query: Query) -> &mut Connection {
@@ -363,10 +405,37 @@ impl Ipvs {
     }
 
     /// Asks for one object.
-    fn ask(&mut self, query: Query) -> Result<Answer> {
+    fn ask<T>(&mut self, query: Query, read: impl Fn(Answer) -> Option<T>) -> Result<T> {
         let mut found = None;
-        self.exchange(query, |answer| found = Some(answer))?;
+        self.run(query, |answer| found = read(answer).or(found.take()))?;
         found.ok_or_else(|| Error::new(query, Cause::NoAnswer))
+    }
+
+    /// Carries out one request, and gives each answer to `each`.
+    fn run<R: Copy>(&mut self, request: R, each: impl FnMut(Answer)) -> Result<()>
+    where
+        ToFamily<R>: Request,
+    {
+        self.send(self.addressed(request), each)
+    }
+
+    /// Carries out one request; a second time if the module was loaded anew in between.
+    fn send<R: Copy>(&mut self, request: ToFamily<R>, mut each: impl FnMut(Answer)) -> Result<()>
+    where
+        ToFamily<R>: Request,
+    {
+        let mut read = |_, body: &[u8]| {
+            answer(body)?.into_iter().for_each(&mut each);
+            Ok(())
+        };
+        let sent = self.connection.run(&request, &mut read);
+        let Err(error) = sent else { return Ok(()) };
+        let Cause::Refused(refused) = error.cause() else { return Err(error) };
+        let reloaded = self.module_was_reloaded(&refused.refusal);
+        if !reloaded.map_err(|cause| Error::new(request, cause))? {
+            return Err(error);
+        }
+        self.connection.run(&ToFamily { family: self.family, ..request }, read)
     }
 
     /// Whether the kernel refused a request because IPVS was unloaded and loaded again since the last one: then the

@@ -231,6 +231,19 @@ impl DestinationInfo {
     }
 }
 
+impl From<&Destination> for Destination {
+    fn from(destination: &Destination) -> Self {
+        *destination
+    }
+}
+
+/// A destination with masquerading and weight 1.
+impl From<SocketAddr> for Destination {
+    fn from(address: SocketAddr) -> Self {
+        Self::new(address)
+    }
+}
+
 // The bytes.
 
 /// Writes what identifies a destination.

@@ -4,11 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::time::Instant;
 
-use super::message::{self, Answer, Query};
+use super::message;
+use super::request::Query;
 use super::{DestinationInfo, Ipvs, ServiceInfo, ServiceKey};
+use crate::connection::{Reply, Request};
 use crate::error::{Cause, DecodeError, Error, Result};
 use crate::exchange::Listed;
-use crate::transport::blocking::Reply;
 use crate::wire::message::HEADER;
 
 /// Length of a dump datagram with destinations, which the kernel fills with zeros first. The kernel needs at least a page, or
@@ -124,7 +125,8 @@ impl Ipvs {
     /// # Errors
     /// [`is_not_found`](Error::is_not_found) when there is no such service; [`is_interrupted`](Error::is_interrupted)
     /// when the list changed during every reading.
-    pub fn destinations(&mut self, service: ServiceKey) -> Result<Vec<DestinationInfo>> {
+    pub fn destinations(&mut self, service: impl Into<ServiceKey>) -> Result<Vec<DestinationInfo>> {
+        let service = service.into();
         self.within_deadline(None, |ipvs| ipvs.destinations_of(service))
     }
 
@@ -132,7 +134,8 @@ impl Ipvs {
     ///
     /// # Errors
     /// [`is_not_found`](Error::is_not_found) when there is no such service.
-    pub fn destinations_best_effort(&mut self, service: ServiceKey) -> Result<BestEffort<DestinationInfo>> {
+    pub fn destinations_best_effort(&mut self, service: impl Into<ServiceKey>) -> Result<BestEffort<DestinationInfo>> {
+        let service = service.into();
         self.within_deadline(None, |ipvs| ipvs.destinations_merged(service))
     }
 
@@ -349,18 +352,11 @@ impl Ipvs {
         Ok(reading)
     }
 
-    /// Sends a query, and gives every answer to `each`.
-    pub(super) fn exchange(&mut self, query: Query, mut each: impl FnMut(Answer)) -> Result<()> {
-        self.queue_query(query).map_err(|cause| Error::new(query, cause))?;
-        let mut wrong = None;
-        loop {
-            match self.answer(query, message::answer) {
-                Ok(Some(answer)) => each(answer),
-                Ok(None) => return wrong.map_or(Ok(()), Err),
-                Err(Unread::Item(error)) => wrong = wrong.or(Some(error)),
-                Err(Unread::All(error)) => return Err(error),
-            }
-        }
+    /// Queues a dump.
+    fn queue_query(&mut self, query: Query) -> Result<(), Cause> {
+        let request = self.addressed(query);
+        request.check()?;
+        request.queue(self.connection_for(query)).map(drop)
     }
 
     /// The next answer in flight that `read` takes something out of; `None` at the end.

@@ -1,171 +1,16 @@
-//! What travels: changes and questions to the kernel, and its answers.
+//! Messages of the family `IPVS`: the kernel's answers, and what is read of them.
 
-use std::borrow::Cow;
-use std::fmt;
 use std::net::SocketAddr;
 
-use super::daemon::{self, SyncDaemon, SyncState};
-use super::destination::{self, Destination, DestinationInfo};
-use super::numbers::{Command, InfoAttr, VERSION, command};
-use super::service::{self, Service, ServiceInfo, ServiceKey};
+use super::daemon::{self, SyncDaemon};
+use super::destination::{self, DestinationInfo};
+use super::numbers::{Command, InfoAttr, command};
+use super::request::{Change, Query};
+use super::service::{self, ServiceInfo, ServiceKey};
 use super::timeouts::Timeouts;
-use crate::error::{Cause, DecodeError, Error, Result};
+use crate::error::{DecodeError, Result};
 use crate::wire::reader::required;
 use crate::wire::{Attrs, Kind, Writer, genl};
-
-/// One change of the kernel's table, as a value: carried out by [`Ipvs::change`](super::Ipvs::change) or, with others,
-/// by [`Ipvs::batch`](super::Ipvs::batch).
-///
-/// Its text says what it does: `add service 10.0.0.1:80/tcp`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Change {
-    /// Adds a virtual service (`IPVS_CMD_NEW_SERVICE`).
-    #[doc(alias = "IPVS_CMD_NEW_SERVICE")]
-    AddService(Service),
-    /// Replaces everything that is set of a virtual service but its key (`IPVS_CMD_SET_SERVICE`).
-    #[doc(alias = "IPVS_CMD_SET_SERVICE")]
-    ReplaceService(Service),
-    /// Deletes a virtual service and its destinations (`IPVS_CMD_DEL_SERVICE`).
-    #[doc(alias = "IPVS_CMD_DEL_SERVICE")]
-    DeleteService(ServiceKey),
-    /// Adds a destination to a service (`IPVS_CMD_NEW_DEST`).
-    #[doc(alias = "IPVS_CMD_NEW_DEST")]
-    AddDestination(ServiceKey, Destination),
-    /// Replaces everything that is set of a destination but its address (`IPVS_CMD_SET_DEST`).
-    #[doc(alias = "IPVS_CMD_SET_DEST")]
-    ReplaceDestination(ServiceKey, Destination),
-    /// Deletes a destination of a service (`IPVS_CMD_DEL_DEST`).
-    #[doc(alias = "IPVS_CMD_DEL_DEST")]
-    DeleteDestination(ServiceKey, SocketAddr),
-    /// Sets the counters of a service and its destinations to zero (`IPVS_CMD_ZERO`).
-    #[doc(alias = "IPVS_CMD_ZERO")]
-    Zero(ServiceKey),
-    /// Sets all counters to zero (`IPVS_CMD_ZERO`).
-    ZeroAll,
-    /// Deletes all services of the network namespace (`IPVS_CMD_FLUSH`).
-    #[doc(alias = "IPVS_CMD_FLUSH")]
-    Flush,
-    /// Sets how long connections are remembered (`IPVS_CMD_SET_CONFIG`).
-    #[doc(alias = "IPVS_CMD_SET_CONFIG")]
-    SetTimeouts(Timeouts),
-    /// Starts a sync daemon (`IPVS_CMD_NEW_DAEMON`).
-    #[doc(alias = "IPVS_CMD_NEW_DAEMON")]
-    StartDaemon(SyncDaemon),
-    /// Stops a sync daemon (`IPVS_CMD_DEL_DAEMON`).
-    #[doc(alias = "IPVS_CMD_DEL_DAEMON")]
-    StopDaemon(SyncState),
-}
-
-impl Change {
-    /// Finds what the kernel would refuse, or take for something else than was meant, as far as that can be known
-    /// without asking it. [`Ipvs`](super::Ipvs) checks every change before sending it; who sends a [`Message`] by other
-    /// means should do the same.
-    ///
-    /// # Errors
-    /// [`is_invalid_input`](Error::is_invalid_input), with what is wrong.
-    #[inline]
-    pub fn check(&self) -> Result<()> {
-        self.problem().map_or(Ok(()), |problem| Err(Error::new(self, Cause::InvalidInput(problem))))
-    }
-
-    #[inline]
-    pub(super) fn problem(&self) -> Option<Cow<'static, str>> {
-        match self {
-            Self::AddService(service) | Self::ReplaceService(service) => service.problem(),
-            Self::AddDestination(key, destination) | Self::ReplaceDestination(key, destination) => {
-                destination.problem(key)
-            }
-            Self::SetTimeouts(timeouts) => timeouts.problem(),
-            Self::StartDaemon(daemon) => daemon.problem(),
-            Self::DeleteService(key) | Self::Zero(key) => key.problem(),
-            Self::DeleteDestination(key, address) => key.problem().or_else(|| destination::address_problem(*address)),
-            Self::ZeroAll | Self::Flush | Self::StopDaemon(_) => None,
-        }
-    }
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::AddService(service) => write!(f, "add service {}", service.key),
-            Self::ReplaceService(service) => write!(f, "replace service {}", service.key),
-            Self::DeleteService(key) => write!(f, "delete service {key}"),
-            Self::AddDestination(key, destination) => {
-                write!(f, "add destination {} to service {key}", destination.address)
-            }
-            Self::ReplaceDestination(key, destination) => {
-                write!(f, "replace destination {} of service {key}", destination.address)
-            }
-            Self::DeleteDestination(key, address) => write!(f, "delete destination {address} of service {key}"),
-            Self::Zero(key) => write!(f, "zero the counters of service {key}"),
-            Self::ZeroAll => f.write_str("zero all counters"),
-            Self::Flush => f.write_str("flush all services"),
-            Self::SetTimeouts(timeouts) => write!(f, "set the timeouts {timeouts}"),
-            Self::StartDaemon(daemon) => write!(f, "start the {} sync daemon on {}", daemon.state, daemon.interface),
-            Self::StopDaemon(state) => write!(f, "stop the {state} sync daemon"),
-        }
-    }
-}
-
-/// A question to the kernel.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Query {
-    /// One virtual service (`IPVS_CMD_GET_SERVICE`).
-    #[doc(alias = "IPVS_CMD_GET_SERVICE")]
-    Service(ServiceKey),
-    /// All virtual services (`IPVS_CMD_GET_SERVICE` as a dump).
-    Services,
-    /// All destinations of a service (`IPVS_CMD_GET_DEST`, a dump).
-    #[doc(alias = "IPVS_CMD_GET_DEST")]
-    Destinations(ServiceKey),
-    /// The version and the size of the connection table (`IPVS_CMD_GET_INFO`).
-    #[doc(alias = "IPVS_CMD_GET_INFO")]
-    Info,
-    /// How long connections are remembered (`IPVS_CMD_GET_CONFIG`).
-    #[doc(alias = "IPVS_CMD_GET_CONFIG")]
-    Timeouts,
-    /// The sync daemons that run (`IPVS_CMD_GET_DAEMON`, a dump).
-    #[doc(alias = "IPVS_CMD_GET_DAEMON")]
-    Daemons,
-}
-
-impl Query {
-    /// Whether it must be sent with `NLM_F_DUMP`.
-    pub fn is_dump(&self) -> bool {
-        matches!(self, Self::Services | Self::Destinations(_) | Self::Daemons)
-    }
-
-    /// Finds parts of the key that the kernel has no attribute for, as [`Change::check`] does.
-    /// [`Ipvs`](super::Ipvs) checks every query before sending it.
-    ///
-    /// # Errors
-    /// [`is_invalid_input`](Error::is_invalid_input), with the part that cannot be sent.
-    pub fn check(&self) -> Result<()> {
-        self.problem().map_or(Ok(()), |problem| Err(Error::new(self, Cause::InvalidInput(problem))))
-    }
-
-    pub(super) fn problem(&self) -> Option<Cow<'static, str>> {
-        match self {
-            Self::Service(key) | Self::Destinations(key) => key.problem(),
-            Self::Services | Self::Info | Self::Timeouts | Self::Daemons => None,
-        }
-    }
-}
-
-impl fmt::Display for Query {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Service(key) => write!(f, "read service {key}"),
-            Self::Services => f.write_str("list services"),
-            Self::Destinations(key) => write!(f, "list destinations of service {key}"),
-            Self::Info => f.write_str("read the version of IPVS"),
-            Self::Timeouts => f.write_str("read the timeouts"),
-            Self::Daemons => f.write_str("list the sync daemons"),
-        }
-    }
-}
 
 /// What the kernel answers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -176,20 +21,20 @@ pub enum Answer {
     /// A destination of the service that was asked about.
     Destination(DestinationInfo),
     /// The version and the size of the connection table.
-    Info(Info),
+    Version(Version),
     /// How long connections are remembered.
     Timeouts(Timeouts),
     /// A sync daemon that runs.
     Daemon(SyncDaemon),
 }
 
-/// The kernel's IPVS.
+/// Version of the kernel's IPVS.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub struct Info {
-    /// Its version, such as 1.2.1: major, minor, patch (`IPVS_INFO_ATTR_VERSION`).
+pub struct Version {
+    /// Major, minor, patch, such as 1.2.1 (`IPVS_INFO_ATTR_VERSION`).
     #[doc(alias = "IPVS_INFO_ATTR_VERSION")]
-    pub version: (u8, u8, u8),
+    pub release: (u8, u8, u8),
     /// How many buckets the connection table has (`IPVS_INFO_ATTR_CONN_TAB_SIZE`). Fixed up to Linux 6.12; on 7.x it
     /// grows and is 0 before the first service.
     #[doc(alias = "IPVS_INFO_ATTR_CONN_TAB_SIZE")]
@@ -230,76 +75,6 @@ impl From<Answer> for Message {
 }
 
 // The bytes.
-
-impl Change {
-    fn command(&self) -> u8 {
-        match self {
-            Self::AddService(_) => command::NEW_SERVICE,
-            Self::ReplaceService(_) => command::SET_SERVICE,
-            Self::DeleteService(_) => command::DEL_SERVICE,
-            Self::AddDestination(..) => command::NEW_DEST,
-            Self::ReplaceDestination(..) => command::SET_DEST,
-            Self::DeleteDestination(..) => command::DEL_DEST,
-            Self::Zero(_) | Self::ZeroAll => command::ZERO,
-            Self::Flush => command::FLUSH,
-            Self::SetTimeouts(_) => command::SET_CONFIG,
-            Self::StartDaemon(_) => command::NEW_DAEMON,
-            Self::StopDaemon(_) => command::DEL_DAEMON,
-        }
-    }
-
-    /// The generic netlink header and the attributes.
-    pub(super) fn write(&self, out: &mut Writer<'_>) {
-        genl::write_header(out, self.command(), VERSION);
-        self.write_attributes(out);
-    }
-
-    fn write_attributes(&self, out: &mut Writer<'_>) {
-        match self {
-            Self::AddService(service) | Self::ReplaceService(service) => {
-                out.nest(Command::Service, |out| service.write(out));
-            }
-            Self::DeleteService(key) | Self::Zero(key) => out.nest(Command::Service, |out| key.write(out)),
-            Self::AddDestination(key, destination) | Self::ReplaceDestination(key, destination) => {
-                out.nest(Command::Service, |out| key.write(out));
-                out.nest(Command::Destination, |out| destination.write(out));
-            }
-            Self::DeleteDestination(key, address) => {
-                out.nest(Command::Service, |out| key.write(out));
-                out.nest(Command::Destination, |out| destination::write_key(out, *address));
-            }
-            Self::ZeroAll | Self::Flush => {}
-            Self::SetTimeouts(timeouts) => timeouts.write(out),
-            Self::StartDaemon(daemon) => out.nest(Command::Daemon, |out| daemon.write(out)),
-            Self::StopDaemon(state) => out.nest(Command::Daemon, |out| state.write(out)),
-        }
-    }
-}
-
-impl Query {
-    fn command(&self) -> u8 {
-        match self {
-            Self::Service(_) | Self::Services => command::GET_SERVICE,
-            Self::Destinations(_) => command::GET_DEST,
-            Self::Info => command::GET_INFO,
-            Self::Timeouts => command::GET_CONFIG,
-            Self::Daemons => command::GET_DAEMON,
-        }
-    }
-
-    /// The generic netlink header and the attributes.
-    pub(super) fn write(&self, out: &mut Writer<'_>) {
-        genl::write_header(out, self.command(), VERSION);
-        self.write_attributes(out);
-    }
-
-    fn write_attributes(&self, out: &mut Writer<'_>) {
-        match self {
-            Self::Service(key) | Self::Destinations(key) => out.nest(Command::Service, |out| key.write(out)),
-            Self::Services | Self::Info | Self::Timeouts | Self::Daemons => {}
-        }
-    }
-}
 
 /// Reads an answer, or nothing if it is a message that is no answer to anything.
 pub(super) fn answer(body: &[u8]) -> Result<Option<Answer>, DecodeError> {
@@ -376,7 +151,7 @@ impl Answer {
         match self {
             Self::Service(_) => command::NEW_SERVICE,
             Self::Destination(_) => command::NEW_DEST,
-            Self::Info(_) => command::SET_INFO,
+            Self::Version(_) => command::SET_INFO,
             Self::Timeouts(_) => command::SET_CONFIG,
             Self::Daemon(_) => command::NEW_DAEMON,
         }
@@ -386,7 +161,7 @@ impl Answer {
         match self {
             Self::Service(info) => out.nest(Command::Service, |out| info.write(out)),
             Self::Destination(info) => out.nest(Command::Destination, |out| info.write(out)),
-            Self::Info(Info { version: (major, minor, patch), connection_table_size }) => {
+            Self::Version(Version { release: (major, minor, patch), connection_table_size }) => {
                 out.u32_ne(InfoAttr::Version, u32::from_be_bytes([0, *major, *minor, *patch]));
                 out.u32_ne(InfoAttr::ConnectionTableSize, *connection_table_size);
             }
@@ -415,7 +190,7 @@ impl Message {
     }
 
     /// Reads a message's body: the generic netlink header and the attributes.
-    pub(super) fn read(body: &[u8]) -> Result<Self, DecodeError> {
+    pub(crate) fn read(body: &[u8]) -> Result<Self, DecodeError> {
         let (command, attributes) = genl::split(body)?;
         Self::read_attributes(command, attributes)
     }
@@ -425,7 +200,7 @@ impl Message {
     /// just like the answers, and are read as these.
     pub(crate) fn read_attributes(command: u8, attributes: &[u8]) -> Result<Self, DecodeError> {
         if command == command::SET_INFO {
-            return Info::read(Attrs::new(attributes)).map(|info| Answer::Info(info).into());
+            return Version::read(Attrs::new(attributes)).map(|version| Answer::Version(version).into());
         }
         if command == command::SET_CONFIG {
             return Timeouts::read(Attrs::new(attributes)).map(|timeouts| Answer::Timeouts(timeouts).into());
@@ -453,7 +228,7 @@ impl Message {
                     None => Change::AddService(service).into(),
                 }
             }
-            command::SET_SERVICE => Change::ReplaceService(service::read(with_service()?)?).into(),
+            command::SET_SERVICE => Change::SetService(service::read(with_service()?)?).into(),
             command::DEL_SERVICE => Change::DeleteService(key()?).into(),
             command::GET_SERVICE if service.is_none() => Query::Services.into(),
             command::GET_SERVICE => Query::Service(key()?).into(),
@@ -464,7 +239,7 @@ impl Message {
                 destination().map(|(key, destination)| Change::AddDestination(key, destination))?.into()
             }
             command::SET_DEST => {
-                destination().map(|(key, destination)| Change::ReplaceDestination(key, destination))?.into()
+                destination().map(|(key, destination)| Change::SetDestination(key, destination))?.into()
             }
             command::DEL_DEST => {
                 let key = key()?;
@@ -472,10 +247,10 @@ impl Message {
                     .into()
             }
             command::GET_DEST => Query::Destinations(key()?).into(),
-            command::GET_INFO => Query::Info.into(),
+            command::GET_INFO => Query::Version.into(),
             command::ZERO if service.is_none() => Change::ZeroAll.into(),
             command::ZERO => Change::Zero(key()?).into(),
-            command::FLUSH => Change::Flush.into(),
+            command::FLUSH => Change::Clear.into(),
             command::GET_CONFIG => Query::Timeouts.into(),
             command::NEW_DAEMON => Answer::Daemon(required(daemon, Command::Daemon)?.daemon()?).into(),
             command::DEL_DAEMON => Change::StopDaemon(required(daemon, Command::Daemon)?.state()?).into(),
@@ -485,7 +260,7 @@ impl Message {
     }
 }
 
-impl Info {
+impl Version {
     fn read(attrs: Attrs<'_, InfoAttr>) -> Result<Self, DecodeError> {
         let (mut version, mut size) = (None, None);
         for attr in attrs {
@@ -497,7 +272,7 @@ impl Info {
         }
         let [_, major, minor, patch] = required(version, InfoAttr::Version)?.to_be_bytes();
         let connection_table_size = required(size, InfoAttr::ConnectionTableSize)?;
-        Ok(Self { version: (major, minor, patch), connection_table_size })
+        Ok(Self { release: (major, minor, patch), connection_table_size })
     }
 }
 

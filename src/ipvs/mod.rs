@@ -16,8 +16,8 @@
 //!
 //! let mut ipvs = Ipvs::connect()?;
 //! let web = Service::tcp("10.96.0.10:443".parse()?, Scheduler::WRR);
-//! ipvs.add_service(&web)?;
-//! ipvs.add_destination(web.key, &Destination::new("10.244.1.7:6443".parse()?).weight(2))?;
+//! ipvs.add_service(web)?;
+//! ipvs.add_destination(web, Destination::new("10.244.1.7:6443".parse()?).weight(2))?;
 //! for (service, destinations) in ipvs.table()? {
 //!     println!("{} {}: {} destinations", service.key(), service.scheduler(), destinations.len());
 //! }
@@ -58,11 +58,10 @@ mod destination;
 pub mod kernels {}
 mod listing;
 mod message;
-#[cfg(feature = "testing")]
-pub(crate) mod model;
 mod numbers;
 mod procfs;
 mod refusal;
+mod request;
 mod scheduler;
 mod service;
 pub mod settings;
@@ -75,12 +74,13 @@ pub use client::Ipvs;
 pub use daemon::{SyncDaemon, SyncState};
 pub use destination::{Destination, DestinationInfo, Forwarding, Thresholds, Tunnel, TunnelFlags};
 pub use listing::{BestEffort, Services};
-pub use message::{Answer, Change, Info, Message, Query};
+pub use message::{Answer, Message, Version};
 pub(crate) use numbers::{FAMILY, MODULE, VERSION};
 pub use procfs::{
     Connection, ConnectionState, Connections, CpuCounters, CpuStats, DestinationOverview, EngineData, ForwardingName,
     Origin, Overview, OverviewAddress, ServiceOverview, Status, TableStatus,
 };
+pub use request::{Change, Query};
 pub use scheduler::{PersistenceEngine, Scheduler};
 pub use service::{InvalidPrefix, Netmask, Persistence, Protocol, Service, ServiceFlags, ServiceInfo, ServiceKey};
 pub use stats::{Rates, Stats};

@@ -14,21 +14,21 @@ impl Change {
         use Errno::{EADDRINUSE, EEXIST, EINVAL, ENETUNREACH, ENODEV, ENOENT, ERANGE, ESRCH};
         let (reason, explanation) = match (self, Errno::from_raw(refusal.errno)) {
             (Self::AddService(_), EEXIST) => (Reason::AlreadyExists, "the service exists".into()),
-            (Self::AddService(service) | Self::ReplaceService(service), ENOENT) => {
+            (Self::AddService(service) | Self::SetService(service), ENOENT) => {
                 (Reason::Unavailable, missing_module(service).into())
             }
-            (Self::AddService(_) | Self::ReplaceService(_), EINVAL) => (
+            (Self::AddService(_) | Self::SetService(_), EINVAL) => (
                 Reason::Invalid,
                 "the kernel holds the service for wrong (with mh: more destinations than its table?)".into(),
             ),
             (Self::AddDestination(..), EEXIST) => (Reason::AlreadyExists, "the destination exists".into()),
-            (Self::ReplaceDestination(..) | Self::DeleteDestination(..), ENOENT) => {
+            (Self::SetDestination(..) | Self::DeleteDestination(..), ENOENT) => {
                 (Reason::DestinationNotFound, "no such destination".into())
             }
-            (Self::AddDestination(key, destination) | Self::ReplaceDestination(key, destination), EINVAL) => {
+            (Self::AddDestination(key, destination) | Self::SetDestination(key, destination), EINVAL) => {
                 (Reason::Invalid, wrong_destination(key.family(), Family::of(destination.address.ip())).into())
             }
-            (Self::AddDestination(..) | Self::ReplaceDestination(..), ERANGE) => {
+            (Self::AddDestination(..) | Self::SetDestination(..), ERANGE) => {
                 (Reason::Invalid, "the weight or the thresholds are out of range".into())
             }
             (Self::StartDaemon(_), EEXIST) => (Reason::AlreadyExists, "such a daemon runs already".into()),

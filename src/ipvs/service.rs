@@ -379,6 +379,30 @@ impl ServiceInfo {
     }
 }
 
+impl From<&Service> for Service {
+    fn from(service: &Service) -> Self {
+        *service
+    }
+}
+
+impl From<Service> for ServiceKey {
+    fn from(service: Service) -> Self {
+        service.key
+    }
+}
+
+impl From<&Service> for ServiceKey {
+    fn from(service: &Service) -> Self {
+        service.key
+    }
+}
+
+impl From<&ServiceInfo> for ServiceKey {
+    fn from(info: &ServiceInfo) -> Self {
+        info.key()
+    }
+}
+
 // The bytes.
 
 impl ServiceKey {

@@ -9,11 +9,11 @@ use netlink_sys::protocols::NETLINK_GENERIC;
 use super::modules::{self, Modules};
 use super::report::{Finding, Level, Presence, Report, best, by_presence, text};
 use super::settings;
+use crate::connection::Connection;
+use crate::connection::Options;
 use crate::error::{Error, Result};
 use crate::ipset::{self, Ipset, Kind};
 use crate::ipvs::{self, Ipvs, Scheduler};
-use crate::transport::Options;
-use crate::transport::blocking::Connection;
 use crate::vip::Vips;
 use crate::wire::genl;
 
@@ -239,8 +239,8 @@ fn probe_ipvs_access(ipvs: Presence) -> (bool, Option<(u8, u8, u8)>) {
     if ipvs != Presence::Present {
         return (has_initial_net_admin(&modules::read("/proc/thread-self/status")), None);
     }
-    match Ipvs::connect().and_then(|mut ipvs| ipvs.info()) {
-        Ok(info) => (true, Some(info.version)),
+    match Ipvs::connect().and_then(|mut ipvs| ipvs.version()) {
+        Ok(info) => (true, Some(info.release)),
         Err(_) => (false, version_in_table(&modules::read("/proc/thread-self/net/ip_vs"))),
     }
 }

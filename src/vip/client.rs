@@ -12,10 +12,11 @@ use super::message::{self, Route, Target};
 use super::work::{Change, Work, distinct};
 use super::{BatchError, Binder, Tally, Vip};
 use crate::address::Family;
+use crate::connection::Connection;
+use crate::connection::Options;
 use crate::error::{Cause, DecodeError, Error, Reason, Refusal, Refused, Result};
 use crate::name::Interface;
-use crate::transport::Options;
-use crate::transport::blocking::Connection;
+use crate::outcome::Outcome;
 use crate::wire::Writer;
 
 /// How often a list is read before giving up, when it changes each time.
@@ -37,15 +38,6 @@ pub struct Vips {
     pub(super) connection: Connection,
 }
 
-/// Whether there was something to do.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Outcome {
-    /// It is as was asked for, and was not before.
-    Changed,
-    /// It was as was asked for already.
-    Unchanged,
-}
-
 impl Vips {
     /// Opens a socket.
     ///
@@ -60,13 +52,8 @@ impl Vips {
     /// # Errors
     /// As [`Vips::connect`].
     pub fn connect_with(options: &Options) -> Result<Self> {
-        let connection = Connection::open(NETLINK_ROUTE, options).and_then(|connection| {
-            // Without it the kernel lists the addresses of all interfaces, whichever was asked for.
-            connection.check_strictly()?;
-            Ok(connection)
-        });
-        let connection = connection.map_err(|cause| Error::new("connect to rtnetlink", cause))?;
-        Ok(Self::over(connection))
+        let connection = Connection::open(NETLINK_ROUTE, options);
+        connection.map(Self::over).map_err(|cause| Error::new("connect to rtnetlink", cause))
     }
 
     pub(crate) fn over(connection: Connection) -> Self {
@@ -80,20 +67,24 @@ impl Vips {
     /// [`is_not_found`](Error::is_not_found) when the interface of a [label](Binder::label) is not there;
     /// [`is_unavailable`](Error::is_unavailable) when the kernel has no dummy interfaces;
     /// [`is_invalid_input`](Error::is_invalid_input) when no host can have the address, or the binder cannot bind a prefix.
-    pub fn bind(&mut self, binder: &Binder, vip: Vip) -> Result<Outcome> {
+    #[doc(alias = "RTM_NEWADDR")]
+    pub fn bind(&mut self, binder: &Binder, vip: impl Into<Vip>) -> Result<Outcome> {
+        let vip = vip.into();
         let tally = self.bind_all(binder, [vip]);
         let tally = tally.map_err(|error| error.single().during(Change::Bind.of(vip, binder)))?;
-        Ok(if tally.bound > 0 { Outcome::Changed } else { Outcome::Unchanged })
+        Ok(Outcome::of_adding(tally.bound > 0))
     }
 
     /// Unbinds a virtual IP (`RTM_DELADDR`, `RTM_DELROUTE`). What the binder does not own stays.
     ///
     /// # Errors
     /// [`is_not_found`](Error::is_not_found) when the interface of a [label](Binder::label) is not there.
-    pub fn unbind(&mut self, binder: &Binder, vip: Vip) -> Result<Outcome> {
+    #[doc(alias = "RTM_DELADDR")]
+    pub fn unbind(&mut self, binder: &Binder, vip: impl Into<Vip>) -> Result<Outcome> {
+        let vip = vip.into();
         let tally = self.unbind_all(binder, [vip]);
         let tally = tally.map_err(|error| error.single().during(Change::Unbind.of(vip, binder)))?;
-        Ok(if tally.unbound > 0 { Outcome::Changed } else { Outcome::Unchanged })
+        Ok(Outcome::of_deleting(tally.unbound > 0))
     }
 
     /// Binds any number of virtual IPs, many with each system call. One that cannot be bound does not stop the others; see
@@ -101,7 +92,11 @@ impl Vips {
     ///
     /// # Errors
     /// [`BatchError`]; each failure is one of [`Vips::bind`].
-    pub fn bind_all(&mut self, binder: &Binder, vips: impl IntoIterator<Item = Vip>) -> Result<Tally, BatchError> {
+    pub fn bind_all(
+        &mut self,
+        binder: &Binder,
+        vips: impl IntoIterator<Item = impl Into<Vip>>,
+    ) -> Result<Tally, BatchError> {
         let mut work = Work::new(self, binder);
         let ended = work.bind(distinct(vips), None);
         work.finish(ended, "bind virtual IPs to")
@@ -121,7 +116,7 @@ impl Vips {
     ///
     /// # Errors
     /// [`BatchError`]; each failure is one of [`Vips::bind`].
-    pub fn check(&mut self, binder: &Binder, vips: impl IntoIterator<Item = Vip>) -> Result<(), BatchError> {
+    pub fn check(&mut self, binder: &Binder, vips: impl IntoIterator<Item = impl Into<Vip>>) -> Result<(), BatchError> {
         let mut work = Work::new(self, binder);
         let ended = work.check(distinct(vips));
         work.finish(ended, "check virtual IPs for").map(drop)
@@ -131,7 +126,11 @@ impl Vips {
     ///
     /// # Errors
     /// [`BatchError`]; each failure is one of [`Vips::unbind`].
-    pub fn unbind_all(&mut self, binder: &Binder, vips: impl IntoIterator<Item = Vip>) -> Result<Tally, BatchError> {
+    pub fn unbind_all(
+        &mut self,
+        binder: &Binder,
+        vips: impl IntoIterator<Item = impl Into<Vip>>,
+    ) -> Result<Tally, BatchError> {
         let mut work = Work::new(self, binder);
         let ended = work.unbind(distinct(vips));
         work.finish(ended, "unbind virtual IPs from")
@@ -145,7 +144,11 @@ impl Vips {
     ///
     /// # Errors
     /// [`BatchError`]; each failure is one of [`Vips::bind`] or [`Vips::unbind`].
-    pub fn sync(&mut self, binder: &Binder, desired: impl IntoIterator<Item = Vip>) -> Result<Tally, BatchError> {
+    pub fn sync(
+        &mut self,
+        binder: &Binder,
+        desired: impl IntoIterator<Item = impl Into<Vip>>,
+    ) -> Result<Tally, BatchError> {
         let mut work = Work::new(self, binder);
         let ended = work.sync(distinct(desired));
         work.finish(ended, "synchronise the virtual IPs of")
@@ -184,7 +187,7 @@ impl Vips {
         }
         let owned = self.list(binder)?;
         let tally = self.unbind_all(binder, owned)?;
-        Ok(if tally.unbound > 0 { Outcome::Changed } else { Outcome::Unchanged })
+        Ok(Outcome::of_deleting(tally.unbound > 0))
     }
 
     // What can be done at all.
@@ -213,7 +216,8 @@ impl Vips {
         if self.is_used(target)? {
             return Ok(None);
         }
-        self.tell(LinkRequest::Delete(target.index), 0, Errno::ENODEV).map(Some)
+        self.tell(LinkRequest::Delete(target.index), 0, Errno::ENODEV)
+            .map(|deleted| Some(Outcome::of_deleting(deleted)))
     }
 
     /// Whether an interface carries anything that no binder puts there.
@@ -319,14 +323,14 @@ impl Vips {
         }
     }
 
-    /// Sends a change; to be refused with `unchanged` means that there was nothing to do.
-    fn tell(&mut self, request: LinkRequest<'_>, flags: u16, unchanged: Errno) -> Result<Outcome, Cause> {
+    /// Sends a change; to be refused with `unchanged` means that there was nothing to do. Returns whether there was.
+    fn tell(&mut self, request: LinkRequest<'_>, flags: u16, unchanged: Errno) -> Result<bool, Cause> {
         let mut refused = None;
         self.queue(request, flags)?;
         self.connection.settle(|_, _, _| Ok(()), |_, refusal| refused = Some(refusal))?;
         match refused {
-            None => Ok(Outcome::Changed),
-            Some(refusal) if refusal.errno == unchanged as i32 => Ok(Outcome::Unchanged),
+            None => Ok(true),
+            Some(refusal) if refusal.errno == unchanged as i32 => Ok(false),
             Some(refusal) => Err(explain(refusal).into()),
         }
     }

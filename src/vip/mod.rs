@@ -4,16 +4,18 @@
 //! process need listen there. [`Vips`] sees to that, in the way that a [`Binder`] says:
 //!
 //! ```no_run
-//! use lvs::vip::{Binder, Vips};
+//! use std::net::IpAddr;
+//!
+//! use lvs::vip::{Binder, Vip, Vips};
 //!
 //! let mut vips = Vips::connect()?;
 //! let vip0 = Binder::dummy("vip0")?;
-//! vips.bind(&vip0, "10.96.0.10".parse()?)?;
-//! vips.sync(&vip0, ["10.96.0.10".parse()?, "fd00:96::10".parse()?])?;
+//! vips.bind(&vip0, "10.96.0.10".parse::<IpAddr>()?)?;
+//! vips.sync(&vip0, ["10.96.0.10".parse::<IpAddr>()?, "fd00:96::10".parse()?])?;
 //! assert_eq!(vips.list(&vip0)?.len(), 2);
 //!
 //! // One route for all addresses that there may ever be.
-//! vips.bind(&Binder::local_routes(77), "10.100.0.0/16".parse()?)?;
+//! vips.bind(&Binder::local_routes(77), "10.100.0.0/16".parse::<Vip>()?)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -100,6 +102,7 @@ mod link;
 mod message;
 mod work;
 
+pub use crate::outcome::Outcome;
 pub use batch::{BatchError, Failure, Tally};
 pub use binder::{Binder, InvalidVip, Vip};
-pub use client::{Outcome, Vips};
+pub use client::Vips;

@@ -49,7 +49,7 @@ impl<'a> Work<'a> {
         if interruption.is_none() && failures.is_empty() {
             return Ok(done);
         }
-        Err(BatchError { failures, done, interruption, operation })
+        Err(BatchError::new(operation, failures, done).interrupted(interruption, 0..0))
     }
 
     pub(super) fn sync(&mut self, desired: Vec<Vip>) -> Result<(), Cause> {
@@ -88,7 +88,7 @@ impl<'a> Work<'a> {
         };
         self.make(Change::Bind, target, &missing)?;
         if !matches!(target.way, Way::Routes(_)) {
-            let failed: HashSet<_> = self.failures.iter().map(|failure| failure.vip).collect();
+            let failed: HashSet<_> = self.failures.iter().map(|failure| failure.change).collect();
             missing.retain(|vip| vip.family() == Family::Inet6 && !failed.contains(vip));
             self.vips.wait_until_local(missing)?;
         }
@@ -252,24 +252,24 @@ impl<'a> Work<'a> {
 
     fn fail(&mut self, change: Change, vip: Vip, cause: Cause) {
         let error = Error::new(change.of(vip, self.binder), cause);
-        self.failures.push(Failure { vip, error });
+        self.failures.push(Failure::new(vip, error));
     }
 }
 
 /// Returns the virtual IPs in their order, without repetitions.
-pub(super) fn distinct(vips: impl IntoIterator<Item = Vip>) -> Vec<Vip> {
+pub(super) fn distinct(vips: impl IntoIterator<Item = impl Into<Vip>>) -> Vec<Vip> {
     let mut seen = HashSet::new();
-    vips.into_iter().filter(|vip| seen.insert(*vip)).collect()
+    vips.into_iter().map(Into::into).filter(|vip| seen.insert(*vip)).collect()
 }
 
 /// Returns the bound virtual IPs that make addresses local which are desired and could not be bound.
 fn needed(failures: &[Failure], bound: &[Vip]) -> HashSet<Vip> {
-    let prefixes: Vec<_> = failures.iter().map(|failure| failure.vip).filter(Vip::is_prefix).collect();
+    let prefixes: Vec<_> = failures.iter().map(|failure| failure.change).filter(Vip::is_prefix).collect();
     // With a conflict, an address stays local by its other owner; a wrong one never was.
     let needs = |error: &Error| !error.is_conflict() && !error.is_invalid_input();
     let is_needed = |vip: &Vip| {
         prefixes.iter().any(|prefix| prefix.contains(*vip))
-            || vip.is_prefix() && failures.iter().any(|failure| needs(&failure.error) && vip.contains(failure.vip))
+            || vip.is_prefix() && failures.iter().any(|failure| needs(&failure.error) && vip.contains(failure.change))
     };
     bound.iter().copied().filter(is_needed).collect()
 }
@@ -305,7 +305,7 @@ mod tests {
             ("10.0.0.0/8", conflict(), &["10.0.0.1", "10.0.1.1", "10.0.0.0/16"]),
             ("2001:db8::/64", full(), &["2001:db8::1"]),
         ] {
-            let failures = [Failure { vip: vip(failed), error: Error::new("bind", cause) }];
+            let failures = [Failure::new(vip(failed), Error::new("bind", cause))];
             let expected: HashSet<_> = expected.iter().map(|text| vip(text)).collect();
             assert_eq!(needed(&failures, &bound), expected, "{:?}", failures);
         }

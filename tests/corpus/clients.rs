@@ -80,7 +80,7 @@ pub(crate) fn run(data: &[u8]) {
             let mut ipset = kernel.ipset();
             told(of_ipset(&mut ipset, asked / 4, asked % 4 == 2));
             good.store(true, Ordering::Relaxed);
-            works(left, || ipset.flush_all());
+            works(left, || ipset.clear_all());
         }
         _ => {
             let mut vips = kernel.vips();
@@ -225,7 +225,7 @@ fn of_ipvs(ipvs: &mut Ipvs, what: u8) -> Result<(), Error> {
         1 => ipvs.services().map(|services| shown(&services)),
         2 => ipvs.service(web.key).map(|service| shown(&service)),
         3 => ipvs.destinations(web.key).map(|destinations| shown(&destinations)),
-        4 => ipvs.info().map(|info| shown(&info)),
+        4 => ipvs.version().map(|info| shown(&info)),
         5 => ipvs.timeouts().map(|timeouts| shown(&timeouts)),
         6 => ipvs.daemons().map(|daemons| shown(&daemons)),
         7 => ipvs.update_service(web.key, |service| service.scheduler = Scheduler::RR),
@@ -236,11 +236,11 @@ fn of_ipvs(ipvs: &mut Ipvs, what: u8) -> Result<(), Error> {
         12 => ipvs.table_best_effort().map(|listing| shown(&listing)),
         13 => ipvs.destinations_best_effort(web.key).map(|listing| shown(&listing)),
         14 => ipvs.update_destination(web.key, server.address, |server| server.weight = 7),
-        15 => ipvs.add_service(&web),
-        16 => ipvs.replace_service(&web),
+        15 => ipvs.add_service(web),
+        16 => ipvs.set_service(web),
         17 => ipvs.delete_service(web.key),
-        18 => ipvs.add_destination(web.key, &server),
-        19 => ipvs.replace_destination(web.key, &server),
+        18 => ipvs.add_destination(web.key, server),
+        19 => ipvs.set_destination(web.key, server),
         20 => ipvs.delete_destination(web.key, server.address),
         21 => unwinding(|| Ok(ipvs.batch(stopping(changes))?)),
         22 => ipvs.zero(web.key),
@@ -248,7 +248,7 @@ fn of_ipvs(ipvs: &mut Ipvs, what: u8) -> Result<(), Error> {
         24 => ipvs.set_timeouts(&Timeouts { tcp: Some(Duration::from_secs(900)), ..Timeouts::default() }),
         25 => ipvs.start_daemon(&SyncDaemon::new(SyncState::Master, Interface::new("eth0").unwrap(), 7)),
         26 => ipvs.stop_daemon(SyncState::Backup),
-        27 => ipvs.flush(),
+        27 => ipvs.clear(),
         28 => batch_of_ipvs(ipvs, &changes.repeat(MANY / 3)),
         29 => unwinding(|| ipvs.update_service(web.key, |_| stop())),
         _ => unwinding(|| Ok(ipvs.batch(stopping(changes.repeat(MANY / 3)))?)),
@@ -257,8 +257,13 @@ fn of_ipvs(ipvs: &mut Ipvs, what: u8) -> Result<(), Error> {
 
 fn batch_of_ipvs(ipvs: &mut Ipvs, changes: &[Change]) -> Result<(), Error> {
     ipvs.batch(changes.iter().copied()).map_err(|error| {
-        assert!(error.failures.iter().all(|failure| changes.get(failure.index) == Some(&failure.change)));
-        assert!(error.answered <= changes.len() && error.unknown.end <= changes.len());
+        assert!(
+            error
+                .failures
+                .iter()
+                .all(|failure| failure.position().and_then(|position| changes.get(position)) == Some(&failure.change))
+        );
+        assert!(error.done <= changes.len() && error.unknown.end <= changes.len());
         error.into()
     })
 }
@@ -302,7 +307,7 @@ fn of_ipset(ipset: &mut Ipset, what: u8, other: bool) -> Result<(), Error> {
             in_batch(done, 3)
         }
         12 => in_batch(ipset.replace(name, &new, members()).map(drop), 3),
-        13 => in_batch(ipset.batch([ipset::Change::Flush(name), ipset::Change::Destroy(name, Exist::Fine)]), 2),
+        13 => in_batch(ipset.batch([ipset::Change::Clear(name), ipset::Change::Destroy(name, Exist::Fine)]), 2),
         14 => ipset.index(name).map(drop),
         15 => ipset.name_of(7).map(|name| shown(&name)),
         more => more_of_ipset(ipset, more, other),
@@ -316,8 +321,8 @@ fn more_of_ipset(ipset: &mut Ipset, what: u8, other: bool) -> Result<(), Error> 
     match what {
         16 => ipset.destroy(name, exist),
         17 => ipset.destroy_all(),
-        18 => ipset.flush(name),
-        19 => ipset.flush_all(),
+        18 => ipset.clear(name),
+        19 => ipset.clear_all(),
         20 => ipset.rename(name, another),
         21 => ipset.swap(name, another),
         22 => {
@@ -390,7 +395,7 @@ fn batches_of_ipset(ipset: &mut Ipset, what: u8, other: bool) -> Result<(), Erro
                 ipset::Change::Create(staged, new.any(), Exist::Fine),
                 ipset::Change::Rename(name, staged),
                 ipset::Change::Swap(name, staged),
-                ipset::Change::FlushAll,
+                ipset::Change::ClearAll,
                 ipset::Change::DestroyAll,
             ];
             changes.extend(members().map(|member| ipset::Change::Add(set, member.any(), Exist::Error)));

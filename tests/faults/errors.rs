@@ -43,7 +43,7 @@ fn server(host: u8) -> Destination {
 fn ipvs_error(setup: impl Fn(&Kernel), changes: Vec<Change>) -> Error {
     let kernel = Kernel::new();
     let mut ipvs = kernel.ipvs().unwrap();
-    ipvs.add_service(&service(1)).unwrap();
+    ipvs.add_service(service(1)).unwrap();
     setup(&kernel);
     ipvs.batch(changes).unwrap_err().into()
 }
@@ -128,7 +128,7 @@ fn endpoints_of_a_service_that_failed_follow_from_it() {
     let mut ipvs = kernel.ipvs().unwrap();
     let error = ipvs.batch(changes).unwrap_err();
     assert_eq!(error.failures.len(), 201);
-    assert_eq!(error.independent().map(|failure| failure.index).collect::<Vec<_>>(), [1]);
+    assert_eq!(error.independent().map(|failure| failure.position().unwrap()).collect::<Vec<_>>(), [1]);
     assert!(error.failures[1..].iter().all(|failure| failure.error.follows() == Some(1)));
     let text = error.failures[200].error.to_string();
     assert!(text.ends_with("no such service (ESRCH) (change 201, after change 1)"), "{text}");
@@ -149,7 +149,7 @@ fn change() -> impl Strategy<Value = Change> {
             1 => Change::AddService(wrong),
             2 => Change::DeleteService(key),
             3 | 4 => Change::AddDestination(key, server(host)),
-            5 => Change::ReplaceDestination(key, server(host)),
+            5 => Change::SetDestination(key, server(host)),
             6 => Change::DeleteDestination(key, server(host).address),
             _ => Change::AddDestination(key, odd),
         }
@@ -185,16 +185,16 @@ proptest! {
         let done = together.ipvs().unwrap().batch(changes.clone());
         let failures = done.err().map(|error| error.failures).unwrap_or_default();
         let alone: Vec<_> = refused.iter().filter(|(_, error)| error.is_some()).map(|(index, _)| *index).collect();
-        prop_assert_eq!(failures.iter().map(|failure| failure.index).collect::<Vec<_>>(), alone);
-        for ipvs::Failure { index, change, error, .. } in &failures {
-            prop_assert_eq!(error.position(), Some(*index));
+        prop_assert_eq!(failures.iter().map(|failure| failure.position().unwrap()).collect::<Vec<_>>(), alone);
+        for ipvs::Failure { change, error, .. } in &failures {
+            let index = error.position().unwrap();
             let Some(earlier) = error.follows() else { continue };
-            prop_assert!(earlier < *index && error.is_not_found(), "{error}");
-            let Some(cause) = failures.iter().find(|failure| failure.index == earlier) else {
+            prop_assert!(earlier < index && error.is_not_found(), "{error}");
+            let Some(cause) = failures.iter().find(|failure| failure.position() == Some(earlier)) else {
                 return Err(TestCaseError::fail(format!("change {earlier} did not fail: {error}")));
             };
             prop_assert!(matches!(cause.change, Change::AddService(_) | Change::AddDestination(..)), "{change}");
-            prop_assert!((earlier..*index).all(|at| !there[at][earlier]), "{error}: it existed in between");
+            prop_assert!((earlier..index).all(|at| !there[at][earlier]), "{error}: it existed in between");
         }
     }
 }

@@ -89,8 +89,8 @@ const OPERATIONS: [Operation<Ipset>; 22] = [
     },
     Operation { name: "destroy set spare", nature: One, run: |ipset| done(ipset.destroy(name("spare"), Exist::Error)) },
     Operation { name: "destroy all sets", nature: One, run: |ipset| done(ipset.destroy_all()) },
-    Operation { name: "flush set blocked", nature: One, run: |ipset| done(ipset.flush(name("blocked"))) },
-    Operation { name: "flush all sets", nature: One, run: |ipset| done(ipset.flush_all()) },
+    Operation { name: "clear set blocked", nature: One, run: |ipset| done(ipset.clear(name("blocked"))) },
+    Operation { name: "clear all sets", nature: One, run: |ipset| done(ipset.clear_all()) },
     Operation {
         name: "rename set spare to other",
         nature: One,

@@ -46,7 +46,7 @@ impl Bench for Table {
     }
 
     fn works(ipvs: &mut Ipvs) {
-        ipvs.add_service(&service(1000)).unwrap();
+        ipvs.add_service(service(1000)).unwrap();
         assert_eq!(ipvs.service(key(1000)).unwrap().service, service(1000));
     }
 }
@@ -57,7 +57,7 @@ fn done(result: Result<()>) -> Result<Vec<String>> {
 }
 
 const OPERATIONS: [Operation<Ipvs>; 23] = [
-    Operation { name: "read the version of IPVS", nature: One, run: |ipvs| ipvs.info().map(|info| lines([info])) },
+    Operation { name: "read the version of IPVS", nature: One, run: |ipvs| ipvs.version().map(|info| lines([info])) },
     Operation { name: "list services", nature: List, run: |ipvs| ipvs.services().map(lines) },
     Operation {
         name: "list services",
@@ -84,11 +84,11 @@ const OPERATIONS: [Operation<Ipvs>; 23] = [
         nature: List,
         run: |ipvs| ipvs.table().map(lines),
     },
-    Operation { name: "add service 10.96.0.1:99/tcp", nature: One, run: |ipvs| done(ipvs.add_service(&service(99))) },
+    Operation { name: "add service 10.96.0.1:99/tcp", nature: One, run: |ipvs| done(ipvs.add_service(service(99))) },
     Operation {
-        name: "replace service 10.96.0.1:7/tcp",
+        name: "set service 10.96.0.1:7/tcp",
         nature: One,
-        run: |ipvs| done(ipvs.replace_service(&Service::new(key(7), Scheduler::MH))),
+        run: |ipvs| done(ipvs.set_service(Service::new(key(7), Scheduler::MH))),
     },
     Operation {
         name: "update service 10.96.0.1:7/tcp",
@@ -99,12 +99,12 @@ const OPERATIONS: [Operation<Ipvs>; 23] = [
     Operation {
         name: "add destination 10.244.0.1:99 to service 10.96.0.1:7/tcp",
         nature: One,
-        run: |ipvs| done(ipvs.add_destination(key(7), &server(99))),
+        run: |ipvs| done(ipvs.add_destination(key(7), server(99))),
     },
     Operation {
-        name: "replace destination 10.244.0.1:3 of service 10.96.0.1:1/tcp",
+        name: "set destination 10.244.0.1:3 of service 10.96.0.1:1/tcp",
         nature: One,
-        run: |ipvs| done(ipvs.replace_destination(key(1), &server(3).weight(9))),
+        run: |ipvs| done(ipvs.set_destination(key(1), server(3).weight(9))),
     },
     Operation {
         name: "update destination 10.244.0.1:3 of service 10.96.0.1:1/tcp",
@@ -122,7 +122,7 @@ const OPERATIONS: [Operation<Ipvs>; 23] = [
         run: |ipvs| done(ipvs.zero(key(1))),
     },
     Operation { name: "zero all counters", nature: One, run: |ipvs| done(ipvs.zero_all()) },
-    Operation { name: "flush all services", nature: One, run: |ipvs| done(ipvs.flush()) },
+    Operation { name: "delete all services", nature: One, run: |ipvs| done(ipvs.clear()) },
     Operation { name: "read the timeouts", nature: One, run: |ipvs| ipvs.timeouts().map(|found| lines([found])) },
     Operation {
         name: "set the timeouts udp 7s",
@@ -204,7 +204,7 @@ fn a_batch_says_of_every_change_what_became_of_it() {
                 assert_eq!(position, 5, "two refusals, an acknowledgement, and the family's number after an ENOENT");
                 break;
             }
-            let failed: Vec<_> = error.failures.iter().map(|failure| failure.index).collect();
+            let failed: Vec<_> = error.failures.iter().map(|failure| failure.position().unwrap()).collect();
             let text = Error::from(error).to_string();
             match fault {
                 Fault::Twice | Fault::Forged | Fault::Stray => {

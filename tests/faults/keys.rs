@@ -17,11 +17,11 @@ fn changes(service: ServiceKey, address: SocketAddr) -> Vec<Change> {
     let (full, destination) = (Service::new(service, Scheduler::RR), Destination::new(address));
     vec![
         Change::AddService(full),
-        Change::ReplaceService(full),
+        Change::SetService(full),
         Change::DeleteService(service),
         Change::Zero(service),
         Change::AddDestination(service, destination),
-        Change::ReplaceDestination(service, destination),
+        Change::SetDestination(service, destination),
         Change::DeleteDestination(service, address),
     ]
 }
@@ -38,7 +38,7 @@ fn a_key_with_a_scope_or_a_flow_label_is_refused_everywhere() {
         let (key, plain) = (ServiceKey::tcp(odd), ServiceKey::tcp(PLAIN));
         let kernel = Kernel::new();
         let mut ipvs = kernel.ipvs().unwrap();
-        ipvs.add_service(&Service::new(plain, Scheduler::RR)).unwrap();
+        ipvs.add_service(Service::new(plain, Scheduler::RR)).unwrap();
         kernel.disturb(0, Fault::Unsent(9));
         for change in changes(key, PLAIN) {
             refused(ipvs.change(change), &change.to_string());
@@ -46,10 +46,7 @@ fn a_key_with_a_scope_or_a_flow_label_is_refused_everywhere() {
             refused(ipvs.batch([change]).map_err(Error::from), &change.to_string());
         }
         let to_it = |change: &Change| {
-            matches!(
-                change,
-                Change::AddDestination(..) | Change::ReplaceDestination(..) | Change::DeleteDestination(..)
-            )
+            matches!(change, Change::AddDestination(..) | Change::SetDestination(..) | Change::DeleteDestination(..))
         };
         for change in changes(plain, odd).into_iter().filter(to_it) {
             refused(ipvs.change(change), &change.to_string());
@@ -81,6 +78,6 @@ fn flags_that_stand_for_something_else_are_refused() {
     for bits in [1, 2, 3, 0xff] {
         let mut service = Service::tcp(PLAIN, Scheduler::RR);
         service.flags = ServiceFlags::from_bits_retain(bits);
-        assert!(ipvs.add_service(&service).unwrap_err().is_invalid_input());
+        assert!(ipvs.add_service(service).unwrap_err().is_invalid_input());
     }
 }

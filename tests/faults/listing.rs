@@ -15,7 +15,7 @@ fn service(port: u16) -> Service {
 fn kernel() -> (Kernel, Ipvs) {
     let kernel = Kernel::new();
     let mut ipvs = kernel.ipvs().unwrap();
-    (1..=5).for_each(|port| ipvs.add_service(&service(port)).unwrap());
+    (1..=5).for_each(|port| ipvs.add_service(service(port)).unwrap());
     (kernel, ipvs)
 }
 
@@ -61,7 +61,7 @@ fn a_table_that_keeps_changing_is_listed_with_a_sign() {
 fn a_reading_that_is_not_answered_does_not_cost_the_ones_before() {
     let kernel = Kernel::new();
     let mut ipvs = kernel.ipvs().unwrap();
-    ipvs.add_service(&service(1)).unwrap();
+    ipvs.add_service(service(1)).unwrap();
     // A reading of one service has two datagrams.
     kernel.disturb(0, Fault::Interrupted);
     kernel.disturb(2, Fault::Lost);

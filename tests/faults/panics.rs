@@ -64,7 +64,7 @@ fn in_ipvs() {
         let mut ipvs = kernel.ipvs().unwrap();
         let changes = (1..).map(|port| ipvs::Change::AddService(service(port)));
         caught(|| drop(ipvs.batch(cut(changes, good))));
-        ipvs.add_service(&service(60_000)).unwrap();
+        ipvs.add_service(service(60_000)).unwrap();
         assert!(ipvs.service(service(60_000).key).is_ok());
         assert!(ipvs.services().unwrap().len() <= good + 1);
     }

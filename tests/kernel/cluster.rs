@@ -42,13 +42,13 @@ impl<'a> Cluster<'a> {
                     cluster.servers.push(Server::start(lab.namespace(), *transport, at, &letter.to_string()));
                 }
             }
-            cluster.ipvs.add_destination(cluster.key, &Destination::new(at).weight(*weight)).unwrap();
+            cluster.ipvs.add_destination(cluster.key, Destination::new(at).weight(*weight)).unwrap();
         }
         cluster
     }
 
     fn bind(&mut self, ip: IpAddr) {
-        self.vips.bind(&Binder::dummy("vip0").unwrap(), ip.into()).unwrap();
+        self.vips.bind(&Binder::dummy("vip0").unwrap(), ip).unwrap();
     }
 
     fn host(&self, site: u8, network: u8, host: u8) -> IpAddr {

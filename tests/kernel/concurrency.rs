@@ -150,10 +150,10 @@ fn ipvs_writer(number: u64) -> Box<dyn FnMut(&mut Random)> {
                     0 | 1 => Change::AddService(service(host, port(random, 60), variant)),
                     2 | 3 => Change::DeleteService(service(host, port(random, 60), 0).key),
                     // Those that everybody changes, and nobody deletes.
-                    4 => Change::ReplaceService(service(1, port(random, STABLE), variant)),
+                    4 => Change::SetService(service(1, port(random, STABLE), variant)),
                     5 => Change::AddDestination(busy().key, destination(host, port(random, 60), variant)),
                     6 => Change::DeleteDestination(busy().key, destination(host, port(random, 60), 0).address),
-                    _ => Change::ReplaceDestination(busy().key, destination(1, port(random, STABLE), variant)),
+                    _ => Change::SetDestination(busy().key, destination(1, port(random, STABLE), variant)),
                 }
             })
             .collect();
@@ -171,7 +171,7 @@ fn restless(number: u64, over: &AtomicBool) {
     let service = service(10 + u8::try_from(number).unwrap(), 1, 0);
     let mut count = 0;
     while !over.load(Ordering::Relaxed) {
-        ipvs.add_service(&service).unwrap();
+        ipvs.add_service(service).unwrap();
         ipvs.delete_service(service.key).unwrap();
         count += 2;
     }
@@ -233,7 +233,7 @@ fn assert_destinations(infos: &[DestinationInfo]) {
 fn services_and_destinations_that_others_change(lab: &Lab) {
     let mut ipvs = lab.ipvs();
     ipvs.batch((1..=STABLE).map(|port| Change::AddService(service(1, port, 0)))).unwrap();
-    ipvs.add_service(&busy()).unwrap();
+    ipvs.add_service(busy()).unwrap();
     let changes = (1..=STABLE).map(|port| Change::AddDestination(busy().key, destination(1, port, 0)));
     ipvs.batch(changes).unwrap();
     let writers = [1, 2].map(|number| Writer::start(lab, "ipvs", number));

@@ -84,7 +84,7 @@ fn what_the_kernel_would_refuse_is_not_sent(lab: &Lab) {
             "the persistence timeout 1.5s is not in whole seconds",
         ),
         (
-            Change::ReplaceService(web().persistent(Persistence::LONGEST + Duration::from_secs(1))),
+            Change::SetService(web().persistent(Persistence::LONGEST + Duration::from_secs(1))),
             "the persistence timeout 4294968s is above 4294967s",
         ),
         (
@@ -108,7 +108,7 @@ fn what_the_kernel_would_refuse_is_not_sent(lab: &Lab) {
             "weight 2147483648 is above 2147483647",
         ),
         (Change::AddDestination(key, limited(1 << 31, 0)), "upper threshold 2147483648 is above 2147483647"),
-        (Change::ReplaceDestination(key, limited(5, 6)), "lower threshold 6 is above the upper one, 5"),
+        (Change::SetDestination(key, limited(5, 6)), "lower threshold 6 is above the upper one, 5"),
         (
             Change::AddDestination(key, server("[2001:db8::1]:443")),
             "a destination of another family than its inet service needs a tunnel",
@@ -127,10 +127,7 @@ fn what_the_kernel_would_refuse_is_not_sent(lab: &Lab) {
         ),
         (Change::AddDestination(key, server("224.0.0.1:443")), "224.0.0.1 is not the address of one host"),
         (Change::AddDestination(key, server("0.0.0.0:443")), "0.0.0.0 is not the address of one host"),
-        (
-            Change::ReplaceDestination(key, server("255.255.255.255:443")),
-            "255.255.255.255 is not the address of one host",
-        ),
+        (Change::SetDestination(key, server("255.255.255.255:443")), "255.255.255.255 is not the address of one host"),
         (Change::AddDestination(six.key, server("[ff02::1]:443")), "ff02::1 is not the address of one host"),
         (Change::SetTimeouts(timeouts(Duration::ZERO)), "a timeout of 0ns is not a number of whole seconds from 1 up"),
         (Change::StartDaemon(lone), "10.0.0.1 is not the address of a multicast group"),
@@ -150,16 +147,16 @@ fn what_the_kernel_would_refuse_is_not_sent(lab: &Lab) {
 fn what_is_there_already(lab: &Lab) {
     let mut ipvs = lab.ipvs();
     let key = web().key;
-    ipvs.add_service(&web()).unwrap();
-    ipvs.add_destination(key, &server("10.244.1.1:6443")).unwrap();
+    ipvs.add_service(web()).unwrap();
+    ipvs.add_destination(key, server("10.244.1.1:6443")).unwrap();
     lab.add_interface();
     ipvs.start_daemon(&daemon(SyncState::Backup, "near")).unwrap();
     let exists = Reason::AlreadyExists;
     let other = Service::new(key, Scheduler::RR);
-    refused(ipvs.add_service(&other), exists, &format!("add service {SERVICE}: the service exists (EEXIST)"));
+    refused(ipvs.add_service(other), exists, &format!("add service {SERVICE}: the service exists (EEXIST)"));
     assert_eq!(ipvs.service(key).unwrap().service, web());
     let text = format!("add destination 10.244.1.1:6443 to service {SERVICE}: the destination exists (EEXIST)");
-    refused(ipvs.add_destination(key, &server("10.244.1.1:6443").weight(7)), exists, &text);
+    refused(ipvs.add_destination(key, server("10.244.1.1:6443").weight(7)), exists, &text);
     let text = "start the backup sync daemon on near: such a daemon runs already (EEXIST)";
     refused(ipvs.start_daemon(&daemon(SyncState::Backup, "near")), exists, text);
 }
@@ -169,7 +166,7 @@ fn what_is_not_there(lab: &Lab) {
     let (key, at) = (web().key, address("10.244.1.1:6443"));
     let operations = |ipvs: &mut Ipvs| {
         [
-            (ipvs.replace_destination(key, &Destination::new(at)), "replace destination 10.244.1.1:6443 of"),
+            (ipvs.set_destination(key, Destination::new(at)), "set destination 10.244.1.1:6443 of"),
             (ipvs.update_destination(key, at, |_| {}), "update destination 10.244.1.1:6443 of"),
             (ipvs.delete_destination(key, at), "delete destination 10.244.1.1:6443 of"),
         ]
@@ -177,17 +174,17 @@ fn what_is_not_there(lab: &Lab) {
     let mut rows = vec![
         (ipvs.service(key).map(drop), "read"),
         (ipvs.destinations(key).map(drop), "list destinations of"),
-        (ipvs.replace_service(&web()), "replace"),
+        (ipvs.set_service(web()), "replace"),
         (ipvs.update_service(key, |_| {}), "update"),
         (ipvs.delete_service(key), "delete"),
         (ipvs.zero(key), "zero the counters of"),
-        (ipvs.add_destination(key, &Destination::new(at)), "add destination 10.244.1.1:6443 to"),
+        (ipvs.add_destination(key, Destination::new(at)), "add destination 10.244.1.1:6443 to"),
     ];
     rows.extend(operations(&mut ipvs));
     for (result, what) in rows {
         refused(result, Reason::ServiceNotFound, &format!("{what} service {SERVICE}: no such service (ESRCH)"));
     }
-    ipvs.add_service(&web()).unwrap();
+    ipvs.add_service(web()).unwrap();
     for (result, what) in operations(&mut ipvs) {
         let text = format!("{what} service {SERVICE}: no such destination");
         // An update reads the destinations first: the kernel is not asked to change one that it does not list.
@@ -214,42 +211,42 @@ fn modules_that_are_not_there_are_named(lab: &Lab) {
     let no_scheduler = "no scheduler nosuch: the module ip_vs_nosuch is not loaded and could not be loaded (ENOENT)";
     let no_engine = "no scheduler wrr: the module ip_vs_wrr is not loaded and could not be loaded; or no persistence engine \
                      nosuch (module ip_vs_pe_nosuch) (ENOENT)";
-    refused(ipvs.add_service(&unknown), Reason::Unavailable, &format!("add service {SERVICE}: {no_scheduler}"));
-    refused(ipvs.add_service(&engine), Reason::Unavailable, &format!("add service {SERVICE}: {no_engine}"));
-    ipvs.add_service(&web()).unwrap();
-    refused(ipvs.replace_service(&unknown), Reason::Unavailable, &format!("replace service {SERVICE}: {no_scheduler}"));
-    refused(ipvs.replace_service(&engine), Reason::Unavailable, &format!("replace service {SERVICE}: {no_engine}"));
+    refused(ipvs.add_service(unknown), Reason::Unavailable, &format!("add service {SERVICE}: {no_scheduler}"));
+    refused(ipvs.add_service(engine), Reason::Unavailable, &format!("add service {SERVICE}: {no_engine}"));
+    ipvs.add_service(web()).unwrap();
+    refused(ipvs.set_service(unknown), Reason::Unavailable, &format!("set service {SERVICE}: {no_scheduler}"));
+    refused(ipvs.set_service(engine), Reason::Unavailable, &format!("set service {SERVICE}: {no_engine}"));
 }
 
 fn destinations_that_only_the_kernel_can_judge(lab: &Lab) {
     let mut ipvs = lab.ipvs();
     let six = Service::tcp(address("[2001:db8::a]:443"), Scheduler::RR);
     lab.add_interface();
-    ipvs.add_service(&web()).unwrap();
-    ipvs.add_service(&six).unwrap();
+    ipvs.add_service(web()).unwrap();
+    ipvs.add_service(six).unwrap();
     let add = |address: &str, service: &str, why: &str| {
         format!("add destination {address} to service {service}: {why} (EINVAL)")
     };
     let inet = "the address is not that of one host here; or this network namespace has no address of its own yet (bring up lo)";
     let text = add("10.9.9.255:443", SERVICE, inet);
-    refused(ipvs.add_destination(web().key, &server("10.9.9.255:443")), Reason::Invalid, &text);
+    refused(ipvs.add_destination(web().key, server("10.9.9.255:443")), Reason::Invalid, &text);
     let inet6 = "the address is not that of one host here, or is link-local and not this machine's own";
     let text = add("[fe80::1]:443", "[2001:db8::a]:443/tcp", inet6);
-    refused(ipvs.add_destination(six.key, &server("[fe80::1]:443")), Reason::Invalid, &text);
+    refused(ipvs.add_destination(six.key, server("[fe80::1]:443")), Reason::Invalid, &text);
     // Without an address of its own, not even lo's.
     let mut elsewhere = Namespace::create().unwrap().run(Ipvs::connect).unwrap().unwrap();
-    elsewhere.add_service(&web()).unwrap();
+    elsewhere.add_service(web()).unwrap();
     let text = add("10.244.1.1:443", SERVICE, inet);
-    refused(elsewhere.add_destination(web().key, &server("10.244.1.1:443")), Reason::Invalid, &text);
+    refused(elsewhere.add_destination(web().key, server("10.244.1.1:443")), Reason::Invalid, &text);
     // Another family, while a sync daemon runs.
     let mixed = server("[2001:db8::1]:443").forwarding(Forwarding::Tunnel(Tunnel::Ipip));
     ipvs.start_daemon(&daemon(SyncState::Backup, "near")).unwrap();
     let why = "a sync daemon runs, and synchronisation does not know destinations of another family than their service's; or \
                the address is not that of one host here";
     let text = add("[2001:db8::1]:443", SERVICE, why);
-    refused(ipvs.add_destination(web().key, &mixed), Reason::Invalid, &text);
+    refused(ipvs.add_destination(web().key, mixed), Reason::Invalid, &text);
     ipvs.stop_daemon(SyncState::Backup).unwrap();
-    ipvs.add_destination(web().key, &mixed).unwrap();
+    ipvs.add_destination(web().key, mixed).unwrap();
 }
 
 fn daemons_that_only_the_kernel_can_judge(lab: &Lab) {
@@ -264,8 +261,8 @@ fn daemons_that_only_the_kernel_can_judge(lab: &Lab) {
     refused(ipvs.start_daemon(&backup), Reason::Busy, text);
     drop(taken);
     let mixed = server("[2001:db8::1]:443").forwarding(Forwarding::Tunnel(Tunnel::Ipip));
-    ipvs.add_service(&web()).unwrap();
-    ipvs.add_destination(web().key, &mixed).unwrap();
+    ipvs.add_service(web()).unwrap();
+    ipvs.add_destination(web().key, mixed).unwrap();
     let text = "start the backup sync daemon on near: a service has a destination of another family, which synchronisation \
                 does not know (EINVAL)";
     refused(ipvs.start_daemon(&backup), Reason::Invalid, text);
@@ -273,15 +270,15 @@ fn daemons_that_only_the_kernel_can_judge(lab: &Lab) {
 
 fn a_table_that_is_too_small_for_its_destinations(lab: &Lab) {
     let mut ipvs = lab.ipvs();
-    ipvs.add_service(&web()).unwrap();
+    ipvs.add_service(web()).unwrap();
     // More than the 4093 places of the table, as kernels are built unless told otherwise.
     let servers =
         (1..=4096u16).map(|port| Change::AddDestination(web().key, Destination::new(([10, 244, 1, 1], port).into())));
     ipvs.batch(servers).unwrap();
     let text = format!(
-        "replace service {SERVICE}: the kernel holds the service for wrong (with mh: more destinations than its table?) (EINVAL)"
+        "set service {SERVICE}: the kernel holds the service for wrong (with mh: more destinations than its table?) (EINVAL)"
     );
-    refused(ipvs.replace_service(&Service::new(web().key, Scheduler::MH)), Reason::Invalid, &text);
+    refused(ipvs.set_service(Service::new(web().key, Scheduler::MH)), Reason::Invalid, &text);
     assert_eq!(ipvs.service(web().key).unwrap().service, web());
 }
 
@@ -293,7 +290,7 @@ fn a_timeout_that_the_kernel_cannot_count(lab: &Lab) {
 
 fn root_of_a_child_user_namespace_has_no_privilege(lab: &Lab) {
     let lines = child_in_its_own_namespaces(lab, "netlink");
-    for (line, operation) in lines.iter().zip(["read the version of IPVS", "flush all services"]) {
+    for (line, operation) in lines.iter().zip(["read the version of IPVS", "delete all services"]) {
         let why = "IPVS needs CAP_NET_ADMIN in the initial user namespace: run as root, outside of a container that has its own \
                    users (EPERM)";
         assert_eq!(*line, format!("permission denied: {operation}: {why}"));

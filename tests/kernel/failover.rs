@@ -52,10 +52,10 @@ fn connections_go_on(lab: &Lab, forwarding: Forwarding, group: Option<IpAddr>) {
         let mut ipvs = director.run(Ipvs::connect).unwrap().unwrap();
         for family in FAMILIES {
             let web = Service::tcp(SocketAddr::new(vip(family), PORT), Scheduler::RR);
-            ipvs.add_service(&web).unwrap();
+            ipvs.add_service(web).unwrap();
             for number in SERVERS {
                 let real = Destination::new(SocketAddr::new(host(family, number), PORT)).forwarding(forwarding);
-                ipvs.add_destination(web.key, &real).unwrap();
+                ipvs.add_destination(web.key, real).unwrap();
             }
         }
         let mut daemon = SyncDaemon::new(state, Interface::new("eth0").unwrap(), 7);
@@ -81,7 +81,7 @@ fn connections_go_on(lab: &Lab, forwarding: Forwarding, group: Option<IpAddr>) {
         client.ask(service).unwrap();
     }
     // Until Linux 6.12 lists of all namespaces walk through its services, until the kernel has ended it.
-    other.run(|| Ipvs::connect()?.flush()).unwrap().unwrap();
+    other.run(|| Ipvs::connect()?.clear()).unwrap().unwrap();
 }
 
 /// How many open connections a director was told of.

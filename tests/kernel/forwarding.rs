@@ -81,7 +81,7 @@ impl Director {
                 listens = real;
             }
             servers.push(Server::start(namespace, transport, listens, &real.to_string()));
-            self.ipvs.add_destination(service.key, &Destination::new(real).forwarding(forwarding)).unwrap();
+            self.ipvs.add_destination(service.key, Destination::new(real).forwarding(forwarding)).unwrap();
         }
         servers
     }
@@ -253,15 +253,15 @@ fn gre_tunnels(lab: &Lab) {
 fn a_destination_of_another_family_and_a_sync_daemon_exclude_each_other(lab: &Lab) {
     let mut director = Director::new(lab, Answers::Directly);
     let web = Service::tcp(SocketAddr::new(vip(Family::Inet), 80), Scheduler::RR);
-    director.ipvs.add_service(&web).unwrap();
+    director.ipvs.add_service(web).unwrap();
     let other = Destination::new(SocketAddr::new(host(Family::Inet6, SERVERS[0]), 80))
         .forwarding(Forwarding::Tunnel(Tunnel::Ipip));
     let daemon = SyncDaemon::new(SyncState::Backup, Interface::new("eth0").unwrap(), 1);
-    director.ipvs.add_destination(web.key, &other).unwrap();
+    director.ipvs.add_destination(web.key, other).unwrap();
     let daemon_refused = director.ipvs.start_daemon(&daemon).unwrap_err();
     director.ipvs.delete_destination(web.key, other.address).unwrap();
     director.ipvs.start_daemon(&daemon).unwrap();
-    let destination_refused = director.ipvs.add_destination(web.key, &other).unwrap_err();
+    let destination_refused = director.ipvs.add_destination(web.key, other).unwrap_err();
     for error in [daemon_refused, destination_refused] {
         assert!(matches!(error.cause(), Cause::Refused(refused) if refused.reason == Reason::Invalid), "{error}");
         assert!(error.to_string().contains("famil"), "{error}");
@@ -281,13 +281,13 @@ fn the_director_serves_itself(lab: &Lab) {
             Server::start(&director.network.servers[0], Transport::Tcp, service, "remote"),
         ];
         let web = Service::tcp(service, Scheduler::RR);
-        director.ipvs.add_service(&web).unwrap();
+        director.ipvs.add_service(web).unwrap();
         for destination in [
             Destination::new(SocketAddr::new(host(family, DIRECTOR), 80)).forwarding(Forwarding::Local),
             Destination::new(translated),
             Destination::new(remote).forwarding(Forwarding::DirectRoute),
         ] {
-            director.ipvs.add_destination(web.key, &destination).unwrap();
+            director.ipvs.add_destination(web.key, destination).unwrap();
         }
         let client = Client::new(&director.network.client, Transport::Tcp);
         let mut names = [(); 6].map(|()| client.ask(service).unwrap());
@@ -351,7 +351,7 @@ fn marked(lab: &Lab, answers: Answers) -> (Director, [Service; 2], Vec<Server>) 
             "{iptables} -t mangle -A PREROUTING -d {vip} -p tcp -m multiport --dports {ports} -j MARK --set-mark {mark}"
         ));
         let service = Service::firewall_mark(MARK, family, Scheduler::RR);
-        director.ipvs.add_service(&service).unwrap();
+        director.ipvs.add_service(service).unwrap();
         for (server, number) in director.network.servers.iter().zip(SERVERS) {
             let real = host(family, number);
             let (at, forwarding) = match answers {
@@ -361,7 +361,7 @@ fn marked(lab: &Lab, answers: Answers) -> (Director, [Service; 2], Vec<Server>) 
             let start = |port| Server::start(server, Transport::Tcp, SocketAddr::new(at, port), &number.to_string());
             servers.extend(PORTS.map(start));
             let real = Destination::new(SocketAddr::new(real, 0)).forwarding(forwarding);
-            director.ipvs.add_destination(service.key, &real).unwrap();
+            director.ipvs.add_destination(service.key, real).unwrap();
         }
         service
     });
@@ -386,7 +386,7 @@ fn a_client_of_a_firewall_mark_stays_with_its_server_on_both_ports(lab: &Lab) {
     let (mut director, services, _servers) = marked(lab, Answers::Directly);
     const OTHER: u8 = CLIENT + 1;
     for (family, service) in FAMILIES.into_iter().zip(services) {
-        director.ipvs.replace_service(&service.persistent(Duration::from_secs(600))).unwrap();
+        director.ipvs.set_service(service.persistent(Duration::from_secs(600))).unwrap();
         let other = host(family, OTHER);
         tool(&director.network.client, "ip -batch -", &adding(other));
         let [names, others] = [host(family, CLIENT), other].map(|source| {

@@ -251,7 +251,7 @@ fn list_set(lab: &Lab) {
     assert!(ipset.destroy(name("first"), Exist::Error).unwrap_err().is_in_use());
     let missing = ipset.add(&list, &Member::new(ListMember::new(name("missing"))), Exist::Error).unwrap_err();
     assert!(missing.is_not_found() && missing.to_string().contains("missing"), "{missing}");
-    ipset.flush_all().unwrap();
+    ipset.clear_all().unwrap();
     ipset.destroy_all().unwrap();
     assert_eq!(ipset.names().unwrap(), []);
 }
@@ -270,7 +270,7 @@ fn a_batch_says_which_entry_failed(lab: &Lab) {
     let listed = ipset.members(&set).unwrap().map(|member| member.unwrap().entry.to_string()).collect::<Vec<_>>();
     assert!(listed.len() == at && !listed.contains(&refused.to_string()));
     let twice = [entry(30_000), entry(30_000)];
-    ipset.flush(name("large")).unwrap();
+    ipset.clear(name("large")).unwrap();
     let error = ipset.add_all(&set, twice, Exist::Error).unwrap_err();
     assert!(error.error.is_already_exists() && error.position == (1..2), "{error}");
     let wrong = [entry(30_000), Member::new(addresses("::1"))];
@@ -384,7 +384,7 @@ fn many_changes_are_made_in_their_order(lab: &Lab) {
     assert_eq!(entries(&mut ipset, "b"), ["10.0.0.2"]);
     let error = ipset
         .batch([
-            Change::Flush(name("a")),
+            Change::Clear(name("a")),
             Change::Add(set, member("10.0.0.4"), Exist::Error),
             Change::Add(set, member("10.0.0.4"), Exist::Error),
             Change::Destroy(name("b"), Exist::Error),

@@ -114,14 +114,14 @@ fn reason(error: &Error) -> Option<Reason> {
 }
 
 fn info_has_a_version(lab: &Lab) {
-    let info = lab.ipvs().info().unwrap();
-    assert_eq!((info.version.0, info.version.1), (1, 2));
+    let info = lab.ipvs().version().unwrap();
+    assert_eq!((info.release.0, info.release.1), (1, 2));
 }
 
 fn every_kind_of_service_is_read_as_it_was_written(lab: &Lab) {
     let mut ipvs = lab.ipvs();
     for service in services() {
-        ipvs.add_service(&service).unwrap();
+        ipvs.add_service(service).unwrap();
         let read = ipvs.service(service.key).unwrap();
         assert_eq!(read.service, service);
         assert_eq!(read.stats, Default::default());
@@ -131,9 +131,9 @@ fn every_kind_of_service_is_read_as_it_was_written(lab: &Lab) {
 
 fn every_kind_of_destination_is_read_as_it_was_written(lab: &Lab) {
     let mut ipvs = lab.ipvs();
-    ipvs.add_service(&web()).unwrap();
+    ipvs.add_service(web()).unwrap();
     for destination in destinations() {
-        ipvs.add_destination(web().key, &destination).unwrap();
+        ipvs.add_destination(web().key, destination).unwrap();
     }
     assert_eq!(read_destinations(&mut ipvs, web().key), destinations().into_iter().collect());
     for info in ipvs.destinations(web().key).unwrap() {
@@ -154,8 +154,8 @@ fn an_empty_table_is_an_empty_list(lab: &Lab) {
 fn a_refused_replacement_changes_nothing(lab: &Lab) {
     let mut ipvs = lab.ipvs();
     let service = web().persistent(Duration::from_secs(258));
-    ipvs.add_service(&service).unwrap();
-    let error = ipvs.replace_service(&Service::new(service.key, Scheduler::new("nosuch").unwrap())).unwrap_err();
+    ipvs.add_service(service).unwrap();
+    let error = ipvs.set_service(Service::new(service.key, Scheduler::new("nosuch").unwrap())).unwrap_err();
     assert!(error.is_unavailable());
     assert_eq!(ipvs.service(service.key).unwrap().service, service);
 }
@@ -165,22 +165,22 @@ fn replacing_a_service_replaces_all_of_it(lab: &Lab) {
     let mut sip = Service::udp(address("10.96.0.17:5060"), Scheduler::SH).persistent(Duration::from_secs(300));
     sip.engine = Some(PersistenceEngine::SIP);
     sip.flags = ServiceFlags::PORT;
-    ipvs.add_service(&sip).unwrap();
+    ipvs.add_service(sip).unwrap();
     let plain = Service::new(sip.key, Scheduler::RR);
-    ipvs.replace_service(&plain).unwrap();
+    ipvs.set_service(plain).unwrap();
     assert_eq!(ipvs.service(sip.key).unwrap().service, plain);
 }
 
 fn updating_keeps_what_was_not_meant(lab: &Lab) {
     let mut ipvs = lab.ipvs();
     for mut service in services() {
-        ipvs.add_service(&service).unwrap();
+        ipvs.add_service(service).unwrap();
         ipvs.update_service(service.key, |service| service.scheduler = Scheduler::LC).unwrap();
         service.scheduler = Scheduler::LC;
         assert_eq!(ipvs.service(service.key).unwrap().service, service);
     }
     for mut destination in destinations() {
-        ipvs.add_destination(web().key, &destination).unwrap();
+        ipvs.add_destination(web().key, destination).unwrap();
         ipvs.update_destination(web().key, destination.address, |destination| destination.weight = 77).unwrap();
         destination.weight = 77;
         assert!(read_destinations(&mut ipvs, web().key).contains(&destination), "{destination:?}");
@@ -190,8 +190,8 @@ fn updating_keeps_what_was_not_meant(lab: &Lab) {
 fn an_update_cannot_change_the_key(lab: &Lab) {
     let mut ipvs = lab.ipvs();
     let destination = Destination::new(address("10.244.1.1:6443"));
-    ipvs.add_service(&web()).unwrap();
-    ipvs.add_destination(web().key, &destination).unwrap();
+    ipvs.add_service(web()).unwrap();
+    ipvs.add_destination(web().key, destination).unwrap();
     let other = ServiceKey::udp(address("10.96.0.10:443"));
     assert!(ipvs.update_service(web().key, |service| service.key = other).unwrap_err().is_invalid_input());
     let update = ipvs.update_destination(web().key, destination.address, |server| server.address.set_port(1));
@@ -201,32 +201,32 @@ fn an_update_cannot_change_the_key(lab: &Lab) {
 
 fn deleting_a_service_deletes_its_destinations(lab: &Lab) {
     let mut ipvs = lab.ipvs();
-    ipvs.add_service(&web()).unwrap();
-    ipvs.add_destination(web().key, &Destination::new(address("10.244.1.1:443"))).unwrap();
+    ipvs.add_service(web()).unwrap();
+    ipvs.add_destination(web().key, Destination::new(address("10.244.1.1:443"))).unwrap();
     ipvs.delete_service(web().key).unwrap();
-    ipvs.add_service(&web()).unwrap();
+    ipvs.add_service(web()).unwrap();
     assert!(ipvs.destinations(web().key).unwrap().is_empty());
 }
 
 fn flush_empties_the_table(lab: &Lab) {
     let mut ipvs = lab.ipvs();
     ipvs.batch(services().into_iter().map(Change::AddService)).unwrap();
-    ipvs.flush().unwrap();
+    ipvs.clear().unwrap();
     assert!(ipvs.services().unwrap().is_empty());
-    ipvs.flush().unwrap();
+    ipvs.clear().unwrap();
 }
 
 fn what_another_program_set_can_be_updated(lab: &Lab) {
     let mut ipvs = lab.ipvs();
-    ipvs.add_service(&web()).unwrap();
+    ipvs.add_service(web()).unwrap();
     let odd = Destination::new(address("10.244.1.1:8080")).forwarding(Forwarding::DirectRoute);
-    assert!(ipvs.add_destination(web().key, &odd).unwrap_err().is_invalid_input());
+    assert!(ipvs.add_destination(web().key, odd).unwrap_err().is_invalid_input());
     Unchecked::connect(lab).change(Change::AddDestination(web().key, odd)).unwrap();
     ipvs.update_destination(web().key, odd.address, |server| server.weight = 0).unwrap();
     assert_eq!(read_destinations(&mut ipvs, web().key), HashSet::from([odd.weight(0)]));
     // What the caller does is looked at when it was right before.
     let right = Destination::new(address("10.244.1.2:443"));
-    ipvs.add_destination(web().key, &right).unwrap();
+    ipvs.add_destination(web().key, right).unwrap();
     let update = ipvs.update_destination(web().key, right.address, |server| server.weight = u32::MAX).unwrap_err();
     assert!(update.is_invalid_input(), "{update}");
     assert!(update.operation().starts_with("update destination 10.244.1.2:443"), "{update}");

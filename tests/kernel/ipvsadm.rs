@@ -97,9 +97,9 @@ fn ipvsadm_reads_what_we_wrote(lab: &Lab) {
     let mut ipvs = lab.ipvs();
     let (table, commands) = table();
     for (service, destinations) in table {
-        ipvs.add_service(&service).unwrap();
+        ipvs.add_service(service).unwrap();
         for destination in destinations {
-            ipvs.add_destination(service.key, &destination).unwrap();
+            ipvs.add_destination(service.key, destination).unwrap();
         }
     }
     let text = lab.tool("ipvsadm -Sn");
@@ -325,12 +325,12 @@ fn both_programs_ask_dns_for_names(lab: &Lab) {
     let vip = |port| address(&format!("10.96.0.10:{port}"));
     let rr = Scheduler::RR;
     for service in [Service::tcp(vip(80), rr), Service::tcp(vip(514), rr), Service::udp(vip(514), rr)] {
-        ipvs.add_service(&service).unwrap();
-        ipvs.add_destination(service.key, &Destination::new(address("10.244.1.1:80"))).unwrap();
+        ipvs.add_service(service).unwrap();
+        ipvs.add_destination(service.key, Destination::new(address("10.244.1.1:80"))).unwrap();
     }
-    ipvs.add_service(&Service::sctp(vip(514), rr)).unwrap();
+    ipvs.add_service(Service::sctp(vip(514), rr)).unwrap();
     let web = Service::tcp(address("[2001:db8:1111:2222:3333:4444:5555:7777]:80"), rr);
-    ipvs.add_service(&web).unwrap();
+    ipvs.add_service(web).unwrap();
     for words in ["-L", "-S"] {
         let theirs = lab.tool(&format!("ipvsadm {words}"));
         asked.lock().unwrap().clear();

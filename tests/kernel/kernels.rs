@@ -134,7 +134,7 @@ fn every_scheduler_of_the_table_is_there_as_it_says(lab: &Lab) {
         let word = row[column];
         let mut at = address("10.96.0.10:0");
         at.set_port(port);
-        match ipvs.add_service(&Service::tcp(at, Scheduler::new(row[0]).unwrap())) {
+        match ipvs.add_service(Service::tcp(at, Scheduler::new(row[0]).unwrap())) {
             Ok(()) => assert_eq!(word, "yes", "{row:?}"),
             Err(error) => assert!(error.is_unavailable() && word != "yes", "{error}"),
         }

@@ -133,7 +133,7 @@ fn changes(there: &Table, desired: &Table) -> Vec<Change> {
         let old = match there.get(key) {
             Some((old, destinations)) => {
                 if old != service {
-                    changes.push(Change::ReplaceService(*service));
+                    changes.push(Change::SetService(*service));
                 }
                 destinations
             }
@@ -145,7 +145,7 @@ fn changes(there: &Table, desired: &Table) -> Vec<Change> {
         for (address, destination) in destinations {
             match old.get(address) {
                 None => changes.push(Change::AddDestination(*key, *destination)),
-                Some(old) if old != destination => changes.push(Change::ReplaceDestination(*key, *destination)),
+                Some(old) if old != destination => changes.push(Change::SetDestination(*key, *destination)),
                 Some(_) => {}
             }
         }
@@ -159,9 +159,9 @@ fn changes(there: &Table, desired: &Table) -> Vec<Change> {
 fn apply(table: &mut Table, change: &Change) {
     match *change {
         Change::AddService(service) => _ = table.insert(service.key, (service, BTreeMap::new())),
-        Change::ReplaceService(service) => table.get_mut(&service.key).unwrap().0 = service,
+        Change::SetService(service) => table.get_mut(&service.key).unwrap().0 = service,
         Change::DeleteService(key) => _ = table.remove(&key),
-        Change::AddDestination(key, destination) | Change::ReplaceDestination(key, destination) => {
+        Change::AddDestination(key, destination) | Change::SetDestination(key, destination) => {
             table.get_mut(&key).unwrap().1.insert(destination.address, destination);
         }
         Change::DeleteDestination(key, address) => _ = table.get_mut(&key).unwrap().1.remove(&address),

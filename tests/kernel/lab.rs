@@ -67,7 +67,7 @@ impl Lab {
     fn check(&self, need: Need) -> Result<(), String> {
         match need {
             Need::Ipvs => {
-                let info = self.run(|| Ipvs::connect().and_then(|mut ipvs| ipvs.info()));
+                let info = self.run(|| Ipvs::connect().and_then(|mut ipvs| ipvs.version()));
                 info.map(drop).map_err(|error| error.to_string())
             }
             Need::Ipset(kind) => {
@@ -78,7 +78,7 @@ impl Lab {
                 let probe = Binder::dummy("probe").unwrap();
                 let bound = self.run(|| {
                     let mut vips = Vips::connect()?;
-                    vips.bind(&probe, "10.96.0.1".parse().unwrap())?;
+                    vips.bind(&probe, "10.96.0.1".parse::<std::net::IpAddr>().unwrap())?;
                     vips.clear(&probe)
                 });
                 bound.map(drop).map_err(|error| error.to_string())
@@ -160,7 +160,7 @@ impl Drop for Lab {
     /// The kernel ends a namespace some time later, and until then its services are in the table that lists of other
     /// namespaces walk through (up to Linux 6.12).
     fn drop(&mut self) {
-        let _ = self.0.run(|| Ipvs::connect().and_then(|mut ipvs| ipvs.flush()));
+        let _ = self.0.run(|| Ipvs::connect().and_then(|mut ipvs| ipvs.clear()));
     }
 }
 
@@ -237,9 +237,9 @@ pub(crate) fn run_as_child() -> Option<ExitCode> {
         println!("{tally:?}");
         return Some(ExitCode::SUCCESS);
     }
-    println!("{}", outcome(Ipvs::connect().and_then(|mut ipvs| ipvs.info())));
-    println!("{}", outcome(Ipvs::connect().and_then(|mut ipvs| ipvs.flush())));
-    let (dummy, vip) = (Binder::dummy("unprivileged").unwrap(), "10.96.0.1".parse().unwrap());
+    println!("{}", outcome(Ipvs::connect().and_then(|mut ipvs| ipvs.version())));
+    println!("{}", outcome(Ipvs::connect().and_then(|mut ipvs| ipvs.clear())));
+    let (dummy, vip) = (Binder::dummy("unprivileged").unwrap(), "10.96.0.1".parse::<std::net::IpAddr>().unwrap());
     println!("{}", outcome(Vips::connect().and_then(|mut vips| vips.bind(&dummy, vip))));
     Some(ExitCode::SUCCESS)
 }

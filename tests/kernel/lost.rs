@@ -111,9 +111,9 @@ fn output_of_ipvsadm_rs_that_is_lost_changes_nothing_else(lab: &Lab) {
     for (words, input) in CASES {
         let words: Vec<_> = words.split_whitespace().collect();
         let mut case = |out, errors| {
-            ipvs.flush().unwrap();
-            ipvs.add_service(&service).unwrap();
-            ipvs.add_destination(service.key, &destination).unwrap();
+            ipvs.clear().unwrap();
+            ipvs.add_service(service).unwrap();
+            ipvs.add_destination(service.key, destination).unwrap();
             let status = run(lab, "ipvsadm-rs", &words, input.as_bytes(), out, errors);
             let mut table = ipvs.table().unwrap();
             table.sort_by_key(|(service, _)| service.key().to_string());

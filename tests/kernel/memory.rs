@@ -49,7 +49,7 @@ fn services() {
     frugal("add one by one", SERVICES / 10, |passed| {
         let mut ipvs = Ipvs::connect().unwrap();
         for n in (0..SERVICES / 10).inspect(|n| passed(*n)) {
-            ipvs.add_destination(key(n).key, &destination).unwrap();
+            ipvs.add_destination(key(n).key, destination).unwrap();
         }
     });
     frugal("list", SERVICES, |passed| {
@@ -57,7 +57,7 @@ fn services() {
         let listed = ipvs.stream_services().unwrap().enumerate().inspect(|(n, _)| passed(*n));
         assert_eq!(listed.filter(|(_, service)| service.is_ok()).count(), SERVICES);
     });
-    Ipvs::connect().unwrap().flush().unwrap();
+    Ipvs::connect().unwrap().clear().unwrap();
 }
 
 fn members() {

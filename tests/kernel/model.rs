@@ -69,12 +69,12 @@ fn with_ipvs(mut ipvs: Ipvs) -> Told {
     let server = |text| Destination::new(address(text));
     told.note(table(&mut ipvs));
     for service in [web, six, mark, sip, web, Service::new(web.key, unknown)] {
-        told.note(ipvs.add_service(&service));
+        told.note(ipvs.add_service(service));
     }
-    told.note(ipvs.add_service(&Service::tcp(address("10.96.0.12:443"), unknown)));
-    told.note(ipvs.replace_service(&Service::new(web.key, Scheduler::SED)));
-    told.note(ipvs.replace_service(&Service::new(web.key, unknown)));
-    told.note(ipvs.replace_service(&Service::tcp(address("10.96.0.12:443"), Scheduler::RR)));
+    told.note(ipvs.add_service(Service::tcp(address("10.96.0.12:443"), unknown)));
+    told.note(ipvs.set_service(Service::new(web.key, Scheduler::SED)));
+    told.note(ipvs.set_service(Service::new(web.key, unknown)));
+    told.note(ipvs.set_service(Service::tcp(address("10.96.0.12:443"), Scheduler::RR)));
     told.note(ipvs.update_service(six.key, |service| service.persistence = None));
     told.note(ipvs.service(web.key));
     told.note(ipvs.service(ServiceKey::udp(address("10.96.0.10:443"))));
@@ -92,13 +92,13 @@ fn with_ipvs(mut ipvs: Ipvs) -> Told {
         (mark.key, server("10.244.1.2:0").forwarding(Forwarding::Local)),
         (missing, server("10.244.1.2:443")),
     ] {
-        told.note(ipvs.add_destination(key, &destination));
+        told.note(ipvs.add_destination(key, destination));
     }
     told.note(ipvs.destinations(web.key));
     told.note(ipvs.destinations(sip.key));
     told.note(ipvs.destinations(missing));
-    told.note(ipvs.replace_destination(web.key, &server("10.244.1.1:443")));
-    told.note(ipvs.replace_destination(web.key, &server("10.244.1.9:443")));
+    told.note(ipvs.set_destination(web.key, server("10.244.1.1:443")));
+    told.note(ipvs.set_destination(web.key, server("10.244.1.9:443")));
     told.note(ipvs.update_destination(web.key, address("10.244.1.2:443"), |server| server.weight = 0));
     told.note(ipvs.update_destination(web.key, address("10.244.1.9:443"), |server| server.weight = 0));
     told.note(table(&mut ipvs));
@@ -114,7 +114,7 @@ fn with_ipvs(mut ipvs: Ipvs) -> Told {
     told.note(ipvs.start_daemon(&backup));
     told.note(ipvs.daemons());
     let mixed = server("[2001:db8::1]:443").forwarding(Forwarding::Tunnel(Tunnel::Ipip));
-    told.note(ipvs.add_destination(web.key, &mixed));
+    told.note(ipvs.add_destination(web.key, mixed));
     for state in [SyncState::Backup, SyncState::Master, SyncState::Master] {
         told.note(ipvs.stop_daemon(state));
     }
@@ -140,7 +140,7 @@ fn with_ipvs(mut ipvs: Ipvs) -> Told {
     told.note(ipvs.delete_service(web.key));
     told.note(ipvs.delete_service(web.key));
     told.note(table(&mut ipvs));
-    told.note(ipvs.flush());
+    told.note(ipvs.clear());
     told.note(table(&mut ipvs));
     told
 }
@@ -352,14 +352,14 @@ fn with_ipset(mut ipset: Ipset) -> Told {
     told.note(all.delete_all(&spare, many(5).chain([host(99)]), Exist::Error).map_err(lvs::Error::from));
     told.note(all.replace(name("spare"), &NewSet::<HashIp>::ipv4(), many(15)).map_err(lvs::Error::from));
     told.note(all.replace(name("fresh"), &NewSet::<HashIp>::ipv4(), many(18)).map_err(lvs::Error::from));
-    told.note(all.flush(name("blocked")));
-    told.note(all.flush(name("nowhere")));
+    told.note(all.clear(name("blocked")));
+    told.note(all.clear(name("nowhere")));
     told.note(everything(all));
     told.note(all.list(Some(name("nowhere"))).and_then(|mut list| list.next().transpose()));
     told.note(all.destroy(name("blocked"), Exist::Error));
     told.note(all.destroy(name("blocked"), Exist::Error));
     told.note(all.destroy(name("blocked"), Exist::Fine));
-    told.note(all.flush_all());
+    told.note(all.clear_all());
     told.note(everything(all));
     told.note(all.destroy_all());
     told.note(all.names());

@@ -75,13 +75,13 @@ fn a_reloaded_module_is_found_again(lab: &Lab) {
     let _schedulers = LoadedAtTheEnd;
     let mut ipvs = lab.ipvs();
     unload_ipvs();
-    ipvs.add_service(&web()).unwrap();
-    assert!(ipvs.add_service(&web()).unwrap_err().is_already_exists());
-    ipvs.flush().unwrap();
+    ipvs.add_service(web()).unwrap();
+    assert!(ipvs.add_service(web()).unwrap_err().is_already_exists());
+    ipvs.clear().unwrap();
     unload_ipvs();
     ipvs.batch(many(2000).map(Change::AddService)).unwrap();
     assert_eq!(ipvs.services().unwrap().len(), 2000);
-    ipvs.flush().unwrap();
+    ipvs.clear().unwrap();
     unload_ipvs();
     assert_eq!(ipvs.services().unwrap().len(), 0);
 }
@@ -96,7 +96,7 @@ fn without_the_module_the_error_says_how_to_load_it(lab: &Lab) {
     std::fs::write(loader, "/nowhere").unwrap();
     let errors = [
         lab.run(Ipvs::connect).unwrap_err(),
-        ipvs.add_service(&web()).unwrap_err(),
+        ipvs.add_service(web()).unwrap_err(),
         ipvs.services().unwrap_err(),
         lab.run(|| settings::CONNTRACK.get()).unwrap_err(),
         lab.run(|| settings::CONNTRACK.set(true)).unwrap_err(),
@@ -110,7 +110,7 @@ fn without_the_module_the_error_says_how_to_load_it(lab: &Lab) {
         assert!(error.to_string().contains("`modprobe ip_vs`"), "{error}");
     }
     // The same client goes on once it is there.
-    ipvs.add_service(&web()).unwrap();
+    ipvs.add_service(web()).unwrap();
 }
 
 fn without_the_module_both_programs_tell_a_user_the_same(lab: &Lab) {

@@ -70,7 +70,7 @@ fn sets_entries_and_comments_keep_their_bytes(lab: &Lab) {
     assert!(ODD.iter().all(|odd| seen.iter().filter(|name| *name == odd).count() == 2), "{listed:?}");
     let [one, other] = [ODD[0], b"\xe8\xe9"].map(|name| SetName::any(name).unwrap());
     assert!(sets.rename(one, other).unwrap_err().is_in_use(), "it is in a list");
-    sets.flush(list.name()).unwrap();
+    sets.clear(list.name()).unwrap();
     sets.rename(one, other).unwrap();
     sets.destroy(other, Exist::Error).unwrap();
     let again = sets.create(one, &NewSet::<HashNet>::ipv4(), Exist::Error).unwrap();

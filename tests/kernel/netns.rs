@@ -46,7 +46,7 @@ fn a_path_that_is_no_namespace_cannot_be_entered(_: &Lab) {
 
 fn a_client_sees_the_table_of_its_namespace(lab: &Lab) {
     let web = Service::tcp(address("10.96.0.10:443"), Scheduler::RR);
-    lab.ipvs().add_service(&web).unwrap();
+    lab.ipvs().add_service(web).unwrap();
     let other = Namespace::create().unwrap();
     assert!(other.run(Ipvs::connect).unwrap().unwrap().services().unwrap().is_empty());
     assert_eq!(lab.ipvs().services().unwrap().len(), 1);

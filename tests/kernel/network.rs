@@ -109,7 +109,7 @@ impl Network {
 
 fn hold_vip(namespace: &Namespace) {
     let mut vips = namespace.run(Vips::connect).unwrap().unwrap();
-    vips.bind_all(&Binder::dummy("vip0").unwrap(), FAMILIES.map(|family| vip(family).into())).unwrap();
+    vips.bind_all(&Binder::dummy("vip0").unwrap(), FAMILIES.map(vip)).unwrap();
 }
 
 /// Writes sysctls, by their paths below `net`.

@@ -265,7 +265,7 @@ fn a_removed_server_is_silent_until_it_is_added_again(lab: &Lab) {
     connection.set_patience(Duration::from_millis(300));
     assert_eq!(connection.ask().unwrap_err().kind(), ErrorKind::WouldBlock);
     connection.set_patience(PATIENCE);
-    cluster.ipvs.add_destination(cluster.key, &server).unwrap();
+    cluster.ipvs.add_destination(cluster.key, server).unwrap();
     // To both questions, be it in one piece.
     assert!(connection.ask().unwrap().starts_with('a'));
     assert_eq!(cluster.info('a').active_connections, 1);

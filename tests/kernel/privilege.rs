@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -65,7 +66,7 @@ pub(crate) fn child(job: &str) {
     if let Some(mut sets) = outcomes.note("Ipset::connect", Ipset::connect()) {
         of_ipset(&mut sets, one, &mut outcomes);
     }
-    outcomes.note("earlier Vips::bind", vips.bind(&Binder::local_routes(78), "10.96.0.9".parse().unwrap()));
+    outcomes.note("earlier Vips::bind", vips.bind(&Binder::local_routes(78), "10.96.0.9".parse::<IpAddr>().unwrap()));
     if let Some(mut vips) = outcomes.note("Vips::connect", Vips::connect()) {
         of_vips(&mut vips, &mut outcomes);
     }
@@ -94,29 +95,29 @@ fn of_ipvs(who: &str, ipvs: &mut Ipvs, outcomes: &mut Outcomes) {
     let (key, at) = (web.key, server.address);
     let daemon = SyncDaemon::new(SyncState::Backup, Interface::new("lo").unwrap(), 1);
     let mut note = |name: &str, result: Result<(), Error>| _ = outcomes.note(&format!("{who}::{name}"), result);
-    note("info", ipvs.info().map(drop));
+    note("info", ipvs.version().map(drop));
     note("services", ipvs.services().map(drop));
     note("stream_services", ipvs.stream_services().and_then(|mut all| all.next().unwrap().map(drop)));
     note("service", ipvs.service(key).map(drop));
     note("destinations", ipvs.destinations(key).map(drop));
     note("table", ipvs.table().map(drop));
-    note("add_service", ipvs.add_service(&web));
-    note("replace_service", ipvs.replace_service(&web));
+    note("add_service", ipvs.add_service(web));
+    note("set_service", ipvs.set_service(web));
     note("update_service", ipvs.update_service(key, |_| {}));
     note("delete_service", ipvs.delete_service(key));
-    note("add_destination", ipvs.add_destination(key, &server));
-    note("replace_destination", ipvs.replace_destination(key, &server));
+    note("add_destination", ipvs.add_destination(key, server));
+    note("set_destination", ipvs.set_destination(key, server));
     note("update_destination", ipvs.update_destination(key, at, |_| {}));
     note("delete_destination", ipvs.delete_destination(key, at));
     note("zero", ipvs.zero(key));
     note("zero_all", ipvs.zero_all());
-    note("flush", ipvs.flush());
+    note("flush", ipvs.clear());
     note("timeouts", ipvs.timeouts().map(drop));
     note("set_timeouts", ipvs.set_timeouts(&Timeouts::default()));
     note("daemons", ipvs.daemons().map(drop));
     note("start_daemon", ipvs.start_daemon(&daemon));
     note("stop_daemon", ipvs.stop_daemon(SyncState::Backup));
-    let error = ipvs.batch([ipvs::Change::AddService(web), ipvs::Change::Flush]).unwrap_err();
+    let error = ipvs.batch([ipvs::Change::AddService(web), ipvs::Change::Clear]).unwrap_err();
     for failure in error.failures {
         note("batch", Err(failure.error));
     }
@@ -137,7 +138,7 @@ fn of_ipset(sets: &mut Ipset, one: ipset::Set<HashIp>, outcomes: &mut Outcomes) 
     note("list", sets.list(None).and_then(|mut all| all.next().unwrap().map(drop)));
     note("delete", sets.delete(&one, &member, Exist::Error));
     note("delete_all", sets.delete_all(&one, [other], Exist::Error).map_err(Error::from));
-    note("batch", sets.batch([ipset::Change::Flush(name("one"))]).map_err(Error::from));
+    note("batch", sets.batch([ipset::Change::Clear(name("one"))]).map_err(Error::from));
     note("replace", sets.replace(name("one"), &new, [member]).map(drop).map_err(Error::from));
     note("names", sets.names().map(drop));
     note("sets", sets.sets().map(drop));
@@ -149,14 +150,14 @@ fn of_ipset(sets: &mut Ipset, one: ipset::Set<HashIp>, outcomes: &mut Outcomes) 
     note("index", index.map(drop));
     note("swap", sets.swap(name("one"), name("two")));
     note("rename", sets.rename(name("two"), name("three")));
-    note("flush", sets.flush(name("one")));
-    note("flush_all", sets.flush_all());
+    note("flush", sets.clear(name("one")));
+    note("clear_all", sets.clear_all());
     note("destroy", sets.destroy(name("three"), Exist::Error));
     note("destroy_all", sets.destroy_all());
 }
 
 fn of_vips(vips: &mut Vips, outcomes: &mut Outcomes) {
-    let vip = "10.96.0.10".parse().unwrap();
+    let vip = "10.96.0.10".parse::<IpAddr>().unwrap();
     let binders = [Binder::dummy("vip0").unwrap(), Binder::local_routes(77), Binder::label("lo:1", 77).unwrap()];
     for binder in binders {
         let mut note = |name: &str, result: Result<(), Error>| {

@@ -37,11 +37,11 @@ pub(crate) fn serve(lab: &Lab, service: &Service, destination: SocketAddr) {
     let (mut vips, mut ipvs) = (lab.vips(), lab.ipvs());
     let dummy = Binder::dummy("vip0").unwrap();
     if let ServiceKey::Address { address, .. } = service.key {
-        vips.bind(&dummy, address.ip().into()).unwrap();
+        vips.bind(&dummy, address.ip()).unwrap();
     }
-    vips.bind(&dummy, destination.ip().into()).unwrap();
+    vips.bind(&dummy, destination.ip()).unwrap();
     ipvs.add_service(service).unwrap();
-    ipvs.add_destination(service.key, &Destination::new(destination)).unwrap();
+    ipvs.add_destination(service.key, Destination::new(destination)).unwrap();
 }
 
 pub(crate) fn udp(lab: &Lab, at: SocketAddr) -> UdpSocket {
@@ -236,7 +236,7 @@ fn the_overview_is_what_netlink_tells(lab: &Lab) {
     for (number, forwarding) in (1..).zip(ways) {
         let mut destination = Destination::new(SocketAddr::from(([10, 244, 2, number], 53)));
         (destination.forwarding, destination.weight) = (forwarding, 1000 * u32::from(number));
-        ipvs.add_destination(more[0].key, &destination).unwrap();
+        ipvs.add_destination(more[0].key, destination).unwrap();
     }
     let (receiver, sender) = (udp(lab, server), udp(lab, address("0.0.0.0:0")));
     sender.send_to(b"question", vip).unwrap();
@@ -315,7 +315,7 @@ fn the_status_is_there_since_7_1(lab: &Lab) {
         assert!(table.lengths[1] + table.lengths[2] > 0);
         assert!((-8..=8).contains(&table.load_factor));
     }
-    assert_eq!(status.connection_table.buckets, u64::from(lab.ipvs().info().unwrap().connection_table_size));
+    assert_eq!(status.connection_table.buckets, u64::from(lab.ipvs().version().unwrap().connection_table_size));
 }
 
 fn files_are_those_of_the_namespace(lab: &Lab) {

@@ -217,12 +217,12 @@ impl<'a> Bench<'a> {
     fn read(&mut self, change: &Change) -> Option<Change> {
         match *change {
             Change::AddService(Service { key, .. }) => self.service(key).map(Change::AddService),
-            Change::ReplaceService(Service { key, .. }) => self.service(key).map(Change::ReplaceService),
+            Change::SetService(Service { key, .. }) => self.service(key).map(Change::SetService),
             Change::AddDestination(key, to) => {
                 self.destination(key, to.address).map(|to| Change::AddDestination(key, to))
             }
-            Change::ReplaceDestination(key, to) => {
-                self.destination(key, to.address).map(|to| Change::ReplaceDestination(key, to))
+            Change::SetDestination(key, to) => {
+                self.destination(key, to.address).map(|to| Change::SetDestination(key, to))
             }
             Change::StartDaemon(daemon) => {
                 let running = self.ipvs.daemons().unwrap();
@@ -291,11 +291,11 @@ fn sent_key(key: ServiceKey) -> ServiceKey {
 /// Arguments of `ipvsadm` for a change; `None` if it has no option for a part of it.
 fn command(change: &Change) -> Option<String> {
     match change {
-        Change::AddService(service) | Change::ReplaceService(service) => {
+        Change::AddService(service) | Change::SetService(service) => {
             let command = if matches!(change, Change::AddService(_)) { "-A" } else { "-E" };
             Some(format!("{command} {}", saved::service(service)?))
         }
-        Change::AddDestination(key, to) | Change::ReplaceDestination(key, to) => {
+        Change::AddDestination(key, to) | Change::SetDestination(key, to) => {
             let command = if matches!(change, Change::AddDestination(..)) { "-a" } else { "-e" };
             let mut line = format!("{command} {}", saved::destination(*key, to)?);
             if let Some(Thresholds { upper, lower }) = to.thresholds {
@@ -344,7 +344,7 @@ fn services_and_destinations(lab: &Lab) {
     lab.add_interface();
     let mut bench = Bench::new(lab);
     for _ in 0..rounds {
-        bench.ipvs.flush().unwrap();
+        bench.ipvs.clear().unwrap();
         round(&mut bench, &mut random);
     }
     bench.finish("services and destinations");
@@ -381,13 +381,13 @@ fn round(bench: &mut Bench<'_>, random: &mut Random) {
     for _ in 0..REPLACED {
         let old = services[random.one(&services.keys().copied().collect::<Vec<_>>())];
         let new = made_up::service(random, old.key);
-        if bench.judge(Change::ReplaceService(new), Change::ReplaceService(old)) {
+        if bench.judge(Change::SetService(new), Change::SetService(old)) {
             services.insert(new.key, new);
         }
         let Some(place) = destinations.keys().nth(random.below(destinations.len().max(1))).copied() else { continue };
         let (old, new) = (destinations[&place], made_up::destination(random, place.1));
-        let undo = Change::ReplaceDestination(place.0, old);
-        if bench.judge(Change::ReplaceDestination(place.0, new), undo) {
+        let undo = Change::SetDestination(place.0, old);
+        if bench.judge(Change::SetDestination(place.0, new), undo) {
             destinations.insert(place, new);
         }
     }

@@ -59,7 +59,7 @@ fn what_is_reported_present_is_there(lab: &Lab) {
     let report = lab.run(ready::check).unwrap();
     assert!(report.is_ready());
     assert_eq!(report.ipvs, Presence::Present);
-    assert_eq!(report.ipvs_version, Some(lab.ipvs().info().unwrap().version));
+    assert_eq!(report.ipvs_version, Some(lab.ipvs().version().unwrap().release));
     for (scheduler, presence) in &report.schedulers {
         assert_ne!(*presence, Presence::Unknown, "{scheduler}");
         assert_eq!(report.presence(Part::Scheduler(*scheduler)), *presence);
@@ -126,7 +126,7 @@ fn the_privileges_are_those_of_the_caller(lab: &Lab) {
     let report = lab.run(ready::check).unwrap();
     assert!(report.may_change_network);
     // The tests run as root, who may unless it is a container's.
-    let refused = lab.run(Ipvs::connect).is_ok_and(|mut ipvs| ipvs.info().is_err());
+    let refused = lab.run(Ipvs::connect).is_ok_and(|mut ipvs| ipvs.version().is_err());
     assert_eq!(report.may_use_ipvs, !refused);
 }
 
@@ -137,7 +137,7 @@ fn has(lines: &[String], start: &str) -> bool {
 fn an_unprivileged_user_learns_what_can_be_known(lab: &Lab) {
     lab.run(|| ready::load(Part::Ipset)).unwrap();
     let lines = unprivileged_child(lab, "report");
-    let (major, minor, patch) = lab.ipvs().info().unwrap().version;
+    let (major, minor, patch) = lab.ipvs().version().unwrap().release;
     assert!(has(&lines, "privilege for IPVS: missing [Missing]"), "{lines:?}");
     assert!(has(&lines, "privilege for virtual IPs: missing [Missing]"), "{lines:?}");
     assert!(has(&lines, &format!("IPVS: present, version {major}.{minor}.{patch} [Good]")), "{lines:?}");
@@ -173,7 +173,7 @@ fn what_is_unloaded_is_loadable_until_it_is_loaded(lab: &Lab) {
     }
     assert_eq!(lab.tool("ip link"), interfaces);
     // The same ones serve.
-    lab.ipvs().add_service(&Service::tcp(address("10.96.0.1:80"), Scheduler::WLC)).unwrap();
+    lab.ipvs().add_service(Service::tcp(address("10.96.0.1:80"), Scheduler::WLC)).unwrap();
 }
 
 fn what_cannot_be_loaded_is_told(lab: &Lab) {

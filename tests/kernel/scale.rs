@@ -71,9 +71,9 @@ fn a_list_that_is_given_up_does_not_spoil_the_next(lab: &Lab) {
     ipvs.batch(many(2000).map(Change::AddService)).unwrap();
     for read in [0, 1, 150, 1999] {
         assert_eq!(ipvs.stream_services().unwrap().take(read).count(), read);
-        assert_eq!(ipvs.info().unwrap().version.0, 1);
+        assert_eq!(ipvs.version().unwrap().release.0, 1);
         assert_eq!(ipvs.stream_services().unwrap().take(read).count(), read);
-        assert!(ipvs.add_service(&many(1).next().unwrap()).unwrap_err().is_already_exists());
+        assert!(ipvs.add_service(many(1).next().unwrap()).unwrap_err().is_already_exists());
         assert_eq!(ipvs.services().unwrap().len(), 2000);
     }
 }
@@ -82,9 +82,9 @@ fn twenty_thousand_failures_are_told_apart(lab: &Lab) {
     let mut ipvs = lab.ipvs();
     let error = ipvs.batch(many(20_000).map(|service| Change::DeleteService(service.key))).unwrap_err();
     assert!(error.interruption.is_none());
-    assert_eq!((error.failures.len(), error.answered), (20_000, 20_000));
+    assert_eq!((error.failures.len(), error.done), (20_000, 20_000));
     for (index, (failure, service)) in error.failures.iter().zip(many(20_000)).enumerate() {
-        assert_eq!(failure.index, index);
+        assert_eq!(failure.position().unwrap(), index);
         assert_eq!(failure.change, Change::DeleteService(service.key));
         assert!(failure.error.is_not_found());
         assert_eq!(failure.error.operation(), failure.change.to_string());
@@ -103,10 +103,10 @@ fn a_small_receive_buffer_loses_nothing(lab: &Lab) {
         // The rest of a list that ended early must not take the room of the failures.
         assert_eq!(ipvs.stream_services().unwrap().take(5).count(), 5);
         let error = ipvs.batch(many(3000).map(Change::AddService)).unwrap_err();
-        assert_eq!((error.failures.len(), error.answered), (3000, 3000), "{receive_buffer}: {error}");
+        assert_eq!((error.failures.len(), error.done), (3000, 3000), "{receive_buffer}: {error}");
         assert_eq!(ipvs.stream_services().unwrap().take(5).count(), 5);
-        assert!(ipvs.add_service(&many(1).next().unwrap()).unwrap_err().is_already_exists());
-        ipvs.flush().unwrap();
+        assert!(ipvs.add_service(many(1).next().unwrap()).unwrap_err().is_already_exists());
+        ipvs.clear().unwrap();
     }
 }
 
@@ -120,13 +120,14 @@ fn a_batch_goes_on_after_a_failure(lab: &Lab) {
             Change::AddDestination(web().key, server),
             Change::AddDestination(web().key, server.weight(u32::MAX)),
             Change::AddDestination(web().key, server),
-            Change::ReplaceDestination(web().key, server.weight(258)),
+            Change::SetDestination(web().key, server.weight(258)),
             Change::DeleteService(ServiceKey::udp(address("10.96.0.10:443"))),
         ])
         .unwrap_err();
-    let failed: Vec<_> = error.failures.iter().map(|failure| (failure.index, failure.error.errno())).collect();
+    let failed: Vec<_> =
+        error.failures.iter().map(|failure| (failure.position().unwrap(), failure.error.errno())).collect();
     assert_eq!(failed, [(1, Some(17)), (3, None), (4, Some(17)), (6, Some(3))]);
-    assert_eq!(error.answered, 7);
+    assert_eq!(error.done, 7);
     let text = "4 changes failed; the first: add service 10.96.0.10:443/tcp: the service exists (EEXIST) (change 1)";
     assert_eq!(error.to_string(), text);
     assert_eq!(read_destinations(&mut ipvs, web().key), HashSet::from([server.weight(258)]));
@@ -173,6 +174,6 @@ fn a_forged_datagram_is_ignored(lab: &Lab) {
         // The kernel itself keeps it away from a connected socket.
         assert_eq!(sent.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
     }
-    assert!(ipvs.add_service(&many(1).next().unwrap()).unwrap_err().is_already_exists());
+    assert!(ipvs.add_service(many(1).next().unwrap()).unwrap_err().is_already_exists());
     assert_eq!(ipvs.services().unwrap().len(), 300);
 }

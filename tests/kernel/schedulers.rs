@@ -303,7 +303,7 @@ fn lblcr_adds_a_server_for_a_destination_that_overloads_its_own(lab: &Lab) {
 fn twos_takes_the_less_loaded_of_two(lab: &Lab) {
     let service = web(Scheduler::TWOS);
     if release() == (6, 1) {
-        if let Err(error) = lab.ipvs().add_service(&service) {
+        if let Err(error) = lab.ipvs().add_service(service) {
             assert!(error.is_unavailable() && error.to_string().contains("ip_vs_twos"), "{error}");
             return;
         }

@@ -40,7 +40,7 @@ fn load_all(lab: &Lab) {
     for (port, scheduler) in [(1, Scheduler::LBLC), (2, Scheduler::LBLCR)] {
         let mut at = address("10.96.0.10:0");
         at.set_port(port);
-        lab.ipvs().add_service(&Service::tcp(at, scheduler)).unwrap();
+        lab.ipvs().add_service(Service::tcp(at, scheduler)).unwrap();
     }
 }
 

@@ -6,12 +6,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
-use lvs::vip::Outcome::{Changed, Unchanged};
+use lvs::vip::Outcome::{Added, Deleted, Unchanged};
 use lvs::vip::{BatchError, Binder, Tally, Vip, Vips};
 use lvs::{Cause, Options, Reason};
 
 use crate::lab::{Lab, Need, start_child, tests};
 use crate::peers::until;
+
+/// No virtual IP.
+const NONE: [Vip; 0] = [];
 
 pub(crate) fn tests() -> Vec<Trial> {
     let mut all = tests!(&[];
@@ -78,15 +81,15 @@ fn binding_and_unbinding_tell_whether_there_was_something_to_do(lab: &Lab) {
     for binder in BINDERS.map(|binder| binder()) {
         for vip in [vip("10.96.0.10"), vip("2001:db8::a")] {
             assert_eq!(client.unbind(&binder, vip).unwrap(), Unchanged);
-            assert_eq!(client.bind(&binder, vip).unwrap(), Changed, "{vip} {binder}");
+            assert_eq!(client.bind(&binder, vip).unwrap(), Added, "{vip} {binder}");
             assert_eq!(client.bind(&binder, vip).unwrap(), Unchanged, "{vip} {binder}");
             assert_eq!(client.list(&binder).unwrap(), [vip]);
-            assert_eq!(client.unbind(&binder, vip).unwrap(), Changed);
+            assert_eq!(client.unbind(&binder, vip).unwrap(), Deleted);
             assert_eq!(client.unbind(&binder, vip).unwrap(), Unchanged);
             assert_eq!(client.list(&binder).unwrap(), []);
         }
         client.bind(&binder, vip("10.96.0.10")).unwrap();
-        assert_eq!(client.clear(&binder).unwrap(), Changed);
+        assert_eq!(client.clear(&binder).unwrap(), Deleted);
         assert_eq!(client.clear(&binder).unwrap(), Unchanged);
     }
 }
@@ -139,7 +142,7 @@ fn sync_ends_in_what_is_desired_and_leaves_alone_what_is_foreign(lab: &Lab) {
             assert_eq!(client.unbind(&binder, vip(theirs)).unwrap(), Unchanged, "{theirs}");
         }
         assert!(state(lab).is_superset(&before), "{:?}", before.difference(&state(lab)));
-        assert_eq!(tally(client.sync(&binder, []).unwrap()), (0, 4, 0), "{binder}");
+        assert_eq!(tally(client.sync(&binder, NONE).unwrap()), (0, 4, 0), "{binder}");
         assert_eq!(client.list(&binder).unwrap(), []);
         client.clear(&binder).unwrap();
         assert_eq!(state(lab), before);
@@ -167,7 +170,7 @@ fn an_address_that_something_else_has_is_a_conflict(lab: &Lab) {
         assert_eq!(state(lab), before);
         let wanted = ["10.96.0.1", "192.0.2.1", "2001:db8::1", "2001:db8:9::1"];
         let assert_conflicts = |error: BatchError, done: (usize, usize, usize)| {
-            let failed: BTreeSet<_> = error.failures.iter().map(|failure| failure.vip).collect();
+            let failed: BTreeSet<_> = error.failures.iter().map(|failure| failure.change).collect();
             assert_eq!(failed, vips(&["192.0.2.1", "2001:db8:9::1"]));
             assert!(error.interruption.is_none() && error.failures.iter().all(|failure| failure.error.is_conflict()));
             assert_eq!((error.done.bound, error.done.unbound, error.done.unchanged), done, "{error}");
@@ -180,9 +183,9 @@ fn an_address_that_something_else_has_is_a_conflict(lab: &Lab) {
         assert_conflicts(client.sync(&binder, vips(&wanted)).unwrap_err(), (0, 2, 2));
         assert_eq!(listed(&mut client, &binder), vips(&["10.96.0.1", "2001:db8::1"]));
         client.check(&binder, vips(&["10.96.0.1", "10.96.0.2"])).unwrap();
-        client.sync(&binder, []).unwrap();
+        client.sync(&binder, NONE).unwrap();
         // An address within a local prefix of another is none of its.
-        assert_eq!(client.bind(&binder, vip("198.51.100.33")).unwrap(), Changed);
+        assert_eq!(client.bind(&binder, vip("198.51.100.33")).unwrap(), Added);
         client.clear(&binder).unwrap();
         assert_eq!(state(lab), before);
     }
@@ -235,7 +238,7 @@ fn addresses_that_no_host_has_are_refused(lab: &Lab) {
 fn a_dummy_interface_is_made_on_demand_and_left_down(lab: &Lab) {
     let (mut client, vip0) = (lab.vips(), Binder::dummy("vip0").unwrap());
     assert_eq!(client.list(&vip0).unwrap(), []);
-    client.sync(&vip0, []).unwrap();
+    client.sync(&vip0, NONE).unwrap();
     assert!(!lab.tool("ip -o link").contains("vip0"));
     client.bind(&vip0, vip("2001:db8::a")).unwrap();
     client.bind(&vip0, vip("10.96.0.10")).unwrap();
@@ -251,7 +254,7 @@ fn a_dummy_interface_is_made_on_demand_and_left_down(lab: &Lab) {
     for theirs in ["10.96.9.1", "10.96.16.0", "10.96.16.0/20"] {
         assert_eq!(client.unbind(&vip0, vip(theirs)).unwrap(), Unchanged);
     }
-    client.sync(&vip0, []).unwrap();
+    client.sync(&vip0, NONE).unwrap();
     let shown = lab.tool("ip address show dev vip0");
     assert!(shown.contains("10.96.9.1/24") && shown.contains("10.96.16.0/20"), "{shown}");
 }
@@ -273,7 +276,7 @@ fn clearing_leaves_what_others_have_on_the_interface(lab: &Lab) {
             || (lab.tool("ip -o address show"), lab.tool("ip -o link show"), lab.tool("ip route show table all"));
         assert_eq!(listed(&mut client, &vip0), vips(&["10.96.0.1", "2001:db8::1"]), "{theirs}");
         let before = lab.tool("ip -o link show");
-        assert_eq!(client.clear(&vip0).unwrap(), Changed, "{theirs}");
+        assert_eq!(client.clear(&vip0).unwrap(), Deleted, "{theirs}");
         assert_eq!(lab.tool("ip -o link show"), before, "{theirs}");
         let shown = state();
         assert!(!shown.0.contains("10.96.0.1/") && !shown.0.contains("2001:db8::1/"), "{shown:?}");
@@ -284,7 +287,7 @@ fn clearing_leaves_what_others_have_on_the_interface(lab: &Lab) {
         assert_eq!(client.clear(&vip0).unwrap(), Unchanged, "{theirs}");
         assert_eq!(state(), shown);
         lab.tool(&format!("ip {undo}"));
-        assert_eq!(client.clear(&vip0).unwrap(), Changed, "{theirs}");
+        assert_eq!(client.clear(&vip0).unwrap(), Deleted, "{theirs}");
         assert!(!lab.tool("ip -o link show").contains("vip0"), "{theirs}");
     }
 }
@@ -309,21 +312,21 @@ fn names_that_are_not_utf_8_are_in_nobodys_way(lab: &Lab) {
     assert_eq!(interface.unwrap().as_bytes(), odd);
     assert_eq!(listed(&mut client, &vip0), vips(&["192.0.2.11", "2001:db8::1"]));
     for binder in [Binder::dummy(odd).unwrap(), Binder::label(b"caf\xe9:\xff/\x01", 77).unwrap()] {
-        assert_eq!(client.bind(&binder, vip("10.96.0.1")).unwrap(), Changed, "{binder}");
+        assert_eq!(client.bind(&binder, vip("10.96.0.1")).unwrap(), Added, "{binder}");
         assert!(client.list(&binder).unwrap().contains(&vip("10.96.0.1")), "{binder}");
         assert_eq!(client.bind(&binder, vip("10.96.0.1")).unwrap(), Unchanged, "{binder}");
-        assert_eq!(client.unbind(&binder, vip("10.96.0.1")).unwrap(), Changed, "{binder}");
+        assert_eq!(client.unbind(&binder, vip("10.96.0.1")).unwrap(), Deleted, "{binder}");
     }
-    assert_eq!(client.clear(&Binder::dummy(odd).unwrap()).unwrap(), Changed);
+    assert_eq!(client.clear(&Binder::dummy(odd).unwrap()).unwrap(), Deleted);
     let made = Binder::dummy(b"\xff\x7f\x01").unwrap();
-    assert_eq!(client.bind(&made, vip("10.96.0.1")).unwrap(), Changed);
+    assert_eq!(client.bind(&made, vip("10.96.0.1")).unwrap(), Added);
     let names: Vec<_> = lab
         .run(|| std::fs::read_dir("/proc/sys/net/ipv4/conf"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
         .collect();
     assert!(names.contains(&std::ffi::OsStr::from_bytes(b"\xff\x7f\x01").to_owned()), "{names:?}");
-    assert_eq!(client.clear(&made).unwrap(), Changed);
+    assert_eq!(client.clear(&made).unwrap(), Deleted);
 }
 
 fn a_dummy_interface_that_is_gone_holds_nothing(lab: &Lab) {
@@ -333,7 +336,7 @@ fn a_dummy_interface_that_is_gone_holds_nothing(lab: &Lab) {
     assert_eq!(client.unbind(&vip0, vip("10.96.0.10")).unwrap(), Unchanged);
     assert_eq!(client.list(&vip0).unwrap(), []);
     assert_eq!(client.clear(&vip0).unwrap(), Unchanged);
-    assert_eq!(client.bind(&vip0, vip("10.96.0.10")).unwrap(), Changed);
+    assert_eq!(client.bind(&vip0, vip("10.96.0.10")).unwrap(), Added);
 }
 
 fn an_interface_of_another_kind_is_refused(lab: &Lab) {
@@ -345,7 +348,7 @@ fn an_interface_of_another_kind_is_refused(lab: &Lab) {
             client.unbind(&binder, vip("10.96.0.10")).unwrap_err(),
             client.list(&binder).unwrap_err(),
             client.clear(&binder).unwrap_err(),
-            client.sync(&binder, []).unwrap_err().into(),
+            client.sync(&binder, NONE).unwrap_err().into(),
         ];
         for error in errors {
             assert!(error.is_already_exists() && error.to_string().contains(kind), "{error}");
@@ -360,7 +363,7 @@ fn impossible_names_and_numbers_are_refused(lab: &Lab) {
     }
     for binder in [Binder::local_routes(4), Binder::label("lo:1", 0).unwrap()] {
         assert!(lab.vips().bind(&binder, vip("10.96.0.10")).unwrap_err().is_invalid_input());
-        assert!(lab.vips().sync(&binder, []).unwrap_err().interruption.unwrap().is_invalid_input());
+        assert!(lab.vips().sync(&binder, NONE).unwrap_err().interruption.unwrap().is_invalid_input());
         assert!(lab.vips().list(&binder).unwrap_err().is_invalid_input());
     }
 }
@@ -376,7 +379,7 @@ fn a_prefix_is_one_route(lab: &Lab) {
         assert!(lab.tool(&format!("ip route get {address}")).starts_with("local "), "{address}");
     }
     assert_eq!(client.unbind(&routes, vip("10.96.0.0/13")).unwrap(), Unchanged);
-    assert_eq!(client.unbind(&routes, vip("10.96.0.0/12")).unwrap(), Changed);
+    assert_eq!(client.unbind(&routes, vip("10.96.0.0/12")).unwrap(), Deleted);
     assert_eq!(listed(&mut client, &routes), vips(&["2001:db8::/64", "10.96.0.1", "10.96.0.0"]));
     let error = client.bind(&Binder::label("eth0:1", 77).unwrap(), vip("10.96.0.0/12")).unwrap_err();
     assert!(error.is_invalid_input() && error.to_string().contains("only local routes"), "{error}");
@@ -422,7 +425,7 @@ fn a_label_needs_its_interface(lab: &Lab) {
         client.bind(&binder, vip("10.96.0.10")).unwrap_err(),
         client.unbind(&binder, vip("10.96.0.10")).unwrap_err(),
         client.list(&binder).unwrap_err(),
-        client.sync(&binder, []).unwrap_err().into(),
+        client.sync(&binder, NONE).unwrap_err().into(),
     ];
     for error in errors {
         assert!(error.is_not_found() && error.to_string().contains("eth7:1: no such interface"), "{error}");
@@ -446,11 +449,11 @@ fn two_labels_with_numbers_of_their_own_are_apart(lab: &Lab) {
 fn an_ipv6_route_needs_the_loopback_interface(lab: &Lab) {
     lab.tool("ip link set lo down");
     let (mut client, routes) = (lab.vips(), Binder::local_routes(77));
-    assert_eq!(client.bind(&routes, vip("10.96.0.1")).unwrap(), Changed);
+    assert_eq!(client.bind(&routes, vip("10.96.0.1")).unwrap(), Added);
     let error = client.bind(&routes, vip("2001:db8::1")).unwrap_err();
     assert!(error.to_string().contains("`ip link set lo up`"), "{error}");
     lab.tool("ip link set lo up");
-    assert_eq!(client.bind(&routes, vip("2001:db8::1")).unwrap(), Changed);
+    assert_eq!(client.bind(&routes, vip("2001:db8::1")).unwrap(), Added);
 }
 
 fn where_ipv6_is_disabled_only_ipv6_fails(lab: &Lab) {
@@ -460,7 +463,7 @@ fn where_ipv6_is_disabled_only_ipv6_fails(lab: &Lab) {
     client.bind(&label, vip("10.96.0.9")).unwrap();
     let error = client.sync(&label, vips(&["10.96.0.1", "2001:db8::1", "10.96.0.2"])).unwrap_err();
     assert_eq!((error.failures.len(), error.done.bound, error.done.unbound), (1, 2, 1), "{error}");
-    assert_eq!(error.failures[0].vip, vip("2001:db8::1"));
+    assert_eq!(error.failures[0].change, vip("2001:db8::1"));
     let error = lvs::Error::from(error);
     let text = "bind 2001:db8::1 to eth0:1: IPv6 is disabled on the interface (EACCES";
     assert!(error.to_string().contains(text), "{error}");
@@ -518,7 +521,7 @@ fn twenty_thousand_addresses_of_a_dummy_are_bound_listed_and_removed(lab: &Lab) 
     let tally = client.sync(&binder, kept.iter().copied()).unwrap();
     assert_eq!((tally.bound, tally.unbound, tally.unchanged), (0, gone.len(), kept.len()));
     assert_eq!(listed(&mut client, &binder), kept);
-    assert_eq!(client.clear(&binder).unwrap(), Changed);
+    assert_eq!(client.clear(&binder).unwrap(), Deleted);
     assert_eq!(client.list(&binder).unwrap(), []);
 }
 
@@ -535,7 +538,7 @@ fn a_small_receive_buffer_loses_nothing(lab: &Lab) {
             // As many answers as there are questions, and all refused.
             let other = Binder::local_routes(78);
             assert_eq!(client.bind_all(&other, all.iter().copied()).unwrap_err().failures.len(), all.len());
-            assert_eq!(client.sync(&binder, []).unwrap().unbound, all.len());
+            assert_eq!(client.sync(&binder, NONE).unwrap().unbound, all.len());
             client.clear(&binder).unwrap();
         }
     }

@@ -8,7 +8,7 @@ use std::process::Command;
 use libtest_mimic::Trial;
 use lvs::ipvs::{Destination, Forwarding, Scheduler, Service};
 use lvs::netns::Namespace;
-use lvs::vip::{Binder, Outcome, Vips};
+use lvs::vip::{Binder, Outcome, Vip, Vips};
 
 use crate::lab::{Lab, Need, tests};
 use crate::peers::{Client, Server, Transport};
@@ -63,8 +63,8 @@ fn a_client_is_served_while_the_address_is_bound_and_refused_after(lab: &Lab) {
     for (service, server) in [("10.96.0.10:80", "192.0.2.1:8080"), ("[2001:db8:2::a]:80", "[2001:db8:1::1]:8080")] {
         let (service, server): (SocketAddr, SocketAddr) = (service.parse().unwrap(), server.parse().unwrap());
         let web = Service::tcp(service, Scheduler::RR);
-        ipvs.add_service(&web).unwrap();
-        ipvs.add_destination(web.key, &Destination::new(server)).unwrap();
+        ipvs.add_service(web).unwrap();
+        ipvs.add_destination(web.key, Destination::new(server)).unwrap();
         servers.push(Server::start(lab.namespace(), Transport::Tcp, server, "served"));
         let ask = || Client::new(&client, Transport::Tcp).ask(service);
         let refused = |when: &str| {
@@ -74,16 +74,16 @@ fn a_client_is_served_while_the_address_is_bound_and_refused_after(lab: &Lab) {
         };
         for binder in BINDERS.map(|binder| binder()) {
             refused("before");
-            assert_eq!(vips.bind(&binder, service.ip().into()).unwrap(), Outcome::Changed);
+            assert_eq!(vips.bind(&binder, service.ip()).unwrap(), Outcome::Added);
             assert_eq!(ask().unwrap(), "served", "{service} {binder}");
-            assert_eq!(vips.unbind(&binder, service.ip().into()).unwrap(), Outcome::Changed);
+            assert_eq!(vips.unbind(&binder, service.ip()).unwrap(), Outcome::Deleted);
             refused("after");
             vips.clear(&binder).unwrap();
         }
         // One route serves every address of a prefix.
         let routes = Binder::local_routes(77);
         let prefix = if service.is_ipv4() { "10.96.0.0/12" } else { "2001:db8:2::/48" };
-        vips.bind(&routes, prefix.parse().unwrap()).unwrap();
+        vips.bind(&routes, prefix.parse::<Vip>().unwrap()).unwrap();
         assert_eq!(ask().unwrap(), "served", "{service} {prefix}");
         vips.clear(&routes).unwrap();
         refused("after the prefix");
@@ -114,7 +114,7 @@ fn real_servers_hold_the_address_of_direct_routing_in_silence(lab: &Lab) {
     for (service, real) in [("192.0.2.10:80", "192.0.2.3:80"), ("[2001:db8:1::10]:80", "[2001:db8:1::3]:80")] {
         let (service, real): (SocketAddr, SocketAddr) = (service.parse().unwrap(), real.parse().unwrap());
         let vip: IpAddr = service.ip();
-        of_server.bind(&vip0, vip.into()).unwrap();
+        of_server.bind(&vip0, vip).unwrap();
         servers.push(Server::start(&server, Transport::Tcp, service, "real server"));
         let ask = || Client::new(&client, Transport::Tcp).ask(service);
         let unreachable = |when: &str| {
@@ -124,18 +124,18 @@ fn real_servers_hold_the_address_of_direct_routing_in_silence(lab: &Lab) {
         };
         unreachable("without a director");
 
-        of_director.bind(&label, vip.into()).unwrap();
+        of_director.bind(&label, vip).unwrap();
         let web = Service::tcp(service, Scheduler::RR);
-        ipvs.add_service(&web).unwrap();
+        ipvs.add_service(web).unwrap();
         let mut destination = Destination::new(real);
         destination.forwarding = Forwarding::DirectRoute;
-        ipvs.add_destination(web.key, &destination).unwrap();
+        ipvs.add_destination(web.key, destination).unwrap();
         tool(&client, "ip neigh flush dev eth0");
         assert_eq!(ask().unwrap(), "real server");
         let learnt = tool(&client, &format!("ip neigh show to {vip} dev eth0"));
         assert!(learnt.contains(&director_mac), "{learnt}");
 
-        of_director.unbind(&label, vip.into()).unwrap();
+        of_director.unbind(&label, vip).unwrap();
         unreachable("when the director has let go of it");
         // Whoever knows the server's card is served by it: it does hold the address.
         tool(&client, &format!("ip neigh replace {vip} lladdr {server_mac} dev eth0"));

@@ -34,12 +34,14 @@ fn an_answer_about_a_destination_comes_without_its_service() {
 
 #[test]
 fn the_version_is_three_numbers() {
-    let Ok(Message::Answer(Answer::Info(info))) = decode(SET_INFO, &info(0x0001_0203, 0x0405_0607)) else {
+    let Ok(Message::Answer(Answer::Version(info))) = decode(SET_INFO, &info(0x0001_0203, 0x0405_0607)) else {
         panic!("no answer");
     };
-    let Info { version, connection_table_size, .. } = info;
-    assert_eq!((version, connection_table_size), ((1, 2, 3), 0x0405_0607));
-    assert_list(&encode(Answer::Info(info)), &[(1, &0x0001_0203u32.to_ne_bytes()), (2, &0x0405_0607u32.to_ne_bytes())]);
+    assert_eq!((info.release, info.connection_table_size), ((1, 2, 3), 0x0405_0607));
+    assert_list(
+        &encode(Answer::Version(info)),
+        &[(1, &0x0001_0203u32.to_ne_bytes()), (2, &0x0405_0607u32.to_ne_bytes())],
+    );
 }
 
 #[test]

@@ -169,14 +169,14 @@ fn full_requests() -> Vec<(&'static str, Message)> {
         ("add-service-fwmark6", Change::AddService(mark6).into()),
         ("add-service-sh", Change::AddService(source).into()),
         ("add-service-sip", Change::AddService(sip).into()),
-        ("edit-service", Change::ReplaceService(maglev).into()),
+        ("edit-service", Change::SetService(maglev).into()),
         ("get-destinations", Query::Destinations(tcp()).into()),
         ("get-services", Query::Services.into()),
-        ("get-info", Query::Info.into()),
+        ("get-info", Query::Version.into()),
         ("get-timeouts", Query::Timeouts.into()),
         ("get-daemons", Query::Daemons.into()),
         ("zero-all", Change::ZeroAll.into()),
-        ("flush", Change::Flush.into()),
+        ("flush", Change::Clear.into()),
     ]
 }
 
@@ -193,7 +193,7 @@ fn padded_requests() -> Vec<(&'static str, Message)> {
         ("add-destination-direct", add(direct)),
         ("add-destination-gue6", add(gue6)),
         ("add-destination-6", Change::AddDestination(mark(Family::Inet6), six).into()),
-        ("edit-destination", Change::ReplaceDestination(tcp(), edited()).into()),
+        ("edit-destination", Change::SetDestination(tcp(), edited()).into()),
         ("delete-destination", Change::DeleteDestination(tcp(), gue6.address).into()),
         ("delete-service", Change::DeleteService(hashed()).into()),
         ("delete-service-fwmark6", Change::DeleteService(mark(Family::Inet6)).into()),
@@ -473,10 +473,10 @@ fn every_kernel_tells_its_version_and_size() {
     for (kernel, sizes) in KERNELS.into_iter().zip([[4096, 4096], [4096, 4096], [0, 512]]) {
         for (name, size) in ["info-empty", "info"].into_iter().zip(sizes) {
             let answers = answers(&capture(&format!("ipvs-{kernel}-{name}")));
-            let [Answer::Info(info)] = answers[..] else {
+            let [Answer::Version(info)] = answers[..] else {
                 panic!("{kernel}: {answers:?}");
             };
-            assert_eq!((info.version, info.connection_table_size), ((1, 2, 1), size), "{kernel}");
+            assert_eq!((info.release, info.connection_table_size), ((1, 2, 1), size), "{kernel}");
         }
     }
 }

@@ -17,11 +17,11 @@ fn messages() -> Vec<(Message, u8)> {
     let destination = Destination::new("10.0.0.2:443".parse().unwrap()).forwarding(Forwarding::Tunnel(Tunnel::Ipip));
     let info = crate::attribute(1, &0x0001_0203u32.to_ne_bytes());
     let info = decode(14, &[info, crate::attribute(2, &258u32.to_ne_bytes())].concat()).unwrap();
-    assert!(matches!(info, Message::Answer(Answer::Info(_))));
+    assert!(matches!(info, Message::Answer(Answer::Version(_))));
     vec![
         (Change::AddService(Service::new(key(), Scheduler::WRR)).into(), 1),
         (Change::AddDestination(key(), destination).into(), 5),
-        (Change::Flush.into(), 17),
+        (Change::Clear.into(), 17),
         (Query::Destinations(key()).into(), 8),
         (Query::Services.into(), 4),
         (info, 14),

@@ -116,20 +116,20 @@ fn some_timeouts() -> impl Strategy<Value = Timeouts> {
 fn requests() -> BoxedStrategy<Message> {
     let changes = prop_oneof![
         3 => services().prop_map(Change::AddService),
-        1 => services().prop_map(Change::ReplaceService),
+        1 => services().prop_map(Change::SetService),
         1 => keys().prop_map(Change::DeleteService),
         3 => (keys(), destinations()).prop_map(|(key, destination)| Change::AddDestination(key, destination)),
-        1 => (keys(), destinations()).prop_map(|(key, destination)| Change::ReplaceDestination(key, destination)),
+        1 => (keys(), destinations()).prop_map(|(key, destination)| Change::SetDestination(key, destination)),
         1 => (keys(), addresses()).prop_map(|(key, address)| Change::DeleteDestination(key, address)),
         1 => keys().prop_map(Change::Zero),
         1 => Just(Change::ZeroAll),
-        1 => prop_oneof![Just(Change::Flush), states().prop_map(Change::StopDaemon)],
+        1 => prop_oneof![Just(Change::Clear), states().prop_map(Change::StopDaemon)],
     ];
     let queries = prop_oneof![
         keys().prop_map(Query::Service),
         Just(Query::Services),
         keys().prop_map(Query::Destinations),
-        Just(Query::Info),
+        Just(Query::Version),
         Just(Query::Timeouts),
         Just(Query::Daemons),
     ];

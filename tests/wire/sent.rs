@@ -332,10 +332,10 @@ fn every_way_of_forwarding_has_its_number() {
 #[test]
 fn messages_without_an_object_have_no_attributes() {
     for (message, command) in [
-        (Message::from(Change::Flush), 17),
+        (Message::from(Change::Clear), 17),
         (Change::ZeroAll.into(), 16),
         (Query::Services.into(), 4),
-        (Query::Info.into(), 15),
+        (Query::Version.into(), 15),
         (Query::Timeouts.into(), 13),
         (Query::Daemons.into(), 11),
     ] {
@@ -350,11 +350,11 @@ fn every_message_has_its_command() {
     let of = |message: &Message| message.command();
     let expect = [
         (Message::from(Change::AddService(service(tcp4()))), 1),
-        (Change::ReplaceService(service(tcp4())).into(), 2),
+        (Change::SetService(service(tcp4())).into(), 2),
         (Change::DeleteService(tcp4()).into(), 3),
         (Query::Service(tcp4()).into(), 4),
         (add(destination()).into(), 5),
-        (Change::ReplaceDestination(tcp4(), destination()).into(), 6),
+        (Change::SetDestination(tcp4(), destination()).into(), 6),
         (Change::DeleteDestination(tcp4(), destination().address).into(), 7),
         (Query::Destinations(tcp4()).into(), 8),
         (Change::Zero(tcp4()).into(), 16),

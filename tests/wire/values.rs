@@ -7,9 +7,9 @@ pub(crate) use std::time::Duration;
 
 pub(crate) use lvs::Interface;
 pub(crate) use lvs::ipvs::{
-    Answer, Change, Destination, Family, Forwarding, Info, Message, Netmask, Persistence, PersistenceEngine, Protocol,
-    Query, Rates, Scheduler, Service, ServiceFlags, ServiceKey, Stats, SyncDaemon, SyncState, Thresholds, Timeouts,
-    Tunnel, TunnelFlags,
+    Answer, Change, Destination, Family, Forwarding, Message, Netmask, Persistence, PersistenceEngine, Protocol, Query,
+    Rates, Scheduler, Service, ServiceFlags, ServiceKey, Stats, SyncDaemon, SyncState, Thresholds, Timeouts, Tunnel,
+    TunnelFlags,
 };
 pub(crate) use netlink_packet_generic::GenlFamily;
 pub(crate) use proptest::collection::vec;
@@ -147,21 +147,21 @@ pub(crate) fn destination_answer(destination: Destination, connections: [u32; 3]
 /// One message of each kind with everything in it: its command, its attributes, its value.
 pub(crate) fn every_kind() -> Vec<(u8, Vec<u8>, Message)> {
     let mut changes = vec![
-        Change::ReplaceDestination(mark(Family::Inet6), destination()),
+        Change::SetDestination(mark(Family::Inet6), destination()),
         Change::DeleteDestination(udp6(), "[2001:db8::3]:53".parse().unwrap()),
         Change::AddDestination(udp6(), Destination::new("[2001:db8::4]:8443".parse().unwrap())),
         add(destination()),
         Change::ZeroAll,
-        Change::Flush,
+        Change::Clear,
         Change::StopDaemon(SyncState::Master),
         Change::StopDaemon(SyncState::Backup),
     ];
-    let mut queries = vec![Query::Services, Query::Info, Query::Timeouts, Query::Daemons];
+    let mut queries = vec![Query::Services, Query::Version, Query::Timeouts, Query::Daemons];
     for key in [tcp4(), udp6(), mark(Family::Inet), mark(Family::Inet6)] {
         changes.extend([
             Change::AddService(service(key)),
             Change::AddService(Service::new(key, Scheduler::SH)),
-            Change::ReplaceService(service(key)),
+            Change::SetService(service(key)),
             Change::DeleteService(key),
             Change::Zero(key),
         ]);

@@ -151,7 +151,7 @@ impl Bench {
             return;
         }
         let stops = self.now.daemons.iter().map(|daemon| Change::StopDaemon(daemon.state));
-        let mut changes: Vec<_> = stops.chain([Change::Flush, Change::SetTimeouts(self.timeouts)]).collect();
+        let mut changes: Vec<_> = stops.chain([Change::Clear, Change::SetTimeouts(self.timeouts)]).collect();
         for (service, destinations) in &wanted.table {
             changes.push(Change::AddService(*service));
             changes.extend(destinations.iter().map(|destination| Change::AddDestination(service.key, *destination)));

@@ -94,7 +94,7 @@ fn of_names(lab: &Lab) {
     assert!(other_family.to_string().contains("set plain"), "{other_family}");
     let nothing = name("nothing");
     for error in [
-        ipset.flush(nothing).unwrap_err(),
+        ipset.clear(nothing).unwrap_err(),
         ipset.info(nothing).unwrap_err(),
         ipset.header(nothing).unwrap_err(),
         ipset.index(nothing).unwrap_err(),

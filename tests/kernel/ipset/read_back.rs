@@ -179,7 +179,7 @@ fn one_entry(ipset: &mut Ipset, set: &Set<Any>, options: &SetOptions, random: &m
         }
         Err(_) => count.refused_by_kernel += 1,
     }
-    ipset.flush(set.name()).unwrap();
+    ipset.clear(set.name()).unwrap();
 }
 
 fn carrying(mut member: Member<Any>, options: &SetOptions, random: &mut Random) -> Member<Any> {

@@ -44,7 +44,7 @@ impl<'a> Bench<'a> {
 
     pub(crate) fn clear(&mut self) {
         for client in &mut self.clients {
-            client.flush_all().unwrap();
+            client.clear_all().unwrap();
             client.destroy_all().unwrap();
         }
     }

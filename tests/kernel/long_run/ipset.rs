@@ -53,7 +53,7 @@ impl Model {
                 }
             },
             Change::Destroy(name, Exist::Fine) if !there(name) => Outcome::Done,
-            Change::Destroy(name, _) | Change::Flush(name) if !there(name) => refused(Reason::SetNotFound),
+            Change::Destroy(name, _) | Change::Clear(name) if !there(name) => refused(Reason::SetNotFound),
             Change::Rename(one, _) if !there(one) => refused(Reason::SetNotFound),
             Change::Swap(one, other) if !there(one) || !there(other) => refused(Reason::SetNotFound),
             Change::Destroy(name, _) | Change::Rename(name, _) if self.references(*name) > 0 => refused(Reason::Busy),
@@ -68,11 +68,11 @@ impl Model {
                 self.0.clear();
                 Outcome::Done
             }
-            Change::Flush(name) => {
+            Change::Clear(name) => {
                 self.0.get_mut(name).unwrap().members.clear();
                 Outcome::Done
             }
-            Change::FlushAll => {
+            Change::ClearAll => {
                 self.0.values_mut().for_each(|set| set.members.clear());
                 Outcome::Done
             }
@@ -240,8 +240,8 @@ impl Run {
                 self.judge(&Change::DestroyAll, outcome);
             }
             _ => {
-                let outcome = Outcome::of(self.ipset.flush_all());
-                self.judge(&Change::FlushAll, outcome);
+                let outcome = Outcome::of(self.ipset.clear_all());
+                self.judge(&Change::ClearAll, outcome);
             }
         }
     }
@@ -263,10 +263,10 @@ impl Run {
                 exist(random),
             ),
             10..=14 => Change::Destroy(name(random), exist(random)),
-            15..=16 => Change::Flush(name(random)),
+            15..=16 => Change::Clear(name(random)),
             17..=21 => Change::Rename(name(random), name(random)),
             22..=26 => match (name(random), name(random)) {
-                (one, other) if one == other => Change::Flush(one),
+                (one, other) if one == other => Change::Clear(one),
                 (one, other) => Change::Swap(one, other),
             },
             place => match self.set(random) {
@@ -282,12 +282,12 @@ impl Run {
         Outcome::of(match change {
             Change::Create(name, new, exist) => ipset.create(*name, new, *exist).map(drop),
             Change::Destroy(name, exist) => ipset.destroy(*name, *exist),
-            Change::Flush(name) => ipset.flush(*name),
+            Change::Clear(name) => ipset.clear(*name),
             Change::Rename(from, to) => ipset.rename(*from, *to),
             Change::Swap(one, other) => ipset.swap(*one, *other),
             Change::Add(set, member, exist) => ipset.add(set, member, *exist),
             Change::Delete(set, member, exist) => ipset.delete(set, member, *exist),
-            Change::DestroyAll | Change::FlushAll => unreachable!(),
+            Change::DestroyAll | Change::ClearAll => unreachable!(),
         })
     }
 

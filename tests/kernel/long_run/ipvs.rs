@@ -31,7 +31,7 @@ struct Model {
 impl Model {
     fn apply(&mut self, change: &Change) -> Outcome {
         use Change::{
-            AddDestination, AddService, DeleteDestination, DeleteService, Flush, ReplaceDestination, ReplaceService,
+            AddDestination, AddService, Clear, DeleteDestination, DeleteService, SetDestination, SetService,
             SetTimeouts, Zero, ZeroAll,
         };
         if is_wrong(change) {
@@ -40,26 +40,24 @@ impl Model {
         let refused = Outcome::Refused;
         match *change {
             AddService(service) if self.services.contains_key(&service.key) => refused(Reason::AlreadyExists),
-            ReplaceService(Service { key, .. })
+            SetService(Service { key, .. })
             | DeleteService(key)
             | AddDestination(key, _)
-            | ReplaceDestination(key, _)
+            | SetDestination(key, _)
             | DeleteDestination(key, _)
             | Zero(key)
                 if !self.services.contains_key(&key) =>
             {
                 refused(Reason::ServiceNotFound)
             }
-            AddService(service) | ReplaceService(service)
-                if service.scheduler.as_bytes() == NO_SCHEDULER.as_bytes() =>
-            {
+            AddService(service) | SetService(service) if service.scheduler.as_bytes() == NO_SCHEDULER.as_bytes() => {
                 refused(Reason::Unavailable)
             }
             AddService(service) => {
                 self.services.insert(service.key, (service, BTreeMap::new()));
                 Outcome::Done
             }
-            ReplaceService(service) => {
+            SetService(service) => {
                 self.services.get_mut(&service.key).unwrap().0 = service;
                 Outcome::Done
             }
@@ -75,7 +73,7 @@ impl Model {
                 there.insert(destination.address, destination);
                 Outcome::Done
             }
-            ReplaceDestination(key, destination) => {
+            SetDestination(key, destination) => {
                 match self.services.get_mut(&key).unwrap().1.get_mut(&destination.address) {
                     Some(there) => *there = destination,
                     None => return refused(Reason::DestinationNotFound),
@@ -86,7 +84,7 @@ impl Model {
                 Some(_) => Outcome::Done,
                 None => refused(Reason::DestinationNotFound),
             },
-            Flush => {
+            Clear => {
                 self.services.clear();
                 Outcome::Done
             }
@@ -120,10 +118,10 @@ const NO_SCHEDULER: &str = "nosuch";
 fn is_wrong(change: &Change) -> bool {
     match change {
         Change::AddService(Service { key: ServiceKey::Address { protocol, .. }, flags, .. })
-        | Change::ReplaceService(Service { key: ServiceKey::Address { protocol, .. }, flags, .. }) => {
+        | Change::SetService(Service { key: ServiceKey::Address { protocol, .. }, flags, .. }) => {
             flags.contains(ServiceFlags::ONE_PACKET) && *protocol != Protocol::UDP
         }
-        Change::AddDestination(key, destination) | Change::ReplaceDestination(key, destination) => {
+        Change::AddDestination(key, destination) | Change::SetDestination(key, destination) => {
             let other_port = match key {
                 ServiceKey::Address { address, .. } => address.port() != destination.address.port(),
                 ServiceKey::FirewallMark { .. } => false,
@@ -233,13 +231,13 @@ fn destination(random: &mut Random, key: ServiceKey) -> Destination {
 fn change(random: &mut Random) -> Change {
     match random.below(100) {
         0..=24 => Change::AddService(service(random)),
-        25..=34 => Change::ReplaceService(service(random)),
+        25..=34 => Change::SetService(service(random)),
         35..=44 => Change::DeleteService(key(random)),
         45..=97 => {
             let key = key(random);
             match random.below(10) {
                 0..=5 => Change::AddDestination(key, destination(random, key)),
-                6..=7 => Change::ReplaceDestination(key, destination(random, key)),
+                6..=7 => Change::SetDestination(key, destination(random, key)),
                 8 => Change::DeleteDestination(key, server(random, key)),
                 _ => Change::Zero(key),
             }
@@ -278,8 +276,8 @@ impl Run {
             980..=994 => self.read_all(),
             995..=997 => self.many(random),
             _ => {
-                self.ipvs.flush().unwrap();
-                self.model.apply(&Change::Flush);
+                self.ipvs.clear().unwrap();
+                self.model.apply(&Change::Clear);
             }
         }
     }
@@ -294,14 +292,14 @@ impl Run {
         let mut failures = match self.ipvs.batch(changes.iter().copied()) {
             Ok(()) => Vec::new(),
             Err(error) => {
-                assert!(error.interruption.is_none() && error.answered == changes.len(), "{error}");
+                assert!(error.interruption.is_none() && error.done == changes.len(), "{error}");
                 error.failures
             }
         }
         .into_iter()
         .peekable();
         for (index, change) in changes.iter().enumerate() {
-            let failure = failures.next_if(|failure| failure.index == index);
+            let failure = failures.next_if(|failure| failure.position().unwrap() == index);
             self.judge(change, failure.map_or(Outcome::Done, |failure| Outcome::of_error(&failure.error)));
         }
         assert!(failures.next().is_none());

@@ -18,7 +18,7 @@
 //!     for service in wanted {
 //!         match there.iter().find(|info| info.key() == service.key) {
 //!             None => ipvs.add_service(service)?,
-//!             Some(info) if info.service != *service => ipvs.replace_service(service)?,
+//!             Some(info) if info.service != *service => ipvs.set_service(service)?,
 //!             Some(_) => {}
 //!         }
 //!     }
@@ -31,7 +31,7 @@
 //! // It does what it is for.
 //! let kernel = Kernel::new();
 //! let mut ipvs = kernel.ipvs()?;
-//! ipvs.add_service(&dns)?;
+//! ipvs.add_service(dns)?;
 //! reconcile(&mut ipvs, &[web])?;
 //! let there: Vec<_> = kernel.ipvs()?.services()?.iter().map(|info| info.service).collect();
 //! assert_eq!(there, [web]);
@@ -45,7 +45,7 @@
 //! for position in 0.. {
 //!     let kernel = Kernel::new();
 //!     let mut ipvs = kernel.ipvs()?;
-//!     ipvs.add_service(&dns)?;
+//!     ipvs.add_service(dns)?;
 //!     kernel.disturb(position, Fault::Lost);
 //!     let done = reconcile(&mut ipvs, &[web]);
 //!     if kernel.faults_left() > 0 {
@@ -76,6 +76,9 @@
 //!
 //! [`Kernel::script`] is whatever a closure says, byte by byte.
 
+mod ipset;
+mod ipvs;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -85,12 +88,11 @@ use std::time::{Duration, Instant};
 use netlink_sys::protocols::{NETLINK_GENERIC, NETLINK_NETFILTER, NETLINK_ROUTE};
 use nix::libc::{EAGAIN, EBUSY, EINVAL, ENOBUFS, ENOENT, EOPNOTSUPP, EPERM};
 
+use crate::connection::{self, Connection, Options};
 use crate::error::{DecodeError, Result};
 use crate::exchange::Limits;
-use crate::ipset::{self, Ipset};
-use crate::ipvs::{self, Ipvs};
-use crate::transport::Options;
-use crate::transport::blocking::Connection;
+use crate::ipset::Ipset;
+use crate::ipvs::{FAMILY, Ipvs};
 use crate::vip::Vips;
 use crate::wire::genl;
 use crate::wire::message::{self, Content, ExtendedAck};
@@ -133,8 +135,8 @@ enum Peer {
 type Script = Box<dyn FnMut(&[u8]) -> Vec<Reply> + Send>;
 
 struct Model {
-    ipvs: ipvs::model::Model,
-    ipset: ipset::model::Model,
+    ipvs: ipvs::Model,
+    ipset: ipset::Model,
 }
 
 /// What comes of receiving.
@@ -233,7 +235,7 @@ impl Fault {
 impl Kernel {
     /// A kernel with empty tables.
     pub fn new() -> Self {
-        let model = Model { ipvs: ipvs::model::Model::new(), ipset: ipset::model::Model::default() };
+        let model = Model { ipvs: ipvs::Model::new(), ipset: ipset::Model::default() };
         Self::with(Peer::Model(Box::new(model)))
     }
 
@@ -292,7 +294,8 @@ impl Kernel {
     fn connection(&self, protocol: isize) -> Connection {
         let (kernel, options) = (self.clone(), self.state().options.clone());
         let port = Port { kernel, protocol, queue: VecDeque::new(), late: Vec::new(), congested: false };
-        Connection::scripted(port, &options)
+        // The sizes of a real socket's buffers, as Linux makes them when `Options` are left alone.
+        Connection::over(Box::new(port), Limits::for_buffers(2 << 20, 208 << 10), &options)
     }
 
     /// Lets one thing go wrong, once, after `skip` of its kind went well: the first datagram of an answer from now
@@ -375,8 +378,8 @@ impl Model {
     fn answer(&mut self, protocol: isize, kind: u16, flags: u16, body: &[u8]) -> Answer {
         let dump = is_dump(flags);
         match (protocol, kind) {
-            (NETLINK_GENERIC, genl::CONTROLLER) if genl::family_name(body)? == ipvs::FAMILY => {
-                Ok((kind, vec![genl::family_reply_of(ipvs::FAMILY, IPVS)]))
+            (NETLINK_GENERIC, genl::CONTROLLER) if genl::family_name(body)? == FAMILY => {
+                Ok((kind, vec![genl::family_reply_of(FAMILY, IPVS)]))
             }
             (NETLINK_GENERIC, IPVS) => Ok((kind, self.ipvs.answer(body, dump)?)),
             (NETLINK_GENERIC, _) => Err(ENOENT.into()),
@@ -472,7 +475,7 @@ fn error(request: &[u8], sequence: u32, denial: &Denial) -> Vec<u8> {
 
 /// The end of a client's socket that the client holds.
 #[derive(Debug)]
-pub(crate) struct Port {
+struct Port {
     kernel: Kernel,
     protocol: isize,
     queue: VecDeque<Reply>,
@@ -481,9 +484,9 @@ pub(crate) struct Port {
     congested: bool,
 }
 
-impl Port {
+impl connection::Peer for Port {
     /// As the real one does, the kernel answers while it takes the datagram.
-    pub(crate) fn send(&mut self, datagram: &[u8]) -> io::Result<usize> {
+    fn send(&mut self, datagram: &[u8]) -> io::Result<usize> {
         let mut state = self.kernel.state();
         if let Some(Fault::Unsent(errno)) = due(&mut state.faults, Event::Sending) {
             return Err(io::Error::from_raw_os_error(errno));
@@ -505,18 +508,18 @@ impl Port {
     }
 
     /// The kernel's clock.
-    pub(crate) fn now(&self) -> Instant {
+    fn now(&self) -> Instant {
         let state = self.kernel.state();
         state.began.checked_add(state.passed).unwrap_or(state.began)
     }
 
     /// Advances the kernel's clock.
-    pub(crate) fn pause(&self, time: Duration) {
+    fn pause(&self, time: Duration) {
         self.kernel.state().pass(time);
     }
 
     /// Receives what has arrived: the whole length of a datagram and its sender; would block when there is none.
-    pub(crate) fn receive(&mut self, inbox: &mut [u8]) -> io::Result<(usize, u32)> {
+    fn receive(&mut self, inbox: &mut [u8]) -> io::Result<(usize, u32)> {
         let (sender, bytes) = match self.queue.pop_front() {
             None => {
                 self.congested = false;
@@ -542,8 +545,8 @@ impl Port {
         Ok((bytes.len(), sender))
     }
 
-    /// As [`Port::receive`], for a client that waits at most so long.
-    pub(crate) fn wait(&mut self, inbox: &mut [u8], limit: Option<Duration>) -> io::Result<(usize, u32)> {
+    /// As `receive`, for a client that waits at most so long.
+    fn wait(&mut self, inbox: &mut [u8], limit: Option<Duration>) -> io::Result<(usize, u32)> {
         while let Some(Reply::Delay(delay)) = self.queue.front_mut() {
             let waited = limit.map_or(*delay, |limit| limit.min(*delay));
             *delay -= waited;

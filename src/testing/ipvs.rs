@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use nix::libc::{EEXIST, EINVAL, ENOENT, EOPNOTSUPP, ESRCH};
 
-use super::numbers::VERSION;
-use super::{
-    Answer, Change, Destination, DestinationInfo, Family, Forwarding, Info, Message, PersistenceEngine, Query,
-    Scheduler, Service, ServiceInfo, ServiceKey, SyncDaemon, SyncState, Timeouts,
+use crate::ipvs::{
+    Answer, Change, Destination, DestinationInfo, Family, Forwarding, Message, PersistenceEngine, Query, Scheduler,
+    Service, ServiceInfo, ServiceKey, SyncDaemon, SyncState, Timeouts, VERSION, Version,
 };
 use crate::wire::{Writer, genl};
 
@@ -65,7 +64,7 @@ impl Model {
                 let newest = destinations.into_iter().rev();
                 newest.map(|destination| Answer::Destination(DestinationInfo::new(destination))).collect()
             }
-            Query::Info => vec![Answer::Info(Info { version: (1, 2, 1), connection_table_size: 4096 })],
+            Query::Version => vec![Answer::Version(Version { release: (1, 2, 1), connection_table_size: 4096 })],
             Query::Timeouts => vec![Answer::Timeouts(self.timeouts)],
             Query::Daemons => self.daemons.iter().copied().map(Answer::Daemon).collect(),
         })
@@ -80,7 +79,7 @@ impl Model {
                 check_modules(&service)?;
                 self.services.push((service, Vec::new()));
             }
-            Change::ReplaceService(service) => {
+            Change::SetService(service) => {
                 let found = self.find(service.key)?;
                 check_modules(&service)?;
                 found.0 = service;
@@ -97,7 +96,7 @@ impl Model {
                 }
                 destinations.push(new);
             }
-            Change::ReplaceDestination(key, new) => {
+            Change::SetDestination(key, new) => {
                 self.check_families(key, &new)?;
                 let (_, destinations) = self.find(key)?;
                 let found = destinations.iter_mut().find(|there| there.address == new.address);
@@ -110,7 +109,7 @@ impl Model {
             }
             Change::Zero(key) => self.find(key).map(drop)?,
             Change::ZeroAll => {}
-            Change::Flush => self.services.clear(),
+            Change::Clear => self.services.clear(),
             Change::SetTimeouts(Timeouts { tcp, tcp_fin, udp }) => {
                 let old = self.timeouts;
                 self.timeouts =

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use nix::libc::{EEXIST, ENOENT};
 
-use super::client::{STRICT, write_start};
-use super::entry::{Counters, Entry, Member};
-use super::kind::{Any, Kind, Method};
-use super::numbers::{Command, EntryAttr, PROTOCOL, SUBSYSTEM, SetAttr, command, error, list};
-use super::parts::{Addresses, Network, Ports, ProtocolPorts, SetName};
-use super::set::{NewSet, Parts, Set, SetInfo, SetOptions, family_number};
-use crate::testing::Denial;
+use super::Denial;
+use crate::ipset::client::{STRICT, write_start};
+use crate::ipset::numbers::{Command, EntryAttr, PROTOCOL, SUBSYSTEM, SetAttr, command, error, list};
+use crate::ipset::set::{Parts, family_number};
+use crate::ipset::{
+    Addresses, Any, Counters, Entry, Kind, Member, Method, Network, NewSet, Ports, ProtocolPorts, Set, SetInfo,
+    SetName, SetOptions,
+};
 use crate::wire::reader::required;
 use crate::wire::{Attrs, Writer, nfnetlink};
 

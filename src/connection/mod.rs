@@ -1,0 +1,342 @@
+//! One netlink conversation: a [`Peer`] at the other end, and the [`exchange`](crate::exchange) that it carries.
+//!
+//! - Many requests travel in a datagram, up to what the receive buffer can take of refusals; only the last one is acknowledged.
+//! - The kernel allocates each datagram of a dump as large as the largest receive buffer that the socket was ever read into, up to
+//!   32 KiB, and stock kernels fill it with zeros first. Short dumps go through a socket of their own that is only read into
+//!   a page.
+//! - The success path reads no clock and queries no sender address: netlink answers while it takes the request, so that the
+//!   answer is received with `MSG_DONTWAIT`, and only the kernel can send to a connected socket.
+//!
+//! `docs/performance.md` has the figures.
+
+mod budget;
+mod options;
+mod socket;
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::time::{Duration, Instant};
+
+use nix::libc::ENOBUFS;
+
+use crate::error::{Cause, DecodeError, Error, Refusal, Refused, Result};
+use crate::exchange::{Exchange, Limits, Listed, Step};
+use crate::wire::Writer;
+use budget::Budget;
+pub use options::Options;
+use socket::Socket;
+
+/// The other end of a connection: a netlink socket, or a script in tests.
+pub(crate) trait Peer: fmt::Debug + Send + Sync {
+    /// Sends a datagram; returns the number of bytes sent.
+    fn send(&mut self, datagram: &[u8]) -> io::Result<usize>;
+
+    /// Receives a datagram that has arrived; returns its whole length, even if it did not fit, and the port of its sender.
+    fn receive(&mut self, inbox: &mut [u8]) -> io::Result<(usize, u32)>;
+
+    /// As [`Peer::receive`], waiting this long at most; `None`: without end.
+    fn wait(&mut self, inbox: &mut [u8], limit: Option<Duration>) -> io::Result<(usize, u32)>;
+
+    /// The clock that [`Peer::pause`] and [`Peer::wait`] advance.
+    fn now(&self) -> Instant;
+
+    /// Waits.
+    fn pause(&self, time: Duration);
+}
+
+/// One operation on the kernel, as a value: its text, its bytes, its faults and the meaning of its refusal.
+pub(crate) trait Request: fmt::Display {
+    /// Refuses a request that is wrong in itself, before it is sent.
+    fn check(&self) -> Result<(), Cause>;
+
+    /// Queues the messages of the request; returns their number.
+    fn queue(&self, connection: &mut Connection) -> Result<usize, Cause>;
+
+    /// The meaning of the kernel's refusal.
+    fn refused(&self, refusal: Refusal) -> Refused;
+}
+
+/// A peer, for the life of a client, and the exchange with it.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    peer: Box<dyn Peer>,
+    exchange: Exchange,
+    budget: Budget,
+}
+
+/// What came of a request.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// A message in reply to the request with this number, counted from 0, and its type: its body is
+    /// [`Connection::message`].
+    Message(usize, u16),
+    /// The kernel refused the request with this number, counted from 0.
+    Refused(usize, Refusal),
+    /// Every request is answered.
+    Finished,
+}
+
+impl Connection {
+    /// Opens a socket of this netlink protocol in the calling thread's network namespace.
+    pub(crate) fn open(protocol: isize, options: &Options) -> Result<Self, Cause> {
+        Self::with_inbox(protocol, options, Limits::default().inbox)
+    }
+
+    /// As [`Connection::open`], for datagrams up to this length.
+    pub(crate) fn with_inbox(protocol: isize, options: &Options, inbox: usize) -> Result<Self, Cause> {
+        let (socket, limits) = Socket::open(protocol, options)?;
+        let mut connection = Self::over(Box::new(socket), Limits { inbox, ..limits }, options);
+        // A process that guessed the port may have sent something before the socket was connected.
+        connection.empty();
+        Ok(connection)
+    }
+
+    /// Talks with any peer.
+    pub(crate) fn over(peer: Box<dyn Peer>, limits: Limits, options: &Options) -> Self {
+        Self { peer, exchange: Exchange::new(limits), budget: Budget::new(options) }
+    }
+
+    /// Starts the next operation of those that [`Options::deadline`] counts. A request that is sent is one by itself.
+    #[inline]
+    pub(crate) fn renew_deadline(&mut self) {
+        self.budget.renew();
+    }
+
+    /// Starts an operation of several requests, at this moment if it is known; ends with [`Connection::release_deadline`].
+    pub(crate) fn hold_deadline(&mut self, started: Option<Instant>) {
+        self.budget.hold(started);
+    }
+
+    /// Ends the operation of [`Connection::hold_deadline`].
+    pub(crate) fn release_deadline(&mut self) {
+        self.budget.release();
+    }
+
+    /// As [`Options::largest_listing`].
+    pub(crate) fn largest_listing(&self) -> usize {
+        self.budget.largest()
+    }
+
+    /// The peer's clock.
+    pub(crate) fn now(&self) -> Instant {
+        self.peer.now()
+    }
+
+    /// Waits on the peer's clock.
+    pub(crate) fn pause(&self, time: Duration) {
+        self.peer.pause(time);
+    }
+
+    /// As [`Exchange::queue`].
+    pub(crate) fn queue(&mut self, kind: u16, flags: u16, body: impl FnOnce(&mut Writer<'_>)) -> Result<(), Cause> {
+        self.exchange.queue_with(kind, flags, body)
+    }
+
+    /// As [`Exchange::queue_dump`].
+    pub(crate) fn queue_dump(&mut self, kind: u16, body: impl FnOnce(&mut Writer<'_>)) -> Result<(), Cause> {
+        self.budget.renew();
+        self.exchange.queue_dump_with(kind, body)
+    }
+
+    /// As [`Exchange::is_full`].
+    pub(crate) fn is_full(&self) -> bool {
+        self.exchange.is_full()
+    }
+
+    /// How many requests travel at once at most.
+    pub(crate) fn most_requests(&self) -> usize {
+        self.exchange.limits().requests
+    }
+
+    /// As [`Exchange::next_of_list`].
+    #[inline]
+    pub(crate) fn next_of_list(&mut self) -> Option<Listed> {
+        self.exchange.next_of_list()
+    }
+
+    /// As [`Exchange::message`].
+    pub(crate) fn message(&self) -> &[u8] {
+        self.exchange.message()
+    }
+
+    /// As [`Exchange::datagram`].
+    pub(crate) fn datagram(&self) -> (u64, usize) {
+        self.exchange.datagram()
+    }
+
+    /// The next reply to what is queued. After an error the queued requests are given up, and the next ones are not
+    /// affected.
+    #[inline]
+    pub(crate) fn reply(&mut self) -> Result<Reply, Cause> {
+        loop {
+            let step = match self.exchange.step() {
+                Ok(step) => step,
+                Err(cause) => {
+                    self.budget.renew();
+                    return Err(cause);
+                }
+            };
+            let done = match step {
+                // What comes next is known.
+                Step::Send => self.send().and_then(|()| self.receive()),
+                // Nothing is sent yet: this is to read a list to its end that was given up.
+                Step::Receive if !self.exchange.outgoing().is_empty() => self.skip(),
+                Step::Receive => self.receive(),
+                Step::Message { request, kind } => return Ok(Reply::Message(request, kind)),
+                Step::Refused { request, refusal } => return Ok(Reply::Refused(request, refusal)),
+                Step::Finished => return Ok(Reply::Finished),
+            };
+            done.inspect_err(|_| self.abandon())?;
+        }
+    }
+
+    /// Carries out one request: checks it, sends it, gives each answer (its type and its body) to `read`, and explains a
+    /// refusal.
+    pub(crate) fn run(
+        &mut self,
+        request: &impl Request,
+        mut read: impl FnMut(u16, &[u8]) -> Result<(), DecodeError>,
+    ) -> Result<()> {
+        let failed = |cause| Error::new(request, cause);
+        request.check().and_then(|()| request.queue(self)).map_err(failed)?;
+        let mut refused = None;
+        let settled = self.settle(|_, kind, body| read(kind, body), |_, refusal| refused = Some(refusal));
+        settled.map_err(failed)?;
+        refused.map_or(Ok(()), |refusal| Err(Error::new(request, request.refused(refusal))))
+    }
+
+    /// Sends what is queued and takes all replies. Each message (the number of the request that it answers, its type, its
+    /// body) goes to `message`, each refusal to `refused`.
+    pub(crate) fn settle(
+        &mut self,
+        mut message: impl FnMut(usize, u16, &[u8]) -> Result<(), DecodeError>,
+        mut refused: impl FnMut(usize, Refusal),
+    ) -> Result<(), Cause> {
+        if self.succeeds_at_once()? {
+            return Ok(());
+        }
+        loop {
+            match self.reply()? {
+                Reply::Finished => return Ok(()),
+                Reply::Refused(request, refusal) => refused(request, refusal),
+                Reply::Message(request, kind) => {
+                    message(request, kind, self.message()).inspect_err(|_| self.abandon())?;
+                }
+            }
+        }
+    }
+
+    /// Sends what is queued, if nothing else is to be done first, and receives once; says whether that was all. It is for most
+    /// requests, and takes half the instructions of [`Connection::reply`].
+    #[inline]
+    fn succeeds_at_once(&mut self) -> Result<bool, Cause> {
+        if !self.exchange.may_send() {
+            return Ok(false);
+        }
+        self.send().and_then(|()| self.receive()).inspect_err(|_| self.abandon())?;
+        Ok(self.exchange.is_finished())
+    }
+
+    /// Gives up what is queued or on its way: see [`Exchange::abandon`].
+    pub(crate) fn abandon(&mut self) {
+        self.budget.renew();
+        self.exchange.abandon();
+    }
+
+    #[inline]
+    fn send(&mut self) -> Result<(), Cause> {
+        let datagram = self.exchange.outgoing();
+        loop {
+            match self.peer.send(datagram) {
+                Ok(sent) if sent == datagram.len() => break,
+                Ok(_) => return Err(Cause::Io(ErrorKind::WriteZero.into())),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(Cause::Io(error)),
+            }
+        }
+        self.budget.renew();
+        self.exchange.sent();
+        Ok(())
+    }
+
+    /// Receives a datagram: netlink answers while it takes the request, so that there is nothing to wait for.
+    #[inline]
+    fn receive(&mut self) -> Result<(), Cause> {
+        match self.peer.receive(self.exchange.inbox()) {
+            Ok((length, sender)) => self.received(length, sender),
+            Err(error) => self.wait(error),
+        }
+    }
+
+    #[inline]
+    fn received(&mut self, length: usize, sender: u32) -> Result<(), Cause> {
+        self.exchange.received(length, sender);
+        if self.budget.count(length) { self.budget.check(self.peer.now()) } else { Ok(()) }
+    }
+
+    /// Receives a datagram after an attempt that failed with `error`.
+    #[cold]
+    fn wait(&mut self, mut error: io::Error) -> Result<(), Cause> {
+        let since = self.peer.now();
+        let mut waited = false;
+        loop {
+            match error.kind() {
+                // A signal starts the system call anew, and with it its own time limit.
+                ErrorKind::Interrupted => {}
+                ErrorKind::WouldBlock if !waited => {}
+                ErrorKind::WouldBlock => return Err(Cause::TimedOut),
+                _ if error.raw_os_error() == Some(ENOBUFS) => {
+                    self.empty();
+                    return Err(Cause::Overrun);
+                }
+                _ => return Err(Cause::Io(error)),
+            }
+            let left = self.budget.left(self.peer.now(), since)?;
+            waited = true;
+            match self.peer.wait(self.exchange.inbox(), left) {
+                Ok((length, sender)) => return self.received(length, sender),
+                Err(next) => error = next,
+            }
+        }
+    }
+
+    /// Receives a datagram of an abandoned dump. Its next one exists as soon as the one before is received; otherwise the
+    /// dump's end has arrived, was lost or could not be read.
+    fn skip(&mut self) -> Result<(), Cause> {
+        match self.peer.receive(self.exchange.inbox()) {
+            Ok((length, sender)) => {
+                self.exchange.received(length, sender);
+                return self.bound(length);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => self.exchange.drained(),
+            Err(error) if error.kind() == ErrorKind::Interrupted || error.raw_os_error() == Some(ENOBUFS) => {
+                return self.bound(0);
+            }
+            Err(error) => return Err(Cause::Io(error)),
+        }
+        Ok(())
+    }
+
+    /// Counts a datagram of which nothing is kept.
+    fn bound(&mut self, length: usize) -> Result<(), Cause> {
+        let due = self.budget.count(length);
+        self.budget.forget_bytes();
+        if due { self.budget.check(self.peer.now()) } else { Ok(()) }
+    }
+
+    /// Discards received datagrams, until the deadline: after an overrun the kernel drops every further reply until the
+    /// buffer is empty.
+    fn empty(&mut self) {
+        loop {
+            let length = match self.peer.receive(self.exchange.inbox()) {
+                Ok((length, _)) => length,
+                Err(error) if error.kind() == ErrorKind::Interrupted => 0,
+                Err(error) if error.raw_os_error() == Some(ENOBUFS) => 0,
+                Err(_) => return,
+            };
+            if self.bound(length).is_err() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Buffers and time limits of a client.
+
+use std::time::Duration;
+
+/// How a client talks to the kernel. The defaults suit a table of any size.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Options {
+    /// Longest wait for each datagram of an answer, after which the operation fails with
+    /// [`is_timed_out`](crate::Error::is_timed_out). 30 seconds by default; [`Duration::ZERO`] waits without end.
+    pub timeout: Duration,
+    /// Longest duration of a whole operation, after which it fails with
+    /// [`is_timed_out`](crate::Error::is_timed_out). 5 minutes by default; [`Duration::ZERO`] means none.
+    ///
+    /// A listing that is collected is one operation with all of its repetitions. A listing that is streamed is one operation
+    /// for each item, so that the caller may take its time between two items; dropping it is another one. A batch, and
+    /// every operation of several requests other than a listing, has this long for each datagram of requests. The duration is
+    /// counted from the first wait, or from the 64th datagram of the operation: the success path reads no clock.
+    ///
+    /// After a listing that was ended by its deadline the client can be used: the next operation reads the rest of the
+    /// unfinished dump, within its own deadline. The kernel allows one dump at a time on a socket.
+    pub deadline: Duration,
+    /// Most bytes that a collected listing may receive in one reading, after which it fails with
+    /// [`Cause::ListingTooLong`](crate::Cause::ListingTooLong). 1 GiB by default, enough for some 2,500,000 services.
+    ///
+    /// It bounds the memory of a client whose peer never ends a listing. Streamed listings use constant memory.
+    pub largest_listing: usize,
+    /// The receive buffer to ask for, in bytes (`SO_RCVBUFFORCE`, or as much as `net.core.rmem_max` allows without the
+    /// privilege). It decides how many requests of a batch travel at once. 1 MiB by default; less than 128 KiB is taken
+    /// for 128 KiB.
+    pub receive_buffer: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(30),
+            deadline: Duration::from_secs(300),
+            largest_listing: 1 << 30,
+            receive_buffer: 1 << 20,
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Changes and queries of the kernel's table, as values.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::SocketAddr;
+
+use super::daemon::{SyncDaemon, SyncState};
+use super::destination::{self, Destination};
+use super::numbers::{Command, VERSION, command};
+use super::service::{Service, ServiceKey};
+use super::timeouts::Timeouts;
+use crate::connection::{Connection, Request};
+use crate::error::{Cause, Error, Refusal, Refused, Result};
+use crate::wire::message::NOOP;
+use crate::wire::{Writer, genl};
+
+/// One change of the kernel's table, as a value: carried out by [`Ipvs::change`](super::Ipvs::change) or, with others,
+/// by [`Ipvs::batch`](super::Ipvs::batch).
+///
+/// Its text says what it does: `add service 10.0.0.1:80/tcp`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Change {
+    /// Adds a virtual service (`IPVS_CMD_NEW_SERVICE`).
+    #[doc(alias = "IPVS_CMD_NEW_SERVICE")]
+    AddService(Service),
+    /// Sets everything of a virtual service but its key (`IPVS_CMD_SET_SERVICE`).
+    #[doc(alias = "IPVS_CMD_SET_SERVICE")]
+    SetService(Service),
+    /// Deletes a virtual service and its destinations (`IPVS_CMD_DEL_SERVICE`).
+    #[doc(alias = "IPVS_CMD_DEL_SERVICE")]
+    DeleteService(ServiceKey),
+    /// Adds a destination to a service (`IPVS_CMD_NEW_DEST`).
+    #[doc(alias = "IPVS_CMD_NEW_DEST")]
+    AddDestination(ServiceKey, Destination),
+    /// Sets everything of a destination but its address (`IPVS_CMD_SET_DEST`).
+    #[doc(alias = "IPVS_CMD_SET_DEST")]
+    SetDestination(ServiceKey, Destination),
+    /// Deletes a destination of a service (`IPVS_CMD_DEL_DEST`).
+    #[doc(alias = "IPVS_CMD_DEL_DEST")]
+    DeleteDestination(ServiceKey, SocketAddr),
+    /// Sets the counters of a service and its destinations to zero (`IPVS_CMD_ZERO`).
+    #[doc(alias = "IPVS_CMD_ZERO")]
+    Zero(ServiceKey),
+    /// Sets all counters to zero (`IPVS_CMD_ZERO`).
+    ZeroAll,
+    /// Deletes all services of the network namespace (`IPVS_CMD_FLUSH`).
+    #[doc(alias = "IPVS_CMD_FLUSH")]
+    Clear,
+    /// Sets how long connections are remembered (`IPVS_CMD_SET_CONFIG`).
+    #[doc(alias = "IPVS_CMD_SET_CONFIG")]
+    SetTimeouts(Timeouts),
+    /// Starts a sync daemon (`IPVS_CMD_NEW_DAEMON`).
+    #[doc(alias = "IPVS_CMD_NEW_DAEMON")]
+    StartDaemon(SyncDaemon),
+    /// Stops a sync daemon (`IPVS_CMD_DEL_DAEMON`).
+    #[doc(alias = "IPVS_CMD_DEL_DAEMON")]
+    StopDaemon(SyncState),
+}
+
+impl Change {
+    /// Finds a change that the kernel would refuse, or store otherwise than asked, without asking the kernel.
+    /// [`Ipvs`](super::Ipvs) checks every change before sending it; a program that sends a [`Message`](super::Message) by
+    /// other means should do the same.
+    ///
+    /// # Errors
+    /// [`is_invalid_input`](Error::is_invalid_input), with what is wrong.
+    #[inline]
+    pub fn check(&self) -> Result<()> {
+        self.problem().map_or(Ok(()), |problem| Err(Error::new(self, Cause::InvalidInput(problem))))
+    }
+
+    #[inline]
+    pub(super) fn problem(&self) -> Option<Cow<'static, str>> {
+        match self {
+            Self::AddService(service) | Self::SetService(service) => service.problem(),
+            Self::AddDestination(key, destination) | Self::SetDestination(key, destination) => destination.problem(key),
+            Self::SetTimeouts(timeouts) => timeouts.problem(),
+            Self::StartDaemon(daemon) => daemon.problem(),
+            Self::DeleteService(key) | Self::Zero(key) => key.problem(),
+            Self::DeleteDestination(key, address) => key.problem().or_else(|| destination::address_problem(*address)),
+            Self::ZeroAll | Self::Clear | Self::StopDaemon(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AddService(service) => write!(f, "add service {}", service.key),
+            Self::SetService(service) => write!(f, "set service {}", service.key),
+            Self::DeleteService(key) => write!(f, "delete service {key}"),
+            Self::AddDestination(key, destination) => {
+                write!(f, "add destination {} to service {key}", destination.address)
+            }
+            Self::SetDestination(key, destination) => {
+                write!(f, "set destination {} of service {key}", destination.address)
+            }
+            Self::DeleteDestination(key, address) => write!(f, "delete destination {address} of service {key}"),
+            Self::Zero(key) => write!(f, "zero the counters of service {key}"),
+            Self::ZeroAll => f.write_str("zero all counters"),
+            Self::Clear => f.write_str("delete all services"),
+            Self::SetTimeouts(timeouts) => write!(f, "set the timeouts {timeouts}"),
+            Self::StartDaemon(daemon) => write!(f, "start the {} sync daemon on {}", daemon.state, daemon.interface),
+            Self::StopDaemon(state) => write!(f, "stop the {state} sync daemon"),
+        }
+    }
+}
+
+/// A question to the kernel.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Query {
+    /// One virtual service (`IPVS_CMD_GET_SERVICE`).
+    #[doc(alias = "IPVS_CMD_GET_SERVICE")]
+    Service(ServiceKey),
+    /// All virtual services (`IPVS_CMD_GET_SERVICE` as a dump).
+    Services,
+    /// All destinations of a service (`IPVS_CMD_GET_DEST`, a dump).
+    #[doc(alias = "IPVS_CMD_GET_DEST")]
+    Destinations(ServiceKey),
+    /// The version and the size of the connection table (`IPVS_CMD_GET_INFO`).
+    #[doc(alias = "IPVS_CMD_GET_INFO")]
+    Version,
+    /// How long connections are remembered (`IPVS_CMD_GET_CONFIG`).
+    #[doc(alias = "IPVS_CMD_GET_CONFIG")]
+    Timeouts,
+    /// The sync daemons that run (`IPVS_CMD_GET_DAEMON`, a dump).
+    #[doc(alias = "IPVS_CMD_GET_DAEMON")]
+    Daemons,
+}
+
+impl Query {
+    /// Whether it must be sent with `NLM_F_DUMP`.
+    pub fn is_dump(&self) -> bool {
+        matches!(self, Self::Services | Self::Destinations(_) | Self::Daemons)
+    }
+
+    /// Finds parts of the key that the kernel has no attribute for, as [`Change::check`] does.
+    /// [`Ipvs`](super::Ipvs) checks every query before sending it.
+    ///
+    /// # Errors
+    /// [`is_invalid_input`](Error::is_invalid_input), with the part that cannot be sent.
+    pub fn check(&self) -> Result<()> {
+        self.problem().map_or(Ok(()), |problem| Err(Error::new(self, Cause::InvalidInput(problem))))
+    }
+
+    pub(super) fn problem(&self) -> Option<Cow<'static, str>> {
+        match self {
+            Self::Service(key) | Self::Destinations(key) => key.problem(),
+            Self::Services | Self::Version | Self::Timeouts | Self::Daemons => None,
+        }
+    }
+}
+
+impl fmt::Display for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(key) => write!(f, "read service {key}"),
+            Self::Services => f.write_str("list services"),
+            Self::Destinations(key) => write!(f, "list destinations of service {key}"),
+            Self::Version => f.write_str("read the version of IPVS"),
+            Self::Timeouts => f.write_str("read the timeouts"),
+            Self::Daemons => f.write_str("list the sync daemons"),
+        }
+    }
+}
+
+// The bytes.
+
+impl Change {
+    pub(super) fn command(&self) -> u8 {
+        match self {
+            Self::AddService(_) => command::NEW_SERVICE,
+            Self::SetService(_) => command::SET_SERVICE,
+            Self::DeleteService(_) => command::DEL_SERVICE,
+            Self::AddDestination(..) => command::NEW_DEST,
+            Self::SetDestination(..) => command::SET_DEST,
+            Self::DeleteDestination(..) => command::DEL_DEST,
+            Self::Zero(_) | Self::ZeroAll => command::ZERO,
+            Self::Clear => command::FLUSH,
+            Self::SetTimeouts(_) => command::SET_CONFIG,
+            Self::StartDaemon(_) => command::NEW_DAEMON,
+            Self::StopDaemon(_) => command::DEL_DAEMON,
+        }
+    }
+
+    /// The generic netlink header and the attributes.
+    pub(super) fn write(&self, out: &mut Writer<'_>) {
+        genl::write_header(out, self.command(), VERSION);
+        self.write_attributes(out);
+    }
+
+    pub(super) fn write_attributes(&self, out: &mut Writer<'_>) {
+        match self {
+            Self::AddService(service) | Self::SetService(service) => {
+                out.nest(Command::Service, |out| service.write(out));
+            }
+            Self::DeleteService(key) | Self::Zero(key) => out.nest(Command::Service, |out| key.write(out)),
+            Self::AddDestination(key, destination) | Self::SetDestination(key, destination) => {
+                out.nest(Command::Service, |out| key.write(out));
+                out.nest(Command::Destination, |out| destination.write(out));
+            }
+            Self::DeleteDestination(key, address) => {
+                out.nest(Command::Service, |out| key.write(out));
+                out.nest(Command::Destination, |out| destination::write_key(out, *address));
+            }
+            Self::ZeroAll | Self::Clear => {}
+            Self::SetTimeouts(timeouts) => timeouts.write(out),
+            Self::StartDaemon(daemon) => out.nest(Command::Daemon, |out| daemon.write(out)),
+            Self::StopDaemon(state) => out.nest(Command::Daemon, |out| state.write(out)),
+        }
+    }
+}
+
+impl Query {
+    pub(super) fn command(&self) -> u8 {
+        match self {
+            Self::Service(_) | Self::Services => command::GET_SERVICE,
+            Self::Destinations(_) => command::GET_DEST,
+            Self::Version => command::GET_INFO,
+            Self::Timeouts => command::GET_CONFIG,
+            Self::Daemons => command::GET_DAEMON,
+        }
+    }
+
+    /// The generic netlink header and the attributes.
+    pub(super) fn write(&self, out: &mut Writer<'_>) {
+        genl::write_header(out, self.command(), VERSION);
+        self.write_attributes(out);
+    }
+
+    pub(super) fn write_attributes(&self, out: &mut Writer<'_>) {
+        match self {
+            Self::Service(key) | Self::Destinations(key) => out.nest(Command::Service, |out| key.write(out)),
+            Self::Services | Self::Version | Self::Timeouts | Self::Daemons => {}
+        }
+    }
+}
+
+/// A change or a query to the generic netlink family of IPVS.
+#[derive(Clone, Copy)]
+pub(super) struct ToFamily<R> {
+    /// The family's number, which is another one after each loading of the module.
+    pub(super) family: u16,
+    pub(super) request: R,
+    /// Sent without a check: what the kernel holds already.
+    pub(super) trusted: bool,
+}
+
+impl<R: fmt::Display> fmt::Display for ToFamily<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.request.fmt(f)
+    }
+}
+
+impl<R> ToFamily<R> {
+    fn refuse(&self, problem: Option<Cow<'static, str>>) -> Result<(), Cause> {
+        problem.filter(|_| !self.trusted).map_or(Ok(()), |problem| Err(Cause::InvalidInput(problem)))
+    }
+}
+
+impl Request for ToFamily<Change> {
+    fn check(&self) -> Result<(), Cause> {
+        self.refuse(self.request.problem())
+    }
+
+    fn queue(&self, connection: &mut Connection) -> Result<usize, Cause> {
+        connection.queue(self.family, 0, |out| self.request.write(out))?;
+        let Change::StopDaemon(_) = self.request else { return Ok(1) };
+        // A daemon that is stopped before it has begun ends with EINTR, and netlink is silent about that one error. The
+        // request behind it is answered.
+        connection.queue(NOOP, 0, |_| {})?;
+        Ok(2)
+    }
+
+    fn refused(&self, refusal: Refusal) -> Refused {
+        self.request.refused(refusal)
+    }
+}
+
+impl Request for ToFamily<Query> {
+    fn check(&self) -> Result<(), Cause> {
+        self.refuse(self.request.problem())
+    }
+
+    fn queue(&self, connection: &mut Connection) -> Result<usize, Cause> {
+        if self.request.is_dump() {
+            connection.queue_dump(self.family, |out| self.request.write(out))?;
+        } else {
+            connection.queue(self.family, 0, |out| self.request.write(out))?;
+        }
+        Ok(1)
+    }
+
+    fn refused(&self, refusal: Refusal) -> Refused {
+        self.request.refused(refusal)
+    }
+}

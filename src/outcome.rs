@@ -1,0 +1,32 @@
+//! The result of an operation that succeeds also if there is nothing to do.
+
+/// The result of an operation that ends in a state: an object exists as asked, or is absent.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The object was absent, and was added.
+    Added,
+    /// The object existed, and was set to what was asked. The kernel does not report whether that changed anything.
+    Updated,
+    /// The object existed, and was deleted.
+    Deleted,
+    /// Everything was as asked already.
+    Unchanged,
+}
+
+impl Outcome {
+    /// Whether the kernel's table may differ from before.
+    pub fn is_change(self) -> bool {
+        self != Self::Unchanged
+    }
+
+    /// The outcome of adding what may exist.
+    pub(crate) fn of_adding(bound: bool) -> Self {
+        if bound { Self::Added } else { Self::Unchanged }
+    }
+
+    /// The outcome of deleting what may be absent.
+    pub(crate) fn of_deleting(deleted: bool) -> Self {
+        if deleted { Self::Deleted } else { Self::Unchanged }
+    }
+}
