@@ -23,8 +23,8 @@ pub struct BatchError<C, D = usize> {
     /// Positions of the changes that were in flight when the batch ended: each of them may be made, unless it is among the
     /// failures. The changes behind them were not sent.
     pub unknown: Range<usize>,
-    /// The attempted operation.
-    operation: String,
+    /// The attempted operation; `None` if the interruption is an error of no change.
+    operation: Option<String>,
 }
 
 /// A change that was not made.
@@ -39,12 +39,27 @@ pub struct Failure<C> {
 
 impl<C, D> BatchError<C, D> {
     pub(crate) fn new(operation: impl fmt::Display, failures: Vec<Failure<C>>, done: D) -> Self {
-        Self { failures, done, interruption: None, unknown: 0..0, operation: operation.to_string() }
+        Self { failures, done, interruption: None, unknown: 0..0, operation: Some(operation.to_string()) }
+    }
+
+    /// An error that is of no change, before or after all of them.
+    pub(crate) fn aside(error: Error, done: D) -> Self {
+        Self { failures: Vec::new(), done, interruption: Some(error), unknown: 0..0, operation: None }
     }
 
     /// The same, ended early by an error while these changes were in flight.
     pub(crate) fn interrupted(self, interruption: Option<Error>, unknown: Range<usize>) -> Self {
         Self { interruption, unknown, ..self }
+    }
+
+    /// The same, as the error of the larger operation that it ended.
+    pub(crate) fn during(mut self, operation: impl fmt::Display) -> Self {
+        for failure in &mut self.failures {
+            failure.error.prefix(&operation);
+        }
+        self.interruption = self.interruption.map(|error| error.during(&operation));
+        self.operation = Some(operation.to_string());
+        self
     }
 
     /// The failures that do not follow from another one. With a misspelt scheduler and 200 endpoints, one of 201.
@@ -86,9 +101,13 @@ impl<C, D> fmt::Display for BatchError<C, D> {
 
 impl<C: fmt::Debug, D: fmt::Debug> std::error::Error for BatchError<C, D> {}
 
-/// See [`Cause::Batch`].
+/// See [`Cause::Batch`]. An error that is of no change stays as it is.
 impl<C, D> From<BatchError<C, D>> for Error {
     fn from(BatchError { failures, interruption, operation, .. }: BatchError<C, D>) -> Self {
+        let (operation, interruption) = match (operation, interruption) {
+            (None, Some(error)) => return error,
+            (operation, interruption) => (operation.unwrap_or_default(), interruption),
+        };
         let failures = failures.into_iter().map(|failure| failure.error).collect();
         Self::new(operation, Cause::Batch { failures, interruption })
     }

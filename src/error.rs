@@ -80,6 +80,11 @@ impl Error {
         self
     }
 
+    /// Names the larger operation before the one that failed.
+    pub(crate) fn prefix(&mut self, operation: impl fmt::Display) {
+        self.0.operation = format!("{operation}: {}", self.0.operation);
+    }
+
     /// What was attempted, and on which object: `add service 10.0.0.1:80/tcp`.
     pub fn operation(&self) -> &str {
         &self.0.operation
@@ -641,18 +646,4 @@ pub enum DecodeError {
         /// Its beginning, with what is not UTF-8 replaced.
         line: String,
     },
-}
-
-/// Text that is written only if it is needed (`std::fmt::from_fn`, which is younger than Rust 1.85).
-pub(crate) fn from_fn<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result + Copy>(write: F) -> impl fmt::Display + Copy {
-    #[derive(Clone, Copy)]
-    struct FromFn<F>(F);
-
-    impl<F: Fn(&mut fmt::Formatter<'_>) -> fmt::Result> fmt::Display for FromFn<F> {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            (self.0)(f)
-        }
-    }
-
-    FromFn(write)
 }

@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex};
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use lvs::ipset::{Exist, HashIp, Member, NewSet, Set, SetName};
+use lvs::ipset::{HashIp, Member, NewSet, Set, SetName};
 use lvs::ipvs::{Change, Destination, Scheduler, Service, ServiceKey};
 use lvs::testing::{Kernel, Reply};
 use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable};
@@ -235,7 +235,7 @@ fn kernel(kind: u16, record: &[u8], times: usize) -> (Kernel, Arc<Mutex<Vec<u8>>
 
 fn set() -> Set<HashIp> {
     let name = SetName::new("web").unwrap();
-    Kernel::new().ipset().create(name, &NewSet::ipv4(), Exist::Error).unwrap()
+    Kernel::new().ipset().create(name, &NewSet::ipv4()).unwrap()
 }
 
 /// But for sequence numbers and flags, which the other style leaves to somebody else.
@@ -264,7 +264,7 @@ fn the_bytes_are_the_same() {
     let ours = bare(&sent.lock().unwrap());
     assert!(bare(&other).starts_with(&ours));
     other.clear();
-    kernel.ipset().add_all(&set(), members(), Exist::Error).unwrap();
+    kernel.ipset().add_all(&set(), members()).unwrap();
     write(&mut other, NLM_F_REQUEST, other_members(members()));
     assert!(bare(&sent.lock().unwrap()) == bare(&other));
 }
@@ -312,7 +312,7 @@ mod writing {
     #[divan::bench]
     fn members_lvs(bencher: Bencher<'_, '_>) {
         let (mut ipset, set) = (kernel(0, &[], 0).0.ipset(), set());
-        bencher.bench_local(|| ipset.add_all(&set, black_box(members()), Exist::Error).unwrap());
+        bencher.bench_local(|| ipset.add_all(&set, black_box(members())).unwrap());
     }
 
     #[divan::bench]
@@ -354,7 +354,7 @@ mod reading {
     fn members_lvs(bencher: Bencher<'_, '_>) {
         let (mut ipset, set) = (kernel(IPSET_LIST, &members_record(), 1).0.ipset(), set());
         bencher.bench_local(|| {
-            let listed = ipset.members(&set).unwrap().inspect(|member| _ = black_box(member));
+            let listed = ipset.stream_members(&set).unwrap().inspect(|member| _ = black_box(member));
             assert_eq!(listed.filter(Result::is_ok).count(), COUNT);
         });
     }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use lvs::ipset::{Exist, HashIp, Ipset, Member, NewSet, SetName};
+use lvs::ipset::{HashIp, Ipset, Member, NewSet, SetName};
 use netlink_sys::protocols::NETLINK_NETFILTER;
 
 use crate::floor::{self, Floor, attribute};
@@ -64,7 +64,7 @@ pub(crate) fn fill_and_list(plan: &Plan, results: &mut Results) {
     let mut ipset = Ipset::connect().unwrap();
     let name = SetName::new(SET).unwrap();
     let new = NewSet::<HashIp>::ipv4().maxelem(2 * plan.largest_set);
-    let set = ipset.create(name, &new, Exist::Error).unwrap();
+    let set = ipset.create(name, &new).unwrap();
     // The set grows in the first round, which does not count, and stays as large as it got.
     let emptied = |work: &dyn Fn() -> Duration| {
         let time = work();
@@ -79,7 +79,7 @@ pub(crate) fn fill_and_list(plan: &Plan, results: &mut Results) {
         let few = lines(PROCESSES);
         let ours = || {
             let mut ipset = Ipset::connect().unwrap();
-            timed(|| ipset.add_all(&set, members(size), Exist::Error).unwrap())
+            timed(|| _ = ipset.add_all(&set, members(size)).unwrap())
         };
         let raw = || {
             let mut floor = Floor::open(NETLINK_NETFILTER);
@@ -103,7 +103,7 @@ pub(crate) fn fill_and_list(plan: &Plan, results: &mut Results) {
         results.compare("fill set", size, &mut contestants);
         drop(contestants);
 
-        ipset.add_all(&set, members(size), Exist::Error).unwrap();
+        ipset.add_all(&set, members(size)).unwrap();
         let request = floor::list(LIST, &start());
         let mut floor = Floor::open(NETLINK_NETFILTER);
         let mut contestants: Vec<Contestant<'_>> = vec![
@@ -112,7 +112,9 @@ pub(crate) fn fill_and_list(plan: &Plan, results: &mut Results) {
                 "lvs",
                 Box::new(|| {
                     (
-                        timed(|| assert_eq!(ipset.members(&set).unwrap().filter(Result::is_ok).count(), size as usize)),
+                        timed(|| {
+                            assert_eq!(ipset.stream_members(&set).unwrap().filter(Result::is_ok).count(), size as usize)
+                        }),
                         size,
                     )
                 }),
@@ -126,5 +128,5 @@ pub(crate) fn fill_and_list(plan: &Plan, results: &mut Results) {
         drop(contestants);
         ipset.clear(name).unwrap();
     }
-    ipset.destroy(name, Exist::Error).unwrap();
+    ipset.destroy(name).unwrap();
 }

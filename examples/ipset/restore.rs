@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Read, Write};
 
-use lvs::ipset::{Any, BatchError, Exist, Member, Set};
+use lvs::ipset::{Any, BatchError, Member, Set};
 
 use crate::entry::Typed;
 use crate::failure::{Failure, explain};
@@ -19,7 +19,7 @@ const MANY: usize = 8192;
 struct Waiting {
     command: Command,
     set: Set<Any>,
-    exist: Exist,
+    exist: bool,
     members: Vec<Member<Any>>,
     /// The line of each.
     lines: Vec<usize>,
@@ -158,12 +158,12 @@ fn each_line(
 }
 
 impl Waiting {
-    fn new(command: Command, set: Set<Any>, exist: Exist) -> Self {
+    fn new(command: Command, set: Set<Any>, exist: bool) -> Self {
         Self { command, set, exist, members: Vec::new(), lines: Vec::new() }
     }
 
     /// Whether such an entry is sent together with these.
-    fn joins(&self, command: Command, set: &Set<Any>, exist: Exist) -> bool {
+    fn joins(&self, command: Command, set: &Set<Any>, exist: bool) -> bool {
         (self.command, &self.set, self.exist) == (command, set, exist) && self.members.len() < MANY
     }
 
@@ -177,14 +177,17 @@ impl Waiting {
 fn send(session: &mut Session, waiting: &mut Option<Waiting>) -> Outcome {
     let Some(Waiting { command, set, exist, members, lines }) = waiting.take() else { return Ok(()) };
     let ipset = session.ipset.get().map_err(|failure| (failure, lines.first().copied()))?;
-    let done = match command {
-        Command::Add => ipset.add_all(&set, members, exist),
-        _ => ipset.delete_all(&set, members, exist),
+    let done = match (command, exist) {
+        (Command::Add, false) => ipset.add_all(&set, members),
+        (Command::Add, true) => ipset.put_all(&set, members),
+        (_, false) => ipset.delete_all(&set, members),
+        (_, true) => ipset.remove_all(&set, members),
     };
-    let kind = Some(set.kind());
-    done.map_err(|BatchError { position, error, .. }| {
-        (explain(command.name(), kind, &error), lines.get(position.start).copied())
-    })
+    let failed = |error: BatchError| {
+        let line = lines.get(error.done).copied();
+        (explain(command.name(), Some(set.kind()), &error.into()), line)
+    };
+    done.map(drop).map_err(failed)
 }
 
 /// Carries out lines as they are typed in; errors do not end it.

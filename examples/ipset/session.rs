@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
-use lvs::ipset::{Any, Entry, Exist, Ipset, Kind, NewSet, Set, SetName};
+use lvs::ipset::{Any, Change, Entry, Ipset, Kind, NewSet, Set, SetName};
 
 use crate::entry::{Reader, Typed};
 use crate::failure::{Failure, NAME, complain, explain, refused};
@@ -84,8 +84,9 @@ impl Session {
         parse(words, &mut self.settings)
     }
 
-    pub(crate) fn exist(&self) -> Exist {
-        if self.settings.exist { Exist::Fine } else { Exist::Error }
+    /// Whether it matters not that an object exists already, or is absent already.
+    pub(crate) fn exist(&self) -> bool {
+        self.settings.exist
     }
 
     /// Carries out a command; what it lists goes to `out`.
@@ -126,13 +127,13 @@ impl Session {
             Prepared::Entry(Command::Test, set, typed) => self.test(&set, &typed),
             Prepared::Entry(command, set, typed) => self.change(command, &set, &typed),
             Prepared::Destroy(name) => {
-                let exist = self.exist();
                 self.sets.clear();
-                let done = match name {
-                    None => self.ipset.get()?.destroy_all(),
-                    Some(name) => self.ipset.get()?.destroy(name, exist),
+                let change = match name {
+                    None => Change::DestroyAll,
+                    Some(name) if self.exist() => Change::RemoveSet(name),
+                    Some(name) => Change::Destroy(name),
                 };
-                done.map_err(explained(Command::Destroy))
+                self.ipset.get()?.change(change).map_err(explained(Command::Destroy))
             }
             Prepared::Flush(name) => {
                 let done = match name {
@@ -168,12 +169,14 @@ impl Session {
             return Err(refused("create", Some(kind), number));
         }
         let exist = self.exist();
-        match self.ipset.get()?.create(name, &NewSet::<Any>::new(kind, new.options), exist) {
-            Ok(set) => {
-                self.sets.insert(name, set);
+        let new_set = NewSet::<Any>::new(kind, new.options);
+        let change = if exist { Change::PutSet(name, new_set) } else { Change::Create(name, new_set) };
+        match self.ipset.get()?.change(change) {
+            Ok(()) => {
+                self.sets.remove(&name);
             }
-            // It is there, of the other family; the kernel does not mind.
-            Err(error) if error.is_invalid_input() && exist == Exist::Fine => {}
+            // It exists, of the other family; the kernel does not mind.
+            Err(error) if error.is_invalid_input() && exist => {}
             Err(error) => return Err(explain("create", Some(kind), &error)),
         }
         if !self.settings.quiet && !new.warnings.is_empty() {
@@ -200,12 +203,14 @@ impl Session {
 
     fn change(&mut self, command: Command, set: &Set<Any>, typed: &Typed) -> Result<(), Failure> {
         let kind = Some(set.kind());
-        let exist = self.exist();
-        let done = match command {
-            Command::Add => self.ipset.get()?.add(set, &typed.member, exist),
-            _ => self.ipset.get()?.delete(set, &typed.member, exist),
+        let (set, member) = (*set, typed.member.clone());
+        let change = match (command, self.exist()) {
+            (Command::Add, false) => Change::Add(set, member),
+            (Command::Add, true) => Change::Put(set, member),
+            (_, false) => Change::Delete(set, member),
+            (_, true) => Change::Remove(set, member),
         };
-        done.map_err(|error| explain(command.name(), kind, &error))
+        self.ipset.get()?.change(change).map_err(|error| explain(command.name(), kind, &error))
     }
 
     fn test(&mut self, set: &Set<Any>, typed: &Typed) -> Result<(), Failure> {
@@ -280,13 +285,13 @@ impl Session {
         } else if settings.terse && (command == Command::List || mode == Mode::Json) {
             let sets = match name {
                 None => self.ipset.get()?.sets(),
-                Some(name) => self.ipset.get()?.info(name).map(|info| vec![info]),
+                Some(name) => self.ipset.get()?.set(name).map(|info| vec![info]),
             };
             for info in sets.map_err(|error| failed(&error))? {
                 printer.set(&info).map_err(|error| written(&error))?;
             }
         } else {
-            for listed in self.ipset.get()?.list(name).map_err(|error| failed(&error))? {
+            for listed in self.ipset.get()?.stream_contents(name).map_err(|error| failed(&error))? {
                 let listed = listed.map_err(|error| failed(&error))?;
                 printer.line(&listed).map_err(|error| written(&error))?;
             }

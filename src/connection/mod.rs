@@ -148,10 +148,21 @@ impl Connection {
         self.exchange.limits().requests
     }
 
-    /// As [`Exchange::next_of_list`].
+    /// Type of the next message of the dump that was queued for `request`, whose body is [`Connection::message`]; `None` at the
+    /// end.
     #[inline]
-    pub(crate) fn next_of_list(&mut self) -> Option<Listed> {
-        self.exchange.next_of_list()
+    pub(crate) fn next_item(&mut self, request: &impl Request) -> Result<Option<u16>> {
+        match self.exchange.next_of_list() {
+            Some(Listed::Message { kind }) => return Ok(Some(kind)),
+            Some(Listed::End) => return Ok(None),
+            None => {}
+        }
+        match self.reply() {
+            Ok(Reply::Message(_, kind)) => Ok(Some(kind)),
+            Ok(Reply::Finished) => Ok(None),
+            Ok(Reply::Refused(_, refusal)) => Err(Error::new(request, request.refused(refusal))),
+            Err(cause) => Err(Error::new(request, cause)),
+        }
     }
 
     /// As [`Exchange::message`].
@@ -195,14 +206,26 @@ impl Connection {
     pub(crate) fn run(
         &mut self,
         request: &impl Request,
-        mut read: impl FnMut(u16, &[u8]) -> Result<(), DecodeError>,
+        read: impl FnMut(u16, &[u8]) -> Result<(), DecodeError>,
     ) -> Result<()> {
-        let failed = |cause| Error::new(request, cause);
-        request.check().and_then(|()| request.queue(self)).map_err(failed)?;
+        match self.attempt(request, read)? {
+            None => Ok(()),
+            Some(refusal) => Err(Error::new(request, request.refused(refusal))),
+        }
+    }
+
+    /// As [`Connection::run`]; returns a refusal without explaining it.
+    pub(crate) fn attempt(
+        &mut self,
+        request: &impl Request,
+        mut read: impl FnMut(u16, &[u8]) -> Result<(), DecodeError>,
+    ) -> Result<Option<Refusal>> {
         let mut refused = None;
-        let settled = self.settle(|_, kind, body| read(kind, body), |_, refusal| refused = Some(refusal));
-        settled.map_err(failed)?;
-        refused.map_or(Ok(()), |refusal| Err(Error::new(request, request.refused(refusal))))
+        let done = request
+            .check()
+            .and_then(|()| request.queue(self))
+            .and_then(|_| self.settle(|_, kind, body| read(kind, body), |_, refusal| refused = Some(refusal)));
+        done.map(|()| refused).map_err(|cause| Error::new(request, cause))
     }
 
     /// Sends what is queued and takes all replies. Each message (the number of the request that it answers, its type, its

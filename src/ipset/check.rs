@@ -109,8 +109,8 @@ fn check_ports(family: Option<Family>, ports: &ProtocolPorts) -> Result<(), Caus
     Err(wrong(ports, fault))
 }
 
-/// Refuses a test of more than one entry: the kernel would test the first alone.
-fn check_single(kind: Kind, entry: &Entry) -> Result<(), Cause> {
+/// Whether an entry stands for one entry of a set.
+fn is_single(kind: Kind, entry: &Entry) -> bool {
     let single = |addresses: &Addresses, has_networks: bool| match addresses {
         Addresses::One(_) => true,
         Addresses::Network(network) => has_networks || network.prefix() == addresses.family().bits(),
@@ -118,15 +118,14 @@ fn check_single(kind: Kind, entry: &Entry) -> Result<(), Cause> {
     };
     let first = |ip| single(ip, kind.starts_with_network());
     let second = |ip| single(ip, kind.has_networks());
-    let single = match entry {
+    match entry {
         Entry::Ip(ip) | Entry::IpMark(ip, _) | Entry::IpInterface(ip, _) => first(ip),
         Entry::IpPort(ip, ports) => first(ip) && ports.ports.first == ports.ports.last,
         Entry::IpPortIp(ip, ports, other) => first(ip) && ports.ports.first == ports.ports.last && second(other),
         Entry::IpIp(ip, other) => first(ip) && second(other),
         Entry::Port(ports) => ports.first == ports.last,
         Entry::IpMac(..) | Entry::Mac(_) | Entry::Set(_) => true,
-    };
-    if single { Ok(()) } else { Err(wrong(entry, "the kernel tests single entries only")) }
+    }
 }
 
 impl<T: SetType> Member<T> {
@@ -146,7 +145,16 @@ impl<T: SetType> Member<T> {
     /// Refuses what cannot be tested in a set of this type and family.
     pub(super) fn check_test(&self, kind: Kind, family: Option<Family>) -> Result<(), Cause> {
         self.check(kind, family)?;
-        check_single(kind, &T::any(self.entry))
+        if self.is_single(kind) {
+            return Ok(());
+        }
+        // The kernel would test the first entry alone.
+        Err(wrong(&T::any(self.entry), "the kernel tests single entries only"))
+    }
+
+    /// Whether the entry stands for one entry of a set of this type.
+    pub(super) fn is_single(&self, kind: Kind) -> bool {
+        is_single(kind, &T::any(self.entry))
     }
 }
 

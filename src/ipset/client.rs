@@ -1,47 +1,23 @@
 //! The client: operations on the kernel's sets.
 
-use std::fmt;
 use std::ops::RangeInclusive;
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
 
-use super::batch::{self, BatchError, Change};
+use super::batch::{self, BatchError};
 use super::entry::Member;
 use super::kind::{Any, Kind, SetType};
-use super::numbers::{Command, PROTOCOL, SUBSYSTEM, command, error};
+use super::numbers::{Command, error};
 use super::parts::SetName;
-use super::refusal::{Operation, explain};
 use super::replace;
-use super::set::{NewSet, Parts, Set, family_number};
+use super::request::{Change, OfEntry, Query, Sent, Verb};
+use super::set::{NewSet, Parts, Set};
 use crate::address::Family;
-use crate::connection::Options;
-use crate::connection::{Connection, Reply};
-use crate::error::{Cause, Error, Reason, Refusal, Result, from_fn};
+use crate::connection::{Connection, Options, Request};
+use crate::error::{Cause, DecodeError, Error, Reason, Result};
+use crate::outcome::Outcome;
+use crate::wire::nfnetlink;
 use crate::wire::reader::required;
-use crate::wire::{Writer, nfnetlink};
-
-/// What is an error without it is none: the entry or the set to be added is there, the one to be removed is not
-/// (`NLM_F_EXCL`).
-pub(crate) const STRICT: u16 = 0x200;
-
-/// Whether it matters that an entry or a set to be made is there already, or one to be removed is not there.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Exist {
-    /// It is an error.
-    Error,
-    /// It is fine (`ipset -exist`). An entry that is there takes what the new one carries; see
-    /// [`create`](Ipset::create) for sets.
-    Fine,
-}
-
-impl Exist {
-    pub(super) fn flags(self) -> u16 {
-        match self {
-            Self::Error => STRICT,
-            Self::Fine => 0,
-        }
-    }
-}
 
 /// The sets of a network namespace: that of the thread that connects, for as long as the client lives.
 ///
@@ -84,18 +60,13 @@ impl Ipset {
     ///
     /// # Errors
     /// See [`Ipset`].
-    pub fn protocol(&mut self) -> Result<RangeInclusive<u8>> {
-        let operation = "ask for the version of ipset";
-        let answer = self.ask(
-            command::PROTOCOL,
-            |_| {},
-            |parts| {
-                let highest = required(parts.protocol, Command::Protocol)?;
-                let (lowest, highest) = parts.lowest_to(highest)?;
-                Ok(lowest..=highest)
-            },
-        );
-        answer.map_err(|(cause, refusal)| asked(operation, cause, refusal))
+    #[doc(alias = "IPSET_CMD_PROTOCOL")]
+    pub fn version(&mut self) -> Result<RangeInclusive<u8>> {
+        self.ask(Query::Version, |parts| {
+            let highest = required(parts.protocol, Command::Protocol)?;
+            let (lowest, highest) = parts.lowest_to(highest)?;
+            Ok(lowest..=highest)
+        })
     }
 
     /// The revisions of a type of sets that the kernel has (`IPSET_CMD_TYPE`). It loads the module if it can, and is
@@ -103,27 +74,15 @@ impl Ipset {
     ///
     /// # Errors
     /// [`is_unavailable`](Error::is_unavailable) when it does not have the type.
+    #[doc(alias = "IPSET_CMD_TYPE")]
     pub fn revisions(&mut self, kind: Kind) -> Result<RangeInclusive<u8>> {
         let place = Kind::ALL.iter().position(|known| *known == kind).unwrap_or_default();
         if let Some(Some((lowest, highest))) = self.revisions.get(place) {
             return Ok(*lowest..=*highest);
         }
-        let operation = from_fn(|f| write!(f, "ask for the type {kind}"));
-        let family = if kind.has_family() || kind.name().starts_with("bitmap:ip") { Some(Family::Inet) } else { None };
-        let answer = self.ask(
-            command::TYPE,
-            |out| {
-                out.text(Command::TypeName, kind.name());
-                out.u8(Command::Family, family_number(family));
-            },
-            |parts| {
-                let highest = required(parts.revision, Command::Revision)?;
-                Ok(parts.lowest_to(highest)?)
-            },
-        );
-        let (lowest, highest) = answer.map_err(|(cause, refusal)| match refusal {
-            Some(refusal) => Error::new(operation, explain(Operation::Ask, Some(kind), refusal)),
-            None => Error::new(operation, cause),
+        let (lowest, highest) = self.ask(Query::Revisions(kind), |parts| {
+            let highest = required(parts.revision, Command::Revision)?;
+            parts.lowest_to(highest)
         })?;
         if let Some(known) = self.revisions.get_mut(place) {
             *known = Some((lowest, highest));
@@ -131,94 +90,75 @@ impl Ipset {
         Ok(lowest..=highest)
     }
 
-    /// Makes a set (`IPSET_CMD_CREATE`).
-    ///
-    /// With [`Exist::Fine`], a set of this name that is there already must be of the same type and options, as far as the
-    /// kernel compares them: not `hashsize`, `bucketsize`, `initval` and `forceadd`.
+    /// Creates a set (`IPSET_CMD_CREATE`).
     ///
     /// # Errors
     /// [`is_already_exists`](Error::is_already_exists); [`is_unavailable`](Error::is_unavailable) when the kernel lacks
     /// the type or what the options need.
-    pub fn create<T: SetType>(&mut self, name: SetName, new: &NewSet<T>, exist: Exist) -> Result<Set<T>> {
-        let operation = from_fn(|f| write!(f, "create set {name} ({})", new.kind));
-        let failed = |cause| Error::new(operation, cause);
-        new.check().map_err(failed)?;
-        let revision = self.revision_for(new).map_err(|error| error.during(operation))?;
-        let family = new.family();
-        let body = |out: &mut Writer<'_>| {
-            out.text(Command::SetName, name.as_bytes());
-            out.text(Command::TypeName, new.kind.name());
-            out.u8(Command::Revision, revision);
-            out.u8(Command::Family, family_number(family));
-            out.marked_nest(Command::Data, |out| new.write(out));
-        };
-        self.tell(operation, Operation::Create, Some(new.kind), command::CREATE, exist, body)?;
-        let set = Set::new(name, new.kind, family);
-        if exist == Exist::Fine {
-            // The kernel does not compare families.
-            let there = self.header(name).map_err(|error| error.during(operation))?;
-            if there.family() != family {
-                let wanted = family.unwrap_or(Family::Inet);
-                let text = format!("set {name} exists and differs: it is of the other family, wanted {wanted}");
-                return Err(failed(Cause::precondition(Reason::AlreadyExists, text)));
-            }
-        }
-        Ok(set)
+    #[doc(alias = "IPSET_CMD_CREATE")]
+    pub fn create<T: SetType>(&mut self, name: SetName, new: &NewSet<T>) -> Result<Set<T>> {
+        self.change(Change::Create(name, new.any()))?;
+        Ok(Set::new(name, new.kind, new.family()))
     }
 
-    /// The revision to make such a set with.
-    fn revision_for<T: SetType>(&mut self, new: &NewSet<T>) -> Result<u8> {
-        let (kind, (needed, since)) = (new.kind, new.needs());
-        let there = self.revisions(kind)?;
-        if *there.end() < needed {
-            let text = format!(
-                "it needs revision {needed} of {kind}, which Linux {since} has; this kernel has up to {}",
-                there.end()
-            );
-            return Err(Error::new("", Cause::precondition(Reason::Unavailable, text)));
+    /// Creates a set unless one of this name exists, which must be of the same type, family and options, except for
+    /// `hashsize`, `bucketsize`, `initval` and `forceadd`.
+    ///
+    /// # Errors
+    /// As [`Ipset::create`]; [`is_already_exists`](Error::is_already_exists) when the existing set differs.
+    pub fn put_set<T: SetType>(&mut self, name: SetName, new: &NewSet<T>) -> Result<(Set<T>, Outcome)> {
+        match self.create(name, new) {
+            Err(error) if error.is_already_exists() => self.change(Change::PutSet(name, new.any()))?,
+            created => return created.map(|set| (set, Outcome::Added)),
         }
-        Ok(kind.revision().min(*there.end()).max(*there.start()))
+        Ok((Set::new(name, new.kind, new.family()), Outcome::Unchanged))
     }
 
-    /// Removes a set (`IPSET_CMD_DESTROY`).
+    /// Destroys a set (`IPSET_CMD_DESTROY`).
     ///
     /// # Errors
     /// [`is_in_use`](Error::is_in_use) while a rule or a `list:set` refers to it, or it is being listed.
-    pub fn destroy(&mut self, name: SetName, exist: Exist) -> Result<()> {
-        let operation = from_fn(|f| write!(f, "destroy set {name}"));
-        self.tell(operation, Operation::Destroy, None, command::DESTROY, exist, |out| {
-            out.text(Command::SetName, name.as_bytes());
-        })
+    #[doc(alias = "IPSET_CMD_DESTROY")]
+    pub fn destroy(&mut self, name: SetName) -> Result<()> {
+        self.change(Change::Destroy(name))
     }
 
-    /// Removes all sets, or none if one of them is in use (`IPSET_CMD_DESTROY`).
+    /// Destroys a set if it exists.
     ///
     /// # Errors
-    /// [`is_in_use`](Error::is_in_use); a `list:set` and its members are in each other's way: flush first.
-    pub fn destroy_all(&mut self) -> Result<()> {
-        self.tell("destroy all sets", Operation::Destroy, None, command::DESTROY, Exist::Error, |_| {})
+    /// As [`Ipset::destroy`].
+    pub fn remove_set(&mut self, name: SetName) -> Result<Outcome> {
+        match self.destroy(name) {
+            Err(error) if error.is_not_found() => Ok(Outcome::Unchanged),
+            done => done.map(|()| Outcome::Deleted),
+        }
     }
 
-    /// Removes all entries of a set (`IPSET_CMD_FLUSH`).
+    /// Destroys all sets, or none if one of them is in use (`IPSET_CMD_DESTROY`).
+    ///
+    /// # Errors
+    /// [`is_in_use`](Error::is_in_use); a `list:set` and its members are in each other's way: clear it first.
+    pub fn destroy_all(&mut self) -> Result<()> {
+        self.change(Change::DestroyAll)
+    }
+
+    /// Deletes all entries of a set (`IPSET_CMD_FLUSH`).
     ///
     /// # Errors
     /// See [`Ipset`].
     #[doc(alias = "flush")]
     #[doc(alias = "IPSET_CMD_FLUSH")]
     pub fn clear(&mut self, name: SetName) -> Result<()> {
-        let operation = from_fn(|f| write!(f, "clear set {name}"));
-        self.tell(operation, Operation::Ask, None, command::FLUSH, Exist::Error, |out| {
-            out.text(Command::SetName, name.as_bytes());
-        })
+        self.change(Change::Clear(name))
     }
 
-    /// Removes all entries of all sets (`IPSET_CMD_FLUSH`).
+    /// Deletes all entries of all sets (`IPSET_CMD_FLUSH`).
     ///
     /// # Errors
     /// See [`Ipset`].
-    #[doc(alias = "IPSET_CMD_FLUSH")]
+    #[doc(alias = "flush")]
     pub fn clear_all(&mut self) -> Result<()> {
-        self.tell("clear all sets", Operation::Ask, None, command::FLUSH, Exist::Error, |_| {})
+        self.change(Change::ClearAll)
     }
 
     /// Gives a set another name (`IPSET_CMD_RENAME`).
@@ -226,102 +166,106 @@ impl Ipset {
     /// # Errors
     /// [`is_already_exists`](Error::is_already_exists) when another set has it; [`is_in_use`](Error::is_in_use) as
     /// [`Ipset::destroy`].
+    #[doc(alias = "IPSET_CMD_RENAME")]
     pub fn rename(&mut self, from: SetName, to: SetName) -> Result<()> {
-        let operation = from_fn(|f| write!(f, "rename set {from} to {to}"));
-        self.tell(operation, Operation::Rename, None, command::RENAME, Exist::Error, |out| {
-            out.text(Command::SetName, from.as_bytes());
-            out.text(Command::TypeName, to.as_bytes());
-        })
+        self.change(Change::Rename(from, to))
     }
 
-    /// Exchanges the contents of two sets at once (`IPSET_CMD_SWAP`): rules that refer to one then match with what was
-    /// in the other. Their entries must be of the same parts and family; their options may differ.
+    /// Exchanges the contents of two sets at once (`IPSET_CMD_SWAP`): rules that refer to one then match the former contents of
+    /// the other. Their entries must be of the same parts and family; their options may differ.
     ///
     /// # Errors
     /// [`is_in_use`](Error::is_in_use) while one is being listed; a refusal with [`Reason::TypeMismatch`].
+    #[doc(alias = "IPSET_CMD_SWAP")]
     pub fn swap(&mut self, one: SetName, other: SetName) -> Result<()> {
-        let operation = from_fn(|f| write!(f, "swap sets {one} and {other}"));
-        self.tell(operation, Operation::Swap, None, command::SWAP, Exist::Error, |out| {
-            out.text(Command::SetName, one.as_bytes());
-            out.text(Command::TypeName, other.as_bytes());
-        })
+        self.change(Change::Swap(one, other))
     }
 
     /// Adds an entry, or all of a range (`IPSET_CMD_ADD`).
     ///
     /// # Errors
     /// [`is_already_exists`](Error::is_already_exists); [`is_full`](Error::is_full); [`Reason::NotEnabled`] when the
-    /// set was made without what the entry carries. Of a range, what comes before the failure is added.
-    pub fn add<T: SetType>(&mut self, set: &Set<T>, member: &Member<T>, exist: Exist) -> Result<()> {
-        let operation = from_fn(|f| write!(f, "add {} to set {set}", T::any(member.entry)));
-        self.one(operation, Operation::Add, command::ADD, set, member, exist)
+    /// set was created without what the entry carries. Of a range, the entries before the failure are added.
+    #[doc(alias = "IPSET_CMD_ADD")]
+    pub fn add<T: SetType>(&mut self, set: &Set<T>, member: &Member<T>) -> Result<()> {
+        self.of_entry(Verb::Add, set, member)
     }
 
-    /// Removes an entry, or all of a range (`IPSET_CMD_DEL`). What the member carries does not matter.
+    /// Adds an entry, or sets what an existing one carries.
+    ///
+    /// # Errors
+    /// As [`Ipset::add`], but for an existing one.
+    pub fn put<T: SetType>(&mut self, set: &Set<T>, member: &Member<T>) -> Result<Outcome> {
+        match self.attempt(Verb::Add, set, member)? {
+            true => Ok(Outcome::Added),
+            false => self.of_entry(Verb::Put, set, member).map(|()| Outcome::Updated),
+        }
+    }
+
+    /// Deletes an entry, or all of a range (`IPSET_CMD_DEL`). What the member carries does not matter.
     ///
     /// # Errors
     /// [`is_not_found`](Error::is_not_found).
-    pub fn delete<T: SetType>(&mut self, set: &Set<T>, member: &Member<T>, exist: Exist) -> Result<()> {
-        let operation = from_fn(|f| write!(f, "delete {} from set {set}", T::any(member.entry)));
-        self.one(operation, Operation::Delete, command::DEL, set, member, exist)
+    #[doc(alias = "IPSET_CMD_DEL")]
+    pub fn delete<T: SetType>(&mut self, set: &Set<T>, member: &Member<T>) -> Result<()> {
+        self.of_entry(Verb::Delete, set, member)
     }
 
-    /// Whether an entry is in a set (`IPSET_CMD_TEST`). In a set of networks, an address is if one of them has it; with
-    /// `nomatch`, whether an exception has it. What else the member carries does not matter.
+    /// Deletes an entry if it exists; of a range, those that exist, which counts as [`Outcome::Deleted`].
+    ///
+    /// # Errors
+    /// See [`Ipset`].
+    pub fn remove<T: SetType>(&mut self, set: &Set<T>, member: &Member<T>) -> Result<Outcome> {
+        match self.attempt(Verb::Delete, set, member)? {
+            true => Ok(Outcome::Deleted),
+            false if member.is_single(set.kind()) => Ok(Outcome::Unchanged),
+            // The kernel stopped at the first entry of the range that is absent.
+            false => self.of_entry(Verb::Remove, set, member).map(|()| Outcome::Deleted),
+        }
+    }
+
+    /// Whether an entry is in a set (`IPSET_CMD_TEST`). A set of networks contains an address if one of its networks does;
+    /// with `nomatch`, if an exception does. What else the member carries does not matter.
     ///
     /// The kernel also answers no for an entry that the set cannot hold, such as one outside of its range.
     ///
     /// # Errors
     /// See [`Ipset`]; [`is_invalid_input`](Error::is_invalid_input) for a range, which the kernel would test by its first
     /// entry alone.
+    #[doc(alias = "IPSET_CMD_TEST")]
     pub fn test<T: SetType>(&mut self, set: &Set<T>, member: &Member<T>) -> Result<bool> {
-        let operation = from_fn(|f| write!(f, "test {} in set {set}", T::any(member.entry)));
-        match self.one(operation, Operation::Test, command::TEST, set, member, Exist::Error) {
-            Ok(()) => Ok(true),
-            Err(error) if error.errno() == Some(self::error::EXIST) => Ok(false),
-            Err(error) => Err(error),
-        }
+        self.attempt(Verb::Test, set, member)
     }
 
-    fn one<T: SetType>(
-        &mut self,
-        operation: impl fmt::Display + Copy,
-        what: Operation,
-        command: u8,
-        set: &Set<T>,
-        member: &Member<T>,
-        exist: Exist,
-    ) -> Result<()> {
-        let bare = member.bare();
-        let member = if command == command::ADD { member } else { &bare };
-        let checked = match what {
-            Operation::Test => member.check_test(set.kind(), set.family()),
-            _ => member.check(set.kind(), set.family()),
-        };
-        checked.map_err(|cause| Error::new(operation, cause))?;
-        self.tell(operation, what, Some(set.kind()), command, exist, |out| {
-            out.text(Command::SetName, set.name().as_bytes());
-            out.marked_nest(Command::Data, |out| member.write(out, None));
-        })
-    }
-
-    /// Adds any number of entries, many with each message, and stops at the first that fails.
+    /// Adds any number of entries, many with each message, and stops at the first that fails: one that exists is a failure.
+    /// Returns the number of members.
     ///
-    /// Memory stays the same whatever their number. When the process is killed on the way, the first
-    /// ones are in the set, and the rest is not.
+    /// Uses constant memory. When the process is killed on the way, the first entries are in the set, and the rest is not.
     ///
     /// # Errors
-    /// [`BatchError`] says which one failed: those before it are in the set, those behind it were not tried.
+    /// [`BatchError`] has the member that failed: those before it are in the set, those behind it were not tried.
     pub fn add_all<T: SetType>(
         &mut self,
         set: &Set<T>,
         members: impl IntoIterator<Item = Member<T>>,
-        exist: Exist,
-    ) -> Result<(), BatchError> {
-        batch::fill(self, command::ADD, set, &mut members.into_iter(), exist)
+    ) -> Result<usize, BatchError> {
+        batch::fill(self, Verb::Add, set, &mut members.into_iter())
     }
 
-    /// Removes any number of entries: as [`Ipset::add_all`].
+    /// Adds any number of entries, or sets what the existing ones carry: as [`Ipset::add_all`]. The kernel does not report
+    /// which of them existed.
+    ///
+    /// # Errors
+    /// As [`Ipset::add_all`], but for existing ones.
+    pub fn put_all<T: SetType>(
+        &mut self,
+        set: &Set<T>,
+        members: impl IntoIterator<Item = Member<T>>,
+    ) -> Result<usize, BatchError> {
+        batch::fill(self, Verb::Put, set, &mut members.into_iter())
+    }
+
+    /// Deletes any number of entries: as [`Ipset::add_all`]. One that is absent is a failure.
     ///
     /// # Errors
     /// As [`Ipset::add_all`].
@@ -329,18 +273,39 @@ impl Ipset {
         &mut self,
         set: &Set<T>,
         members: impl IntoIterator<Item = Member<T>>,
-        exist: Exist,
-    ) -> Result<(), BatchError> {
-        batch::fill(self, command::DEL, set, &mut members.into_iter(), exist)
+    ) -> Result<usize, BatchError> {
+        batch::fill(self, Verb::Delete, set, &mut members.into_iter())
     }
 
-    /// Makes any number of changes in their order, and stops at the first that fails: what `ipset restore` does.
-    ///
-    /// Neighbouring entries of one set travel together. Memory stays the same whatever the number of changes.
+    /// Deletes those of any number of entries that exist: as [`Ipset::add_all`]. The kernel does not report which of them
+    /// existed.
     ///
     /// # Errors
-    /// [`BatchError`] says which one failed: those before it are made, those behind it were not tried.
-    pub fn batch(&mut self, changes: impl IntoIterator<Item = Change>) -> Result<(), BatchError> {
+    /// As [`Ipset::add_all`].
+    pub fn remove_all<T: SetType>(
+        &mut self,
+        set: &Set<T>,
+        members: impl IntoIterator<Item = Member<T>>,
+    ) -> Result<usize, BatchError> {
+        batch::fill(self, Verb::Remove, set, &mut members.into_iter())
+    }
+
+    /// Makes one change.
+    ///
+    /// # Errors
+    /// As the method named like the change.
+    pub fn change(&mut self, change: Change) -> Result<()> {
+        self.carry_out(&change)
+    }
+
+    /// Makes any number of changes in their order, and stops at the first that fails, as `ipset restore` does. Returns the
+    /// number of changes.
+    ///
+    /// Neighbouring entries of one set travel together. Uses constant memory.
+    ///
+    /// # Errors
+    /// [`BatchError`] has the change that failed: those before it are made, those behind it were not tried.
+    pub fn batch(&mut self, changes: impl IntoIterator<Item = Change>) -> Result<usize, BatchError> {
         batch::run(self, changes.into_iter())
     }
 
@@ -395,11 +360,9 @@ impl Ipset {
     ///
     /// # Errors
     /// See [`Ipset`].
+    #[doc(alias = "IPSET_CMD_HEADER")]
     pub fn header(&mut self, name: SetName) -> Result<Set<Any>> {
-        let operation = from_fn(|f| write!(f, "look up set {name}"));
-        let body = |out: &mut Writer<'_>| out.text(Command::SetName, name.as_bytes());
-        let answer = self.ask(command::HEADER, body, |parts| Ok(parts.set()?));
-        answer.map_err(|(cause, refusal)| asked(operation, cause, refusal))
+        self.ask(Query::Header(name), |parts| parts.set())
     }
 
     /// The set of this name, if it is of the type `T` (`IPSET_CMD_HEADER`).
@@ -422,101 +385,79 @@ impl Ipset {
     ///
     /// # Errors
     /// See [`Ipset`].
+    #[doc(alias = "IPSET_CMD_GET_BYNAME")]
     pub fn index(&mut self, name: SetName) -> Result<u16> {
-        let operation = from_fn(|f| write!(f, "look up the index of set {name}"));
-        let body = |out: &mut Writer<'_>| out.text(Command::SetName, name.as_bytes());
-        let answer = self.ask(command::GET_BYNAME, body, |parts| Ok(required(parts.index, Command::Index)?));
-        answer.map_err(|(cause, refusal)| asked(operation, cause, refusal))
+        self.ask(Query::Index(name), |parts| required(parts.index, Command::Index))
     }
 
     /// The name of the set of this number (`IPSET_CMD_GET_BYINDEX`).
     ///
     /// # Errors
     /// See [`Ipset`].
+    #[doc(alias = "IPSET_CMD_GET_BYINDEX")]
     pub fn name_of(&mut self, index: u16) -> Result<SetName> {
-        let operation = from_fn(|f| write!(f, "look up set number {index}"));
-        let body = |out: &mut Writer<'_>| out.u16_net(Command::Index, index);
-        let answer = self.ask(command::GET_BYINDEX, body, |parts| Ok(required(parts.name, Command::SetName)?));
-        answer.map_err(|(cause, refusal)| asked(operation, cause, refusal))
+        self.ask(Query::NameOf(index), |parts| required(parts.name, Command::SetName))
     }
 
     // The conversation.
 
-    /// Queues a command.
-    pub(super) fn queue(&mut self, command: u8, flags: u16, body: impl FnOnce(&mut Writer<'_>)) -> Result<(), Cause> {
-        self.connection.queue(nfnetlink::message_type(SUBSYSTEM, command), flags, |out| {
-            write_start(out);
-            body(out);
-        })
+    fn of_entry<T: SetType>(&mut self, verb: Verb, set: &Set<T>, member: &Member<T>) -> Result<()> {
+        self.connection.run(&OfEntry { verb, set, member }, |_, _| Ok(()))
     }
 
-    /// Tells the kernel to do something that it answers with an acknowledgement.
-    fn tell(
-        &mut self,
-        operation: impl fmt::Display,
-        what: Operation,
-        kind: Option<Kind>,
-        command: u8,
-        exist: Exist,
-        body: impl FnOnce(&mut Writer<'_>),
-    ) -> Result<()> {
-        let mut refused = None;
-        let mut done = self.queue(command, exist.flags(), body);
-        while done.is_ok() {
-            match self.connection.reply() {
-                Ok(Reply::Finished) => break,
-                Ok(Reply::Message(..)) => {}
-                Ok(Reply::Refused(_, refusal)) => refused = Some(refusal),
-                Err(cause) => done = Err(cause),
+    /// As [`Ipset::of_entry`]; `false` if the entry exists already, or is absent already.
+    fn attempt<T: SetType>(&mut self, verb: Verb, set: &Set<T>, member: &Member<T>) -> Result<bool> {
+        let request = OfEntry { verb, set, member };
+        match self.connection.attempt(&request, |_, _| Ok(()))? {
+            None => Ok(true),
+            Some(refusal) if refusal.errno == error::EXIST => Ok(false),
+            Some(refusal) => Err(Error::new(&request, request.refused(refusal))),
+        }
+    }
+
+    /// Carries out a change; to create a set, the revision of its type is looked up first.
+    pub(super) fn carry_out(&mut self, change: &Change) -> Result<()> {
+        let revision = match change {
+            Change::Create(_, new) | Change::PutSet(_, new) => {
+                change.check()?;
+                self.revision_for(new).map_err(|error| error.during(change))?
+            }
+            _ => 0,
+        };
+        self.connection.run(&Sent { change, revision }, |_, _| Ok(()))?;
+        if let Change::PutSet(name, new) = change {
+            // The kernel does not compare families.
+            let existing = self.header(*name).map_err(|error| error.during(change))?;
+            if existing.family() != new.family() {
+                let wanted = new.family().unwrap_or(Family::Inet);
+                let text = format!("set {name} exists and differs: it is of the other family, wanted {wanted}");
+                return Err(Error::new(change, Cause::precondition(Reason::AlreadyExists, text)));
             }
         }
-        match (done, refused) {
-            (Err(cause), _) => Err(Error::new(operation, cause)),
-            (Ok(()), Some(refusal)) => Err(Error::new(operation, explain(what, kind, refusal))),
-            (Ok(()), None) => Ok(()),
+        Ok(())
+    }
+
+    /// The revision in which such a set is created.
+    fn revision_for(&mut self, new: &NewSet<Any>) -> Result<u8> {
+        let (kind, (needed, since)) = (new.kind, new.needs());
+        let known = self.revisions(kind)?;
+        if *known.end() < needed {
+            let text = format!(
+                "it needs revision {needed} of {kind}, which Linux {since} has; this kernel has up to {}",
+                known.end()
+            );
+            return Err(Error::new("", Cause::precondition(Reason::Unavailable, text)));
         }
+        Ok(kind.revision().min(*known.end()).max(*known.start()))
     }
 
     /// Asks the kernel something that it answers with one message.
-    fn ask<A>(
-        &mut self,
-        command: u8,
-        body: impl FnOnce(&mut Writer<'_>),
-        mut read: impl FnMut(&Parts<'_>) -> Result<A, Cause>,
-    ) -> Result<A, (Cause, Option<Refusal>)> {
-        let (mut answer, mut refused) = (None, None);
-        self.queue(command, 0, body).map_err(|cause| (cause, None))?;
-        loop {
-            match self.connection.reply().map_err(|cause| (cause, None))? {
-                Reply::Finished => break,
-                Reply::Message(..) => {
-                    answer = Some(read_parts(self.connection.message(), &mut read).map_err(|cause| (cause, None))?);
-                }
-                Reply::Refused(_, refusal) => refused = Some(refusal),
-            }
-        }
-        match (answer, refused) {
-            (_, Some(refusal)) => Err((Cause::NoAnswer, Some(refusal))),
-            (Some(answer), None) => Ok(answer),
-            (None, None) => Err((Cause::NoAnswer, None)),
-        }
-    }
-}
-
-/// What every request starts with.
-pub(crate) fn write_start(out: &mut Writer<'_>) {
-    nfnetlink::write_header(out, super::numbers::family::INET);
-    out.u8(Command::Protocol, PROTOCOL);
-}
-
-fn read_parts<A>(body: &[u8], mut read: impl FnMut(&Parts<'_>) -> Result<A, Cause>) -> Result<A, Cause> {
-    read(&Parts::read(nfnetlink::attributes(body)?)?)
-}
-
-/// The error of a question.
-fn asked(operation: impl fmt::Display, cause: Cause, refusal: Option<Refusal>) -> Error {
-    match refusal {
-        Some(refusal) => Error::new(operation, explain(Operation::Ask, None, refusal)),
-        None => Error::new(operation, cause),
+    fn ask<A>(&mut self, query: Query, read: impl Fn(&Parts<'_>) -> Result<A, DecodeError>) -> Result<A> {
+        let mut answer = None;
+        self.connection.run(&query, |_, body| {
+            answer = Some(read(&Parts::read(nfnetlink::attributes(body)?)?)?);
+            Ok(())
+        })?;
+        answer.ok_or_else(|| Error::new(query, Cause::NoAnswer))
     }
 }

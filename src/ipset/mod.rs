@@ -8,20 +8,20 @@
 //! - A [`Change`] is one change as a value, [`Ipset::batch`] makes any number of them.
 //!
 //! ```no_run
-//! use lvs::ipset::{Exist, HashIp, HashNetPort, Ipset, Member, NewSet, ProtocolPorts};
+//! use lvs::ipset::{HashIp, HashNetPort, Ipset, Member, NewSet, ProtocolPorts};
 //! use std::time::Duration;
 //!
 //! let mut ipset = Ipset::connect()?;
 //! let new = NewSet::<HashIp>::ipv4().timeout(Duration::from_secs(600)).counters();
-//! let blocked = ipset.create("blocked".parse()?, &new, Exist::Fine)?;
-//! ipset.add(&blocked, &Member::new("192.0.2.1".parse::<std::net::IpAddr>()?), Exist::Fine)?;
+//! let (blocked, _) = ipset.put_set("blocked".parse()?, &new)?;
+//! ipset.put(&blocked, &Member::new("192.0.2.1".parse::<std::net::IpAddr>()?))?;
 //! for member in ipset.members(&blocked)? {
-//!     println!("{:?}", member?.entry);
+//!     println!("{:?}", member.entry);
 //! }
 //!
-//! let web = ipset.create("web".parse()?, &NewSet::<HashNetPort>::ipv6(), Exist::Error)?;
+//! let web = ipset.create("web".parse()?, &NewSet::<HashNetPort>::ipv6())?;
 //! let network = "2001:db8::/32".parse()?;
-//! ipset.add(&web, &Member::new((network, ProtocolPorts::tcp(80..=443))), Exist::Error)?;
+//! ipset.add(&web, &Member::new((network, ProtocolPorts::tcp(80..=443))))?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -38,9 +38,9 @@
 //! ```
 //!
 //! ```compile_fail
-//! # use lvs::ipset::{Exist, HashNet, Ipset, ListMember, Member, Set};
+//! # use lvs::ipset::{HashNet, Ipset, ListMember, Member, Set};
 //! # fn add(ipset: &mut Ipset, networks: &Set<HashNet>, other: ListMember) {
-//! ipset.add(networks, &Member::new(other), Exist::Error);
+//! ipset.add(networks, &Member::new(other));
 //! # }
 //! ```
 //!
@@ -49,23 +49,24 @@
 
 mod batch;
 mod check;
-pub(crate) mod client;
+mod client;
 mod entry;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod kind;
-mod list;
+mod listing;
 pub(crate) mod numbers;
 mod parts;
 #[cfg(test)]
 mod properties;
 mod refusal;
 mod replace;
+pub(crate) mod request;
 pub(crate) mod set;
 
 pub use crate::address::Family;
-pub use batch::{BatchError, Change};
-pub use client::{Exist, Ipset};
+pub use batch::{BatchError, Failure};
+pub use client::Ipset;
 pub use entry::{Counters, Entry, Member, SkbInfo, WrongEntry};
 pub(crate) use kind::MODULE;
 pub use kind::{
@@ -73,9 +74,10 @@ pub use kind::{
     HashIpPortIp, HashIpPortNet, HashMac, HashNet, HashNetIface, HashNetNet, HashNetPort, HashNetPortNet, Kind,
     ListSet, Method, Networks, OfFamily, SetType, UnknownKind, WithBitmask, WithNetmask,
 };
-pub use list::{Headers, Listed, Listing, Members};
+pub use listing::{Contents, Listed, Members, Sets};
 pub use parts::{
     Addresses, Comment, InterfaceMatch, InterfaceName, InvalidText, ListMember, Mac, Network, Place, Ports,
     ProtocolPorts, SetName,
 };
+pub use request::{Change, Query};
 pub use set::{NewSet, Range, Set, SetInfo, SetOptions};

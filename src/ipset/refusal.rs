@@ -6,13 +6,14 @@ use nix::errno::Errno;
 
 use super::kind::{Kind, Method};
 use super::numbers::error;
+use super::request::{Change, Query, Verb};
 use crate::error::{Reason, Refusal, Refused};
 
 const PERMISSION: &str = "ipset needs CAP_NET_ADMIN in the user namespace that owns the network namespace: run as root";
 
-/// What was attempted.
+/// Operations for which the kernel's error numbers have meanings of their own.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Operation {
+enum Operation {
     Create,
     Destroy,
     Rename,
@@ -23,8 +24,47 @@ pub(super) enum Operation {
     Ask,
 }
 
-/// What it means that the kernel refused an operation on a set of this type, if the type is known.
-pub(super) fn explain(operation: Operation, kind: Option<Kind>, refusal: Refusal) -> Refused {
+impl Change {
+    /// The meaning of the kernel's refusal.
+    pub(super) fn refused(&self, refusal: Refusal) -> Refused {
+        let (operation, kind) = match self {
+            Self::Create(_, new) | Self::PutSet(_, new) => (Operation::Create, Some(new.kind)),
+            Self::Destroy(_) | Self::RemoveSet(_) | Self::DestroyAll => (Operation::Destroy, None),
+            Self::Clear(_) | Self::ClearAll => (Operation::Ask, None),
+            Self::Rename(..) => (Operation::Rename, None),
+            Self::Swap(..) => (Operation::Swap, None),
+            Self::Add(set, _) | Self::Put(set, _) => return Verb::Add.refused(set.kind(), refusal),
+            Self::Delete(set, _) | Self::Remove(set, _) => return Verb::Delete.refused(set.kind(), refusal),
+        };
+        explain(operation, kind, refusal)
+    }
+}
+
+impl Verb {
+    /// The meaning of the kernel's refusal of entries of a set of this type.
+    pub(super) fn refused(self, kind: Kind, refusal: Refusal) -> Refused {
+        let operation = match self {
+            Self::Add | Self::Put => Operation::Add,
+            Self::Delete | Self::Remove => Operation::Delete,
+            Self::Test => Operation::Test,
+        };
+        explain(operation, Some(kind), refusal)
+    }
+}
+
+impl Query {
+    /// The meaning of the kernel's refusal.
+    pub(super) fn meaning(&self, refusal: Refusal) -> Refused {
+        match self {
+            Self::Revisions(kind) => explain(Operation::Ask, Some(*kind), refusal),
+            Self::Test(set, _) => Verb::Test.refused(set.kind(), refusal),
+            _ => explain(Operation::Ask, None, refusal),
+        }
+    }
+}
+
+/// The meaning of a refusal of an operation on a set of this type, if the type is known.
+fn explain(operation: Operation, kind: Option<Kind>, refusal: Refusal) -> Refused {
     match refusal.errno {
         error::OF_METHOD.. => of_method(operation, kind, refusal),
         error::PROTOCOL.. => general(operation, kind, refusal),

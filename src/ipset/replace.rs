@@ -7,11 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::batch::{BatchError, fill};
-use super::client::{Exist, Ipset};
+use super::client::Ipset;
 use super::entry::Member;
 use super::kind::{HashIp, Kind, SetType};
-use super::numbers::command;
 use super::parts::SetName;
+use super::request::Verb;
 use super::set::{NewSet, Set, SetInfo};
 use crate::address::Family;
 use crate::error::{Cause, Error, Reason, Result};
@@ -45,12 +45,11 @@ pub(super) fn replace<T: SetType>(
         marker: own_name(name, format_args!("lvs-mark-{:016x}", hash(name).1)),
         number,
     };
-    let named = |error| replacement.named(error);
-    let aside = |error| BatchError { position: 0..0, error: named(error) };
+    let aside = |error| replacement.failed(error);
     let set = replacement.prepare(ipset, new).map_err(aside)?;
-    let done = fill(ipset, command::ADD, &set, members, Exist::Fine)
-        .map_err(|BatchError { position, error }| BatchError { position, error: named(error) })
-        .and_then(|()| replacement.take_place(ipset).map_err(aside));
+    let done = fill(ipset, Verb::Put, &set, members)
+        .map_err(|error| error.during(&replacement))
+        .and_then(|_| replacement.take_place(ipset).map_err(aside));
     let cleared = replacement.clear(ipset);
     done?;
     cleared.map_err(aside)?;
@@ -68,13 +67,13 @@ impl Replacement {
         self.compare(ipset, new)?;
         self.remove_left_over(ipset)?;
         let mark = NewSet::<HashIp>::ipv4().hashsize(64).maxelem(self.number).timeout(MARK);
-        ipset.create(self.marker, &mark, Exist::Error).map_err(|error| match error.is_already_exists() {
+        ipset.create(self.marker, &mark).map_err(|error| match error.is_already_exists() {
             true => Error::new(self, Cause::precondition(Reason::Busy, "another process replaces the set")),
             false => error,
         })?;
-        ipset.create(self.staged, new, Exist::Error).map_err(|error| {
+        ipset.create(self.staged, new).map_err(|error| {
             if error.is_already_exists() {
-                let _ = ipset.destroy(self.marker, Exist::Fine);
+                let _ = ipset.remove_set(self.marker);
                 return self.in_the_way(self.staged);
             }
             // Without an answer the staged set may exist all the same.
@@ -96,19 +95,19 @@ impl Replacement {
 
     /// Removes the sets of a replacement that was killed.
     fn remove_left_over(&self, ipset: &mut Ipset) -> Result<()> {
-        let marked = match found(ipset.info(self.marker))? {
+        let marked = match found(ipset.set(self.marker))? {
             None => None,
             Some(info) => Some(marked(&info).ok_or_else(|| self.in_the_way(self.marker))?),
         };
         if let Some(number) = marked {
             let left_over = if number == self.number { self.staged } else { staged_name(self.name, number) };
-            once_unlisted(|| ipset.destroy(left_over, Exist::Fine))?;
+            once_unlisted(|| ipset.remove_set(left_over))?;
         }
         if found(ipset.header(self.staged))?.is_some() {
             return Err(self.in_the_way(self.staged));
         }
         match marked {
-            Some(_) => once_unlisted(|| ipset.destroy(self.marker, Exist::Fine)),
+            Some(_) => once_unlisted(|| ipset.remove_set(self.marker).map(drop)),
             None => Ok(()),
         }
     }
@@ -123,9 +122,14 @@ impl Replacement {
 
     /// Removes the staged set, with the old members or those of a failed attempt, and then the marker.
     fn clear(&self, ipset: &mut Ipset) -> Result<()> {
-        once_unlisted(|| ipset.destroy(self.staged, Exist::Fine))?;
-        let ours = found(ipset.info(self.marker))?.is_some_and(|info| marked(&info) == Some(self.number));
-        if ours { once_unlisted(|| ipset.destroy(self.marker, Exist::Fine)) } else { Ok(()) }
+        once_unlisted(|| ipset.remove_set(self.staged))?;
+        let ours = found(ipset.set(self.marker))?.is_some_and(|info| marked(&info) == Some(self.number));
+        if ours { once_unlisted(|| ipset.remove_set(self.marker).map(drop)) } else { Ok(()) }
+    }
+
+    /// The error of the replacement itself, not of a member.
+    fn failed(&self, error: Error) -> BatchError {
+        BatchError::aside(self.named(error), 0)
     }
 
     /// The error as one of the replacement.
@@ -218,7 +222,7 @@ fn random() -> u32 {
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Tries again while a listing of another process is in the way: the kernel does not report the end of one.
-fn once_unlisted(mut attempt: impl FnMut() -> Result<()>) -> Result<()> {
+fn once_unlisted<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     let started = Instant::now();
     loop {
         match attempt() {

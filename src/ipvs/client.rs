@@ -428,14 +428,18 @@ impl Ipvs {
             answer(body)?.into_iter().for_each(&mut each);
             Ok(())
         };
-        let sent = self.connection.run(&request, &mut read);
-        let Err(error) = sent else { return Ok(()) };
-        let Cause::Refused(refused) = error.cause() else { return Err(error) };
-        let reloaded = self.module_was_reloaded(&refused.refusal);
-        if !reloaded.map_err(|cause| Error::new(request, cause))? {
-            return Err(error);
+        match self.connection.run(&request, &mut read) {
+            Err(error) if self.was_reloaded(&error)? => {
+                self.connection.run(&ToFamily { family: self.family, ..request }, read)
+            }
+            done => done,
         }
-        self.connection.run(&ToFamily { family: self.family, ..request }, read)
+    }
+
+    /// As [`Ipvs::module_was_reloaded`], for the error of a request.
+    pub(super) fn was_reloaded(&mut self, error: &Error) -> Result<bool> {
+        let Cause::Refused(refused) = error.cause() else { return Ok(false) };
+        self.module_was_reloaded(&refused.refusal).map_err(|cause| Error::new(error.operation(), cause))
     }
 
     /// Whether the kernel refused a request because IPVS was unloaded and loaded again since the last one: then the

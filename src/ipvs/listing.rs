@@ -5,11 +5,10 @@ use std::hash::Hash;
 use std::time::Instant;
 
 use super::message;
-use super::request::Query;
+use super::request::{Query, ToFamily};
 use super::{DestinationInfo, Ipvs, ServiceInfo, ServiceKey};
-use crate::connection::{Reply, Request};
+use crate::connection::Request;
 use crate::error::{Cause, DecodeError, Error, Result};
-use crate::exchange::Listed;
 use crate::wire::message::HEADER;
 
 /// Length of a dump datagram with destinations, which the kernel fills with zeros first. The kernel needs at least a page, or
@@ -115,8 +114,8 @@ impl Ipvs {
     /// # Errors
     /// See [`Ipvs`]; later ones are items.
     pub fn stream_services(&mut self) -> Result<Services<'_>> {
-        self.queue_query(Query::Services).map_err(|cause| Error::new(Query::Services, cause))?;
-        Ok(Services { ipvs: self, ended: false })
+        let request = self.start(Query::Services)?;
+        Ok(Services { ipvs: self, request, ended: false })
     }
 
     /// The destinations of a service (`IPVS_CMD_GET_DEST`), the newest first. Changes meanwhile are treated as by
@@ -321,9 +320,9 @@ impl Ipvs {
     fn read_once<T>(&mut self, query: Query, read: &impl Fn(&[u8]) -> Read<T>) -> Result<Reading<T>> {
         let mut reading = Reading { items: Vec::new(), errors: Vec::new(), at_once: true, interrupted: false };
         let (mut first, mut long) = (None, false);
-        self.queue_query(query).map_err(|cause| Error::new(query, cause))?;
+        let mut request = self.start(query)?;
         loop {
-            let item = match self.answer(query, read) {
+            let item = match self.answer(&mut request, read) {
                 Ok(Some(item)) => item,
                 Ok(None) => break,
                 Err(Unread::Item(error)) => {
@@ -353,41 +352,48 @@ impl Ipvs {
     }
 
     /// Queues a dump.
-    fn queue_query(&mut self, query: Query) -> Result<(), Cause> {
+    fn start(&mut self, query: Query) -> Result<ToFamily<Query>> {
         let request = self.addressed(query);
-        request.check()?;
-        request.queue(self.connection_for(query)).map(drop)
+        let queued = request.check().and_then(|()| request.queue(self.connection_for(query)));
+        queued.map(|_| request).map_err(|cause| Error::new(query, cause))
     }
 
     /// The next answer in flight that `read` takes something out of; `None` at the end.
     #[inline]
-    fn answer<T>(&mut self, query: Query, read: impl Fn(&[u8]) -> Read<T>) -> Result<Option<T>, Unread> {
+    fn answer<T>(
+        &mut self,
+        request: &mut ToFamily<Query>,
+        read: impl Fn(&[u8]) -> Read<T>,
+    ) -> Result<Option<T>, Unread> {
         let mut retried = false;
         loop {
-            let failed = |cause| Unread::All(Error::new(query, cause));
-            let connection = self.connection_for(query);
-            match connection.next_of_list() {
-                Some(Listed::Message { .. }) => {}
-                Some(Listed::End) => return Ok(None),
-                None => match connection.reply().map_err(failed)? {
-                    Reply::Finished => return Ok(None),
-                    Reply::Message(..) => {}
-                    Reply::Refused(_, refusal) => {
-                        if retried || !self.module_was_reloaded(&refusal).map_err(failed)? {
-                            return Err(failed(query.refused(refusal).into()));
-                        }
-                        retried = true;
-                        self.queue_query(query).map_err(failed)?;
-                        continue;
-                    }
-                },
+            let connection = self.connection_for(request.request);
+            match connection.next_item(request) {
+                Ok(None) => return Ok(None),
+                Ok(Some(_)) => {}
+                Err(error) if retried => return Err(Unread::All(error)),
+                Err(error) => {
+                    self.start_again(request, error).map_err(Unread::All)?;
+                    retried = true;
+                    continue;
+                }
             }
             match read(connection.message()) {
                 Ok(None) => {}
                 Ok(answer) => return Ok(answer),
-                Err(error) => return Err(Unread::Item(Error::new(query, error))),
+                Err(error) => return Err(Unread::Item(Error::new(request, error))),
             }
         }
+    }
+
+    /// Queues a dump again, if the module was loaded anew since the last request.
+    #[cold]
+    fn start_again(&mut self, request: &mut ToFamily<Query>, error: Error) -> Result<()> {
+        if !self.was_reloaded(&error)? {
+            return Err(error);
+        }
+        *request = self.start(request.request)?;
+        Ok(())
     }
 
     /// Runs one operation of several requests with one deadline for all.
@@ -462,6 +468,7 @@ impl<T, K: Copy + Eq + Hash> Merged<T, K> {
 #[derive(Debug)]
 pub struct Services<'a> {
     ipvs: &'a mut Ipvs,
+    request: ToFamily<Query>,
     ended: bool,
 }
 
@@ -473,7 +480,7 @@ impl Iterator for Services<'_> {
             return None;
         }
         self.ipvs.connection.renew_deadline();
-        let next = self.ipvs.answer(Query::Services, message::service);
+        let next = self.ipvs.answer(&mut self.request, message::service);
         self.ended = matches!(next, Ok(None) | Err(Unread::All(_)));
         match next {
             Ok(next) => next.map(Ok),

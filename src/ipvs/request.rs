@@ -239,7 +239,7 @@ impl Query {
 }
 
 /// A change or a query to the generic netlink family of IPVS.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct ToFamily<R> {
     /// The family's number, which is another one after each loading of the module.
     pub(super) family: u16,

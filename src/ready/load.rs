@@ -28,7 +28,7 @@ pub fn load(part: Part) -> Result<()> {
     let loaded = match part {
         Part::Ipvs => Ipvs::connect().map(drop),
         Part::Scheduler(scheduler) => load_scheduler(scheduler),
-        Part::Ipset => Ipset::connect().and_then(|mut ipset| ipset.protocol()).map(drop),
+        Part::Ipset => Ipset::connect().and_then(|mut ipset| ipset.version()).map(drop),
         Part::SetType(kind) => Ipset::connect().and_then(|mut ipset| ipset.revisions(kind)).map(drop),
         Part::Dummy => Vips::connect().and_then(|mut vips| vips.probe_dummy()),
     };

@@ -282,7 +282,7 @@ fn probe_ipset(modules: &Modules) -> IpsetFound {
     }
     // Without a socket, the kernel lacks netfilter's part of netlink.
     let Ok(mut ipset) = Ipset::connect() else { return absent() };
-    let protocol = match ipset.protocol() {
+    let protocol = match ipset.version() {
         Ok(protocol) => protocol,
         Err(error) if error.is_permission_denied() || listed == Presence::Present => {
             return (listed, None, each(&of_module));

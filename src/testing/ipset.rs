@@ -7,8 +7,8 @@ use std::time::Duration;
 use nix::libc::{EEXIST, ENOENT};
 
 use super::Denial;
-use crate::ipset::client::{STRICT, write_start};
 use crate::ipset::numbers::{Command, EntryAttr, PROTOCOL, SUBSYSTEM, SetAttr, command, error, list};
+use crate::ipset::request::{STRICT, write_start};
 use crate::ipset::set::{Parts, family_number};
 use crate::ipset::{
     Addresses, Any, Counters, Entry, Kind, Member, Method, Network, NewSet, Ports, ProtocolPorts, Set, SetInfo,

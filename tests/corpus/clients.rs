@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use lvs::ipset::{self, Any, Exist, HashIp, HashNet, HashNetIface, Ipset, Kind, ListSet, Member, NewSet, SetName};
+use lvs::ipset::{self, Any, HashIp, HashNet, HashNetIface, Ipset, Kind, ListSet, Member, NewSet, SetName};
 use lvs::ipvs::{Change, Destination, Ipvs, Scheduler, Service, SyncDaemon, SyncState, Timeouts};
 use lvs::testing::{Kernel, Reply};
 use lvs::vip::{Binder, Vip, Vips};
@@ -275,39 +275,36 @@ fn of_ipset(ipset: &mut Ipset, what: u8, other: bool) -> Result<(), Error> {
     match what % OPERATIONS[1] {
         0 => ipset.names().map(|names| shown(&names)),
         1 => ipset.sets().map(|sets| shown(&sets)),
-        2 => ipset.info(name).map(|info| shown(&info)),
-        3 => taken(ipset.list(other.then_some(name))?, MOST_ITEMS),
+        2 => ipset.set(name).map(|info| shown(&info)),
+        3 => taken(ipset.stream_contents(other.then_some(name))?, MOST_ITEMS),
         4 => {
             // A list that is given up.
-            let first = ipset.list(None)?.next();
+            let first = ipset.stream_contents(None)?.next();
             first.map_or(Ok(()), |listed| listed.map(drop))
         }
         5 => {
             let set = ipset.open::<HashNet>(name)?;
-            taken(ipset.members(&set)?, MOST_ITEMS)
+            taken(ipset.stream_members(&set)?, MOST_ITEMS)
         }
         6 => {
             let set = ipset.header(name)?;
             listed_is_taken(ipset, &set)
         }
-        7 => ipset.protocol().map(|versions| shown(&versions)),
+        7 => ipset.version().map(|versions| shown(&versions)),
         8 => ipset.revisions(Kind::HashIp).map(|revisions| shown(&revisions)),
-        9 => ipset.create(name, &new, if other { Exist::Fine } else { Exist::Error }).map(drop),
+        9 if other => ipset.put_set(name, &new).map(drop),
+        9 => ipset.create(name, &new).map(drop),
         10 => {
             let set = ipset.open::<HashIp>(name)?;
             ipset.test(&set, &members().next().unwrap()).map(drop)
         }
         11 => {
             let set = ipset.open::<HashIp>(name)?;
-            let done = if other {
-                ipset.delete_all(&set, members(), Exist::Error)
-            } else {
-                ipset.add_all(&set, members(), Exist::Error)
-            };
+            let done = if other { ipset.delete_all(&set, members()) } else { ipset.add_all(&set, members()) };
             in_batch(done, 3)
         }
         12 => in_batch(ipset.replace(name, &new, members()).map(drop), 3),
-        13 => in_batch(ipset.batch([ipset::Change::Clear(name), ipset::Change::Destroy(name, Exist::Fine)]), 2),
+        13 => in_batch(ipset.batch([ipset::Change::Clear(name), ipset::Change::RemoveSet(name)]), 2),
         14 => ipset.index(name).map(drop),
         15 => ipset.name_of(7).map(|name| shown(&name)),
         more => more_of_ipset(ipset, more, other),
@@ -317,9 +314,9 @@ fn of_ipset(ipset: &mut Ipset, what: u8, other: bool) -> Result<(), Error> {
 fn more_of_ipset(ipset: &mut Ipset, what: u8, other: bool) -> Result<(), Error> {
     let name: SetName = "tried".parse().unwrap();
     let another: SetName = "another".parse().unwrap();
-    let exist = if other { Exist::Fine } else { Exist::Error };
     match what {
-        16 => ipset.destroy(name, exist),
+        16 if other => ipset.remove_set(name).map(drop),
+        16 => ipset.destroy(name),
         17 => ipset.destroy_all(),
         18 => ipset.clear(name),
         19 => ipset.clear_all(),
@@ -327,31 +324,31 @@ fn more_of_ipset(ipset: &mut Ipset, what: u8, other: bool) -> Result<(), Error> 
         21 => ipset.swap(name, another),
         22 => {
             let set = ipset.open::<HashIp>(name)?;
-            ipset.add(&set, &member(1), exist)
+            if other { ipset.put(&set, &member(1)).map(drop) } else { ipset.add(&set, &member(1)) }
         }
         23 => {
             let set = ipset.open::<HashIp>(name)?;
-            ipset.delete(&set, &member(1), exist)
+            if other { ipset.remove(&set, &member(1)).map(drop) } else { ipset.delete(&set, &member(1)) }
         }
-        24 => taken(ipset.headers()?, 1),
-        25 => taken(ipset.headers()?, MOST_ITEMS),
-        26 => taken(ipset.list(other.then_some(name))?, 1),
+        24 => taken(ipset.stream_sets()?, 1),
+        25 => taken(ipset.stream_sets()?, MOST_ITEMS),
+        26 => taken(ipset.stream_contents(other.then_some(name))?, 1),
         27 => {
             let set = ipset.header(name)?;
-            taken(ipset.members(&set)?, 1)
+            taken(ipset.stream_members(&set)?, 1)
         }
         28 => {
             let set = ipset.open::<ListSet>(name)?;
-            taken(ipset.members(&set)?, MOST_ITEMS)
+            taken(ipset.stream_members(&set)?, MOST_ITEMS)
         }
         29 => {
             let set = ipset.open::<HashNetIface>(name)?;
-            taken(ipset.members(&set)?, MOST_ITEMS)
+            taken(ipset.stream_members(&set)?, MOST_ITEMS)
         }
         30 => Kind::ALL.iter().try_for_each(|kind| ipset.revisions(*kind).map(drop)),
         31 => Kind::ALL.iter().try_for_each(|kind| {
             let new = NewSet::<Any>::new(*kind, ipset::SetOptions::default());
-            ipset.create(name, &new, exist).map(drop)
+            if other { ipset.put_set(name, &new).map(drop) } else { ipset.create(name, &new).map(drop) }
         }),
         _ => batches_of_ipset(ipset, what, other),
     }
@@ -375,31 +372,31 @@ fn batches_of_ipset(ipset: &mut Ipset, what: u8, other: bool) -> Result<(), Erro
         35 => in_batch(ipset.replace(name, &new, members()).map(drop), count),
         36 => {
             let set = ipset.open::<HashIp>(name)?;
-            unwinding(|| Ok(ipset.add_all(&set, stopping(members()), Exist::Fine)?))
+            unwinding(|| Ok(ipset.put_all(&set, stopping(members()))?))
         }
         37 => {
             let set = ipset.open::<HashIp>(name)?;
-            unwinding(|| Ok(ipset.delete_all(&set, stopping(members()), Exist::Fine)?))
+            unwinding(|| Ok(ipset.remove_all(&set, stopping(members()))?))
         }
         38 => {
             let set = ipset.open::<HashIp>(name)?;
-            in_batch(ipset.add_all(&set, members(), Exist::Error), count)
+            in_batch(ipset.add_all(&set, members()), count)
         }
         39 => {
             let set = ipset.open::<HashIp>(name)?;
-            in_batch(ipset.delete_all(&set, members(), Exist::Fine), count)
+            in_batch(ipset.remove_all(&set, members()), count)
         }
         _ => {
             let set = ipset.header(name)?;
             let mut changes = vec![
-                ipset::Change::Create(staged, new.any(), Exist::Fine),
+                ipset::Change::PutSet(staged, new.any()),
                 ipset::Change::Rename(name, staged),
                 ipset::Change::Swap(name, staged),
                 ipset::Change::ClearAll,
                 ipset::Change::DestroyAll,
             ];
-            changes.extend(members().map(|member| ipset::Change::Add(set, member.any(), Exist::Error)));
-            changes.extend(members().map(|member| ipset::Change::Delete(set, member.any(), Exist::Fine)));
+            changes.extend(members().map(|member| ipset::Change::Add(set, member.any())));
+            changes.extend(members().map(|member| ipset::Change::Remove(set, member.any())));
             let count = changes.len();
             match what {
                 40 => in_batch(ipset.batch(changes), count),
@@ -411,17 +408,20 @@ fn batches_of_ipset(ipset: &mut Ipset, what: u8, other: bool) -> Result<(), Erro
 
 /// What the kernel lists can be added.
 fn listed_is_taken(ipset: &mut Ipset, set: &ipset::Set<Any>) -> Result<(), Error> {
-    let members: Vec<_> = ipset.members(set)?.collect::<Result<_, _>>()?;
-    for member in members {
-        ipset.add(set, &member, Exist::Fine)?;
+    for member in ipset.members(set)? {
+        ipset.put(set, &member)?;
     }
     Ok(())
 }
 
-fn in_batch(done: Result<(), ipset::BatchError>, count: usize) -> Result<(), Error> {
-    done.map_err(|error| {
-        assert!(error.position.start <= error.position.end && error.position.end <= count, "{error:?}");
-        error.error
+fn in_batch<T>(done: Result<T, ipset::BatchError>, count: usize) -> Result<(), Error> {
+    done.map(drop).map_err(|error| {
+        assert!(
+            error.done <= count && error.unknown.start <= error.unknown.end && error.unknown.end <= count,
+            "{error:?}"
+        );
+        assert!(error.failures.iter().all(|failure| failure.position() == Some(error.done)), "{error:?}");
+        error.into()
     })
 }
 

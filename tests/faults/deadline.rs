@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use lvs::ipset::{Exist, Ipset, NewSet};
+use lvs::ipset::{Ipset, NewSet};
 use lvs::ipvs::{Change, Ipvs, Scheduler, Service, ServiceKey};
 use lvs::testing::{Fault, Kernel, Reply};
 use lvs::{Cause, Options, Result};
@@ -29,7 +29,7 @@ fn kernel(options: &Options) -> Kernel {
     let kernel = Kernel::new().with_options(options);
     let mut ipvs = kernel.ipvs().unwrap();
     ipvs.batch((1..=30).map(|port| Change::AddService(service(port)))).unwrap();
-    kernel.ipset().create("block".parse().unwrap(), &NewSet::<lvs::ipset::HashIp>::ipv4(), Exist::Error).unwrap();
+    kernel.ipset().create("block".parse().unwrap(), &NewSet::<lvs::ipset::HashIp>::ipv4()).unwrap();
     kernel
 }
 
@@ -141,7 +141,7 @@ fn dropping_a_listing_of_sets_is_bounded() {
     let kernel = kernel(&options(100 * SECOND));
     let mut ipset: Ipset = kernel.ipset();
     kernel.disturb(0, Fault::Endless(SECOND));
-    let mut listing = ipset.list(None).unwrap();
+    let mut listing = ipset.stream_contents(None).unwrap();
     assert!(listing.next().unwrap().is_ok());
     let before = kernel.elapsed();
     drop(listing);

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use lvs::ipset::{self, Exist, HashIp, Member, NewSet};
+use lvs::ipset::{self, HashIp, Member, NewSet};
 use lvs::ipvs::{self, Change, Destination, Ipvs, Scheduler, Service, ServiceKey};
 use lvs::testing::{Fault, Kernel};
 use lvs::vip::{Binder, Vip};
@@ -51,11 +51,11 @@ fn ipvs_error(setup: impl Fn(&Kernel), changes: Vec<Change>) -> Error {
 fn ipset_error(setup: impl Fn(&Kernel), hosts: Vec<u8>) -> Error {
     let kernel = Kernel::new();
     let mut ipset = kernel.ipset();
-    let set = ipset.create("s".parse().unwrap(), &NewSet::<HashIp>::ipv4(), Exist::Error).unwrap();
+    let set = ipset.create("s".parse().unwrap(), &NewSet::<HashIp>::ipv4()).unwrap();
     let member = |host: u8| Member::<HashIp>::new(Ipv4Addr::new(10, 0, 0, host));
-    ipset.add(&set, &member(1), Exist::Error).unwrap();
+    ipset.add(&set, &member(1)).unwrap();
     setup(&kernel);
-    ipset.add_all(&set, hosts.into_iter().map(member), Exist::Error).unwrap_err().into()
+    ipset.add_all(&set, hosts.into_iter().map(member)).unwrap_err().into()
 }
 
 fn vip_error(setup: impl Fn(&Kernel), hosts: Vec<u8>) -> Error {
@@ -205,6 +205,6 @@ fn a_change_that_is_made_alone_has_no_position() {
     let error = kernel.ipvs().unwrap().stop_daemon(ipvs::SyncState::Master).unwrap_err();
     assert_eq!((error.position(), error.follows(), error.failures().len()), (None, None, 0));
     let mut ipset = kernel.ipset();
-    let error = ipset.destroy("x".parse::<ipset::SetName>().unwrap(), Exist::Error).unwrap_err();
+    let error = ipset.destroy("x".parse::<ipset::SetName>().unwrap()).unwrap_err();
     assert_eq!((error.position(), error.failures().len()), (None, 0));
 }

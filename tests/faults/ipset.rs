@@ -2,9 +2,7 @@ use std::net::Ipv4Addr;
 use std::ops::Range;
 
 use lvs::Result;
-use lvs::ipset::{
-    BatchError, Change, Exist, HashIp, HashNet, Ipset, Kind, Listed, Member, Network, NewSet, Set, SetName,
-};
+use lvs::ipset::{BatchError, Change, HashIp, HashNet, Ipset, Kind, Listed, Member, Network, NewSet, Set, SetName};
 use lvs::testing::{Fault, Kernel};
 
 use crate::everywhere::Nature::{One, Replacement, Several, Stream};
@@ -34,11 +32,11 @@ impl Bench for Sets {
     fn kernel() -> Kernel {
         let kernel = Kernel::new();
         let mut ipset = kernel.ipset();
-        let blocked = ipset.create(name("blocked"), &NewSet::<HashIp>::ipv4().counters(), Exist::Error).unwrap();
-        ipset.add_all(&blocked, members(1..40), Exist::Error).unwrap();
-        ipset.create(name("spare"), &NewSet::<HashIp>::ipv4(), Exist::Error).unwrap();
-        let nets = ipset.create(name("nets"), &NewSet::<HashNet>::ipv4(), Exist::Error).unwrap();
-        ipset.add(&nets, &Member::new("10.1.0.0/16".parse::<Network>().unwrap()), Exist::Error).unwrap();
+        let blocked = ipset.create(name("blocked"), &NewSet::<HashIp>::ipv4().counters()).unwrap();
+        ipset.add_all(&blocked, members(1..40)).unwrap();
+        ipset.create(name("spare"), &NewSet::<HashIp>::ipv4()).unwrap();
+        let nets = ipset.create(name("nets"), &NewSet::<HashNet>::ipv4()).unwrap();
+        ipset.add(&nets, &Member::new("10.1.0.0/16".parse::<Network>().unwrap())).unwrap();
         kernel
     }
 
@@ -47,12 +45,12 @@ impl Bench for Sets {
     }
 
     fn state(ipset: &mut Ipset) -> String {
-        format!("{:?}", ipset.list(None).unwrap().collect::<Result<Vec<_>>>().unwrap())
+        format!("{:?}", ipset.stream_contents(None).unwrap().collect::<Result<Vec<_>>>().unwrap())
     }
 
     fn works(ipset: &mut Ipset) {
-        let new = ipset.create(name("new"), &NewSet::<HashIp>::ipv4(), Exist::Error).unwrap();
-        ipset.add(&new, &member(1), Exist::Error).unwrap();
+        let new = ipset.create(name("new"), &NewSet::<HashIp>::ipv4()).unwrap();
+        ipset.add(&new, &member(1)).unwrap();
         assert!(ipset.test(&new, &member(1)).unwrap());
     }
 }
@@ -61,8 +59,8 @@ fn done(result: Result<()>) -> Result<Vec<String>> {
     result.map(|()| Vec::new())
 }
 
-fn filled(result: Result<(), BatchError>) -> Result<Vec<String>> {
-    done(result.map_err(|error| error.error))
+fn filled<T>(result: Result<T, BatchError>) -> Result<Vec<String>> {
+    done(result.map(drop).map_err(lvs::Error::from))
 }
 
 /// A handle without asking.
@@ -71,23 +69,23 @@ fn handle(ipset: &mut Ipset) -> Set<HashIp> {
 }
 
 const OPERATIONS: [Operation<Ipset>; 22] = [
-    Operation { name: "ask for the version of ipset", nature: One, run: |ipset| ipset.protocol().map(|v| lines([v])) },
+    Operation { name: "read the version of ipset", nature: One, run: |ipset| ipset.version().map(|v| lines([v])) },
     Operation {
-        name: "ask for the type hash:mac",
+        name: "look up the type hash:mac",
         nature: One,
         run: |ipset| ipset.revisions(Kind::HashMac).map(|v| lines([v])),
     },
     Operation {
         name: "create set other (hash:ip)",
         nature: One,
-        run: |ipset| ipset.create(name("other"), &NewSet::<HashIp>::ipv4(), Exist::Error).map(|set| lines([set])),
+        run: |ipset| ipset.create(name("other"), &NewSet::<HashIp>::ipv4()).map(|set| lines([set])),
     },
     Operation {
         name: "create set spare (hash:ip)",
         nature: One,
-        run: |ipset| ipset.create(name("spare"), &NewSet::<HashIp>::ipv4(), Exist::Fine).map(|set| lines([set])),
+        run: |ipset| ipset.put_set(name("spare"), &NewSet::<HashIp>::ipv4()).map(|set| lines([set])),
     },
-    Operation { name: "destroy set spare", nature: One, run: |ipset| done(ipset.destroy(name("spare"), Exist::Error)) },
+    Operation { name: "destroy set spare", nature: One, run: |ipset| done(ipset.destroy(name("spare"))) },
     Operation { name: "destroy all sets", nature: One, run: |ipset| done(ipset.destroy_all()) },
     Operation { name: "clear set blocked", nature: One, run: |ipset| done(ipset.clear(name("blocked"))) },
     Operation { name: "clear all sets", nature: One, run: |ipset| done(ipset.clear_all()) },
@@ -114,23 +112,23 @@ const OPERATIONS: [Operation<Ipset>; 22] = [
     Operation { name: "look up set number 1", nature: One, run: |ipset| ipset.name_of(1).map(|set| lines([set])) },
     Operation { name: "list the names of all sets", nature: Stream, run: |ipset| ipset.names().map(lines) },
     Operation { name: "list all sets", nature: Stream, run: |ipset| ipset.sets().map(lines) },
-    Operation { name: "list set nets", nature: Stream, run: |ipset| ipset.info(name("nets")).map(|set| lines([set])) },
+    Operation { name: "list set nets", nature: Stream, run: |ipset| ipset.set(name("nets")).map(|set| lines([set])) },
     Operation {
         name: "list all sets",
         nature: Stream,
-        run: |ipset| ipset.list(None)?.collect::<Result<Vec<Listed>>>().map(lines),
+        run: |ipset| ipset.stream_contents(None)?.collect::<Result<Vec<Listed>>>().map(lines),
     },
     Operation {
         name: "list set blocked",
         nature: Stream,
-        run: |ipset| ipset.list(Some(name("blocked")))?.collect::<Result<Vec<Listed>>>().map(lines),
+        run: |ipset| ipset.stream_contents(Some(name("blocked")))?.collect::<Result<Vec<Listed>>>().map(lines),
     },
     Operation {
         name: "look up set blocked|add 10.0.3.231 to set blocked|test 10.0.0.7 in set blocked",
         nature: Several,
         run: |ipset| {
             let set = blocked(ipset)?;
-            done(ipset.add(&set, &member(999), Exist::Error))?;
+            done(ipset.add(&set, &member(999)))?;
             ipset.test(&set, &member(7)).map(|inside| lines([inside]))
         },
     },
@@ -139,8 +137,8 @@ const OPERATIONS: [Operation<Ipset>; 22] = [
         nature: Several,
         run: |ipset| {
             let set = blocked(ipset)?;
-            done(ipset.delete(&set, &member(7), Exist::Error))?;
-            filled(ipset.delete_all(&set, members(20..30), Exist::Error))
+            done(ipset.delete(&set, &member(7)))?;
+            filled(ipset.delete_all(&set, members(20..30)))
         },
     },
     Operation {
@@ -148,7 +146,7 @@ const OPERATIONS: [Operation<Ipset>; 22] = [
         nature: Several,
         run: |ipset| {
             let set = blocked(ipset)?;
-            filled(ipset.add_all(&set, members(1000..3000), Exist::Error))
+            filled(ipset.add_all(&set, members(1000..3000)))
         },
     },
     Operation {
@@ -157,7 +155,7 @@ const OPERATIONS: [Operation<Ipset>; 22] = [
         run: |ipset| {
             let new = NewSet::<HashIp>::ipv4().counters();
             let replaced = ipset.replace(name("blocked"), &new, members(500..600));
-            replaced.map(|set| lines([set])).map_err(|error| error.error)
+            replaced.map(|set| lines([set])).map_err(lvs::Error::from)
         },
     },
 ];
@@ -179,7 +177,7 @@ fn a_replacement_that_is_disturbed_leaves_the_set_whole() {
     let new = NewSet::<HashIp>::ipv4().counters();
     let of = |ipset: &mut Ipset| -> Vec<_> {
         let set = handle(ipset);
-        ipset.members(&set).unwrap().map(|member| member.unwrap().entry).collect()
+        ipset.stream_members(&set).unwrap().map(|member| member.unwrap().entry).collect()
     };
     let kernel = Sets::kernel();
     let before = of(&mut kernel.ipset());
@@ -221,20 +219,21 @@ fn the_entry_that_fails_is_named_and_those_before_it_are_in() {
     let kernel = Sets::kernel();
     let mut ipset = kernel.ipset();
     let set = handle(&mut ipset);
-    let error = ipset.add_all(&set, members(1000..1010).chain([member(7)]).chain(members(1010..1020)), Exist::Error);
+    let error = ipset.add_all(&set, members(1000..1010).chain([member(7)]).chain(members(1010..1020)));
     let error = error.unwrap_err();
-    assert_eq!(error.position, 10..11);
+    assert_eq!((error.done, error.unknown.clone(), error.failures.len()), (10, 0..0, 1));
+    assert_eq!(error.failures[0].change, Change::Add(set.any(), member(7).any()));
     assert_eq!(
         error.to_string(),
-        "at 10: add 10.0.0.7 to set blocked: the entry is in the set already (IPSET_ERR_EXIST)"
+        "add 10.0.0.7 to set blocked: the entry is in the set already (IPSET_ERR_EXIST) (change 10)"
     );
-    assert_eq!(ipset.info(name("blocked")).unwrap().entries, 49);
+    assert_eq!(ipset.set(name("blocked")).unwrap().entries, 49);
     // Without an answer, any of them may be in.
     kernel.disturb(0, Fault::Lost);
-    let error = ipset.add_all(&set, members(2000..2010), Exist::Error).unwrap_err();
-    assert_eq!(error.position, 0..10);
-    let text = "at 0 to 9: add entries to set blocked: the kernel did not answer in time";
+    let error = ipset.add_all(&set, members(2000..2010)).unwrap_err();
+    assert_eq!((error.done, error.unknown.clone(), error.failures.len()), (0, 0..10, 0));
+    let text = "interrupted: add entries to set blocked: the kernel did not answer in time";
     assert_eq!(error.to_string(), text);
-    let change = Change::Add(set.any(), member(2000).any(), Exist::Error);
-    assert_eq!(ipset.batch([change]).unwrap_err().position, 0..1);
+    let change = Change::Add(set.any(), member(2000).any());
+    assert_eq!(ipset.batch([change.clone()]).unwrap_err().failures[0].change, change);
 }

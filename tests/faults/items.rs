@@ -1,6 +1,6 @@
 //! An item of a dump that cannot be decoded costs that item.
 
-use lvs::ipset::{Entry, Exist, HashIp, Ipset, Kind, Listed, NewSet, SetName};
+use lvs::ipset::{Entry, HashIp, Ipset, Kind, Listed, NewSet, SetName};
 use lvs::testing::{Kernel, Reply};
 use lvs::{Cause, Error};
 
@@ -66,7 +66,7 @@ fn several(request: &[u8]) -> Vec<Vec<u8>> {
 #[test]
 fn of_all_sets() {
     let mut ipset = listing(several);
-    let items: Vec<_> = ipset.list(None).unwrap().map(told).collect();
+    let items: Vec<_> = ipset.stream_contents(None).unwrap().map(told).collect();
     let wanted = [
         "one",
         "192.0.2.1",
@@ -80,7 +80,7 @@ fn of_all_sets() {
         "192.0.2.7",
     ];
     assert_eq!(items, wanted);
-    let headers: Vec<_> = ipset.headers().unwrap().collect();
+    let headers: Vec<_> = ipset.stream_sets().unwrap().collect();
     assert_eq!(headers.iter().filter(|header| header.is_ok()).count(), 2);
     assert!(matches!(ipset.sets().unwrap_err().cause(), Cause::Decode(_)));
 }
@@ -95,7 +95,7 @@ fn of_one_set() {
     })
     .open::<HashIp>(SetName::new("one").unwrap())
     .unwrap();
-    let members: Vec<_> = ipset.members(&set).unwrap().take(5).collect();
+    let members: Vec<_> = ipset.stream_members(&set).unwrap().take(5).collect();
     let good: Vec<_> =
         members.iter().map(|member| member.as_ref().ok().map(|member| Entry::from(member.entry))).collect();
     assert_eq!(good.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true, false, true]);
@@ -110,7 +110,7 @@ fn broken_framing_ends_a_listing() {
         broken[at..at + 2].copy_from_slice(&400u16.to_ne_bytes());
         vec![broken, part(request, b"two\0", Some(b"hash:ip\0"), &[ip(3)])]
     });
-    let items: Vec<_> = ipset.list(None).unwrap().map(told).collect();
+    let items: Vec<_> = ipset.stream_contents(None).unwrap().map(told).collect();
     assert_eq!(items, ["one", "192.0.2.1", "! list all sets"]);
 }
 
@@ -126,9 +126,9 @@ fn revisions_out_of_order_are_a_decode_error() {
     })
     .ipset();
     let errors = [
-        ipset.create(SetName::new("x").unwrap(), &NewSet::<HashIp>::ipv4(), Exist::Error).unwrap_err(),
+        ipset.create(SetName::new("x").unwrap(), &NewSet::<HashIp>::ipv4()).unwrap_err(),
         ipset.revisions(Kind::HashIp).unwrap_err(),
-        ipset.protocol().unwrap_err(),
+        ipset.version().unwrap_err(),
     ];
     for error in errors {
         assert!(matches!(error.cause(), Cause::Decode(_)), "{error}");

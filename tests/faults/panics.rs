@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use lvs::ipset::{Any, Change, Exist, HashIp, Member, NewSet};
+use lvs::ipset::{Any, Change, HashIp, Member, NewSet};
 use lvs::ipvs::{self, Scheduler, Service};
 use lvs::testing::Kernel;
 use lvs::vip::{Binder, Vip};
@@ -33,24 +33,24 @@ fn in_ipset() {
         let kernel = Kernel::new();
         let mut ipset = kernel.ipset();
         let new = NewSet::<HashIp>::ipv4();
-        let set = ipset.create(name("tried"), &new, Exist::Error).unwrap();
-        caught(|| drop(ipset.add_all(&set, cut(members(), good), Exist::Error)));
+        let set = ipset.create(name("tried"), &new).unwrap();
+        caught(|| drop(ipset.add_all(&set, cut(members(), good))));
         // Only messages that were complete are in.
         let first = Member::new(Ipv4Addr::new(192, 0, 2, 1));
-        ipset.add(&set, &first, Exist::Error).unwrap();
-        let listed = ipset.members(&set).unwrap().count();
+        ipset.add(&set, &first).unwrap();
+        let listed = ipset.stream_members(&set).unwrap().count();
         assert!(listed <= good + 1 && (good >= 3000 || listed == 1), "{good}: {listed}");
 
-        caught(|| drop(ipset.delete_all(&set, cut([first.clone()].into_iter().cycle(), good), Exist::Fine)));
-        assert_eq!(ipset.members(&set).unwrap().count(), if good < 3000 { listed } else { listed - 1 });
+        caught(|| drop(ipset.remove_all(&set, cut([first.clone()].into_iter().cycle(), good))));
+        assert_eq!(ipset.stream_members(&set).unwrap().count(), if good < 3000 { listed } else { listed - 1 });
 
-        let changes = members().map(|member| Change::Add(set.any(), member.any(), Exist::Fine));
+        let changes = members().map(|member| Change::Put(set.any(), member.any()));
         caught(|| drop(ipset.batch(cut(changes, good))));
         assert_eq!(ipset.header(name("tried")).unwrap(), set.any());
 
         caught(|| drop(ipset.replace(name("tried"), &new, cut(members(), good))));
         ipset.replace(name("tried"), &new, members().take(7)).unwrap();
-        assert_eq!(ipset.members(&set).unwrap().count(), 7);
+        assert_eq!(ipset.stream_members(&set).unwrap().count(), 7);
         assert_eq!(ipset.names().unwrap(), [name("tried")]);
         let _: lvs::ipset::Set<Any> = set.any();
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use lvs::Error;
-use lvs::ipset::{Comment, Exist, HashIp, Ipset, Kind, Listed, Member, NewSet, Set, SetName};
+use lvs::ipset::{Comment, HashIp, Ipset, Kind, Listed, Member, NewSet, Set, SetName};
 use lvs::ipvs::{
     Change, Destination, DestinationInfo, Forwarding, Ipvs, Netmask, Persistence, Scheduler, Service, ServiceFlags,
     ServiceKey, Thresholds,
@@ -298,7 +298,7 @@ fn grower() -> Box<dyn FnMut(&mut Random)> {
     let mut ipset = Ipset::connect().unwrap();
     let grown = ipset.open::<HashIp>(name("grown")).unwrap();
     let mut hosts = MEMBERS + 1..30_000;
-    Box::new(move |_| ipset.add_all(&grown, hosts.by_ref().take(100).map(bare), Exist::Error).unwrap())
+    Box::new(move |_| _ = ipset.add_all(&grown, hosts.by_ref().take(100).map(bare)).unwrap())
 }
 
 fn ipset_writer(number: u64) -> Box<dyn FnMut(&mut Random)> {
@@ -311,22 +311,22 @@ fn ipset_writer(number: u64) -> Box<dyn FnMut(&mut Random)> {
         match random.below(6) {
             0 | 1 => {
                 let variant = random.below(4);
-                ipset.add_all(&live, (from..from + 500).map(|host| member(host, variant)), Exist::Fine).unwrap();
+                ipset.put_all(&live, (from..from + 500).map(|host| member(host, variant))).unwrap();
             }
-            2 => ipset.delete_all(&live, (from..from + 500).map(|host| member(host, 0)), Exist::Fine).unwrap(),
+            2 => _ = ipset.remove_all(&live, (from..from + 500).map(|host| member(host, 0))).unwrap(),
             // Those that nobody deletes.
             3 => {
                 let members: Vec<_> = (0..50)
                     .map(|_| member(1 + u32::try_from(random.below(MEMBERS as usize)).unwrap(), random.below(4)))
                     .collect();
-                ipset.add_all(&live, members, Exist::Fine).unwrap();
+                ipset.put_all(&live, members).unwrap();
             }
             4 => {
-                let set = ipset.create(other, &NewSet::<HashIp>::ipv4().hashsize(64), Exist::Fine).unwrap();
-                ipset.add_all(&set, (0..300).map(|host| bare(from + host)), Exist::Fine).unwrap();
+                let (set, _) = ipset.put_set(other, &NewSet::<HashIp>::ipv4().hashsize(64)).unwrap();
+                ipset.put_all(&set, (0..300).map(|host| bare(from + host))).unwrap();
             }
             _ => {
-                let destroyed = ipset.destroy(other, Exist::Fine);
+                let destroyed = ipset.remove_set(other);
                 // It may just be listed.
                 assert!(destroyed.as_ref().is_err_and(Error::is_in_use) || destroyed.is_ok(), "{destroyed:?}");
             }
@@ -336,29 +336,29 @@ fn ipset_writer(number: u64) -> Box<dyn FnMut(&mut Random)> {
 
 fn sets_and_members_that_others_change(lab: &Lab) {
     let mut ipset = lab.ipset();
-    let live = ipset.create(name("live"), &commented(), Exist::Error).unwrap();
-    ipset.add_all(&live, (1..=MEMBERS).map(|host| member(host, 0)), Exist::Error).unwrap();
+    let live = ipset.create(name("live"), &commented()).unwrap();
+    ipset.add_all(&live, (1..=MEMBERS).map(|host| member(host, 0))).unwrap();
     let stable: BTreeSet<_> = (0..SETS).map(|i| name(&format!("set-{i}"))).chain([name("live")]).collect();
     for name in &stable {
-        ipset.create(*name, &commented(), Exist::Fine).unwrap();
+        ipset.put_set(*name, &commented()).unwrap();
     }
     let nobody = BTreeSet::new();
     let hosts: BTreeSet<IpAddr> = (1..=MEMBERS).map(|host| member(host, 0).entry.first()).collect();
-    let grown = ipset.create(name("grown"), &NewSet::<HashIp>::ipv4().hashsize(64), Exist::Error).unwrap();
-    ipset.add_all(&grown, (1..=MEMBERS).map(bare), Exist::Error).unwrap();
+    let grown = ipset.create(name("grown"), &NewSet::<HashIp>::ipv4().hashsize(64)).unwrap();
+    ipset.add_all(&grown, (1..=MEMBERS).map(bare)).unwrap();
     let writers = [("ipset", 1), ("ipset", 2), ("grow", 3)].map(|(what, number)| Writer::start(lab, what, number));
     let (mut lists, mut seen) = (0, 0);
     for _ in 0..4 {
-        let listed: Vec<_> = ipset.members(&live).unwrap().map(Result::unwrap).collect();
+        let listed: Vec<_> = ipset.stream_members(&live).unwrap().map(Result::unwrap).collect();
         assert_members(&listed, &hosts);
-        assert_members(&ipset.members(&grown).unwrap().map(Result::unwrap).collect::<Vec<_>>(), &hosts);
+        assert_members(&ipset.stream_members(&grown).unwrap().map(Result::unwrap).collect::<Vec<_>>(), &hosts);
         seen += listed.len();
         assert_each_once(&ipset.names().unwrap(), &stable);
         let infos = ipset.sets().unwrap();
         assert_each_once(&infos.iter().map(|info| info.set.name()).collect::<Vec<_>>(), &stable);
         let mut all: BTreeMap<SetName, Vec<Member<HashIp>>> = BTreeMap::new();
         let mut current = None;
-        for listed in ipset.list(None).unwrap() {
+        for listed in ipset.stream_contents(None).unwrap() {
             match listed.unwrap() {
                 Listed::Set(info) => {
                     current = Some(info.set.name());
@@ -405,19 +405,19 @@ fn replacer() -> Box<dyn FnMut(&mut Random)> {
         let members = hosts.map(|host| member(host, version));
         if let Err(error) = ipset.replace(name("live"), &commented(), members) {
             // On a busy machine one list may follow the other for longer than it waits.
-            assert!(error.error.is_in_use(), "{error}");
+            assert!(lvs::Error::from(error).is_in_use());
         }
     })
 }
 
 fn a_set_that_another_replaces(lab: &Lab) {
     let mut ipset = lab.ipset();
-    let live: Set<HashIp> = ipset.create(name("live"), &commented(), Exist::Error).unwrap();
+    let live: Set<HashIp> = ipset.create(name("live"), &commented()).unwrap();
     let writer = Writer::start(lab, "replace", 1);
     let (mut lists, mut versions) = (0, BTreeSet::new());
     while versions.len() < 5 {
         assert!(lists < 100_000, "{versions:?}");
-        let listed: Vec<_> = ipset.members(&live).unwrap().map(Result::unwrap).collect();
+        let listed: Vec<_> = ipset.stream_members(&live).unwrap().map(Result::unwrap).collect();
         listed.iter().for_each(assert_whole);
         let seen: BTreeSet<usize> = listed
             .iter()

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
-use lvs::ipset::{Comment, Exist, HashIp, Ipset, Kind, Member, NewSet, Set, SetName};
+use lvs::ipset::{Comment, HashIp, Ipset, Kind, Member, NewSet, Set, SetName};
 use lvs::ipvs::{Change, Destination, Ipvs, Scheduler, Service, ServiceKey};
 use lvs::vip::{Vip, Vips};
 
@@ -83,7 +83,7 @@ pub(crate) fn child(job: &str) {
             let live = ipset.open::<HashIp>(name("live")).unwrap();
             loop {
                 acknowledge();
-                for member in ipset.members(&live).unwrap() {
+                for member in ipset.stream_members(&live).unwrap() {
                     member.unwrap();
                 }
             }
@@ -233,9 +233,9 @@ const MEMBERS: u32 = 2000;
 const PART: u32 = 200;
 
 fn fill(ipset: &mut Ipset, acknowledged: fn()) {
-    let set = ipset.create(name("filled"), &NewSet::<HashIp>::ipv4(), Exist::Fine).unwrap();
+    let (set, _) = ipset.put_set(name("filled"), &NewSet::<HashIp>::ipv4()).unwrap();
     for from in (0..MEMBERS).step_by(PART as usize) {
-        ipset.add_all(&set, (from..from + PART).map(|i| Member::new(host(i))), Exist::Fine).unwrap();
+        ipset.put_all(&set, (from..from + PART).map(|i| Member::new(host(i)))).unwrap();
         acknowledged();
     }
 }
@@ -257,7 +257,7 @@ fn a_killed_filling(lab: &Lab) {
         assert!((done * PART..=(done + 1) * PART).contains(&count), "{done} {count}");
         fill(&mut ipset, || {});
         assert_eq!(hosts(&mut ipset), (0..MEMBERS).map(host).collect());
-        ipset.destroy(name("filled"), Exist::Error).unwrap();
+        ipset.destroy(name("filled")).unwrap();
     }
     println!("{cut_short} before they were done");
     assert!(cut_short > 0);
@@ -268,7 +268,7 @@ fn hosts(ipset: &mut Ipset) -> BTreeSet<IpAddr> {
         Err(error) if error.is_not_found() => return BTreeSet::new(),
         set => set.unwrap(),
     };
-    let listed: Vec<_> = ipset.members(&set).unwrap().map(|member| member.unwrap().entry.first()).collect();
+    let listed: Vec<_> = ipset.stream_members(&set).unwrap().map(|member| member.unwrap().entry.first()).collect();
     let all: BTreeSet<_> = listed.iter().copied().collect();
     assert_eq!(all.len(), listed.len());
     all
@@ -277,7 +277,7 @@ fn hosts(ipset: &mut Ipset) -> BTreeSet<IpAddr> {
 /// Which version of the set is there, all of it.
 fn version(ipset: &mut Ipset) -> usize {
     let live: Set<HashIp> = ipset.open(name("live")).unwrap();
-    let listed: Vec<_> = ipset.members(&live).unwrap().map(Result::unwrap).collect();
+    let listed: Vec<_> = ipset.stream_members(&live).unwrap().map(Result::unwrap).collect();
     let version = listed[0].comment.as_ref().unwrap().to_string().parse().unwrap();
     let by_host = |members: Vec<Member<HashIp>>| -> BTreeMap<IpAddr, Member<HashIp>> {
         members.into_iter().map(|member| (member.entry.first(), member)).collect()

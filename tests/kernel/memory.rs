@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use dhat::{HeapStats, Profiler};
 use libtest_mimic::Trial;
-use lvs::ipset::{Exist, HashIp, Ipset, Kind, Member, NewSet};
+use lvs::ipset::{HashIp, Ipset, Kind, Member, NewSet};
 use lvs::ipvs::{Change, Destination, Ipvs, Scheduler, Service};
 
 use crate::lab::{Lab, Need, successful_child, tests};
@@ -62,21 +62,21 @@ fn services() {
 
 fn members() {
     let new = NewSet::<HashIp>::ipv4().maxelem(2_000_000).hashsize(1 << 18);
-    let set = Ipset::connect().unwrap().create("million".parse().unwrap(), &new, Exist::Error).unwrap();
+    let set = Ipset::connect().unwrap().create("million".parse().unwrap(), &new).unwrap();
     let member = |n| Member::new(address(n));
     frugal("add to a set", MEMBERS, |passed| {
         let members = (0..MEMBERS).inspect(|n| passed(*n)).map(member);
-        Ipset::connect().unwrap().add_all(&set, members, Exist::Error).unwrap();
+        Ipset::connect().unwrap().add_all(&set, members).unwrap();
     });
     frugal("add to a set one by one", 10_000, |passed| {
         let mut ipset = Ipset::connect().unwrap();
         for n in (0..10_000).inspect(|n| passed(*n)) {
-            ipset.add(&set, &member(n), Exist::Fine).unwrap();
+            ipset.put(&set, &member(n)).unwrap();
         }
     });
     frugal("list a set", MEMBERS, |passed| {
         let mut ipset = Ipset::connect().unwrap();
-        let listed = ipset.members(&set).unwrap().enumerate().inspect(|(n, _)| passed(*n));
+        let listed = ipset.stream_members(&set).unwrap().enumerate().inspect(|(n, _)| passed(*n));
         assert_eq!(listed.filter(|(_, member)| member.is_ok()).count(), MEMBERS);
     });
 }

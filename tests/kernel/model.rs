@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use lvs::ipset::{
-    Addresses, Comment, Counters, Exist, HashIp, HashIpMac, HashIpMark, HashIpPort, HashIpPortIp, HashIpPortNet,
-    HashMac, HashNet, HashNetIface, HashNetNet, HashNetPort, HashNetPortNet, InterfaceMatch, Ipset, Kind, Listed, Mac,
-    Member, Network, NewSet, ProtocolPorts, Set, SetName, SetType, SkbInfo,
+    Addresses, Comment, Counters, HashIp, HashIpMac, HashIpMark, HashIpPort, HashIpPortIp, HashIpPortNet, HashMac,
+    HashNet, HashNetIface, HashNetNet, HashNetPort, HashNetPortNet, InterfaceMatch, Ipset, Kind, Listed, Mac, Member,
+    Network, NewSet, ProtocolPorts, Set, SetName, SetType, SkbInfo,
 };
 use lvs::ipvs::{
     Change, Destination, Family, Forwarding, Ipvs, Persistence, PersistenceEngine, Scheduler, Service, ServiceKey,
@@ -154,7 +154,7 @@ fn the_model_of_ipvs_says_what_the_kernel_says(lab: &Lab) {
 fn everything(ipset: &mut Ipset) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     let mut set = String::new();
-    for listed in ipset.list(None)? {
+    for listed in ipset.stream_contents(None)? {
         lines.push(match listed? {
             Listed::Set(mut info) => {
                 (info.memory, info.revision) = (0, 0);
@@ -193,10 +193,10 @@ fn of_type<T: SetType>(
     tested: impl IntoIterator<Item = T::Entry>,
 ) -> Set<T> {
     let kind = T::KIND.unwrap();
-    let set = ipset.create(name(kind.name()), new, Exist::Error).unwrap();
+    let set = ipset.create(name(kind.name()), new).unwrap();
     for entry in entries {
-        told.note(ipset.add(&set, &Member::new(entry), Exist::Error));
-        told.note(ipset.add(&set, &Member::new(entry), Exist::Error));
+        told.note(ipset.add(&set, &Member::new(entry)));
+        told.note(ipset.add(&set, &Member::new(entry)));
     }
     for entry in tested {
         told.note(ipset.test(&set, &Member::new(entry)));
@@ -207,54 +207,54 @@ fn of_type<T: SetType>(
 fn with_ipset(mut ipset: Ipset) -> Told {
     let mut told = Told::default();
     let all = &mut ipset;
-    told.note(all.protocol().map(|versions| *versions.end()));
+    told.note(all.version().map(|versions| *versions.end()));
     told.note(all.names());
     let counted = NewSet::<HashIp>::ipv4().counters().maxelem(3);
-    told.note(all.create(name("blocked"), &counted, Exist::Error));
-    told.note(all.create(name("blocked"), &counted, Exist::Error));
-    told.note(all.create(name("blocked"), &counted.hashsize(64), Exist::Fine));
-    told.note(all.create(name("blocked"), &counted.comment(), Exist::Fine));
-    told.note(all.create(name("blocked"), &NewSet::<HashMac>::new(), Exist::Fine));
+    told.note(all.create(name("blocked"), &counted));
+    told.note(all.create(name("blocked"), &counted));
+    told.note(all.put_set(name("blocked"), &counted.hashsize(64)));
+    told.note(all.put_set(name("blocked"), &counted.comment()));
+    told.note(all.put_set(name("blocked"), &NewSet::<HashMac>::new()));
     let blocked = all.open::<HashIp>(name("blocked")).unwrap();
     let host = |last| Member::<HashIp>::new(Ipv4Addr::new(192, 0, 2, last));
     let count = Counters { packets: Some(5), bytes: None };
-    for (member, exist) in [
-        (host(1), Exist::Error),
-        (host(1), Exist::Error),
-        (host(1).counters(count), Exist::Fine),
-        (host(1), Exist::Fine),
-        (host(2).counters(count), Exist::Fine),
-        (host(3).comment(Comment::new("x").unwrap()), Exist::Error),
-        (host(3).timeout(Duration::from_secs(9)), Exist::Error),
-        (host(3).skb(SkbInfo { queue: Some(3), ..SkbInfo::default() }), Exist::Error),
-        (host(3), Exist::Error),
-        (host(4), Exist::Error),
-        (host(4), Exist::Fine),
+    for (member, fine) in [
+        (host(1), false),
+        (host(1), false),
+        (host(1).counters(count), true),
+        (host(1), true),
+        (host(2).counters(count), true),
+        (host(3).comment(Comment::new("x").unwrap()), false),
+        (host(3).timeout(Duration::from_secs(9)), false),
+        (host(3).skb(SkbInfo { queue: Some(3), ..SkbInfo::default() }), false),
+        (host(3), false),
+        (host(4), false),
+        (host(4), true),
     ] {
-        told.note(all.add(&blocked, &member, exist));
+        told.note(if fine { all.put(&blocked, &member).map(drop) } else { all.add(&blocked, &member) });
     }
     for last in [1, 9] {
         told.note(all.test(&blocked, &host(last)));
-        told.note(all.delete(&blocked, &host(last), Exist::Error));
-        told.note(all.delete(&blocked, &host(last), Exist::Fine));
+        told.note(all.delete(&blocked, &host(last)));
+        told.note(all.remove(&blocked, &host(last)));
     }
     told.note(everything(all));
     let carrying =
         NewSet::<HashIp>::ipv6().timeout(Duration::from_secs(600)).comment().skbinfo().forceadd().hashsize(100);
-    let six = all.create(name("six"), &carrying, Exist::Error).unwrap();
+    let six = all.create(name("six"), &carrying).unwrap();
     let skb = SkbInfo { mark: Some((7, 0xff)), priority: Some((1, 16)), queue: Some(3) };
     let long = Member::new(ip("2001:db8::1")).comment(Comment::new("why").unwrap()).skb(skb);
-    told.note(all.add(&six, &long, Exist::Error));
-    told.note(all.add(&six, &Member::new(ip("2001:db8::2")).timeout(Duration::ZERO), Exist::Error));
-    told.note(all.add(&six, &Member::new(ip("2001:db8::3")).counters(count), Exist::Error));
-    told.note(all.add(&six, &Member::new(ip("2001:db8::1")), Exist::Fine));
+    told.note(all.add(&six, &long));
+    told.note(all.add(&six, &Member::new(ip("2001:db8::2")).timeout(Duration::ZERO)));
+    told.note(all.add(&six, &Member::new(ip("2001:db8::3")).counters(count)));
+    told.note(all.put(&six, &Member::new(ip("2001:db8::1"))));
     told.note(everything(all));
 
     let new = NewSet::<HashNet>::ipv4();
     let inside = [ip("10.1.2.3"), ip("10.2.2.3"), ip("11.0.0.1")].map(Into::into);
     let exact = [net("10.0.0.0/8"), net("10.2.0.0/16")].map(Into::into);
     let nets = of_type(&mut told, all, &new, [net("10.0.0.0/8").into(), net("0.0.0.0/0").into()], inside);
-    told.note(all.add(&nets, &Member::new(net("10.1.0.0/16")).nomatch(), Exist::Error));
+    told.note(all.add(&nets, &Member::new(net("10.1.0.0/16")).nomatch()));
     for entry in inside.into_iter().chain(exact).chain([net("10.1.0.0/16").into()]) {
         told.note(all.test(&nets, &Member::new(entry)));
         told.note(all.test(&nets, &Member::new(entry).nomatch()));
@@ -270,15 +270,15 @@ fn with_ipset(mut ipset: Ipset) -> Told {
     let new = NewSet::ipv4();
     of_type::<HashIpMark>(&mut told, all, &new, [(one.into(), 7)], [(one.into(), 7), (one.into(), 8)]);
     let masked = NewSet::<HashIpMark>::ipv4().markmask(0xff00);
-    let marks = all.create(name("marks"), &masked, Exist::Error).unwrap();
+    let marks = all.create(name("marks"), &masked).unwrap();
     for mark in [0x1_2345, 0x2367, 0x67] {
-        told.note(all.add(&marks, &Member::new((one.into(), mark)), Exist::Error));
+        told.note(all.add(&marks, &Member::new((one.into(), mark))));
         told.note(all.test(&marks, &Member::new((one.into(), mark & 0xff00))));
     }
-    told.note(all.delete(&marks, &Member::new((one.into(), 0x23ff)), Exist::Error));
+    told.note(all.delete(&marks, &Member::new((one.into(), 0x23ff))));
     for set in ["marks", "hash:ip,mark"] {
         for new in [masked, NewSet::ipv4().markmask(u32::MAX), NewSet::ipv4()] {
-            told.note(all.create(name(set), &new, Exist::Fine).map(|_| ()));
+            told.note(all.put_set(name(set), &new).map(|_| ()));
         }
     }
     of_type::<HashMac>(&mut told, all, &NewSet::<HashMac>::new(), [mac(1)], [mac(1), mac(2)]);
@@ -315,22 +315,22 @@ fn with_ipset(mut ipset: Ipset) -> Told {
     let new = NewSet::ipv4();
     of_type::<HashNetPortNet>(&mut told, all, &new, [(here.into(), http, there.into())], to);
     // One that stands for many.
-    let some = all.create(name("some"), &NewSet::<HashIp>::ipv4().maxelem(20), Exist::Error).unwrap();
+    let some = all.create(name("some"), &NewSet::<HashIp>::ipv4().maxelem(20)).unwrap();
     for entry in ["10.0.0.0/29", "10.0.0.6-10.0.0.9", "10.1.0.9-10.1.0.1", "10.2.0.0/30"] {
-        for exist in [Exist::Error, Exist::Fine] {
-            let member = Member::new(entry.parse::<Addresses>().unwrap());
-            told.note(all.add(&some, &member, exist));
-            told.note(all.test(&some, &member));
-        }
+        let member = Member::new(entry.parse::<Addresses>().unwrap());
+        told.note(all.add(&some, &member));
+        told.note(all.test(&some, &member));
+        told.note(all.put(&some, &member));
+        told.note(all.test(&some, &member));
         told.note(everything(all));
     }
-    for exist in [Exist::Error, Exist::Fine] {
-        told.note(all.delete(&some, &Member::new("10.0.0.4/30".parse::<Addresses>().unwrap()), exist));
-    }
+    let member = Member::new("10.0.0.4/30".parse::<Addresses>().unwrap());
+    told.note(all.delete(&some, &member));
+    told.note(all.remove(&some, &member));
     let pairs = all.open::<HashIpPort>(name("hash:ip,port")).unwrap();
     let member = Member::new(("10.0.0.0/30".parse().unwrap(), ProtocolPorts::tcp(79..=81)));
-    told.note(all.add(&pairs, &member, Exist::Error));
-    told.note(all.add(&pairs, &member, Exist::Fine));
+    told.note(all.add(&pairs, &member));
+    told.note(all.put(&pairs, &member));
     told.note(everything(all));
 
     told.note(all.header(name("blocked")));
@@ -347,18 +347,18 @@ fn with_ipset(mut ipset: Ipset) -> Told {
     told.note(all.swap(name("hash:ip,port,net"), name("hash:net,port,net")));
     told.note(all.index(name("hash:ip,port,net")));
     let many = |first| (first..20).map(host);
-    let spare = all.create(name("spare"), &NewSet::<HashIp>::ipv4(), Exist::Error).unwrap();
-    told.note(all.add_all(&spare, many(1).chain(many(19)).chain(many(20)), Exist::Error).map_err(lvs::Error::from));
-    told.note(all.delete_all(&spare, many(5).chain([host(99)]), Exist::Error).map_err(lvs::Error::from));
+    let spare = all.create(name("spare"), &NewSet::<HashIp>::ipv4()).unwrap();
+    told.note(all.add_all(&spare, many(1).chain(many(19)).chain(many(20))).map_err(lvs::Error::from));
+    told.note(all.delete_all(&spare, many(5).chain([host(99)])).map_err(lvs::Error::from));
     told.note(all.replace(name("spare"), &NewSet::<HashIp>::ipv4(), many(15)).map_err(lvs::Error::from));
     told.note(all.replace(name("fresh"), &NewSet::<HashIp>::ipv4(), many(18)).map_err(lvs::Error::from));
     told.note(all.clear(name("blocked")));
     told.note(all.clear(name("nowhere")));
     told.note(everything(all));
-    told.note(all.list(Some(name("nowhere"))).and_then(|mut list| list.next().transpose()));
-    told.note(all.destroy(name("blocked"), Exist::Error));
-    told.note(all.destroy(name("blocked"), Exist::Error));
-    told.note(all.destroy(name("blocked"), Exist::Fine));
+    told.note(all.stream_contents(Some(name("nowhere"))).and_then(|mut list| list.next().transpose()));
+    told.note(all.destroy(name("blocked")));
+    told.note(all.destroy(name("blocked")));
+    told.note(all.remove_set(name("blocked")));
     told.note(all.clear_all());
     told.note(everything(all));
     told.note(all.destroy_all());

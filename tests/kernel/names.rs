@@ -8,8 +8,8 @@ use std::process::{Command, Output};
 use libtest_mimic::Trial;
 use lvs::Interface;
 use lvs::ipset::{
-    Addresses, Any, Comment, Entry, Exist, HashNet, HashNetIface, InterfaceMatch, InterfaceName, Kind, ListMember,
-    ListSet, Listed, Member, NewSet, SetName,
+    Addresses, Any, Comment, Entry, HashNet, HashNetIface, InterfaceMatch, InterfaceName, Kind, ListMember, ListSet,
+    Listed, Member, NewSet, SetName,
 };
 use lvs::ipvs::{SyncDaemon, SyncState};
 use lvs::netns::Namespace;
@@ -35,25 +35,25 @@ const ODD: [&[u8]; 6] = [b"caf\xe9", b"\xff\xfe", b"a b/\xc3", b"\x01\x7f\xe9", 
 
 fn sets_entries_and_comments_keep_their_bytes(lab: &Lab) {
     let mut sets = lab.ipset();
-    let list = sets.create(SetName::any(b"\xe9").unwrap(), &NewSet::<ListSet>::default(), Exist::Error).unwrap();
+    let list = sets.create(SetName::any(b"\xe9").unwrap(), &NewSet::<ListSet>::default()).unwrap();
     let options = NewSet::<HashNetIface>::ipv4().comment();
     let net = Addresses::from(std::net::Ipv4Addr::new(192, 0, 2, 1));
     for odd in ODD {
-        let set = sets.create(SetName::any(odd).unwrap(), &options, Exist::Error).unwrap();
+        let set = sets.create(SetName::any(odd).unwrap(), &options).unwrap();
         let mut member = Member::new((net, InterfaceMatch::new(InterfaceName::any(odd).unwrap())));
         member.comment = Some(Comment::any(odd).unwrap());
-        sets.add(&set, &member, Exist::Error).unwrap();
+        sets.add(&set, &member).unwrap();
         assert!(sets.test(&set, &member).unwrap());
-        sets.add(&list, &Member::new(ListMember::new(set.name())), Exist::Error).unwrap();
+        sets.add(&list, &Member::new(ListMember::new(set.name()))).unwrap();
         assert_eq!(sets.header(set.name()).unwrap().name().as_bytes(), odd);
-        assert_eq!(sets.info(set.name()).unwrap().set.name().as_bytes(), odd);
+        assert_eq!(sets.set(set.name()).unwrap().set.name().as_bytes(), odd);
     }
     let expected: BTreeSet<_> = ODD.iter().copied().chain([&b"\xe9"[..]]).collect();
     let names = sets.names().unwrap();
     assert_eq!(names.iter().map(SetName::as_bytes).collect::<BTreeSet<_>>(), expected);
     let infos = sets.sets().unwrap();
     assert_eq!(infos.len(), expected.len());
-    let listed: Vec<_> = sets.list(None).unwrap().map(Result::unwrap).collect();
+    let listed: Vec<_> = sets.stream_contents(None).unwrap().map(Result::unwrap).collect();
     let mut seen = Vec::new();
     for item in &listed {
         let Listed::Member(member) = item else { continue };
@@ -72,8 +72,8 @@ fn sets_entries_and_comments_keep_their_bytes(lab: &Lab) {
     assert!(sets.rename(one, other).unwrap_err().is_in_use(), "it is in a list");
     sets.clear(list.name()).unwrap();
     sets.rename(one, other).unwrap();
-    sets.destroy(other, Exist::Error).unwrap();
-    let again = sets.create(one, &NewSet::<HashNet>::ipv4(), Exist::Error).unwrap();
+    sets.destroy(other).unwrap();
+    let again = sets.create(one, &NewSet::<HashNet>::ipv4()).unwrap();
     assert_eq!(sets.open::<Any>(one).unwrap().kind(), again.kind());
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use libtest_mimic::Trial;
-use lvs::ipset::{self, Exist, HashIp, Ipset, Kind, Member, NewSet};
+use lvs::ipset::{self, HashIp, Ipset, Kind, Member, NewSet};
 use lvs::ipvs::{
     self, Connections, CpuStats, Destination, Ipvs, Overview, Status, SyncDaemon, SyncState, Timeouts, settings,
 };
@@ -53,7 +53,7 @@ pub(crate) fn child(job: &str) {
     let clients = (Ipvs::connect().unwrap(), Ipset::connect().unwrap(), Vips::connect().unwrap());
     let (mut ipvs, mut sets, mut vips) = clients;
     let name = |text: &str| text.parse::<ipset::SetName>().unwrap();
-    let one = sets.create(name("one"), &NewSet::<HashIp>::ipv4(), Exist::Error).unwrap();
+    let one = sets.create(name("one"), &NewSet::<HashIp>::ipv4()).unwrap();
     if job == "given-up" {
         setgid(Gid::from_raw(1000)).unwrap();
         setuid(Uid::from_raw(1000)).unwrap();
@@ -128,21 +128,21 @@ fn of_ipset(sets: &mut Ipset, one: ipset::Set<HashIp>, outcomes: &mut Outcomes) 
     let member = Member::<HashIp>::new("10.0.0.1".parse::<ipset::Addresses>().unwrap());
     let (new, other) = (NewSet::<HashIp>::ipv4(), Member::new("10.0.0.2".parse::<ipset::Addresses>().unwrap()));
     let mut note = |name: &str, result: Result<(), Error>| _ = outcomes.note(&format!("Ipset::{name}"), result);
-    note("protocol", sets.protocol().map(drop));
+    note("protocol", sets.version().map(drop));
     note("revisions", sets.revisions(Kind::HashIp).map(drop));
-    note("create", sets.create(name("two"), &new, Exist::Error).map(drop));
-    note("add", sets.add(&one, &member, Exist::Error));
+    note("create", sets.create(name("two"), &new).map(drop));
+    note("add", sets.add(&one, &member));
     note("test", sets.test(&one, &member).map(drop));
-    note("add_all", sets.add_all(&one, [other.clone()], Exist::Error).map_err(Error::from));
-    note("members", sets.members(&one).and_then(|mut all| all.next().unwrap().map(drop)));
-    note("list", sets.list(None).and_then(|mut all| all.next().unwrap().map(drop)));
-    note("delete", sets.delete(&one, &member, Exist::Error));
-    note("delete_all", sets.delete_all(&one, [other], Exist::Error).map_err(Error::from));
-    note("batch", sets.batch([ipset::Change::Clear(name("one"))]).map_err(Error::from));
+    note("add_all", sets.add_all(&one, [other.clone()]).map(drop).map_err(Error::from));
+    note("members", sets.stream_members(&one).and_then(|mut all| all.next().unwrap().map(drop)));
+    note("list", sets.stream_contents(None).and_then(|mut all| all.next().unwrap().map(drop)));
+    note("delete", sets.delete(&one, &member));
+    note("delete_all", sets.delete_all(&one, [other]).map(drop).map_err(Error::from));
+    note("batch", sets.batch([ipset::Change::Clear(name("one"))]).map(drop).map_err(Error::from));
     note("replace", sets.replace(name("one"), &new, [member]).map(drop).map_err(Error::from));
     note("names", sets.names().map(drop));
     note("sets", sets.sets().map(drop));
-    note("info", sets.info(name("one")).map(drop));
+    note("info", sets.set(name("one")).map(drop));
     note("header", sets.header(name("one")).map(drop));
     note("open", sets.open::<HashIp>(name("one")).map(drop));
     let index = sets.index(name("one"));
@@ -152,7 +152,7 @@ fn of_ipset(sets: &mut Ipset, one: ipset::Set<HashIp>, outcomes: &mut Outcomes) 
     note("rename", sets.rename(name("two"), name("three")));
     note("flush", sets.clear(name("one")));
     note("clear_all", sets.clear_all());
-    note("destroy", sets.destroy(name("three"), Exist::Error));
+    note("destroy", sets.destroy(name("three")));
     note("destroy_all", sets.destroy_all());
 }
 

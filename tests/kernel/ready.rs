@@ -65,7 +65,7 @@ fn what_is_reported_present_is_there(lab: &Lab) {
         assert_eq!(report.presence(Part::Scheduler(*scheduler)), *presence);
     }
     assert_eq!(report.presence(Part::Scheduler(Scheduler::RR)), Presence::Present);
-    assert_eq!(report.ipset_protocol, Some(lab.ipset().protocol().unwrap()));
+    assert_eq!(report.ipset_protocol, Some(lab.ipset().version().unwrap()));
     for (kind, presence, revisions) in &report.set_types {
         assert_eq!(revisions.is_some(), *presence == Presence::Present, "{kind}");
         if let Some(revisions) = revisions {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use lvs::ipset::{
-    Addresses, Any, BitmapIp, Comment, Counters, Exist, HashIp, HashIpPort, HashNet, Ipset, Kind, ListMember, ListSet,
-    Member, NewSet, Ports, ProtocolPorts, Set, SetOptions, SkbInfo,
+    Addresses, Any, BitmapIp, Comment, Counters, HashIp, HashIpPort, HashNet, Ipset, Kind, ListMember, ListSet, Member,
+    NewSet, Ports, ProtocolPorts, Set, SetOptions, SkbInfo,
 };
 use lvs::{Cause, Error, Reason};
 
@@ -34,7 +34,7 @@ fn refused(error: &Error) -> Reason {
 }
 
 fn set(ipset: &mut Ipset) -> Set<HashIp> {
-    ipset.create(name("plain"), &NewSet::ipv4(), Exist::Fine).unwrap()
+    ipset.put_set(name("plain"), &NewSet::ipv4()).unwrap().0
 }
 
 fn of_what_a_set_was_made_without(lab: &Lab) {
@@ -47,24 +47,24 @@ fn of_what_a_set_was_made_without(lab: &Lab) {
         (member().comment(Comment::new("x").unwrap()), "made without comments"),
         (member().skb(SkbInfo { queue: Some(1), ..SkbInfo::default() }), "made without skbinfo"),
     ] {
-        let error = ipset.add(&plain, &member, Exist::Error).unwrap_err();
+        let error = ipset.add(&plain, &member).unwrap_err();
         assert_eq!(refused(&error), Reason::NotEnabled);
         let text = error.to_string();
         assert!(text.starts_with("add 10.0.0.1 to set plain: ") && text.contains(wanted), "{text}");
     }
-    let zero = ipset.add(&plain, &Member::new(addresses("0.0.0.0")), Exist::Error).unwrap_err();
+    let zero = ipset.add(&plain, &Member::new(addresses("0.0.0.0"))).unwrap_err();
     assert!(zero.to_string().contains("is zero"), "{zero}");
 }
 
 fn of_bitmaps(lab: &Lab) {
     let mut ipset = lab.ipset();
     let new = NewSet::<BitmapIp>::range(Ipv4Addr::new(10, 0, 0, 0), Ipv4Addr::new(10, 1, 0, 0));
-    let error = ipset.create(name("wide"), &new, Exist::Error).unwrap_err();
+    let error = ipset.create(name("wide"), &new).unwrap_err();
     assert!(error.to_string().contains("more than 65536 elements"), "{error}");
     let new = NewSet::<BitmapIp>::range(Ipv4Addr::new(10, 0, 0, 0), Ipv4Addr::new(10, 0, 0, 9));
-    let map = ipset.create(name("map"), &new, Exist::Error).unwrap();
+    let map = ipset.create(name("map"), &new).unwrap();
     let outside = Member::new(addresses("10.0.0.10"));
-    let error = ipset.add(&map, &outside, Exist::Error).unwrap_err();
+    let error = ipset.add(&map, &outside).unwrap_err();
     assert!(error.to_string().contains("outside of the set's range"), "{error}");
     assert!(!ipset.test(&map, &outside).unwrap());
 }
@@ -72,7 +72,7 @@ fn of_bitmaps(lab: &Lab) {
 fn of_lists(lab: &Lab) {
     let mut ipset = lab.ipset();
     set(&mut ipset);
-    let list = ipset.create(name("list"), &NewSet::<ListSet>::new(), Exist::Error).unwrap();
+    let list = ipset.create(name("list"), &NewSet::<ListSet>::new()).unwrap();
     let plain = ListMember::new(name("plain"));
     for (member, wanted) in [
         (ListMember::new(name("nothing")), "the set to be listed is not there"),
@@ -80,7 +80,7 @@ fn of_lists(lab: &Lab) {
         (plain.before(name("nothing")), "the set that says where is not there"),
         (plain.after(name("plain")), "the set that says where is not in the list"),
     ] {
-        let error = ipset.add(&list, &Member::new(member), Exist::Error).unwrap_err();
+        let error = ipset.add(&list, &Member::new(member)).unwrap_err();
         assert!(error.to_string().contains(wanted), "{error}");
     }
 }
@@ -88,31 +88,31 @@ fn of_lists(lab: &Lab) {
 fn of_names(lab: &Lab) {
     let mut ipset = lab.ipset();
     let plain = set(&mut ipset);
-    let taken = ipset.create(name("plain"), &NewSet::<HashIp>::ipv4().counters(), Exist::Fine).unwrap_err();
+    let taken = ipset.put_set(name("plain"), &NewSet::<HashIp>::ipv4().counters()).unwrap_err();
     assert!(taken.is_already_exists(), "{taken}");
-    let other_family = ipset.create(name("plain"), &NewSet::<HashIp>::ipv6(), Exist::Fine).unwrap_err();
+    let other_family = ipset.put_set(name("plain"), &NewSet::<HashIp>::ipv6()).unwrap_err();
     assert!(other_family.to_string().contains("set plain"), "{other_family}");
     let nothing = name("nothing");
     for error in [
         ipset.clear(nothing).unwrap_err(),
-        ipset.info(nothing).unwrap_err(),
+        ipset.set(nothing).unwrap_err(),
         ipset.header(nothing).unwrap_err(),
         ipset.index(nothing).unwrap_err(),
         ipset.swap(nothing, name("plain")).unwrap_err(),
         ipset.swap(name("plain"), nothing).unwrap_err(),
         ipset.rename(nothing, name("other")).unwrap_err(),
-        ipset.list(Some(nothing)).unwrap().next().unwrap().unwrap_err(),
+        ipset.stream_contents(Some(nothing)).unwrap().next().unwrap().unwrap_err(),
     ] {
         assert!(error.is_not_found() && error.to_string().contains("nothing"), "{error}");
     }
-    ipset.destroy(name("plain"), Exist::Error).unwrap();
-    assert!(ipset.add(&plain, &Member::new(addresses("10.0.0.1")), Exist::Fine).unwrap_err().is_not_found());
-    let nets = ipset.create(name("nets"), &NewSet::<HashNet>::ipv4(), Exist::Error).unwrap();
+    ipset.destroy(name("plain")).unwrap();
+    assert!(ipset.put(&plain, &Member::new(addresses("10.0.0.1"))).unwrap_err().is_not_found());
+    let nets = ipset.create(name("nets"), &NewSet::<HashNet>::ipv4()).unwrap();
     set(&mut ipset);
     let mismatch = ipset.swap(name("nets"), name("plain"));
     // A hash:net and a hash:ip differ in that the first has exceptions.
     assert_eq!(refused(&mismatch.unwrap_err()), Reason::TypeMismatch);
-    assert!(ipset.members(&nets).unwrap().next().is_none());
+    assert!(ipset.stream_members(&nets).unwrap().next().is_none());
 }
 
 fn of_what_is_refused_before_sending(lab: &Lab) {
@@ -124,15 +124,15 @@ fn of_what_is_refused_before_sending(lab: &Lab) {
         (bad(addresses("10.0.0.1")).timeout(Duration::from_millis(1500)), "whole seconds"),
         (bad(addresses("10.0.0.1")).timeout(Duration::from_secs(2_147_484)), "up to 2147483"),
     ] {
-        let error = ipset.add(&plain, &member, Exist::Error).unwrap_err();
+        let error = ipset.add(&plain, &member).unwrap_err();
         assert!(error.is_invalid_input() && error.to_string().contains(wanted), "{error}");
     }
     let mut options = SetOptions::default();
     options.markmask = Some(1);
-    let error = ipset.create(name("new"), &NewSet::<Any>::new(Kind::HashIp, options), Exist::Error).unwrap_err();
+    let error = ipset.create(name("new"), &NewSet::<Any>::new(Kind::HashIp, options)).unwrap_err();
     assert!(error.is_invalid_input() && error.to_string().contains("no option markmask"), "{error}");
     for new in [NewSet::<HashIp>::ipv4().netmask(33), NewSet::ipv4().bucketsize(3), NewSet::ipv4().netmask(0)] {
-        assert!(ipset.create(name("new"), &new, Exist::Error).unwrap_err().is_invalid_input());
+        assert!(ipset.create(name("new"), &new).unwrap_err().is_invalid_input());
     }
 }
 
@@ -140,18 +140,18 @@ fn of_what_is_refused_before_sending(lab: &Lab) {
 fn of_ports(lab: &Lab) {
     let mut ipset = lab.ipset();
     for (new, address) in [(NewSet::<HashIpPort>::ipv4(), "10.0.0.1"), (NewSet::ipv6(), "2001:db8::1")] {
-        let ports = ipset.create(name("ports"), &new, Exist::Error).unwrap();
+        let ports = ipset.create(name("ports"), &new).unwrap();
         for protocol in 0..=u8::MAX {
             for (first, last) in [(0, 0), (80, 80), (0x0800, 0x0803), (0, 3)] {
                 let asked = ProtocolPorts { protocol, ports: Ports { first, last } };
                 let member = Member::new((addresses(address), asked));
-                match ipset.add(&ports, &member, Exist::Error) {
+                match ipset.add(&ports, &member) {
                     Err(error) => {
                         assert!(error.is_invalid_input(), "{error}");
                         assert!(ipset.test(&ports, &member).unwrap_err().is_invalid_input(), "{asked}");
-                        assert!(ipset.delete(&ports, &member, Exist::Fine).unwrap_err().is_invalid_input(), "{asked}");
-                        let all = ipset.add_all(&ports, [member.clone()], Exist::Fine).unwrap_err();
-                        assert!(all.error.is_invalid_input(), "{asked}");
+                        assert!(ipset.remove(&ports, &member).unwrap_err().is_invalid_input(), "{asked}");
+                        let all = ipset.put_all(&ports, [member.clone()]).unwrap_err();
+                        assert!(all.failures[0].error.is_invalid_input(), "{asked}");
                         let text = format!("{},{}", addresses(address), asked);
                         assert!(error.to_string().contains(&text), "{error}");
                     }
@@ -159,16 +159,16 @@ fn of_ports(lab: &Lab) {
                         let wanted: Vec<_> =
                             (first..=last).map(|port| ProtocolPorts { protocol, ports: port.into() }).collect();
                         let mut read: Vec<_> =
-                            ipset.members(&ports).unwrap().map(|read| read.unwrap().entry.1).collect();
+                            ipset.stream_members(&ports).unwrap().map(|read| read.unwrap().entry.1).collect();
                         read.sort();
                         assert_eq!(read, wanted);
                         assert_eq!(ipset.test(&ports, &member).ok(), (first == last).then_some(true), "{asked}");
-                        ipset.delete(&ports, &member, Exist::Error).unwrap();
+                        ipset.delete(&ports, &member).unwrap();
                     }
                 }
             }
         }
-        ipset.destroy(name("ports"), Exist::Error).unwrap();
+        ipset.destroy(name("ports")).unwrap();
     }
 }
 

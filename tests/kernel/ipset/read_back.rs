@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use lvs::ipset::{
-    Addresses, Any, Comment, Counters, Entry, Exist, Family, InterfaceMatch, InterfaceName, Ipset, Kind, ListMember,
-    Mac, Member, Method, Network, NewSet, Ports, ProtocolPorts, Range, Set, SetName, SetOptions,
+    Addresses, Any, Comment, Counters, Entry, Family, InterfaceMatch, InterfaceName, Ipset, Kind, ListMember, Mac,
+    Member, Method, Network, NewSet, Ports, ProtocolPorts, Range, Set, SetName, SetOptions,
 };
 
 use crate::lab::{Lab, Need, number, tests};
@@ -38,7 +38,7 @@ fn accepted_sets_and_entries_read_back(lab: &Lab) {
     lab.run(|| {
         let mut ipset = Ipset::connect().unwrap();
         for other in ["one", "two", "three"] {
-            ipset.create(name(other), &NewSet::<lvs::ipset::HashIp>::ipv4(), Exist::Error).unwrap();
+            ipset.create(name(other), &NewSet::<lvs::ipset::HashIp>::ipv4()).unwrap();
         }
         for (at, kind) in Kind::ALL.iter().enumerate() {
             for family in [Family::Inet, Family::Inet6].into_iter().take(if kind.has_family() { 2 } else { 1 }) {
@@ -63,17 +63,17 @@ fn one_set(ipset: &mut Ipset, kind: Kind, family: Family, random: &mut Random, c
     let options = options(kind, family, random);
     let new = NewSet::<Any>::new(kind, options);
     count.sets += 1;
-    let set = match ipset.create(name("s"), &new, Exist::Error) {
+    let set = match ipset.create(name("s"), &new) {
         Ok(set) => set,
         Err(error) if error.is_unavailable() => return count.unavailable += 1,
         Err(_) => return count.refused_sets += 1,
     };
-    let read = ipset.info(name("s")).unwrap().options;
+    let read = ipset.set(name("s")).unwrap().options;
     assert_options(kind, &options, &read);
     for _ in 0..8 {
         one_entry(ipset, &set, &options, random, count);
     }
-    ipset.destroy(name("s"), Exist::Error).unwrap();
+    ipset.destroy(name("s")).unwrap();
 }
 
 fn options(kind: Kind, family: Family, random: &mut Random) -> SetOptions {
@@ -147,10 +147,10 @@ fn one_entry(ipset: &mut Ipset, set: &Set<Any>, options: &SetOptions, random: &m
     let entry = entry(kind, set.family().unwrap_or(Family::Inet), random);
     let member = carrying(Member::<Any>::new(entry), options, random);
     count.entries += 1;
-    let added = ipset.add(set, &member, Exist::Fine);
-    let held: Vec<_> = ipset.members(set).unwrap().map(Result::unwrap).collect();
+    let added = ipset.put(set, &member);
+    let held: Vec<_> = ipset.stream_members(set).unwrap().map(Result::unwrap).collect();
     match added {
-        Ok(()) => {
+        Ok(_) => {
             let expected = expected(kind, options, &entry);
             let mut entries: BTreeMap<String, usize> = BTreeMap::new();
             held.iter().for_each(|member| *entries.entry(member.entry.to_string()).or_default() += 1);
@@ -162,15 +162,15 @@ fn one_entry(ipset: &mut Ipset, set: &Set<Any>, options: &SetOptions, random: &m
             for one in held.iter().filter(|_| is_cut) {
                 assert_eq!(ipset.test(set, &Member::new(one.entry)).ok(), Some(true), "{kind}: test of {}", one.entry);
             }
-            ipset.delete(set, &Member::new(entry), Exist::Fine).unwrap();
-            let left: Vec<_> = ipset.members(set).unwrap().map(Result::unwrap).filter(|_| is_cut).collect();
+            ipset.remove(set, &Member::new(entry)).unwrap();
+            let left: Vec<_> = ipset.stream_members(set).unwrap().map(Result::unwrap).filter(|_| is_cut).collect();
             assert!(left.is_empty(), "{kind}: {entry} was deleted, and {left:?} is left");
         }
         Err(error) if error.is_invalid_input() => {
             count.refused_by_library += 1;
             assert!(held.is_empty(), "{kind}: {error}");
             let output = Command::new("ipset").args(["add", "s", &entry.to_string()]).output().unwrap();
-            let held: Vec<_> = ipset.members(set).unwrap().map(|member| member.unwrap().entry).collect();
+            let held: Vec<_> = ipset.stream_members(set).unwrap().map(|member| member.unwrap().entry).collect();
             // A timeout or a count that is too large is no fault of the entry.
             let is_faulty = member.timeout.is_none_or(|timeout| timeout.as_secs() <= 2_147_483)
                 && member.counters.packets != Some(u64::MAX);

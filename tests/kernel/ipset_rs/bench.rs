@@ -53,7 +53,7 @@ impl<'a> Bench<'a> {
     pub(crate) fn states(&mut self) -> [String; 2] {
         self.clients.each_mut().map(|client| {
             let mut sets: Vec<(String, Vec<String>, bool)> = Vec::new();
-            for listed in client.list(None).unwrap() {
+            for listed in client.stream_contents(None).unwrap() {
                 match listed.unwrap() {
                     Listed::Set(info) => {
                         let text = format!("{:?} {:?}", info.set, known(info.options));

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
 use libtest_mimic::Trial;
-use lvs::ipset::{Exist, HashIp, Kind, Listed, Member, NewSet};
+use lvs::ipset::{HashIp, Kind, Listed, Member, NewSet};
 
 use super::bench::Case;
 use crate::lab::{Lab, Need, tests};
@@ -84,11 +84,11 @@ fn output_that_is_lost_changes_nothing_else(lab: &Lab) {
 fn run(lab: &Lab, program: &str, case: &Case, out: Stream, errors: Stream) -> (i32, String) {
     let mut ipset = lab.ipset();
     let new = NewSet::<HashIp>::ipv4().initval(1);
-    let set = ipset.create("s".parse().unwrap(), &new, Exist::Error).unwrap();
-    ipset.add(&set, &Member::new(Ipv4Addr::new(10, 0, 0, 1)), Exist::Error).unwrap();
+    let set = ipset.create("s".parse().unwrap(), &new).unwrap();
+    ipset.add(&set, &Member::new(Ipv4Addr::new(10, 0, 0, 1))).unwrap();
     let status = lost::run(lab, program, &case.words, case.input.as_bytes(), out, errors);
     let mut sets = String::new();
-    for listed in ipset.list(None).unwrap() {
+    for listed in ipset.stream_contents(None).unwrap() {
         let _ = match listed.unwrap() {
             Listed::Set(info) => writeln!(sets, "{:?}", info.set),
             Listed::Member(member) => writeln!(sets, "{:?}", member.entry),

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use lvs::Reason;
 use lvs::ipset::{
-    Addresses, Any, BitmapPort, Change, Comment, Counters, Entry, Exist, HashIp, HashNet, HashNetPort, Ipset, Kind,
+    Addresses, Any, BitmapPort, Change, Comment, Counters, Entry, HashIp, HashNet, HashNetPort, Ipset, Kind,
     ListMember, ListSet, Listed, Member, NewSet, Ports, ProtocolPorts, Set, SetName,
 };
 
@@ -44,23 +44,25 @@ impl Model {
         let refused = Outcome::Refused;
         let there = |name: &SetName| self.0.contains_key(name);
         match change {
-            Change::Create(name, new, exist) => match self.0.get(name) {
-                Some(other) if *exist == Exist::Fine && other.new == *new => Outcome::Done,
+            Change::Create(name, new) | Change::PutSet(name, new) => match self.0.get(name) {
+                Some(other) if matches!(change, Change::PutSet(..)) && other.new == *new => Outcome::Done,
                 Some(_) => refused(Reason::AlreadyExists),
                 None => {
                     self.0.insert(*name, Content { new: *new, members: BTreeMap::new() });
                     Outcome::Done
                 }
             },
-            Change::Destroy(name, Exist::Fine) if !there(name) => Outcome::Done,
-            Change::Destroy(name, _) | Change::Clear(name) if !there(name) => refused(Reason::SetNotFound),
+            Change::RemoveSet(name) if !there(name) => Outcome::Done,
+            Change::Destroy(name) | Change::Clear(name) if !there(name) => refused(Reason::SetNotFound),
             Change::Rename(one, _) if !there(one) => refused(Reason::SetNotFound),
             Change::Swap(one, other) if !there(one) || !there(other) => refused(Reason::SetNotFound),
-            Change::Destroy(name, _) | Change::Rename(name, _) if self.references(*name) > 0 => refused(Reason::Busy),
+            Change::Destroy(name) | Change::RemoveSet(name) | Change::Rename(name, _) if self.references(*name) > 0 => {
+                refused(Reason::Busy)
+            }
             Change::DestroyAll if self.0.keys().any(|name| self.references(*name) > 0) => refused(Reason::Busy),
             Change::Rename(_, to) if there(to) => refused(Reason::AlreadyExists),
             Change::Swap(one, other) if self.0[one].kind() != self.0[other].kind() => refused(Reason::TypeMismatch),
-            Change::Destroy(name, _) => {
+            Change::Destroy(name) | Change::RemoveSet(name) => {
                 self.0.remove(name);
                 Outcome::Done
             }
@@ -87,33 +89,45 @@ impl Model {
                 self.0.insert(*other, first);
                 Outcome::Done
             }
-            Change::Add(set, member, _) | Change::Delete(set, member, _) if is_wrong(set.kind(), member) => {
+            Change::Add(set, member)
+            | Change::Put(set, member)
+            | Change::Delete(set, member)
+            | Change::Remove(set, member)
+                if is_wrong(set.kind(), member) =>
+            {
                 Outcome::Invalid
             }
-            Change::Add(set, ..) | Change::Delete(set, ..) if !there(&set.name()) => refused(Reason::SetNotFound),
-            Change::Add(_, Member { entry: Entry::Set(listed), .. }, _)
-            | Change::Delete(_, Member { entry: Entry::Set(listed), .. }, _)
+            Change::Add(set, _) | Change::Put(set, _) | Change::Delete(set, _) | Change::Remove(set, _)
+                if !there(&set.name()) =>
+            {
+                refused(Reason::SetNotFound)
+            }
+            Change::Add(_, Member { entry: Entry::Set(listed), .. })
+            | Change::Put(_, Member { entry: Entry::Set(listed), .. })
+            | Change::Delete(_, Member { entry: Entry::Set(listed), .. })
+            | Change::Remove(_, Member { entry: Entry::Set(listed), .. })
                 if self.0.get(&listed.set).is_none_or(|set| set.kind() == Kind::ListSet) =>
             {
                 // Nor can a list be in a list.
                 refused(if there(&listed.set) { Reason::Invalid } else { Reason::SetNotFound })
             }
-            Change::Add(set, member, exist) => {
+            Change::Add(set, member) | Change::Put(set, member) => {
                 let set = self.0.get_mut(&set.name()).unwrap();
                 let entry = member.entry.to_string();
-                if set.members.contains_key(&entry) && *exist == Exist::Error {
+                if set.members.contains_key(&entry) && matches!(change, Change::Add(..)) {
                     return refused(Reason::AlreadyExists);
                 }
                 set.members.insert(entry, member.clone());
                 Outcome::Done
             }
-            Change::Delete(set, member, exist) => {
+            Change::Delete(set, member) | Change::Remove(set, member) => {
                 let set = self.0.get_mut(&set.name()).unwrap();
                 match set.members.remove(&member.entry.to_string()) {
-                    None if *exist == Exist::Error => refused(Reason::EntryNotFound),
+                    None if matches!(change, Change::Delete(..)) => refused(Reason::EntryNotFound),
                     _ => Outcome::Done,
                 }
             }
+            _ => unreachable!(),
         }
     }
 
@@ -175,8 +189,9 @@ fn name(random: &mut Random) -> SetName {
     random.one(&["a", "b", "c", "d", "e", "f", "live"]).parse().unwrap()
 }
 
-fn exist(random: &mut Random) -> Exist {
-    *random.one(&[Exist::Error, Exist::Fine])
+/// One of two forms of a change: an error where the object exists or is absent already, or not.
+fn form<T>(random: &mut Random, strict: T, fine: T) -> T {
+    if random.percent(50) { strict } else { fine }
 }
 
 /// What is refused before anything is sent, of the entries that are made up here.
@@ -257,12 +272,15 @@ impl Run {
 
     fn change(&mut self, random: &mut Random) -> Change {
         match random.below(100) {
-            0..=9 => Change::Create(
-                name(random),
-                new_set(*random.one(&KINDS), random.percent(50), random.percent(50)),
-                exist(random),
-            ),
-            10..=14 => Change::Destroy(name(random), exist(random)),
+            0..=9 => {
+                let name = name(random);
+                let new = new_set(*random.one(&KINDS), random.percent(50), random.percent(50));
+                form(random, Change::Create(name, new), Change::PutSet(name, new))
+            }
+            10..=14 => {
+                let name = name(random);
+                form(random, Change::Destroy(name), Change::RemoveSet(name))
+            }
             15..=16 => Change::Clear(name(random)),
             17..=21 => Change::Rename(name(random), name(random)),
             22..=26 => match (name(random), name(random)) {
@@ -270,9 +288,15 @@ impl Run {
                 (one, other) => Change::Swap(one, other),
             },
             place => match self.set(random) {
-                Some((set, new)) if place < 80 => Change::Add(set, member(random, &set, new), exist(random)),
-                Some((set, new)) => Change::Delete(set, member(random, &set, new), exist(random)),
-                None => Change::Create(name(random), new_set(*random.one(&KINDS), false, true), Exist::Fine),
+                Some((set, new)) => {
+                    let member = member(random, &set, new);
+                    let (strict, fine): (fn(_, _) -> _, fn(_, _) -> _) = match place < 80 {
+                        true => (Change::Add, Change::Put),
+                        false => (Change::Delete, Change::Remove),
+                    };
+                    form(random, strict, fine)(set, member)
+                }
+                None => Change::PutSet(name(random), new_set(*random.one(&KINDS), false, true)),
             },
         }
     }
@@ -280,14 +304,18 @@ impl Run {
     fn make(&mut self, change: &Change) -> Outcome {
         let ipset = &mut self.ipset;
         Outcome::of(match change {
-            Change::Create(name, new, exist) => ipset.create(*name, new, *exist).map(drop),
-            Change::Destroy(name, exist) => ipset.destroy(*name, *exist),
+            Change::Create(name, new) => ipset.create(*name, new).map(drop),
+            Change::PutSet(name, new) => ipset.put_set(*name, new).map(drop),
+            Change::Destroy(name) => ipset.destroy(*name),
+            Change::RemoveSet(name) => ipset.remove_set(*name).map(drop),
             Change::Clear(name) => ipset.clear(*name),
             Change::Rename(from, to) => ipset.rename(*from, *to),
             Change::Swap(one, other) => ipset.swap(*one, *other),
-            Change::Add(set, member, exist) => ipset.add(set, member, *exist),
-            Change::Delete(set, member, exist) => ipset.delete(set, member, *exist),
-            Change::DestroyAll | Change::ClearAll => unreachable!(),
+            Change::Add(set, member) => ipset.add(set, member),
+            Change::Put(set, member) => ipset.put(set, member).map(drop),
+            Change::Delete(set, member) => ipset.delete(set, member),
+            Change::Remove(set, member) => ipset.remove(set, member).map(drop),
+            _ => unreachable!(),
         })
     }
 
@@ -305,32 +333,43 @@ impl Run {
     fn batch(&mut self, random: &mut Random) {
         // Entries of one set: otherwise one would be of a set that changes its type on the way.
         let Some((set, new)) = self.set(random) else { return };
-        let (exist, adding) = (exist(random), random.percent(70));
+        let (fine, adding) = (random.percent(50), random.percent(70));
         let changes: Vec<_> = (0..random.below(60))
             .map(|_| {
                 let member = member(random, &set, new);
-                if adding { Change::Add(set, member, exist) } else { Change::Delete(set, member, exist) }
+                match (adding, fine) {
+                    (true, false) => Change::Add(set, member),
+                    (true, true) => Change::Put(set, member),
+                    (false, false) => Change::Delete(set, member),
+                    (false, true) => Change::Remove(set, member),
+                }
             })
             .collect();
         let done = match random.below(2) {
             0 => self.ipset.batch(changes.iter().cloned()),
             _ => {
                 let members = changes.iter().map(|change| match change {
-                    Change::Add(_, member, _) | Change::Delete(_, member, _) => member.clone(),
+                    Change::Add(_, member)
+                    | Change::Put(_, member)
+                    | Change::Delete(_, member)
+                    | Change::Remove(_, member) => member.clone(),
                     _ => unreachable!(),
                 });
-                match adding {
-                    true => self.ipset.add_all(&set, members, exist),
-                    false => self.ipset.delete_all(&set, members, exist),
+                match (adding, fine) {
+                    (true, false) => self.ipset.add_all(&set, members),
+                    (true, true) => self.ipset.put_all(&set, members),
+                    (false, false) => self.ipset.delete_all(&set, members),
+                    (false, true) => self.ipset.remove_all(&set, members),
                 }
             }
         };
         let failed = done.err();
         for (index, change) in changes.iter().enumerate() {
             match &failed {
-                // Of a message for a set that is not there, the kernel does not say which entry it was.
-                Some(error) if error.position.contains(&index) => {
-                    self.judge(change, Outcome::of_error(&error.error));
+                // Of a message for a set that does not exist, the kernel does not name the entry.
+                Some(error) if error.done == index => {
+                    let failure = error.failures.first().map(|failure| &failure.error);
+                    self.judge(change, Outcome::of_error(failure.or(error.interruption.as_ref()).unwrap()));
                     return;
                 }
                 _ => self.judge(change, Outcome::Done),
@@ -357,7 +396,7 @@ impl Run {
                 assert_eq!(outcome, Outcome::Done);
                 let members = members.into_iter().map(|member| (member.entry.to_string(), member)).collect();
                 self.model.0.insert(name, Content { new, members });
-                self.judge(&Change::Create(name, new, Exist::Fine), Outcome::Done);
+                self.judge(&Change::PutSet(name, new), Outcome::Done);
             }
         }
     }
@@ -381,13 +420,13 @@ impl Run {
     fn read_members(&mut self, random: &mut Random) {
         let Some((set, _)) = self.set(random) else { return };
         let Some(content) = self.model.0.get(&set.name()) else {
-            let error = self.ipset.members(&set).unwrap().next().unwrap().unwrap_err();
+            let error = self.ipset.stream_members(&set).unwrap().next().unwrap().unwrap_err();
             assert!(error.is_not_found(), "{error}");
             return;
         };
         let wanted = if random.percent(30) { random.below(10) } else { usize::MAX };
         let mut seen = BTreeSet::new();
-        for member in self.ipset.members(&set).unwrap().take(wanted) {
+        for member in self.ipset.stream_members(&set).unwrap().take(wanted) {
             let member = member.unwrap();
             let entry = member.entry.to_string();
             assert_eq!(content.members[&entry], member);
@@ -404,7 +443,7 @@ impl Run {
 
     fn read_info(&mut self, random: &mut Random) {
         let name = name(random);
-        match (self.ipset.info(name), self.model.0.get(&name)) {
+        match (self.ipset.set(name), self.model.0.get(&name)) {
             (Ok(info), Some(content)) => {
                 assert_eq!(info.set.kind(), content.kind());
                 assert_eq!(
@@ -420,7 +459,7 @@ impl Run {
     fn read_all(&mut self) {
         let mut sets: BTreeMap<SetName, BTreeMap<String, Member<Any>>> = BTreeMap::new();
         let mut current = None;
-        for listed in self.ipset.list(None).unwrap() {
+        for listed in self.ipset.stream_contents(None).unwrap() {
             match listed.unwrap() {
                 Listed::Set(info) => {
                     current = Some(info.set.name());
@@ -448,13 +487,16 @@ impl Run {
         let count = 2000 + u32::try_from(random.below(8000)).unwrap();
         let mut members: Vec<_> =
             (0..count).map(|i| Member::<HashIp>::new(Ipv4Addr::from_bits(0x0a00_0001 + i))).collect();
-        let set = self.ipset.create(name, &NewSet::<HashIp>::ipv4(), Exist::Error).unwrap();
-        self.ipset.add_all(&set, members.iter().cloned(), Exist::Error).unwrap();
-        assert_eq!(self.ipset.members(&set).unwrap().map(|member| assert!(member.is_ok())).count(), members.len());
+        let set = self.ipset.create(name, &NewSet::<HashIp>::ipv4()).unwrap();
+        self.ipset.add_all(&set, members.iter().cloned()).unwrap();
+        assert_eq!(
+            self.ipset.stream_members(&set).unwrap().map(|member| assert!(member.is_ok())).count(),
+            members.len()
+        );
         random.shuffle(&mut members);
-        self.ipset.delete_all(&set, members, Exist::Error).unwrap();
-        assert_eq!(self.ipset.info(name).unwrap().entries, 0);
-        self.ipset.destroy(name, Exist::Error).unwrap();
+        self.ipset.delete_all(&set, members).unwrap();
+        assert_eq!(self.ipset.set(name).unwrap().entries, 0);
+        self.ipset.destroy(name).unwrap();
     }
 
     pub(super) fn compare_with_ipset(&mut self, lab: &Lab) {
