@@ -1,7 +1,20 @@
-//! The result of many changes.
+//! Changes of many virtual IPs: what is observed, what is sent, and what failed.
 
-use super::Vip;
+use std::collections::{HashMap, HashSet};
+
+use nix::errno::Errno;
+
+use super::binder::{Binder, Vip, Way};
+use super::client::Vips;
+use super::link::LinkRequest;
+use super::message::{OF_AN_ADDRESS, Route, Target};
+use super::plan::{Observed, Plan, needed};
+use super::refusal::explain;
+use super::request::{Change, Message};
+use crate::address::Family;
 use crate::batch;
+use crate::connection::Request;
+use crate::error::{Cause, Error, Result};
 
 /// How many virtual IPs were bound, unbound, or neither.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -19,7 +32,180 @@ pub struct Tally {
 ///
 /// Everything else was done, unless something interrupted it; [`Vips::check`](super::Vips::check) changes nothing. Calling again is
 /// always safe: virtual IPs that are bound or unbound already count as unchanged.
-pub type BatchError = batch::BatchError<Vip, Tally>;
+pub type BatchError = batch::BatchError<Change, Tally>;
 
 /// A virtual IP that could not be bound or unbound: see [`batch::Failure`].
-pub type Failure = batch::Failure<Vip>;
+pub type Failure = batch::Failure<Change>;
+
+/// A change of many virtual IPs, and its failures so far.
+pub(super) struct Work<'a> {
+    vips: &'a mut Vips,
+    binder: &'a Binder,
+    done: Tally,
+    failures: Vec<Failure>,
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn new(vips: &'a mut Vips, binder: &'a Binder) -> Self {
+        Self { vips, binder, done: Tally::default(), failures: Vec::new() }
+    }
+
+    pub(super) fn finish(self, ended: Result<()>, operation: &str) -> Result<Tally, BatchError> {
+        let Self { binder, done, failures, .. } = self;
+        let operation = format!("{operation} {binder}");
+        let interruption = ended.err().map(|error| error.during(&operation));
+        if interruption.is_none() && failures.is_empty() {
+            return Ok(done);
+        }
+        Err(BatchError::new(operation, failures, done).interrupted(interruption, 0..0))
+    }
+
+    /// Binds the missing ones of the desired virtual IPs, and unbinds the others.
+    pub(super) fn sync(&mut self, desired: &[Vip]) -> Result<()> {
+        let wanted = self.possible(desired);
+        let observed = self.vips.observe(self.binder, &wanted, true)?;
+        self.bind_missing(&wanted, &observed)?;
+        let mut surplus = observed.surplus(desired);
+        let needed = needed(&self.failures, &surplus);
+        surplus.retain(|vip| !needed.contains(vip));
+        match observed.target {
+            Some(target) => self.make(false, target, &surplus),
+            None => Ok(()),
+        }
+    }
+
+    /// Finds wrong input and conflicts among virtual IPs that are to be bound, and changes nothing.
+    pub(super) fn check(&mut self, wanted: &[Vip]) -> Result<()> {
+        let wanted = self.possible(wanted);
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let observed = self.vips.observe(self.binder, &wanted, false)?;
+        self.fail_conflicts(Plan::to_bind(self.binder, &wanted, &observed).conflicts)
+    }
+
+    /// Binds the virtual IPs that are not bound yet.
+    pub(super) fn bind(&mut self, wanted: &[Vip]) -> Result<()> {
+        let wanted = self.possible(wanted);
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let observed = self.vips.observe(self.binder, &wanted, false)?;
+        self.bind_missing(&wanted, &observed)
+    }
+
+    /// Returns the virtual IPs that this binder can bind; the others are failures.
+    fn possible(&mut self, wanted: &[Vip]) -> Vec<Vip> {
+        let mut possible = Vec::with_capacity(wanted.len());
+        for vip in wanted {
+            match self.binder.check(*vip) {
+                Ok(()) => possible.push(*vip),
+                Err(cause) => self.fail(Change::Bind(*self.binder, *vip), cause),
+            }
+        }
+        possible
+    }
+
+    fn bind_missing(&mut self, wanted: &[Vip], observed: &Observed) -> Result<()> {
+        let Plan { bind: mut missing, unchanged, conflicts } = Plan::to_bind(self.binder, wanted, observed);
+        self.done.unchanged += unchanged;
+        self.fail_conflicts(conflicts)?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let target = match (observed.target, self.binder.0) {
+            (None, Way::Dummy(name)) => self.vips.make(self.binder, name)?,
+            (Some(target), _) => target,
+            (None, _) => return Ok(()),
+        };
+        self.make(true, target, &missing)?;
+        if !target.is_route() {
+            let failed: HashSet<_> = self.failures.iter().map(|failure| failure.change.vip()).collect();
+            missing.retain(|vip| vip.family() == Family::Inet6 && !failed.contains(vip));
+            self.vips.wait_until_local(missing)?;
+        }
+        Ok(())
+    }
+
+    fn fail_conflicts(&mut self, conflicts: Vec<(Vip, Route)>) -> Result<()> {
+        let mut names = HashMap::new();
+        for (vip, route) in conflicts {
+            let index = route.index;
+            let interface = match names.get(&index) {
+                Some(name) => *name,
+                None => {
+                    let name = match self.vips.link(LinkRequest::GetIndex(index)) {
+                        Ok(link) => link.and_then(|link| link.name),
+                        // The conflict is the error that matters.
+                        Err(error) if matches!(error.cause(), Cause::Refused(_) | Cause::Decode(_)) => None,
+                        Err(error) => return Err(error),
+                    };
+                    *names.entry(index).or_insert(name)
+                }
+            };
+            let protocol = (route.protocol != OF_AN_ADDRESS).then_some(route.protocol);
+            let (address, length) = (route.vip.address(), route.vip.length());
+            let conflict = Cause::Conflict { address, length, interface, index, protocol };
+            self.fail(Change::Bind(*self.binder, vip), conflict);
+        }
+        Ok(())
+    }
+
+    /// Unbinds those of the virtual IPs that the binder owns.
+    pub(super) fn unbind(&mut self, mut unwanted: Vec<Vip>) -> Result<()> {
+        let Some(target) = self.vips.target(self.binder)? else {
+            self.done.unchanged += unwanted.len();
+            return Ok(());
+        };
+        let before = unwanted.len();
+        match target.way {
+            Way::Routes(_) => {}
+            Way::Dummy(_) => unwanted.retain(|vip| !vip.is_prefix()),
+            // The kernel would delete another's address on the same interface.
+            Way::Label { .. } => {
+                let owned: HashSet<_> = self.vips.owned(target)?.into_iter().collect();
+                unwanted.retain(|vip| owned.contains(vip));
+            }
+        }
+        self.done.unchanged += before - unwanted.len();
+        self.make(false, target, &unwanted)
+    }
+
+    /// Sends the changes, many with each system call: binds, or unbinds.
+    fn make(&mut self, bind: bool, target: Target, mut vips: &[Vip]) -> Result<()> {
+        let binder = *self.binder;
+        let change = |vip| if bind { Change::Bind(binder, vip) } else { Change::Unbind(binder, vip) };
+        while !vips.is_empty() {
+            let mut queued = 0;
+            for vip in vips {
+                let message = if bind { Message::Bind(target, *vip) } else { Message::Unbind(target, *vip) };
+                message.queue(&mut self.vips.connection).map_err(|cause| Error::new(message, cause))?;
+                queued += 1;
+                if self.vips.connection.is_full() {
+                    break;
+                }
+            }
+            let mut refused = Vec::new();
+            let settled =
+                self.vips.connection.settle(|_, _, _| Ok(()), |request, refusal| refused.push((request, refusal)));
+            settled.map_err(|cause| Error::new("change virtual IPs", cause))?;
+            let changed = if bind { &mut self.done.bound } else { &mut self.done.unbound };
+            *changed += queued - refused.len();
+            for (request, refusal) in refused {
+                let Some(vip) = vips.get(request) else { continue };
+                match (Errno::from_raw(refusal.errno), bind) {
+                    // On an interface of its own, that is what was asked for.
+                    (Errno::EEXIST, true) if matches!(target.way, Way::Dummy(_)) => self.done.unchanged += 1,
+                    (Errno::EADDRNOTAVAIL | Errno::ESRCH, false) => self.done.unchanged += 1,
+                    _ => self.fail(change(*vip), explain(refusal).into()),
+                }
+            }
+            vips = vips.get(queued..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, change: Change, cause: Cause) {
+        self.failures.push(Failure::new(change, Error::new(change, cause)));
+    }
+}

@@ -99,10 +99,14 @@ mod client;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod link;
+mod listing;
 mod message;
-mod work;
+mod plan;
+mod refusal;
+mod request;
 
 pub use crate::outcome::Outcome;
 pub use batch::{BatchError, Failure, Tally};
 pub use binder::{Binder, InvalidVip, Vip};
 pub use client::Vips;
+pub use request::Change;

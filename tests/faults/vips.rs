@@ -179,7 +179,7 @@ fn one_conflict_keeps_nothing_else_from_being_bound_and_unbound() -> Result<()> 
 
     let error = vips.sync(&binder(), [2, 5, 200, 201].map(vip)).unwrap_err();
     assert!(error.failures.iter().all(|failure| failure.error.is_conflict()) && error.interruption.is_none());
-    assert_eq!(error.failures.iter().map(|failure| failure.change).collect::<Vec<_>>(), [200, 201].map(vip));
+    assert_eq!(error.failures.iter().map(|failure| failure.change.vip()).collect::<Vec<_>>(), [200, 201].map(vip));
     assert_eq!((error.done.bound, error.done.unbound, error.done.unchanged), (1, 2, 1));
     assert_eq!(vips.list(&binder())?, [2, 5].map(vip));
     vips.check(&binder(), [2, 6].map(vip))?;

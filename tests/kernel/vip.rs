@@ -170,7 +170,7 @@ fn an_address_that_something_else_has_is_a_conflict(lab: &Lab) {
         assert_eq!(state(lab), before);
         let wanted = ["10.96.0.1", "192.0.2.1", "2001:db8::1", "2001:db8:9::1"];
         let assert_conflicts = |error: BatchError, done: (usize, usize, usize)| {
-            let failed: BTreeSet<_> = error.failures.iter().map(|failure| failure.change).collect();
+            let failed: BTreeSet<_> = error.failures.iter().map(|failure| failure.change.vip()).collect();
             assert_eq!(failed, vips(&["192.0.2.1", "2001:db8:9::1"]));
             assert!(error.interruption.is_none() && error.failures.iter().all(|failure| failure.error.is_conflict()));
             assert_eq!((error.done.bound, error.done.unbound, error.done.unchanged), done, "{error}");
@@ -463,7 +463,7 @@ fn where_ipv6_is_disabled_only_ipv6_fails(lab: &Lab) {
     client.bind(&label, vip("10.96.0.9")).unwrap();
     let error = client.sync(&label, vips(&["10.96.0.1", "2001:db8::1", "10.96.0.2"])).unwrap_err();
     assert_eq!((error.failures.len(), error.done.bound, error.done.unbound), (1, 2, 1), "{error}");
-    assert_eq!(error.failures[0].change, vip("2001:db8::1"));
+    assert_eq!(error.failures[0].change.vip(), vip("2001:db8::1"));
     let error = lvs::Error::from(error);
     let text = "bind 2001:db8::1 to eth0:1: IPv6 is disabled on the interface (EACCES";
     assert!(error.to_string().contains(text), "{error}");

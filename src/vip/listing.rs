@@ -1,0 +1,249 @@
+//! Reading interfaces, addresses and routes.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use super::binder::{Binder, Vip, Way};
+use super::client::Vips;
+use super::link::{DUMMY, Link, LinkRequest, read_link};
+use super::message::{self, Route, Target};
+use super::plan::{Observed, distinct};
+use super::refusal::explain;
+use super::request::Message;
+use crate::address::Family;
+use crate::connection::Request;
+use crate::error::{Cause, Error, Reason, Result};
+
+/// Readings of a dump, at most, when the table changes during each.
+const LISTINGS: usize = 10;
+
+/// How long a route is waited for that the kernel creates by itself.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl Vips {
+    /// Reads what matters to virtual IPs that are to be bound: the interface, the addresses and routes in the way, and the
+    /// binder's listing where it is asked for or needed.
+    pub(super) fn observe(&mut self, binder: &Binder, wanted: &[Vip], listing: bool) -> Result<Observed> {
+        let mut observed = Observed { target: self.target(binder)?, ..Observed::default() };
+        // Only a listing shows whether an address of the interface has the label and the protocol.
+        let listing = listing || matches!(binder.0, Way::Label { .. });
+        if let Some(target) = observed.target.filter(|_| listing) {
+            observed.owned = self.owned(target)?;
+        }
+        let owned: HashSet<_> = observed.owned.iter().collect();
+        let missing = wanted.iter().copied().filter(|vip| !owned.contains(vip));
+        let (prefixes, addresses): (Vec<_>, Vec<_>) = missing.partition(Vip::is_prefix);
+        let routes = self.routes_to(&addresses)?;
+        let found = addresses.into_iter().zip(routes).filter_map(|(vip, route)| Some((vip, route?)));
+        // A prefix around an address is no obstacle.
+        observed.routes = found.filter(|(vip, route)| route.vip == *vip).collect();
+        if !prefixes.is_empty() {
+            let mut families: Vec<_> = prefixes.iter().map(Vip::family).collect();
+            families.sort_unstable();
+            families.dedup();
+            observed.local = self.local_routes(&families, None)?;
+        }
+        Ok(observed)
+    }
+
+    /// Interface that the binder uses; `None` for a dummy interface that does not exist.
+    pub(super) fn target(&mut self, binder: &Binder) -> Result<Option<Target>> {
+        let failed = |cause| Error::new("look up the interface", cause);
+        binder.check_protocol().map_err(failed)?;
+        let way = binder.0;
+        let index = match way {
+            Way::Routes(_) => Some(message::LOOPBACK),
+            Way::Dummy(name) => match self.link(LinkRequest::Get(name.as_bytes()))? {
+                Some(Link { index, kind: Some(kind), .. }) if kind == DUMMY => Some(index),
+                Some(link) => return Err(failed(of_another_kind(link))),
+                None => None,
+            },
+            Way::Label { interface, .. } => match self.link(LinkRequest::Get(interface.as_bytes()))? {
+                Some(link) => Some(link.index),
+                None => return Err(failed(Cause::precondition(Reason::InterfaceNotFound, "no such interface"))),
+            },
+        };
+        Ok(index.map(|index| Target { way, index }))
+    }
+
+    /// Looks up an interface.
+    pub(super) fn link(&mut self, request: LinkRequest<'_>) -> Result<Option<Link>> {
+        let mut link = None;
+        let message = Message::Link(request);
+        let refused = self.connection.attempt(&message, |kind, body| {
+            link = read_link(kind, body)?.or(link.take());
+            Ok(())
+        })?;
+        match refused {
+            None => Ok(link),
+            Some(refusal) if refusal.errno == Errno::ENODEV as i32 => Ok(None),
+            Some(refusal) => Err(Error::new(message, explain(refusal))),
+        }
+    }
+
+    /// Whether an interface carries anything that no binder puts there.
+    pub(super) fn is_used(&mut self, target: Target) -> Result<bool> {
+        let linked = retry_if_interrupted(|| {
+            let mut used = false;
+            self.connection.run(&Message::Link(LinkRequest::All), |kind, body| {
+                let link = read_link(kind, body)?;
+                used |= link.is_some_and(|link| match link.index == target.index {
+                    true => link.is_up || link.has_master,
+                    false => link.lower == Some(target.index),
+                });
+                Ok(())
+            })?;
+            Ok(used)
+        })?;
+        if linked {
+            return Ok(true);
+        }
+        retry_if_interrupted(|| {
+            let mut used = false;
+            self.connection.run(&Message::Addresses(target.index), |kind, body| {
+                used |= message::is_foreign_address(kind, body, target)?;
+                Ok(())
+            })?;
+            Ok(used)
+        })
+    }
+
+    /// The virtual IPs that the binder owns.
+    ///
+    /// A listing in which something is repeated was disturbed by a change that the kernel does not report (seen on Linux 6.1),
+    /// and may lack something: it is read again.
+    pub(super) fn owned(&mut self, target: Target) -> Result<Vec<Vip>> {
+        let mut before = Vec::new();
+        for _ in 0..LISTINGS {
+            let listed = self.list_once(target)?;
+            let once = distinct(listed.iter().copied());
+            // Repeated in two equal listings, it exists twice: a route can have several metrics.
+            if once.len() == listed.len() || listed == before {
+                return Ok(once);
+            }
+            before = listed;
+        }
+        Err(Error::new("list virtual IPs", Cause::Interrupted))
+    }
+
+    fn list_once(&mut self, target: Target) -> Result<Vec<Vip>> {
+        if let Way::Routes(protocol) = target.way {
+            let routes = self.local_routes(&[Family::Inet, Family::Inet6], Some(protocol))?;
+            return Ok(routes.into_iter().map(|route| route.vip).collect());
+        }
+        retry_if_interrupted(|| {
+            let mut owned = Vec::new();
+            self.connection.run(&Message::Addresses(target.index), |kind, body| {
+                owned.extend(message::read_owned_address(kind, body, target)?);
+                Ok(())
+            })?;
+            Ok(owned)
+        })
+    }
+
+    /// The routes that make addresses local, or those of one protocol.
+    pub(super) fn local_routes(&mut self, families: &[Family], protocol: Option<u8>) -> Result<Vec<Route>> {
+        let mut all = Vec::new();
+        for family in families {
+            let routes = retry_if_interrupted(|| {
+                let mut routes = Vec::new();
+                let message = Message::LocalRoutes(*family, protocol);
+                let refused = self.connection.attempt(&message, |kind, body| {
+                    let route = message::read_route(kind, body)?;
+                    routes.extend(route.filter(|route| {
+                        route.vip.family() == *family && protocol.is_none_or(|protocol| route.protocol == protocol)
+                    }));
+                    Ok(())
+                })?;
+                match refused {
+                    // No table, or no such protocol on this machine: nothing in it.
+                    Some(refusal)
+                        if routes.is_empty()
+                            && [Errno::ENOENT as i32, Errno::EOPNOTSUPP as i32].contains(&refusal.errno) =>
+                    {
+                        Ok(routes)
+                    }
+                    Some(refusal) => Err(Error::new(message, explain(refusal))),
+                    None => Ok(routes),
+                }
+            })?;
+            all.extend(routes);
+        }
+        Ok(all)
+    }
+
+    /// Waits for the routes of new IPv6 addresses: the kernel creates those in the background, also without looking for
+    /// duplicates. It does not report them; not all interfaces may get one.
+    pub(super) fn wait_until_local(&mut self, mut addresses: Vec<Vip>) -> Result<()> {
+        let started = self.connection.now();
+        let mut pause = Duration::from_micros(10);
+        while !addresses.is_empty() && self.connection.now().saturating_duration_since(started) < PATIENCE {
+            let mut routes = self.routes_to(&addresses)?.into_iter();
+            addresses.retain(|vip| routes.next().flatten().is_none_or(|route| route.vip != *vip));
+            if !addresses.is_empty() {
+                self.connection.pause(pause);
+                pause *= 2;
+            }
+        }
+        Ok(())
+    }
+
+    /// For each address the local route that its packets take, if they do.
+    pub(super) fn routes_to(&mut self, vips: &[Vip]) -> Result<Vec<Option<Route>>> {
+        let failed = |cause| Error::new("look up routes", cause);
+        let mut found = vec![None; vips.len()];
+        let mut rest = (vips, &mut found[..]);
+        while !rest.0.is_empty() {
+            let mut queued = 0;
+            for vip in rest.0 {
+                Message::RouteTo(*vip).queue(&mut self.connection).map_err(failed)?;
+                queued += 1;
+                if self.connection.is_full() {
+                    break;
+                }
+            }
+            let (asked, places) = rest;
+            let (now, later) = places.split_at_mut(queued.min(places.len()));
+            let mut refused = None;
+            let settled = self.connection.settle(
+                |request, kind, body| {
+                    if let Some(place) = now.get_mut(request) {
+                        *place = message::read_route(kind, body)?;
+                    }
+                    Ok(())
+                },
+                // No route at all, or one that is not local; unless the kernel could not look.
+                |_, refusal| {
+                    if [Errno::ENOMEM as i32, Errno::ENOBUFS as i32].contains(&refusal.errno) {
+                        refused = Some(refusal);
+                    }
+                },
+            );
+            settled.map_err(failed)?;
+            if let Some(refusal) = refused {
+                return Err(failed(explain(refusal).into()));
+            }
+            rest = (asked.get(queued..).unwrap_or_default(), later);
+        }
+        Ok(found)
+    }
+}
+
+fn retry_if_interrupted<T>(mut read: impl FnMut() -> Result<T>) -> Result<T> {
+    let mut last = read();
+    for _ in 1..LISTINGS {
+        if !last.as_ref().is_err_and(Error::is_interrupted) {
+            break;
+        }
+        last = read();
+    }
+    last
+}
+
+fn of_another_kind(link: Link) -> Cause {
+    let kind = link.kind.map_or("no kind of its own (hardware or loopback)".to_owned(), |kind| format!("kind {kind}"));
+    let explanation = format!("an interface of this name exists and has {kind}");
+    Cause::precondition(Reason::AlreadyExists, explanation)
+}

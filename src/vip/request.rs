@@ -1,0 +1,130 @@
+//! Changes of virtual IPs as values, and the messages to rtnetlink.
+
+use std::fmt;
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+
+use super::binder::{Binder, Vip, Way};
+use super::link::LinkRequest;
+use super::message::{self, Target};
+use super::refusal::explain;
+use crate::address::Family;
+use crate::connection::{Connection, Request};
+use crate::error::{Cause, Refusal, Refused};
+
+/// One change of virtual IPs, as a value.
+///
+/// Its text names the operation and the object: `bind 10.96.0.10 to vip0`.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Change {
+    /// Binds a virtual IP (`RTM_NEWADDR`, `RTM_NEWROUTE`).
+    #[doc(alias = "RTM_NEWADDR")]
+    #[doc(alias = "RTM_NEWROUTE")]
+    Bind(Binder, Vip),
+    /// Unbinds a virtual IP (`RTM_DELADDR`, `RTM_DELROUTE`).
+    #[doc(alias = "RTM_DELADDR")]
+    #[doc(alias = "RTM_DELROUTE")]
+    Unbind(Binder, Vip),
+}
+
+impl Change {
+    /// The virtual IP.
+    pub fn vip(&self) -> Vip {
+        match *self {
+            Self::Bind(_, vip) | Self::Unbind(_, vip) => vip,
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind(binder, vip) => write!(f, "bind {vip} to {binder}"),
+            Self::Unbind(binder, vip) => write!(f, "unbind {vip} from {binder}"),
+        }
+    }
+}
+
+/// A message to rtnetlink.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Message<'a> {
+    /// Binds an address or a prefix.
+    Bind(Target, Vip),
+    /// Unbinds an address or a prefix.
+    Unbind(Target, Vip),
+    /// Deletes an address from an interface that does not exist: shows whether the caller has the privilege.
+    DeleteNothing,
+    /// Lists the addresses of the interface with this index.
+    Addresses(u32),
+    /// Looks up the route that packets to an address take.
+    RouteTo(Vip),
+    /// Lists the routes that make addresses local, or those of one protocol.
+    LocalRoutes(Family, Option<u8>),
+    /// A request about an interface.
+    Link(LinkRequest<'a>),
+}
+
+impl fmt::Display for Message<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind(_, vip) => write!(f, "bind {vip}"),
+            Self::Unbind(_, vip) => write!(f, "unbind {vip}"),
+            Self::DeleteNothing => f.write_str("delete no address"),
+            Self::Addresses(index) => write!(f, "list the addresses of interface {index}"),
+            Self::RouteTo(vip) => write!(f, "look up the route to {vip}"),
+            Self::LocalRoutes(family, _) => write!(f, "list the local routes of the family {family}"),
+            Self::Link(LinkRequest::All) => f.write_str("list interfaces"),
+            Self::Link(LinkRequest::Get(_) | LinkRequest::GetIndex(_)) => f.write_str("look up an interface"),
+            Self::Link(LinkRequest::NewDummy(_) | LinkRequest::ImpossibleDummy) => {
+                f.write_str("create a dummy interface")
+            }
+            Self::Link(LinkRequest::Delete(index)) => write!(f, "delete interface {index}"),
+        }
+    }
+}
+
+impl Request for Message<'_> {
+    fn check(&self) -> Result<(), Cause> {
+        Ok(())
+    }
+
+    fn queue(&self, connection: &mut Connection) -> Result<usize, Cause> {
+        const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
+        match *self {
+            Self::Bind(target, vip) => {
+                let kind = if target.is_route() { message::NEW_ROUTE } else { message::NEW_ADDRESS };
+                connection.queue(kind, NEW, |out| message::write_bind(out, target, vip))?;
+            }
+            Self::Unbind(target, vip) => {
+                let kind = if target.is_route() { message::DELETE_ROUTE } else { message::DELETE_ADDRESS };
+                connection.queue(kind, 0, |out| message::write_unbind(out, target, vip))?;
+            }
+            Self::DeleteNothing => connection.queue(message::DELETE_ADDRESS, 0, message::write_impossible_delete)?,
+            Self::Addresses(index) => {
+                connection.queue_dump(message::GET_ADDRESS, |out| message::write_get_addresses(out, index))?;
+            }
+            Self::RouteTo(vip) => connection.queue(message::GET_ROUTE, 0, |out| message::write_get_route(out, vip))?,
+            Self::LocalRoutes(family, protocol) => {
+                connection.queue_dump(message::GET_ROUTE, |out| message::write_get_routes(out, family, protocol))?;
+            }
+            Self::Link(link @ LinkRequest::All) => connection.queue_dump(link.kind(), |out| link.write(out))?,
+            Self::Link(link @ (LinkRequest::NewDummy(_) | LinkRequest::ImpossibleDummy)) => {
+                connection.queue(link.kind(), NEW, |out| link.write(out))?;
+            }
+            Self::Link(link) => connection.queue(link.kind(), 0, |out| link.write(out))?,
+        }
+        Ok(1)
+    }
+
+    fn refused(&self, refusal: Refusal) -> Refused {
+        explain(refusal)
+    }
+}
+
+impl Target {
+    /// Whether a route is bound, not an address of an interface.
+    pub(super) fn is_route(self) -> bool {
+        matches!(self.way, Way::Routes(_))
+    }
+}
