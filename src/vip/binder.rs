@@ -194,7 +194,9 @@ impl Binder {
     pub(super) fn check(&self, vip: Vip) -> Result<(), Cause> {
         let wrong = |problem: String| Err(Cause::InvalidInput(problem.into()));
         self.check_protocol()?;
-        if let Some(problem) = not_of_a_host(vip.address) {
+        // A prefix that begins with 0.0.0.0 or `::` has addresses of hosts.
+        let begins_with_zeros = vip.is_prefix() && vip.address.is_unspecified();
+        if let Some(problem) = not_of_a_host(vip.address).filter(|_| !begins_with_zeros) {
             return wrong(problem);
         }
         match self.0 {

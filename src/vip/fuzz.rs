@@ -2,7 +2,7 @@
 
 use super::binder::{Binder, Vip, Way};
 use super::link::read_link;
-use super::message::{NEW_ADDRESS, NEW_ROUTE, Target, read_owned_address, read_route, write_bind, write_unbind};
+use super::message::{NEW_ADDRESS, NEW_ROUTE, Route, Target, read_owned_address, read_route, write_bind, write_unbind};
 use crate::wire::writer::written;
 
 /// An input is a message's type, in two bytes, and its body.
@@ -23,7 +23,7 @@ pub fn run(data: &[u8]) {
             let _ = written(|out| write_unbind(out, target, vip));
         }
     }
-    if let Ok(Some(route)) = read_route(kind, body) {
+    if let Ok(Some(route @ Route { is_local: true, .. })) = read_route(kind, body) {
         let target = Target { way: Way::Routes(route.protocol), index: route.index };
         let bytes = written(|out| write_bind(out, target, route.vip));
         assert_eq!(read_route(NEW_ROUTE, &bytes), Ok(Some(route)));

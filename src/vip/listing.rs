@@ -153,7 +153,9 @@ impl Vips {
                 let refused = self.connection.attempt(&message, |kind, body| {
                     let route = message::read_route(kind, body)?;
                     routes.extend(route.filter(|route| {
-                        route.vip.family() == *family && protocol.is_none_or(|protocol| route.protocol == protocol)
+                        route.is_local
+                            && route.vip.family() == *family
+                            && protocol.is_none_or(|protocol| route.protocol == protocol)
                     }));
                     Ok(())
                 })?;
@@ -181,7 +183,7 @@ impl Vips {
         let mut pause = Duration::from_micros(10);
         while !addresses.is_empty() && self.connection.now().saturating_duration_since(started) < PATIENCE {
             let mut routes = self.routes_to(&addresses)?.into_iter();
-            addresses.retain(|vip| routes.next().flatten().is_none_or(|route| route.vip != *vip));
+            addresses.retain(|vip| routes.next().flatten().is_none_or(|route| route.vip != *vip || !route.is_local));
             if !addresses.is_empty() {
                 self.connection.pause(pause);
                 pause *= 2;
@@ -190,7 +192,7 @@ impl Vips {
         Ok(())
     }
 
-    /// For each address the local route that its packets take, if they do.
+    /// Returns for each address the local, broadcast or anycast route that its packets take, if any.
     pub(super) fn routes_to(&mut self, vips: &[Vip]) -> Result<Vec<Option<Route>>> {
         let failed = |cause| Error::new("look up routes", cause);
         let mut found = vec![None; vips.len()];

@@ -30,6 +30,9 @@ const TABLE: u8 = 255;
 const SCOPE: u8 = 254;
 /// `RTN_LOCAL`.
 const LOCAL: u8 = 2;
+/// `RTN_BROADCAST` and `RTN_ANYCAST`: such a route of the kernel precedes a local route for the same address.
+const BROADCAST: u8 = 3;
+const ANYCAST: u8 = 4;
 /// Answer with the route as it stands in the table (`RTM_F_FIB_MATCH`).
 const AS_IN_THE_TABLE: u32 = 0x2000;
 /// Usable at once (`IFA_F_NODAD`), and no second route beside the local one (`IFA_F_NOPREFIXROUTE`).
@@ -179,16 +182,17 @@ pub(super) fn is_foreign_address(kind: u16, body: &[u8], target: Target) -> Resu
     Ok(kind == NEW_ADDRESS && owned.is_none() && is_of_interface)
 }
 
-/// A local route.
+/// A local route, or a broadcast or anycast route of the kernel.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Route {
     pub(super) vip: Vip,
+    pub(super) is_local: bool,
     pub(super) protocol: u8,
     /// The index of its interface; 0 if it has none or several.
     pub(super) index: u32,
 }
 
-/// Reads a route; `None` if it is not local.
+/// Reads a route; `None` if it is neither local nor a broadcast or anycast route of the kernel.
 pub(super) fn read_route(kind: u16, body: &[u8]) -> Result<Option<Route>, DecodeError> {
     if kind != NEW_ROUTE {
         return Ok(None);
@@ -198,7 +202,10 @@ pub(super) fn read_route(kind: u16, body: &[u8]) -> Result<Option<Route>, Decode
     else {
         return Err(DecodeError::Length { attribute: "rtmsg", wanted: ROUTE_HEADER, got: body.len() });
     };
-    if class != LOCAL {
+    let is_local = class == LOCAL;
+    // The kernel names the table `main` in the reply for one IPv4 address.
+    let is_of_subnet = protocol == OF_AN_ADDRESS && matches!(class, BROADCAST | ANYCAST);
+    if !is_local && !is_of_subnet {
         return Ok(None);
     }
     let (mut address, mut index) = (None, 0);
@@ -211,7 +218,7 @@ pub(super) fn read_route(kind: u16, body: &[u8]) -> Result<Option<Route>, Decode
     }
     // A route without a destination is one to everywhere; a prefix that cannot be is somebody else's, too.
     let vip = address.and_then(|address| Vip::prefix(address, length).ok());
-    Ok(vip.map(|vip| Route { vip, protocol, index }))
+    Ok(vip.map(|vip| Route { vip, is_local, protocol, index }))
 }
 
 /// `None` for another family than IPv4 and IPv6.
@@ -262,7 +269,7 @@ mod tests {
             let with_label = Target { way: label.way, ..dummy };
             assert_eq!(read_owned_address(NEW_ADDRESS, &body, with_label), Ok(None), "without the number");
             let body = written(|out| write_bind(out, routes, vip));
-            assert_eq!(read_route(NEW_ROUTE, &body), Ok(Some(Route { vip, protocol: 77, index: 258 })));
+            assert_eq!(read_route(NEW_ROUTE, &body), Ok(Some(Route { vip, is_local: true, protocol: 77, index: 258 })));
         }
         let other = Target { way: Binder::label("eth0:2", 78).unwrap().0, index: 258 };
         let [four, six] = vips().map(|vip| written(|out| write_bind(out, label, vip)));
@@ -279,6 +286,10 @@ mod tests {
         let mut body = written(|out| write_bind(out, routes, vips()[0]));
         body[7] = 1;
         assert_eq!(read_route(NEW_ROUTE, &body), Ok(None));
+        body[7] = BROADCAST;
+        assert_eq!(read_route(NEW_ROUTE, &body), Ok(None), "of another program");
+        body[5] = OF_AN_ADDRESS;
+        assert_eq!(read_route(NEW_ROUTE, &body).unwrap().map(|route| route.is_local), Some(false));
     }
 
     #[test]

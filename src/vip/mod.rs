@@ -76,8 +76,9 @@
 //!
 //! - If anything but this binder already makes an address local, binding it fails with a conflict
 //!   ([`is_conflict`](crate::Error::is_conflict)): an address of another interface, a route of another protocol, an address
-//!   inside of a prefix. The other addresses of [`Vips::bind_all`] and [`Vips::sync`] are bound all the same. For all or
-//!   nothing, [`Vips::check`] reports conflicts beforehand.
+//!   inside of a prefix. The broadcast and anycast addresses of the machine's subnets are conflicts, too. The other
+//!   addresses of [`Vips::bind_all`] and [`Vips::sync`] are bound all the same. For all or nothing, [`Vips::check`] reports
+//!   conflicts beforehand.
 //!   Each address is looked up in the routing table by itself (`RTM_GETROUTE` with `RTM_F_FIB_MATCH`); the addresses of
 //!   the machine are never listed. An IPv6 address that another program has made a moment ago, or that is
 //!   still being checked for duplicates, has no route yet and is not seen (but refused as existing if it is on the same

@@ -14,7 +14,7 @@ pub(super) struct Observed {
     pub(super) target: Option<Target>,
     /// The binder's listing, if it was read.
     pub(super) owned: Vec<Vip>,
-    /// The route of each address that is local.
+    /// The route of each address that is local, broadcast or anycast.
     pub(super) routes: HashMap<Vip, Route>,
     /// All local routes, if a prefix is to be bound.
     pub(super) local: Vec<Route>,
@@ -63,7 +63,7 @@ impl Observed {
         };
         if !vip.is_prefix() {
             return match self.routes.get(&vip) {
-                Some(route) if !own(route) => Err(*route),
+                Some(route) if !route.is_local || !own(route) => Err(*route),
                 found => Ok(found.is_some() && matches!(binder.0, Way::Routes(_))),
             };
         }
