@@ -1,5 +1,7 @@
 //! Virtual IPs, by each of the binders.
 
+mod read_back;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt;
@@ -44,6 +46,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         a_small_receive_buffer_loses_nothing,
         a_killed_sync_is_made_up_for_by_the_next,
     ));
+    all.extend(read_back::tests());
     all
 }
 
