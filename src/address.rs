@@ -1,7 +1,8 @@
-//! Address families, and which addresses a host can have.
+//! Address families, protocols, the error of text, and which addresses a host can have.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
 
 /// An address family.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -35,6 +36,94 @@ impl fmt::Display for Family {
             Self::Inet6 => "inet6",
         })
     }
+}
+
+impl FromStr for Family {
+    type Err = InvalidText;
+
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        match text {
+            "inet" => Ok(Self::Inet),
+            "inet6" => Ok(Self::Inet6),
+            _ => Err(InvalidText::new(text, "inet or inet6")),
+        }
+    }
+}
+
+/// A transport protocol by its IP number.
+///
+/// The kernel stores any number and schedules those that have a constant here.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Protocol(pub u16);
+
+impl Protocol {
+    /// The Transmission Control Protocol.
+    pub const TCP: Self = Self(6);
+    /// The User Datagram Protocol.
+    pub const UDP: Self = Self(17);
+    /// The Stream Control Transmission Protocol.
+    pub const SCTP: Self = Self(132);
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::TCP => f.pad("tcp"),
+            Self::UDP => f.pad("udp"),
+            Self::SCTP => f.pad("sctp"),
+            Self(number) => fmt::Display::fmt(&number, f),
+        }
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = InvalidText;
+
+    /// Reads `tcp`, `udp`, `sctp` or a number.
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        match text {
+            "tcp" => Ok(Self::TCP),
+            "udp" => Ok(Self::UDP),
+            "sctp" => Ok(Self::SCTP),
+            _ => number(text).map(Self).ok_or_else(|| InvalidText::new(text, "tcp, udp, sctp or a protocol number")),
+        }
+    }
+}
+
+/// Text that is not what it was to be read as.
+///
+/// ```
+/// let error = "tpc".parse::<lvs::ipvs::Protocol>().unwrap_err();
+/// assert_eq!(error.to_string(), "\"tpc\" is not tcp, udp, sctp or a protocol number");
+/// assert_eq!(error.text(), "tpc");
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{text:?} is not {expected}")]
+#[non_exhaustive]
+pub struct InvalidText {
+    text: String,
+    expected: &'static str,
+}
+
+impl InvalidText {
+    pub(crate) fn new(text: &str, expected: &'static str) -> Self {
+        Self { text: text.to_owned(), expected }
+    }
+
+    /// The text that was not understood.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The form that is expected.
+    pub fn expected(&self) -> &'static str {
+        self.expected
+    }
+}
+
+/// Reads a number that has digits only, without a sign.
+pub(crate) fn number<N: FromStr>(text: &str) -> Option<N> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 /// Why no host has this address, or `None` if one may.

@@ -58,6 +58,7 @@ pub mod testing;
 pub mod vip;
 mod wire;
 
+pub use address::{Family, InvalidText, Protocol};
 pub use batch::{BatchError, Failure};
 pub use connection::Options;
 pub use error::{Cause, DecodeError, Error, Reason, Refusal, Refused, Result};

@@ -64,7 +64,7 @@ mod replace;
 pub(crate) mod request;
 pub(crate) mod set;
 
-pub use crate::address::Family;
+pub use crate::address::{Family, InvalidText};
 pub use batch::{BatchError, Failure};
 pub use client::Ipset;
 pub use entry::{Counters, Entry, Member, SkbInfo, WrongEntry};
@@ -76,8 +76,7 @@ pub use kind::{
 };
 pub use listing::{Contents, Listed, Members, Sets};
 pub use parts::{
-    Addresses, Comment, InterfaceMatch, InterfaceName, InvalidText, ListMember, Mac, Network, Place, Ports,
-    ProtocolPorts, SetName,
+    Addresses, Comment, InterfaceMatch, InterfaceName, ListMember, Mac, Network, Place, Ports, ProtocolPorts, SetName,
 };
 pub use request::{Change, Query};
 pub use set::{NewSet, Range, Set, SetInfo, SetOptions};

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use crate::address::Family;
+use crate::address::{Family, InvalidText};
 use crate::name::{InvalidName, Name, named};
 
 use super::numbers::{MAX_COMMENT, MAX_INTERFACE, MAX_NAME};
@@ -45,16 +45,8 @@ impl InterfaceName {
     }
 }
 
-/// Text that is no part of an entry.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{text:?} is not {wanted}")]
-pub struct InvalidText {
-    text: String,
-    wanted: &'static str,
-}
-
 fn invalid(text: &str, wanted: &'static str) -> InvalidText {
-    InvalidText { text: text.to_owned(), wanted }
+    InvalidText::new(text, wanted)
 }
 
 /// A network: an address and how many of its leading bits count. [`Network::new`] clears the other bits.

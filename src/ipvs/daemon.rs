@@ -4,8 +4,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::num::{NonZeroU8, NonZeroU16};
+use std::str::FromStr;
 
 use super::numbers::{DaemonAttr, daemon};
+use crate::address::InvalidText;
 use crate::error::DecodeError;
 use crate::name::Interface;
 use crate::wire::reader::required;
@@ -17,7 +19,7 @@ const LONGEST_V6: u16 = u16::MAX - 40 - 8;
 
 /// A sync daemon: the master multicasts what its director knows of connections, the backup takes it over, so that they
 /// go on when the virtual IP moves to the backup's director. Each network namespace can run one of each.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 #[doc(alias = "IPVS_CMD_ATTR_DAEMON")]
 pub struct SyncDaemon {
@@ -53,6 +55,30 @@ impl SyncDaemon {
         Self { state, interface, sync_id, max_length: None, group: None, port: None, ttl: None }
     }
 
+    /// The same with this length of the longest message, in bytes without its headers.
+    #[must_use]
+    pub fn max_length(self, max_length: NonZeroU16) -> Self {
+        Self { max_length: Some(max_length), ..self }
+    }
+
+    /// The same with this multicast group.
+    #[must_use]
+    pub fn group(self, group: IpAddr) -> Self {
+        Self { group: Some(group), ..self }
+    }
+
+    /// The same with this UDP port.
+    #[must_use]
+    pub fn port(self, port: NonZeroU16) -> Self {
+        Self { port: Some(port), ..self }
+    }
+
+    /// The same with this time to live of its messages.
+    #[must_use]
+    pub fn ttl(self, ttl: NonZeroU8) -> Self {
+        Self { ttl: Some(ttl), ..self }
+    }
+
     /// What the kernel would refuse, or take for something else than was meant.
     pub(super) fn problem(&self) -> Option<Cow<'static, str>> {
         if self.sync_id > 255 {
@@ -68,7 +94,7 @@ impl SyncDaemon {
 }
 
 /// Which side of the synchronisation.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum SyncState {
     /// Tells others (`IP_VS_STATE_MASTER`).
     #[doc(alias = "IP_VS_STATE_MASTER")]
@@ -84,6 +110,38 @@ impl fmt::Display for SyncState {
             Self::Master => "master",
             Self::Backup => "backup",
         })
+    }
+}
+
+impl FromStr for SyncState {
+    type Err = InvalidText;
+
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        match text {
+            "master" => Ok(Self::Master),
+            "backup" => Ok(Self::Backup),
+            _ => Err(InvalidText::new(text, "master or backup")),
+        }
+    }
+}
+
+impl fmt::Display for SyncDaemon {
+    /// In the words of `ipvsadm -Ln --daemon`: `master mcast eth0 syncid 7 maxlen 1472 group 224.0.0.81 port 8848 ttl 1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} mcast {} syncid {}", self.state, self.interface, self.sync_id)?;
+        if let Some(length) = self.max_length {
+            write!(f, " maxlen {length}")?;
+        }
+        if let Some(group) = self.group {
+            write!(f, " group {group}")?;
+        }
+        if let Some(port) = self.port {
+            write!(f, " port {port}")?;
+        }
+        if let Some(ttl) = self.ttl {
+            write!(f, " ttl {ttl}")?;
+        }
+        Ok(())
     }
 }
 

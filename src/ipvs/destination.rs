@@ -1,10 +1,12 @@
 //! Destinations (real servers): where a service's connections go.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::SocketAddr;
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::NonZeroU32;
 
 use super::address;
+use super::forwarding::{Forwarding, Tunnel, TunnelFlags};
 use super::numbers::{DestinationAttr, INT_MAX, forwarding, tunnel};
 use super::{ServiceKey, Stats};
 use crate::address::{Family, not_of_a_host};
@@ -22,7 +24,7 @@ use crate::wire::{Attr, Kind, Writer};
 /// let pod = Destination::new("10.244.1.7:6443".parse().unwrap()).weight(2);
 /// assert_eq!(pod.forwarding, Forwarding::Masquerade);
 /// ```
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 #[doc(alias = "IPVS_CMD_ATTR_DEST")]
 pub struct Destination {
@@ -56,6 +58,12 @@ impl Destination {
     #[must_use]
     pub fn forwarding(self, forwarding: Forwarding) -> Self {
         Self { forwarding, ..self }
+    }
+
+    /// The same with these thresholds; `None`: no limit of connections.
+    #[must_use]
+    pub fn thresholds(self, thresholds: impl Into<Option<Thresholds>>) -> Self {
+        Self { thresholds: thresholds.into(), ..self }
     }
 
     /// What the kernel would refuse, or take for something else than was meant.
@@ -112,79 +120,23 @@ pub(super) fn address_problem(address: SocketAddr) -> Option<Cow<'static, str>> 
     Some(format!("a destination's address cannot have a {part}").into())
 }
 
-/// How packets get to a destination (`IP_VS_CONN_F_FWD_MASK`).
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum Forwarding {
-    /// Network address translation (`IP_VS_CONN_F_MASQ`): answers must come back through this machine.
-    #[doc(alias = "IP_VS_CONN_F_MASQ")]
-    Masquerade,
-    /// To this machine itself (`IP_VS_CONN_F_LOCALNODE`). Needless: the other methods see that an address is local.
-    #[doc(alias = "IP_VS_CONN_F_LOCALNODE")]
-    Local,
-    /// Encapsulated (`IP_VS_CONN_F_TUNNEL`): the destination holds the virtual address and answers clients itself.
-    #[doc(alias = "IP_VS_CONN_F_TUNNEL")]
-    Tunnel(Tunnel),
-    /// Direct routing, also called gatewaying (`IP_VS_CONN_F_DROUTE`): sent on unchanged to the destination, which is
-    /// on the same link, holds the virtual address and answers clients itself.
-    #[doc(alias = "IP_VS_CONN_F_DROUTE")]
-    DirectRoute,
-    /// To where the client wanted (`IP_VS_CONN_F_BYPASS`). The kernel uses it by itself for a bypassed cache.
-    #[doc(alias = "IP_VS_CONN_F_BYPASS")]
-    Bypass,
-    /// A number that has no meaning up to Linux 7.3. It can be read; setting it is refused.
-    Other(u32),
-}
-
-/// How packets are encapsulated.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-#[doc(alias = "IPVS_DEST_ATTR_TUN_TYPE")]
-pub enum Tunnel {
-    /// IP in IP.
-    Ipip,
-    /// Generic UDP Encapsulation (Linux 5.2).
-    Gue {
-        /// The UDP port (`IPVS_DEST_ATTR_TUN_PORT`).
-        #[doc(alias = "IPVS_DEST_ATTR_TUN_PORT")]
-        port: NonZeroU16,
-        /// Checksums (`IPVS_DEST_ATTR_TUN_FLAGS`).
-        #[doc(alias = "IPVS_DEST_ATTR_TUN_FLAGS")]
-        flags: TunnelFlags,
-    },
-    /// Generic Routing Encapsulation (Linux 5.3).
-    Gre {
-        /// Checksums (`IPVS_DEST_ATTR_TUN_FLAGS`); remote checksum offload has no effect here.
-        flags: TunnelFlags,
-    },
-    /// A kind that Linux 7.3 does not know and treats as [`Tunnel::Ipip`].
-    Other {
-        /// Its number (`IPVS_DEST_ATTR_TUN_TYPE`).
-        kind: u8,
-        /// Its port, 0 if it has none.
-        port: u16,
-        /// Its flags.
-        flags: TunnelFlags,
-    },
-}
-
-bitflags::bitflags! {
-    /// Checksums of encapsulated packets (`IP_VS_TUNNEL_ENCAP_FLAG_*`). None of them: no checksum.
-    #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-    pub struct TunnelFlags: u16 {
-        /// With a checksum (`IP_VS_TUNNEL_ENCAP_FLAG_CSUM`).
-        const CHECKSUM = 1;
-        /// Remote checksum offload (`IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM`), for [`Tunnel::Gue`].
-        const REMOTE_CHECKSUM = 2;
-
-        /// Flags without a name here are kept.
-        const _ = !0;
+impl fmt::Display for Destination {
+    /// In the words of `ipvsadm(8)`: `10.9.1.1:80 masq weight 1`, `10.9.1.1:80 route weight 1 upper 100 lower 50`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} weight {}", self.address, self.forwarding, self.weight)?;
+        if let Some(Thresholds { upper, lower }) = self.thresholds {
+            write!(f, " upper {upper}")?;
+            if let Some(lower) = lower {
+                write!(f, " lower {lower}")?;
+            }
+        }
+        Ok(())
     }
 }
 
 /// When a destination has enough connections, counting the active and the inactive ones. Clients that persistence keeps
 /// there come nevertheless.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Thresholds {
     /// With this many it gets no new ones (`IPVS_DEST_ATTR_U_THRESH`); at most 2,147,483,647.
     #[doc(alias = "IPVS_DEST_ATTR_U_THRESH")]
@@ -195,7 +147,7 @@ pub struct Thresholds {
 }
 
 /// A destination as the kernel has it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub struct DestinationInfo {
     /// The destination as it was set.
@@ -244,6 +196,15 @@ impl From<SocketAddr> for Destination {
     }
 }
 
+impl fmt::Display for DestinationInfo {
+    /// The destination, its connections, and its counters as [`Stats`] prints them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { destination, active_connections, inactive_connections, persistent_connections, stats } = self;
+        write!(f, "{destination}, active {active_connections} inactive {inactive_connections}")?;
+        write!(f, " persistent {persistent_connections}, {stats}")
+    }
+}
+
 // The bytes.
 
 /// Writes what identifies a destination.
@@ -253,39 +214,6 @@ pub(super) fn write_key(out: &mut Writer<'_>, address: SocketAddr) {
         out.array(DestinationAttr::Address, &address::bytes(address.ip()));
         out.array(DestinationAttr::Port, &address.port().to_be_bytes());
     });
-}
-
-impl Forwarding {
-    fn number(self) -> u32 {
-        match self {
-            Self::Masquerade => forwarding::MASQUERADE,
-            Self::Local => forwarding::LOCAL,
-            Self::Tunnel(_) => forwarding::TUNNEL,
-            Self::DirectRoute => forwarding::DIRECT_ROUTE,
-            Self::Bypass => forwarding::BYPASS,
-            Self::Other(number) => number,
-        }
-    }
-}
-
-impl Tunnel {
-    fn parts(self) -> (u8, u16, TunnelFlags) {
-        match self {
-            Self::Ipip => (tunnel::IPIP, 0, TunnelFlags::empty()),
-            Self::Gue { port, flags } => (tunnel::GUE, port.get(), flags),
-            Self::Gre { flags } => (tunnel::GRE, 0, flags),
-            Self::Other { kind, port, flags } => (kind, port, flags),
-        }
-    }
-
-    fn from_parts(kind: u8, port: u16, flags: TunnelFlags) -> Self {
-        match (kind, NonZeroU16::new(port)) {
-            (tunnel::IPIP, _) => Self::Ipip,
-            (tunnel::GUE, Some(port)) => Self::Gue { port, flags },
-            (tunnel::GRE, _) => Self::Gre { flags },
-            _ => Self::Other { kind, port, flags },
-        }
-    }
 }
 
 impl Destination {

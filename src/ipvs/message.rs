@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 
 use super::daemon::{self, SyncDaemon};
 use super::destination::{self, DestinationInfo};
+use super::key::ServiceKey;
 use super::numbers::{Command, InfoAttr, command};
 use super::request::{Change, Query};
-use super::service::{self, ServiceInfo, ServiceKey};
+use super::service::{self, ServiceInfo};
 use super::timeouts::Timeouts;
 use crate::error::{DecodeError, Result};
 use crate::wire::reader::required;

@@ -54,11 +54,15 @@ mod batch;
 mod client;
 mod daemon;
 mod destination;
+mod flags;
+mod forwarding;
 #[doc = include_str!("kernels.md")]
 pub mod kernels {}
+mod key;
 mod listing;
 mod message;
 mod numbers;
+mod persistence;
 mod procfs;
 mod refusal;
 mod request;
@@ -68,20 +72,24 @@ pub mod settings;
 mod stats;
 mod timeouts;
 
-pub use crate::address::Family;
+pub use crate::address::{Family, InvalidText, Protocol};
 pub use batch::{BatchError, Failure};
 pub use client::Ipvs;
 pub use daemon::{SyncDaemon, SyncState};
-pub use destination::{Destination, DestinationInfo, Forwarding, Thresholds, Tunnel, TunnelFlags};
+pub use destination::{Destination, DestinationInfo, Thresholds};
+pub use flags::ServiceFlags;
+pub use forwarding::{Forwarding, Tunnel, TunnelFlags};
+pub use key::ServiceKey;
 pub use listing::{BestEffort, Services};
 pub use message::{Answer, Message, Version};
 pub(crate) use numbers::{FAMILY, MODULE, VERSION};
+pub use persistence::{InvalidPrefix, Netmask, Persistence};
 pub use procfs::{
     Connection, ConnectionState, Connections, CpuCounters, CpuStats, DestinationOverview, EngineData, ForwardingName,
     Origin, Overview, OverviewAddress, ServiceOverview, Status, TableStatus,
 };
 pub use request::{Change, Query};
 pub use scheduler::{PersistenceEngine, Scheduler};
-pub use service::{InvalidPrefix, Netmask, Persistence, Protocol, Service, ServiceFlags, ServiceInfo, ServiceKey};
+pub use service::{Service, ServiceInfo};
 pub use stats::{Rates, Stats};
 pub use timeouts::Timeouts;

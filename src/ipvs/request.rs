@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 
 use super::daemon::{SyncDaemon, SyncState};
 use super::destination::{self, Destination};
+use super::key::ServiceKey;
 use super::numbers::{Command, VERSION, command};
-use super::service::{Service, ServiceKey};
+use super::service::Service;
 use super::timeouts::Timeouts;
 use crate::connection::{Connection, Request};
 use crate::error::{Cause, Error, Refusal, Refused, Result};

@@ -2,15 +2,17 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::hash::{Hash, Hasher};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::address;
+use super::flags::ServiceFlags;
+use super::key::ServiceKey;
 use super::numbers::{HASHED, PERSISTENT, ServiceAttr};
+use super::persistence::{Netmask, Persistence};
 use super::{PersistenceEngine, Scheduler, Stats};
-use crate::address::Family;
+use crate::address::{Family, Protocol};
 use crate::error::DecodeError;
 use crate::wire::reader::required;
 use crate::wire::{Attr, Kind, Writer};
@@ -25,7 +27,7 @@ use crate::wire::{Attr, Kind, Writer};
 /// let sticky = web.persistent(Duration::from_secs(600));
 /// assert_eq!(sticky.key.to_string(), "10.96.0.10:443/tcp");
 /// ```
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 #[doc(alias = "IPVS_CMD_ATTR_SERVICE")]
 pub struct Service {
@@ -73,7 +75,31 @@ impl Service {
     /// The same, keeping each client at its destination for this [`timeout`](Persistence::timeout).
     #[must_use]
     pub fn persistent(self, timeout: Duration) -> Self {
-        Self { persistence: Some(Persistence::new(timeout)), ..self }
+        self.persistence(Persistence::new(timeout))
+    }
+
+    /// The same with another scheduler.
+    #[must_use]
+    pub fn scheduler(self, scheduler: Scheduler) -> Self {
+        Self { scheduler, ..self }
+    }
+
+    /// The same with this persistence; `None`: not persistent.
+    #[must_use]
+    pub fn persistence(self, persistence: impl Into<Option<Persistence>>) -> Self {
+        Self { persistence: persistence.into(), ..self }
+    }
+
+    /// The same with this persistence engine; `None`: clients are recognised by their address.
+    #[must_use]
+    pub fn engine(self, engine: impl Into<Option<PersistenceEngine>>) -> Self {
+        Self { engine: engine.into(), ..self }
+    }
+
+    /// The same with exactly these flags.
+    #[must_use]
+    pub fn flags(self, flags: ServiceFlags) -> Self {
+        Self { flags, ..self }
     }
 
     /// What the kernel would refuse, or take for something else than was meant.
@@ -97,263 +123,25 @@ impl Service {
     }
 }
 
-/// What identifies a virtual service in the kernel's table.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum ServiceKey {
-    /// A protocol, an address and a port. Port 0 stands for every port that has no service of its own, and needs
-    /// [`Persistence`].
-    #[doc(alias("IPVS_SVC_ATTR_PROTOCOL", "IPVS_SVC_ATTR_ADDR", "IPVS_SVC_ATTR_PORT"))]
-    Address {
-        /// The transport protocol (`IPVS_SVC_ATTR_PROTOCOL`).
-        protocol: Protocol,
-        /// The virtual address and port (`IPVS_SVC_ATTR_ADDR`, `IPVS_SVC_ATTR_PORT`). The kernel takes an IPv4 address
-        /// written as IPv6 (`::ffff:10.0.0.1`), though no packet has one.
-        address: SocketAddr,
-    },
-    /// All packets of a family that carry a firewall mark, as `iptables -j MARK` and nftables set it. Such a service
-    /// goes before one by address.
-    #[doc(alias = "IPVS_SVC_ATTR_FWMARK")]
-    FirewallMark {
-        /// The mark (`IPVS_SVC_ATTR_FWMARK`).
-        mark: NonZeroU32,
-        /// The address family (`IPVS_SVC_ATTR_AF`); the same mark can have a service in each.
-        family: Family,
-    },
-}
-
-/// With a number or two: one for each field would take twice as long, and large tables are looked up by their keys.
-impl Hash for ServiceKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        match *self {
-            Self::Address { protocol: Protocol(protocol), address } => {
-                let rest = u64::from(protocol) << 48 | u64::from(address.port()) << 32;
-                match address.ip() {
-                    IpAddr::V4(v4) => state.write_u64(rest | u64::from(v4.to_bits())),
-                    IpAddr::V6(v6) => {
-                        state.write_u128(v6.to_bits());
-                        state.write_u64(rest);
-                    }
-                }
-            }
-            Self::FirewallMark { mark, .. } => state.write_u32(mark.get()),
-        }
-    }
-}
-
-impl ServiceKey {
-    /// The TCP service at this address and port.
-    pub fn tcp(address: SocketAddr) -> Self {
-        Self::Address { protocol: Protocol::TCP, address }
-    }
-
-    /// The UDP service at this address and port.
-    pub fn udp(address: SocketAddr) -> Self {
-        Self::Address { protocol: Protocol::UDP, address }
-    }
-
-    /// The SCTP service at this address and port.
-    pub fn sctp(address: SocketAddr) -> Self {
-        Self::Address { protocol: Protocol::SCTP, address }
-    }
-
-    /// Returns why the kernel cannot be asked for this key: a part of it has no attribute.
-    #[inline]
-    pub(super) fn problem(&self) -> Option<Cow<'static, str>> {
-        match self {
-            Self::Address { address, .. } => {
-                let part = address::extra_parts(*address)?;
-                Some(format!("a virtual service's address cannot have a {part}").into())
-            }
-            Self::FirewallMark { .. } => None,
-        }
-    }
-
-    /// The address family of the service's clients.
-    pub fn family(&self) -> Family {
-        match self {
-            Self::Address { address, .. } => Family::of(address.ip()),
-            Self::FirewallMark { family, .. } => *family,
-        }
-    }
-}
-
-impl fmt::Display for ServiceKey {
-    /// `10.0.0.1:80/tcp`, `[2001:db8::1]:53/udp`, `fwmark 7`, `fwmark 7 (inet6)`.
+impl fmt::Display for Service {
+    /// In the words of `ipvsadm(8)`: `10.96.0.10:443/tcp wrr persistent 300 mask 255.255.255.0 pe sip flag-1`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Address { protocol, address } => write!(f, "{address}/{protocol}"),
-            Self::FirewallMark { mark, family: Family::Inet } => write!(f, "fwmark {mark}"),
-            Self::FirewallMark { mark, family } => write!(f, "fwmark {mark} ({family})"),
+        write!(f, "{} {}", self.key, self.scheduler)?;
+        if let Some(persistence) = self.persistence {
+            write!(f, " persistent {}", persistence.timeout.as_secs())?;
+            if persistence.netmask != Netmask::HOST {
+                write!(f, " mask {}", persistence.netmask)?;
+            }
         }
-    }
-}
-
-/// A transport protocol by its IP number.
-///
-/// The kernel stores any number and schedules those that have a constant here.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Protocol(pub u16);
-
-impl Protocol {
-    /// The Transmission Control Protocol.
-    pub const TCP: Self = Self(6);
-    /// The User Datagram Protocol.
-    pub const UDP: Self = Self(17);
-    /// The Stream Control Transmission Protocol.
-    pub const SCTP: Self = Self(132);
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::TCP => f.pad("tcp"),
-            Self::UDP => f.pad("udp"),
-            Self::SCTP => f.pad("sctp"),
-            Self(number) => fmt::Display::fmt(&number, f),
+        if let Some(engine) = self.engine {
+            write!(f, " pe {engine}")?;
         }
+        if self.flags.is_empty() { Ok(()) } else { write!(f, " {}", self.flags) }
     }
-}
-
-/// How a client stays with its destination (`IP_VS_SVC_F_PERSISTENT`).
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-#[doc(alias = "IP_VS_SVC_F_PERSISTENT")]
-pub struct Persistence {
-    /// How long a client is remembered, from the beginning of its last connection (`IPVS_SVC_ATTR_TIMEOUT`): whole
-    /// seconds, at most [`Persistence::LONGEST`]. If it still has connections when that is over, the kernel goes on with
-    /// a minute at a time.
-    #[doc(alias = "IPVS_SVC_ATTR_TIMEOUT")]
-    pub timeout: Duration,
-    /// Which clients count as one (`IPVS_SVC_ATTR_NETMASK`).
-    #[doc(alias = "IPVS_SVC_ATTR_NETMASK")]
-    pub netmask: Netmask,
-}
-
-impl Persistence {
-    /// The longest timeout that every kernel counts right: above it, one with 1000 ticks a second starts again at
-    /// zero, without a word.
-    pub const LONGEST: Duration = Duration::from_secs(4_294_967);
-
-    /// Each client address by itself, remembered for this long.
-    pub fn new(timeout: Duration) -> Self {
-        Self { timeout, netmask: Netmask::HOST }
-    }
-
-    /// The same, taking the clients of a network for one.
-    #[must_use]
-    pub fn netmask(self, netmask: Netmask) -> Self {
-        Self { netmask, ..self }
-    }
-
-    fn problem(&self, family: Family) -> Option<Cow<'static, str>> {
-        if self.timeout.subsec_nanos() != 0 {
-            return Some(format!("the persistence timeout {:?} is not in whole seconds", self.timeout).into());
-        }
-        if self.timeout > Self::LONGEST {
-            return Some(format!("the persistence timeout {:?} is above {:?}", self.timeout, Self::LONGEST).into());
-        }
-        match (self.netmask.0, family) {
-            (Mask::Inet(_), Family::Inet6) => Some("an IPv4 persistence netmask on an IPv6 service".into()),
-            (Mask::Inet6(_), Family::Inet) => Some("an IPv6 persistence prefix on an IPv4 service".into()),
-            _ => None,
-        }
-    }
-}
-
-/// Which clients of a persistent service count as one.
-///
-/// ```
-/// use lvs::ipvs::Netmask;
-///
-/// assert_eq!(Netmask::inet("255.255.255.255".parse().unwrap()), Netmask::HOST);
-/// assert_eq!(Netmask::inet6(128), Ok(Netmask::HOST));
-/// assert!(Netmask::inet6(129).is_err());
-/// ```
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct Netmask(Mask);
-
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-enum Mask {
-    Host,
-    Inet(Ipv4Addr),
-    Inet6(u8),
-}
-
-impl Netmask {
-    /// Each address by itself, in either family.
-    pub const HOST: Self = Self(Mask::Host);
-
-    /// IPv4 clients that agree in the bits of this mask, which need not be contiguous.
-    pub fn inet(mask: Ipv4Addr) -> Self {
-        if mask == Ipv4Addr::BROADCAST { Self::HOST } else { Self(Mask::Inet(mask)) }
-    }
-
-    /// IPv6 clients that agree in the first `prefix` bits, 1 to 128.
-    ///
-    /// # Errors
-    /// For any other length.
-    pub fn inet6(prefix: u8) -> Result<Self, InvalidPrefix> {
-        match prefix {
-            128 => Ok(Self::HOST),
-            1..=127 => Ok(Self(Mask::Inet6(prefix))),
-            _ => Err(InvalidPrefix(prefix)),
-        }
-    }
-
-    /// The mask of an IPv4 service; `None` if this is one for IPv6.
-    pub fn as_inet(&self) -> Option<Ipv4Addr> {
-        match self.0 {
-            Mask::Host => Some(Ipv4Addr::BROADCAST),
-            Mask::Inet(mask) => Some(mask),
-            Mask::Inet6(_) => None,
-        }
-    }
-
-    /// The prefix length of an IPv6 service; `None` if this is one for IPv4.
-    pub fn as_inet6(&self) -> Option<u8> {
-        match self.0 {
-            Mask::Host => Some(128),
-            Mask::Inet(_) => None,
-            Mask::Inet6(prefix) => Some(prefix),
-        }
-    }
-}
-
-/// A prefix length outside of 1 to 128.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("an IPv6 prefix length of {0} is not between 1 and 128")]
-pub struct InvalidPrefix(u8);
-
-bitflags::bitflags! {
-    /// Flags of a service that the user sets (`IP_VS_SVC_F_*`).
-    ///
-    /// Persistence is not among them, because [`Persistence`] says it, nor are the kernel's own.
-    #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-    pub struct ServiceFlags: u32 {
-        /// Schedule every packet by itself (`IP_VS_SVC_F_ONEPACKET`). UDP only.
-        const ONE_PACKET = 0x4;
-        /// The scheduler's first flag (`IP_VS_SVC_F_SCHED1`).
-        const SCHEDULER_1 = 0x8;
-        /// The scheduler's second flag (`IP_VS_SVC_F_SCHED2`).
-        const SCHEDULER_2 = 0x10;
-        /// The scheduler's third flag (`IP_VS_SVC_F_SCHED3`). No scheduler of Linux 7.3 looks at it.
-        const SCHEDULER_3 = 0x20;
-
-        /// Flags without a name here are kept.
-        const _ = !(PERSISTENT | HASHED);
-    }
-}
-
-impl ServiceFlags {
-    /// `sh` and `mh`: take another destination when the hashed one is unavailable (`IP_VS_SVC_F_SCHED_SH_FALLBACK`,
-    /// `IP_VS_SVC_F_SCHED_MH_FALLBACK`).
-    pub const FALLBACK: Self = Self::SCHEDULER_1;
-    /// `sh` and `mh`: hash the client's port, too (`IP_VS_SVC_F_SCHED_SH_PORT`, `IP_VS_SVC_F_SCHED_MH_PORT`).
-    pub const PORT: Self = Self::SCHEDULER_2;
 }
 
 /// A virtual service as the kernel has it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub struct ServiceInfo {
     /// The service as it was set.
@@ -403,25 +191,14 @@ impl From<&ServiceInfo> for ServiceKey {
     }
 }
 
-// The bytes.
-
-impl ServiceKey {
-    #[inline]
-    pub(super) fn write(&self, out: &mut Writer<'_>) {
-        match *self {
-            Self::Address { protocol, address } => out.together(|out| {
-                out.array(ServiceAttr::Family, &self.family().bytes());
-                out.array(ServiceAttr::Protocol, &protocol.0.to_ne_bytes());
-                out.array(ServiceAttr::Address, &address::bytes(address.ip()));
-                out.array(ServiceAttr::Port, &address.port().to_be_bytes());
-            }),
-            Self::FirewallMark { mark, family } => out.together(|out| {
-                out.array(ServiceAttr::Family, &family.bytes());
-                out.array(ServiceAttr::FirewallMark, &mark.get().to_ne_bytes());
-            }),
-        }
+impl fmt::Display for ServiceInfo {
+    /// The service, and its counters as [`Stats`] prints them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.service, self.stats)
     }
 }
+
+// The bytes.
 
 impl Service {
     #[inline]
@@ -436,13 +213,7 @@ impl Service {
         let flags = self.flags.bits() & !(PERSISTENT | HASHED) | own;
         let [f0, f1, f2, f3] = flags.to_ne_bytes();
         let timeout: u32 = persistence.timeout.as_secs().try_into().unwrap_or(u32::MAX);
-        // An IPv4 mask goes in network order, an IPv6 prefix length in the machine's.
-        let netmask = match (persistence.netmask.0, self.key.family()) {
-            (Mask::Inet(mask), _) => mask.octets(),
-            (Mask::Inet6(prefix), _) => u32::from(prefix).to_ne_bytes(),
-            (Mask::Host, Family::Inet) => [255; 4],
-            (Mask::Host, Family::Inet6) => 128u32.to_ne_bytes(),
-        };
+        let netmask = persistence.netmask.bytes(self.key.family());
         out.together(|out| {
             // The mask says which flags are meant: all of them.
             out.array(ServiceAttr::Flags, &[f0, f1, f2, f3, 255, 255, 255, 255]);

@@ -1,5 +1,7 @@
 //! Counters and rates.
 
+use std::fmt;
+
 use super::numbers::StatsAttr;
 use crate::error::DecodeError;
 use crate::wire::{Attr, Attrs, Kind, Table, Writer};
@@ -23,38 +25,65 @@ const ORDER: [StatsAttr; 10] = [
 ///
 /// The kernel renews these copies every 2 seconds, so they lag behind by as much; they stand still while the sysctl
 /// `net.ipv4.vs.run_estimation` is 0.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 #[doc(alias("IPVS_SVC_ATTR_STATS64", "IPVS_DEST_ATTR_STATS64", "IPVS_SVC_ATTR_STATS", "IPVS_DEST_ATTR_STATS"))]
 pub struct Stats {
     /// Connections scheduled (`IPVS_STATS_ATTR_CONNS`).
+    #[doc(alias = "IPVS_STATS_ATTR_CONNS")]
     pub connections: u64,
     /// Packets from clients (`IPVS_STATS_ATTR_INPKTS`).
+    #[doc(alias = "IPVS_STATS_ATTR_INPKTS")]
     pub packets_in: u64,
     /// Packets to clients, as far as they pass this machine (`IPVS_STATS_ATTR_OUTPKTS`).
+    #[doc(alias = "IPVS_STATS_ATTR_OUTPKTS")]
     pub packets_out: u64,
     /// Bytes from clients (`IPVS_STATS_ATTR_INBYTES`).
+    #[doc(alias = "IPVS_STATS_ATTR_INBYTES")]
     pub bytes_in: u64,
     /// Bytes to clients, as far as they pass this machine (`IPVS_STATS_ATTR_OUTBYTES`).
+    #[doc(alias = "IPVS_STATS_ATTR_OUTBYTES")]
     pub bytes_out: u64,
     /// The same per second.
     pub rates: Rates,
 }
 
 /// Moving averages per second; each renewal weighs a quarter.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub struct Rates {
     /// Connections per second (`IPVS_STATS_ATTR_CPS`).
+    #[doc(alias = "IPVS_STATS_ATTR_CPS")]
     pub connections: u64,
     /// Packets from clients per second (`IPVS_STATS_ATTR_INPPS`).
+    #[doc(alias = "IPVS_STATS_ATTR_INPPS")]
     pub packets_in: u64,
     /// Packets to clients per second (`IPVS_STATS_ATTR_OUTPPS`).
+    #[doc(alias = "IPVS_STATS_ATTR_OUTPPS")]
     pub packets_out: u64,
     /// Bytes from clients per second (`IPVS_STATS_ATTR_INBPS`).
+    #[doc(alias = "IPVS_STATS_ATTR_INBPS")]
     pub bytes_in: u64,
     /// Bytes to clients per second (`IPVS_STATS_ATTR_OUTBPS`).
+    #[doc(alias = "IPVS_STATS_ATTR_OUTBPS")]
     pub bytes_out: u64,
+}
+
+impl fmt::Display for Stats {
+    /// The columns of `ipvsadm -Ln --stats`: `conns 2 inpkts 10 outpkts 8 inbytes 600 outbytes 4000`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { connections, packets_in, packets_out, bytes_in, bytes_out, rates: _ } = self;
+        write!(f, "conns {connections} inpkts {packets_in} outpkts {packets_out}")?;
+        write!(f, " inbytes {bytes_in} outbytes {bytes_out}")
+    }
+}
+
+impl fmt::Display for Rates {
+    /// The columns of `ipvsadm -Ln --rate`: `cps 2 inpps 10 outpps 8 inbps 600 outbps 4000`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { connections, packets_in, packets_out, bytes_in, bytes_out } = self;
+        write!(f, "cps {connections} inpps {packets_in} outpps {packets_out} inbps {bytes_in} outbps {bytes_out}")
+    }
 }
 
 impl Stats {

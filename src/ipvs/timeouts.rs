@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::numbers::Command;
+use crate::address::{InvalidText, number};
 use crate::error::DecodeError;
 use crate::wire::{Attrs, Writer};
 
@@ -14,7 +16,7 @@ use crate::wire::{Attrs, Writer};
 /// has 1000 a second, 8,589,934 s with 250.
 ///
 /// Complete: Linux 7.3 still knows these three, and others are settings elsewhere.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[doc(alias("IPVS_CMD_SET_CONFIG", "IPVS_CMD_GET_CONFIG"))]
 pub struct Timeouts {
     /// Of established TCP connections (`IPVS_CMD_ATTR_TIMEOUT_TCP`); 900 s unless changed. `None` leaves it as it is,
@@ -30,6 +32,24 @@ pub struct Timeouts {
 }
 
 impl Timeouts {
+    /// The same with this timeout of established TCP connections.
+    #[must_use]
+    pub fn tcp(self, timeout: Duration) -> Self {
+        Self { tcp: Some(timeout), ..self }
+    }
+
+    /// The same with this timeout of TCP connections that one side has closed.
+    #[must_use]
+    pub fn tcp_fin(self, timeout: Duration) -> Self {
+        Self { tcp_fin: Some(timeout), ..self }
+    }
+
+    /// The same with this timeout of UDP.
+    #[must_use]
+    pub fn udp(self, timeout: Duration) -> Self {
+        Self { udp: Some(timeout), ..self }
+    }
+
     fn each(&self) -> [(Command, Option<Duration>); 3] {
         [(Command::TimeoutTcp, self.tcp), (Command::TimeoutTcpFin, self.tcp_fin), (Command::TimeoutUdp, self.udp)]
     }
@@ -84,5 +104,38 @@ impl fmt::Display for Timeouts {
             }
         }
         if first { f.write_str("to stay") } else { Ok(()) }
+    }
+}
+
+impl FromStr for Timeouts {
+    type Err = InvalidText;
+
+    /// Reads the text that [`Display`](fmt::Display) writes of whole seconds.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use lvs::ipvs::Timeouts;
+    /// let timeouts: Timeouts = "tcp 900s, udp 300s".parse()?;
+    /// assert_eq!(timeouts, Timeouts::default().tcp(Duration::from_secs(900)).udp(Duration::from_secs(300)));
+    /// # Ok::<(), lvs::InvalidText>(())
+    /// ```
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        let mut timeouts = Self::default();
+        let mut read = |part: &str| {
+            let (name, seconds) = part.rsplit_once(' ')?;
+            let timeout = match name {
+                "tcp" => &mut timeouts.tcp,
+                "tcp fin" => &mut timeouts.tcp_fin,
+                "udp" => &mut timeouts.udp,
+                _ => return None,
+            };
+            let seconds = Duration::from_secs(number(seconds.strip_suffix('s')?)?);
+            timeout.replace(seconds).is_none().then_some(())
+        };
+        if text == "to stay" || text.split(", ").all(|part| read(part).is_some()) {
+            Ok(timeouts)
+        } else {
+            Err(InvalidText::new(text, "timeouts such as tcp 900s, tcp fin 120s, udp 300s"))
+        }
     }
 }

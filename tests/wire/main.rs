@@ -11,6 +11,7 @@ mod interop;
 mod procfs;
 mod properties;
 mod sent;
+mod text;
 mod values;
 
 use std::ops::Range;

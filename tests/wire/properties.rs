@@ -2,22 +2,22 @@
 
 use crate::values::*;
 
-fn families() -> impl Strategy<Value = Family> {
+pub(crate) fn families() -> impl Strategy<Value = Family> {
     prop_oneof![Just(Family::Inet), Just(Family::Inet6)]
 }
 
-fn ip(family: Family) -> BoxedStrategy<IpAddr> {
+pub(crate) fn ip(family: Family) -> BoxedStrategy<IpAddr> {
     match family {
         Family::Inet => any::<Ipv4Addr>().prop_map(IpAddr::from).boxed(),
         Family::Inet6 => any::<Ipv6Addr>().prop_map(IpAddr::from).boxed(),
     }
 }
 
-fn addresses() -> impl Strategy<Value = SocketAddr> {
+pub(crate) fn addresses() -> impl Strategy<Value = SocketAddr> {
     (families().prop_flat_map(ip), any::<u16>()).prop_map(SocketAddr::from)
 }
 
-fn keys() -> BoxedStrategy<ServiceKey> {
+pub(crate) fn keys() -> BoxedStrategy<ServiceKey> {
     prop_oneof![
         2 => (any::<u16>(), addresses())
             .prop_map(|(protocol, address)| ServiceKey::Address { protocol: Protocol(protocol), address }),
@@ -26,12 +26,12 @@ fn keys() -> BoxedStrategy<ServiceKey> {
     .boxed()
 }
 
-fn name(longest: usize) -> impl Strategy<Value = String> {
+pub(crate) fn name(longest: usize) -> impl Strategy<Value = String> {
     // Any text without a zero byte; those of more than a byte for each character are shorter.
     vec(prop_oneof![3 => b'!'..=b'~', 1 => 1..=127u8], 1..=longest).prop_map(|bytes| String::from_utf8(bytes).unwrap())
 }
 
-fn services() -> BoxedStrategy<Service> {
+pub(crate) fn services() -> BoxedStrategy<Service> {
     keys()
         .prop_flat_map(|key| {
             let netmask = match key.family() {
@@ -56,7 +56,7 @@ fn services() -> BoxedStrategy<Service> {
         .boxed()
 }
 
-fn tunnels() -> impl Strategy<Value = Tunnel> {
+pub(crate) fn tunnels() -> impl Strategy<Value = Tunnel> {
     let flags = || any::<u16>().prop_map(TunnelFlags::from_bits_retain);
     prop_oneof![
         Just(Tunnel::Ipip),
@@ -67,7 +67,7 @@ fn tunnels() -> impl Strategy<Value = Tunnel> {
     ]
 }
 
-fn destinations() -> BoxedStrategy<Destination> {
+pub(crate) fn destinations() -> BoxedStrategy<Destination> {
     let forwarding = prop_oneof![
         1 => Just(Forwarding::Masquerade),
         1 => Just(Forwarding::Local),
@@ -88,11 +88,11 @@ fn destinations() -> BoxedStrategy<Destination> {
         .boxed()
 }
 
-fn states() -> impl Strategy<Value = SyncState> {
+pub(crate) fn states() -> impl Strategy<Value = SyncState> {
     prop_oneof![Just(SyncState::Master), Just(SyncState::Backup)]
 }
 
-fn daemons() -> BoxedStrategy<SyncDaemon> {
+pub(crate) fn daemons() -> BoxedStrategy<SyncDaemon> {
     let interface = name(15).prop_filter_map("no interface's name", |name| Interface::new(&name).ok());
     let group = prop::option::of(families().prop_flat_map(ip));
     let rest = (any::<u16>(), group, any::<u16>(), any::<u8>());
@@ -108,7 +108,7 @@ fn daemons() -> BoxedStrategy<SyncDaemon> {
         .boxed()
 }
 
-fn some_timeouts() -> impl Strategy<Value = Timeouts> {
+pub(crate) fn some_timeouts() -> impl Strategy<Value = Timeouts> {
     let timeout = || prop::option::of((1..=u32::MAX).prop_map(u64::from));
     (timeout(), timeout(), timeout()).prop_map(|(tcp, tcp_fin, udp)| timeouts(tcp, tcp_fin, udp))
 }

@@ -1,0 +1,187 @@
+//! Keys: what identifies a virtual service.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use std::str::FromStr;
+
+use super::address;
+use super::numbers::ServiceAttr;
+use crate::address::{Family, InvalidText, Protocol, number};
+use crate::wire::Writer;
+
+/// What identifies a virtual service in the kernel's table.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum ServiceKey {
+    /// A protocol, an address and a port. Port 0 stands for every port that has no service of its own, and needs
+    /// [`Persistence`].
+    #[doc(alias("IPVS_SVC_ATTR_PROTOCOL", "IPVS_SVC_ATTR_ADDR", "IPVS_SVC_ATTR_PORT"))]
+    Address {
+        /// The transport protocol (`IPVS_SVC_ATTR_PROTOCOL`).
+        protocol: Protocol,
+        /// The virtual address and port (`IPVS_SVC_ATTR_ADDR`, `IPVS_SVC_ATTR_PORT`). The kernel takes an IPv4 address
+        /// written as IPv6 (`::ffff:10.0.0.1`), though no packet has one.
+        address: SocketAddr,
+    },
+    /// All packets of a family that carry a firewall mark, as `iptables -j MARK` and nftables set it. Such a service
+    /// goes before one by address.
+    #[doc(alias = "IPVS_SVC_ATTR_FWMARK")]
+    FirewallMark {
+        /// The mark (`IPVS_SVC_ATTR_FWMARK`).
+        mark: NonZeroU32,
+        /// The address family (`IPVS_SVC_ATTR_AF`); the same mark can have a service in each.
+        family: Family,
+    },
+}
+
+/// With a number or two: one for each field would take twice as long, and large tables are looked up by their keys.
+impl Hash for ServiceKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match *self {
+            Self::Address { protocol: Protocol(protocol), address } => {
+                let rest = u64::from(protocol) << 48 | u64::from(address.port()) << 32;
+                match address.ip() {
+                    IpAddr::V4(v4) => state.write_u64(rest | u64::from(v4.to_bits())),
+                    IpAddr::V6(v6) => {
+                        state.write_u128(v6.to_bits());
+                        state.write_u64(rest);
+                    }
+                }
+            }
+            Self::FirewallMark { mark, .. } => state.write_u32(mark.get()),
+        }
+    }
+}
+
+impl ServiceKey {
+    /// The TCP service at this address and port.
+    pub fn tcp(address: SocketAddr) -> Self {
+        Self::Address { protocol: Protocol::TCP, address }
+    }
+
+    /// The UDP service at this address and port.
+    pub fn udp(address: SocketAddr) -> Self {
+        Self::Address { protocol: Protocol::UDP, address }
+    }
+
+    /// The SCTP service at this address and port.
+    pub fn sctp(address: SocketAddr) -> Self {
+        Self::Address { protocol: Protocol::SCTP, address }
+    }
+
+    /// Returns why the kernel cannot be asked for this key: a part of it has no attribute.
+    #[inline]
+    pub(super) fn problem(&self) -> Option<Cow<'static, str>> {
+        match self {
+            Self::Address { address, .. } => {
+                let part = address::extra_parts(*address)?;
+                Some(format!("a virtual service's address cannot have a {part}").into())
+            }
+            Self::FirewallMark { .. } => None,
+        }
+    }
+
+    /// The virtual address and port; `None` of a service by firewall mark.
+    ///
+    /// ```
+    /// # use lvs::ipvs::ServiceKey;
+    /// # use lvs::vip::Vip;
+    /// let key: ServiceKey = "10.96.0.10:443/tcp".parse()?;
+    /// let vip = key.address().map(|address| Vip::from(address.ip()));
+    /// assert_eq!(vip, Some("10.96.0.10".parse().unwrap()));
+    /// # Ok::<(), lvs::InvalidText>(())
+    /// ```
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Address { address, .. } => Some(*address),
+            Self::FirewallMark { .. } => None,
+        }
+    }
+
+    /// The transport protocol; `None` of a service by firewall mark.
+    pub fn protocol(&self) -> Option<Protocol> {
+        match self {
+            Self::Address { protocol, .. } => Some(*protocol),
+            Self::FirewallMark { .. } => None,
+        }
+    }
+
+    /// The firewall mark; `None` of a service by address.
+    pub fn fwmark(&self) -> Option<NonZeroU32> {
+        match self {
+            Self::Address { .. } => None,
+            Self::FirewallMark { mark, .. } => Some(*mark),
+        }
+    }
+
+    /// The address family of the service's clients.
+    pub fn family(&self) -> Family {
+        match self {
+            Self::Address { address, .. } => Family::of(address.ip()),
+            Self::FirewallMark { family, .. } => *family,
+        }
+    }
+}
+
+impl fmt::Display for ServiceKey {
+    /// `10.0.0.1:80/tcp`, `[2001:db8::1]:53/udp`, `fwmark 7`, `fwmark 7 inet6`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address { protocol, address } => write!(f, "{address}/{protocol}"),
+            Self::FirewallMark { mark, family: Family::Inet } => write!(f, "fwmark {mark}"),
+            Self::FirewallMark { mark, family } => write!(f, "fwmark {mark} {family}"),
+        }
+    }
+}
+
+impl FromStr for ServiceKey {
+    type Err = InvalidText;
+
+    /// Reads the text that [`Display`](fmt::Display) writes.
+    ///
+    /// ```
+    /// # use lvs::ipvs::{Protocol, ServiceKey};
+    /// let key: ServiceKey = "[2001:db8::1]:53/udp".parse()?;
+    /// assert_eq!(key.protocol(), Some(Protocol::UDP));
+    /// let error = "10.0.0.1:80".parse::<ServiceKey>().unwrap_err();
+    /// assert!(error.to_string().starts_with("\"10.0.0.1:80\" is not a service such as"));
+    /// # Ok::<(), lvs::InvalidText>(())
+    /// ```
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        parse(text).ok_or_else(|| InvalidText::new(text, "a service such as 10.0.0.1:80/tcp or fwmark 7 inet6"))
+    }
+}
+
+fn parse(text: &str) -> Option<ServiceKey> {
+    if let Some(rest) = text.strip_prefix("fwmark ") {
+        let (mark, family) = match rest.split_once(' ') {
+            Some((mark, family)) => (mark, family.parse().ok()?),
+            None => (rest, Family::Inet),
+        };
+        return Some(ServiceKey::FirewallMark { mark: number(mark)?, family });
+    }
+    let (address, protocol) = text.rsplit_once('/')?;
+    Some(ServiceKey::Address { protocol: protocol.parse().ok()?, address: address.parse().ok()? })
+}
+
+// The bytes.
+
+impl ServiceKey {
+    #[inline]
+    pub(super) fn write(&self, out: &mut Writer<'_>) {
+        match *self {
+            Self::Address { protocol, address } => out.together(|out| {
+                out.array(ServiceAttr::Family, &self.family().bytes());
+                out.array(ServiceAttr::Protocol, &protocol.0.to_ne_bytes());
+                out.array(ServiceAttr::Address, &address::bytes(address.ip()));
+                out.array(ServiceAttr::Port, &address.port().to_be_bytes());
+            }),
+            Self::FirewallMark { mark, family } => out.together(|out| {
+                out.array(ServiceAttr::Family, &family.bytes());
+                out.array(ServiceAttr::FirewallMark, &mark.get().to_ne_bytes());
+            }),
+        }
+    }
+}
