@@ -100,9 +100,10 @@ fn options(kind: Kind, family: Family, random: &mut Random) -> SetOptions {
     if kind == Kind::HashIpMark {
         options.markmask = small(random, &[0, 0xff, 0xffff_0000, u32::MAX]);
     }
-    if matches!(kind, Kind::HashIp | Kind::BitmapIp) && random.percent(40) {
+    let masked = matches!(kind, Kind::HashIp | Kind::HashIpPort | Kind::HashNetNet);
+    if (masked || kind == Kind::BitmapIp) && random.percent(40) {
         options.netmask = Some(*random.one(&[0, 24, 30, 32, 33, 64, 120, 128, 129]));
-    } else if kind == Kind::HashIp && random.percent(30) {
+    } else if masked && random.percent(30) {
         options.bitmask = Some(match family {
             Family::Inet => Ipv4Addr::from_bits(*random.one(&[0, 0xffff_ff00, 0xff00_00ff, u32::MAX])).into(),
             Family::Inet6 => Ipv6Addr::from_bits(*random.one(&[0, u128::MAX << 64, 0xff, u128::MAX])).into(),
@@ -158,7 +159,13 @@ fn one_entry(ipset: &mut Ipset, set: &Set<Any>, options: &SetOptions, random: &m
             assert_eq!(entries, wanted, "{kind} {options:?}: {entry} was accepted");
             held.iter().for_each(|held| assert_carried(&member, held, options));
             // The kernel cuts the address of a test: it does not find those that it has not cut.
-            let is_cut = options.bitmask.is_none() || matches!(entry, Entry::Ip(Addresses::One(_)));
+            let is_range = |part: &Addresses| matches!(part, Addresses::Range(..));
+            let is_cut = match &entry {
+                Entry::Ip(ip) => options.bitmask.is_none() || matches!(ip, Addresses::One(_)),
+                Entry::IpPort(ip, _) => !is_masked(options) || matches!(ip, Addresses::One(_)),
+                Entry::IpIp(ip, other) => !is_masked(options) || !(is_range(ip) || is_range(other)),
+                _ => true,
+            };
             for one in held.iter().filter(|_| is_cut) {
                 assert_eq!(ipset.test(set, &Member::new(one.entry)).ok(), Some(true), "{kind}: test of {}", one.entry);
             }
@@ -329,6 +336,10 @@ fn expected(kind: Kind, options: &SetOptions, entry: &Entry) -> Vec<String> {
                 .collect()
         }
         Entry::IpIp(ip, other) => {
+            // As `SetOptions::netmask` says.
+            let has_range = [ip, other].iter().any(|part| matches!(part, Addresses::Range(..)));
+            let cut = |part| if has_range { part } else { cut(part, options) };
+            let (ip, other) = (&cut(*ip), &cut(*other));
             let others = second(other);
             first(ip).iter().flat_map(|ip| others.iter().map(move |other| format!("{ip},{other}"))).collect()
         }
@@ -341,6 +352,39 @@ fn expected(kind: Kind, options: &SetOptions, entry: &Entry) -> Vec<String> {
     all.sort();
     all.dedup();
     all
+}
+
+/// An address or network, cut by the mask of a set.
+fn cut(addresses: Addresses, options: &SetOptions) -> Addresses {
+    let mask = mask(addresses.first().is_ipv4(), options);
+    let cut = |address: IpAddr| -> IpAddr {
+        match address {
+            IpAddr::V4(v4) => {
+                Ipv4Addr::from_bits(v4.to_bits() & u32::try_from(mask & u128::from(u32::MAX)).unwrap()).into()
+            }
+            IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & mask).into(),
+        }
+    };
+    match addresses {
+        Addresses::One(address) => cut(address).into(),
+        Addresses::Network(network) => Network::of_host(cut(network.address()), network.prefix()).unwrap().into(),
+        range => range,
+    }
+}
+
+fn is_masked(options: &SetOptions) -> bool {
+    options.netmask.is_some() || options.bitmask.is_some()
+}
+
+/// The netmask or bitmask of a set.
+fn mask(is_v4: bool, options: &SetOptions) -> u128 {
+    let (bits, all) = if is_v4 { (32, u128::from(u32::MAX)) } else { (128, u128::MAX) };
+    let netmask = options.netmask.map(|prefix| all & all.checked_shl(bits - u32::from(prefix)).unwrap_or(0));
+    let bitmask = options.bitmask.map(|mask| match mask {
+        IpAddr::V4(mask) => u128::from(mask.to_bits()),
+        IpAddr::V6(mask) => mask.to_bits(),
+    });
+    netmask.or(bitmask).unwrap_or(all)
 }
 
 fn parts(kind: Kind, addresses: &Addresses, has_networks: bool, options: &SetOptions) -> Vec<String> {
@@ -371,8 +415,9 @@ fn parts(kind: Kind, addresses: &Addresses, has_networks: bool, options: &SetOpt
     let all = if is_v4 { u128::from(u32::MAX) } else { u128::MAX };
     let netmask = options.netmask.filter(|prefix| u32::from(*prefix) < bits);
     let mask = netmask.map_or(all, |prefix| all & (all << (bits - u32::from(prefix))));
-    // As `SetOptions::bitmask` says.
-    if let Some(mask) = options.bitmask.map(number).filter(|mask| *mask != all) {
+    // As `SetOptions::bitmask` says, and `SetOptions::netmask` of hash:ip,port.
+    let given = if kind == Kind::HashIpPort { netmask.map(|_| mask) } else { None };
+    if let Some(mask) = options.bitmask.map(number).or(given).filter(|mask| *mask != all) {
         let cut = low & mask;
         let (low, high) = match *addresses {
             Addresses::One(_) => (cut, cut),
