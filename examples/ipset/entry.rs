@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use lvs::ipset::{
-    Addresses, Any, Entry, Family, InterfaceMatch, InterfaceName, Kind, ListMember, Member, Network, Place, Ports,
+    Addresses, AnyType, Entry, Family, InterfaceMatch, InterfaceName, Kind, ListMember, Member, Network, Place, Ports,
     ProtocolPorts, Set, SetName,
 };
 
@@ -23,7 +23,7 @@ pub(crate) struct Reader<'a> {
 
 /// An entry as it was typed.
 pub(crate) struct Typed {
-    pub(crate) member: Member<Any>,
+    pub(crate) member: Member<AnyType>,
     parts: Parts,
 }
 
@@ -266,7 +266,13 @@ impl Reader<'_> {
     }
 
     /// Reads an entry and what it carries.
-    pub(crate) fn entry(&self, command: Command, set: &Set<Any>, text: &str, words: &[&str]) -> Result<Typed, Failure> {
+    pub(crate) fn entry(
+        &self,
+        command: Command,
+        set: &Set<AnyType>,
+        text: &str,
+        words: &[&str],
+    ) -> Result<Typed, Failure> {
         let mut parts = Parts::default();
         let read = self.element(set, text, &mut parts).and_then(|mut entry| {
             let placed = matches!(entry, Entry::Set(ListMember { place: Some(_), .. }));
@@ -298,7 +304,7 @@ impl Reader<'_> {
         Ok(typed)
     }
 
-    fn element(&self, set: &Set<Any>, text: &str, parts: &mut Parts) -> Result<Entry, Failure> {
+    fn element(&self, set: &Set<AnyType>, text: &str, parts: &mut Parts) -> Result<Entry, Failure> {
         let kind = set.kind();
         let family = set.family().unwrap_or(Family::Inet);
         let pieces = pieces(kind, text)?;
@@ -355,7 +361,7 @@ impl Reader<'_> {
 
 impl Parts {
     /// What may be added may not always be tested.
-    fn check(&self, set: &Set<Any>, command: Command) -> Result<(), Failure> {
+    fn check(&self, set: &Set<AnyType>, command: Command) -> Result<(), Failure> {
         let (kind, family) = (set.kind(), set.family());
         let test = command == Command::Test;
         let has_mac = matches!(kind, Kind::BitmapIpMac | Kind::HashIpMac);

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use lvs::ipset::{
-    Any, Comment, Counters, Entry, Family, Kind, Member, Method, Place, Ports, Range, SetName, SetOptions,
+    AnyType, BitmapRange, Comment, Counters, Entry, Family, Kind, Member, Method, Place, Ports, SetName, SetOptions,
 };
 
 use crate::entry::{Reader, dash};
@@ -401,23 +401,23 @@ impl<'a> Creation<'a> {
         Ok(New { options: self.options, refusal: self.refusal, warnings })
     }
 
-    fn range(&mut self) -> Result<Range, Failure> {
+    fn range(&mut self) -> Result<BitmapRange, Failure> {
         let missing = |name: &str| Failure::usage(format!("Mandatory option `{name}' is missing"));
         if self.kind == Kind::BitmapPort {
             let first = self.ports.0.ok_or_else(|| missing("range"))?;
             let last = self.ports.1.ok_or_else(|| missing("to"))?;
-            return Ok(Range::Ports(Ports { first, last }));
+            return Ok(BitmapRange::Ports(Ports { first, last }));
         }
         let Some(IpAddr::V4(from)) = self.from else { return Err(missing("range")) };
         match (self.to, self.prefix) {
-            (Some(IpAddr::V4(to)), _) => Ok(Range::Addresses(from, to)),
+            (Some(IpAddr::V4(to)), _) => Ok(BitmapRange::Addresses(from, to)),
             (_, Some(prefix)) => {
                 if prefix == 32 {
                     self.refusal = Some(number::INVALID_CIDR);
                 }
                 let host = u32::MAX.checked_shr(prefix.into()).unwrap_or(0);
                 let first = from.to_bits() & !host;
-                Ok(Range::Addresses(Ipv4Addr::from_bits(first), Ipv4Addr::from_bits(first | host)))
+                Ok(BitmapRange::Addresses(Ipv4Addr::from_bits(first), Ipv4Addr::from_bits(first | host)))
             }
             _ => Err(missing("to")),
         }
@@ -522,7 +522,7 @@ impl Carried {
     }
 
     /// Gives it to an entry.
-    pub(crate) fn give(self, member: &mut Member<Any>) {
+    pub(crate) fn give(self, member: &mut Member<AnyType>) {
         member.timeout = self.timeout;
         member.counters = self.counters;
         member.comment = self.comment;

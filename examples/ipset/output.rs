@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Ipv6Addr};
 
 use lvs::ipset::{
-    Addresses, Any, Entry, Family, InterfaceMatch, Kind, Listed, Member, ProtocolPorts, SetInfo, SetName,
+    Addresses, AnyType, Entry, Family, InterfaceMatch, Kind, Listed, Member, ProtocolPorts, SetInfo, SetName,
 };
 
 use crate::names::{ICMP, ICMPV6, Names, icmp_name};
@@ -210,7 +210,7 @@ impl<'a, W: Write> Printer<'a, W> {
         Ok(())
     }
 
-    fn member(&mut self, member: &Member<Any>) -> io::Result<()> {
+    fn member(&mut self, member: &Member<AnyType>) -> io::Result<()> {
         let Some(info) = self.set else { return Ok(()) };
         let mut line = Vec::new();
         match self.mode {
@@ -353,7 +353,7 @@ impl<'a, W: Write> Printer<'a, W> {
         }
     }
 
-    fn carried(&self, line: &mut Vec<u8>, member: &Member<Any>) -> io::Result<()> {
+    fn carried(&self, line: &mut Vec<u8>, member: &Member<AnyType>) -> io::Result<()> {
         let mode = self.mode;
         write!(
             line,

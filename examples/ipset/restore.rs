@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Read, Write};
 
-use lvs::ipset::{Any, BatchError, Member, Set};
+use lvs::ipset::{AnyType, BatchError, Member, Set};
 
 use crate::entry::Typed;
 use crate::failure::{Failure, explain};
@@ -18,9 +18,9 @@ const MANY: usize = 8192;
 /// Entries of one set that wait to be added or deleted together.
 struct Waiting {
     command: Command,
-    set: Set<Any>,
+    set: Set<AnyType>,
     exist: bool,
-    members: Vec<Member<Any>>,
+    members: Vec<Member<AnyType>>,
     /// The line of each.
     lines: Vec<usize>,
 }
@@ -158,12 +158,12 @@ fn each_line(
 }
 
 impl Waiting {
-    fn new(command: Command, set: Set<Any>, exist: bool) -> Self {
+    fn new(command: Command, set: Set<AnyType>, exist: bool) -> Self {
         Self { command, set, exist, members: Vec::new(), lines: Vec::new() }
     }
 
     /// Whether such an entry is sent together with these.
-    fn joins(&self, command: Command, set: &Set<Any>, exist: bool) -> bool {
+    fn joins(&self, command: Command, set: &Set<AnyType>, exist: bool) -> bool {
         (self.command, &self.set, self.exist) == (command, set, exist) && self.members.len() < MANY
     }
 

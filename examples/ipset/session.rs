@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
-use lvs::ipset::{Any, Change, Entry, Ipset, Kind, NewSet, Set, SetName};
+use lvs::ipset::{AnyType, Change, Entry, Ipset, Kind, NewSet, Set, SetName};
 
 use crate::entry::{Reader, Typed};
 use crate::failure::{Failure, NAME, complain, explain, refused};
@@ -34,7 +34,7 @@ pub(crate) struct Session {
     pub(crate) names: Names,
     pub(crate) settings: Settings,
     /// Sets that were looked up.
-    sets: HashMap<SetName, Set<Any>>,
+    sets: HashMap<SetName, Set<AnyType>>,
     /// How the last list was written, and so are others for which nothing is said.
     mode: Option<Mode>,
     /// Whether a list was written to the file of the settings: the next one is appended.
@@ -45,7 +45,7 @@ pub(crate) struct Session {
 pub(crate) enum Prepared<'a> {
     Create(SetName, Kind, New),
     /// To add, delete or test an entry.
-    Entry(Command, Set<Any>, Typed),
+    Entry(Command, Set<AnyType>, Typed),
     Destroy(Option<SetName>),
     Flush(Option<SetName>),
     Rename(SetName, SetName),
@@ -169,7 +169,7 @@ impl Session {
             return Err(refused("create", Some(kind), number));
         }
         let exist = self.exist();
-        let new_set = NewSet::<Any>::new(kind, new.options);
+        let new_set = NewSet::<AnyType>::new(kind, new.options);
         let change = if exist { Change::PutSet(name, new_set) } else { Change::Create(name, new_set) };
         match self.ipset.get()?.change(change) {
             Ok(()) => {
@@ -186,7 +186,7 @@ impl Session {
     }
 
     /// Reads an entry to be added, deleted or tested.
-    pub(crate) fn entry(&mut self, command: Command, words: &[&str]) -> Result<(Set<Any>, Typed), Failure> {
+    pub(crate) fn entry(&mut self, command: Command, words: &[&str]) -> Result<(Set<AnyType>, Typed), Failure> {
         let [name, text, rest @ ..] = words else { return Err(Failure::Silent(2)) };
         let name = set_name(name)?;
         let set = match self.sets.get(&name) {
@@ -201,7 +201,7 @@ impl Session {
         Ok((set, typed))
     }
 
-    fn change(&mut self, command: Command, set: &Set<Any>, typed: &Typed) -> Result<(), Failure> {
+    fn change(&mut self, command: Command, set: &Set<AnyType>, typed: &Typed) -> Result<(), Failure> {
         let kind = Some(set.kind());
         let (set, member) = (*set, typed.member.clone());
         let change = match (command, self.exist()) {
@@ -213,7 +213,7 @@ impl Session {
         self.ipset.get()?.change(change).map_err(|error| explain(command.name(), kind, &error))
     }
 
-    fn test(&mut self, set: &Set<Any>, typed: &Typed) -> Result<(), Failure> {
+    fn test(&mut self, set: &Set<AnyType>, typed: &Typed) -> Result<(), Failure> {
         let ports = match &typed.member.entry {
             Entry::IpPort(_, ports) | Entry::IpPortIp(_, ports, _) => Some(ports),
             _ => None,

@@ -5,7 +5,7 @@ use std::iter::Peekable;
 
 use super::client::Ipset;
 use super::entry::Member;
-use super::kind::{Any, Kind, SetType};
+use super::kind::{AnyType, Kind, SetType};
 use super::numbers::Command;
 use super::request::{Change, Verb, write_start};
 use super::set::{Parts, Set};
@@ -79,7 +79,7 @@ fn fill_from<T: SetType>(
                 }
             });
         });
-        let change = |member: Member<Any>| verb.of(set.any(), member);
+        let change = |member: Member<AnyType>| verb.of(set.any(), member);
         let interrupted = |cause| {
             let operation = operation();
             let error = BatchError::new(&operation, Vec::new(), before);
@@ -113,7 +113,7 @@ fn fill_from<T: SetType>(
 }
 
 /// A refusal, and the entry that was refused, if the kernel names it.
-type RefusedEntry = (Refusal, Option<(usize, Member<Any>)>);
+type RefusedEntry = (Refusal, Option<(usize, Member<AnyType>)>);
 
 /// The refusal of the message in flight, if it is refused.
 fn take_refusal(ipset: &mut Ipset, kind: Kind) -> Result<Option<RefusedEntry>, Cause> {
@@ -128,7 +128,7 @@ fn take_refusal(ipset: &mut Ipset, kind: Kind) -> Result<Option<RefusedEntry>, C
 }
 
 /// Number and content of the refused entry, read from the request that the kernel repeats.
-fn refused_entry(request: &[u8], kind: Kind) -> Option<(usize, Member<Any>)> {
+fn refused_entry(request: &[u8], kind: Kind) -> Option<(usize, Member<AnyType>)> {
     let parts = Parts::read(nfnetlink::attributes(request).ok()?).ok()?;
     let line = usize::try_from(parts.line?).ok()?.checked_sub(1)?;
     let attributes = parts.entries?.nth(line)?.ok()?;
@@ -152,12 +152,16 @@ pub(super) fn run(ipset: &mut Ipset, changes: impl Iterator<Item = Change>) -> R
     Ok(position)
 }
 
-fn of_entry(change: &Change) -> Option<(Verb, Set<Any>)> {
+fn of_entry(change: &Change) -> Option<(Verb, Set<AnyType>)> {
     change.of_entry().map(|request| (request.verb, *request.set))
 }
 
 /// The next change's member, if the change is one of these.
-fn next_member(changes: &mut Peekable<impl Iterator<Item = Change>>, verb: Verb, set: Set<Any>) -> Option<Member<Any>> {
+fn next_member(
+    changes: &mut Peekable<impl Iterator<Item = Change>>,
+    verb: Verb,
+    set: Set<AnyType>,
+) -> Option<Member<AnyType>> {
     match changes.next_if(|change| of_entry(change) == Some((verb, set)))? {
         Change::Add(_, member) | Change::Put(_, member) | Change::Delete(_, member) | Change::Remove(_, member) => {
             Some(member)

@@ -6,7 +6,7 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 
 use super::batch::{self, BatchError};
 use super::entry::Member;
-use super::kind::{Any, Kind, SetType};
+use super::kind::{AnyType, Kind, SetType};
 use super::numbers::{Command, error};
 use super::parts::SetName;
 use super::replace;
@@ -361,7 +361,7 @@ impl Ipset {
     /// # Errors
     /// See [`Ipset`].
     #[doc(alias = "IPSET_CMD_HEADER")]
-    pub fn header(&mut self, name: SetName) -> Result<Set<Any>> {
+    pub fn header(&mut self, name: SetName) -> Result<Set<AnyType>> {
         self.ask(Query::Header(name), |parts| parts.set())
     }
 
@@ -438,7 +438,7 @@ impl Ipset {
     }
 
     /// The revision in which such a set is created.
-    fn revision_for(&mut self, new: &NewSet<Any>) -> Result<u8> {
+    fn revision_for(&mut self, new: &NewSet<AnyType>) -> Result<u8> {
         let (kind, (needed, since)) = (new.kind, new.needs());
         let known = self.revisions(kind)?;
         if *known.end() < needed {

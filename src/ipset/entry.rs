@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::check::seconds;
-use super::kind::{Any, Kind, Networks, SetType};
+use super::kind::{AnyType, Kind, Networks, SetType};
 use super::numbers::{AddressAttr, EntryAttr, flag};
 use super::parts::{
     Addresses, Comment, InterfaceMatch, InterfaceName, ListMember, Mac, Network, Place, Ports, ProtocolPorts, SetName,
@@ -186,7 +186,7 @@ impl<T: SetType> Member<T> {
     }
 
     /// The same as a member of a set of whatever type.
-    pub fn any(self) -> Member<Any> {
+    pub fn any(self) -> Member<AnyType> {
         let Self { entry, timeout, counters, comment, skb, nomatch } = self;
         Member { entry: T::any(entry), timeout, counters, comment, skb, nomatch }
     }
@@ -199,7 +199,7 @@ impl<T: Networks> Member<T> {
     }
 }
 
-impl Member<Any> {
+impl Member<AnyType> {
     /// The same as a member of a set of this type.
     ///
     /// # Errors
@@ -369,7 +369,7 @@ struct Parts<'a> {
     flags: u32,
 }
 
-impl Member<Any> {
+impl Member<AnyType> {
     /// Reads an entry of a set of this type.
     pub(crate) fn read(kind: Kind, attrs: Attrs<'_, EntryAttr>) -> Result<Self, DecodeError> {
         let mut parts = Parts::default();

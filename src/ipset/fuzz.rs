@@ -1,7 +1,7 @@
 //! Messages of ipset: what can be read, and sent, is written so that it reads as the same.
 
 use super::entry::Member;
-use super::kind::{Any, Kind};
+use super::kind::{AnyType, Kind};
 use super::numbers::{Command, EntryAttr};
 use super::set::{NewSet, Parts, SetInfo, family_number};
 use crate::wire::writer::written;
@@ -29,7 +29,7 @@ pub fn run(data: &[u8]) {
 }
 
 /// Also one that the set could not hold: the bytes do not depend on that.
-fn member_reads_back(kind: Kind, member: &Member<Any>) {
+fn member_reads_back(kind: Kind, member: &Member<AnyType>) {
     assert!(!format!("{} {member:?}", member.entry).is_empty());
     // The kernel sends no longer timeout than it takes, so that a longer one is never sent back.
     if member.timeout.is_some_and(|timeout| super::check::seconds(timeout).is_err()) {
@@ -44,7 +44,7 @@ fn set_reads_back(info: &SetInfo) {
     let mut options = info.options;
     // The one number that kernels send in another byte order than they take it.
     options.markmask = options.markmask.map(u32::to_be);
-    let new = NewSet::<Any>::new(info.set.kind(), options);
+    let new = NewSet::<AnyType>::new(info.set.kind(), options);
     if new.check().is_err() {
         return;
     }

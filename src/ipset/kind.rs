@@ -26,7 +26,7 @@ mod sealed {
 pub trait SetType: sealed::Sealed + Copy + fmt::Debug + Eq + 'static {
     /// What an entry of such a set is.
     type Entry: Copy + fmt::Debug + Eq + TryFrom<Entry, Error: Into<Cause>>;
-    /// The type as a value; `None` where only a set's header tells ([`Any`]).
+    /// The type as a value; `None` where only a set's header tells ([`AnyType`]).
     const KIND: Option<Kind>;
     /// The entry as one of a set of whatever type.
     fn any(entry: Self::Entry) -> Entry;
@@ -34,9 +34,9 @@ pub trait SetType: sealed::Sealed + Copy + fmt::Debug + Eq + 'static {
 
 /// A set of whatever type: its entries are [`Entry`] values.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Any {}
-impl sealed::Sealed for Any {}
-impl SetType for Any {
+pub enum AnyType {}
+impl sealed::Sealed for AnyType {}
+impl SetType for AnyType {
     type Entry = Entry;
     const KIND: Option<Kind> = None;
     fn any(entry: Entry) -> Entry {
@@ -45,9 +45,9 @@ impl SetType for Any {
 }
 
 /// Hash types.
-pub trait Hash: SetType {}
+pub trait HashType: SetType {}
 /// Hash types that are made for one family of addresses.
-pub trait OfFamily: Hash {}
+pub trait OfFamily: HashType {}
 /// Types whose entries are made of networks: they have exceptions (`nomatch`).
 pub trait Networks: SetType {}
 /// Types that can cut the addresses of their entries to networks of one size (`netmask`).
@@ -120,25 +120,25 @@ types! {
         "IPv4 addresses of one range, each with its Ethernet address; one added without it takes that of its first packet";
         AddressBitmap;
     BitmapPort "bitmap:port" = 3 Bitmap: Ports, "ports of one range, of whatever protocol"; ;
-    HashIp "hash:ip" = 6 Hash: Addresses, "addresses"; Hash, OfFamily, WithNetmask, WithBitmask;
-    HashIpMac "hash:ip,mac" = 1 Hash: (IpAddr, Mac), "addresses, each with an Ethernet address"; Hash, OfFamily;
-    HashIpMark "hash:ip,mark" = 3 Hash: (Addresses, u32), "addresses, each with a packet mark"; Hash, OfFamily;
+    HashIp "hash:ip" = 6 Hash: Addresses, "addresses"; HashType, OfFamily, WithNetmask, WithBitmask;
+    HashIpMac "hash:ip,mac" = 1 Hash: (IpAddr, Mac), "addresses, each with an Ethernet address"; HashType, OfFamily;
+    HashIpMark "hash:ip,mark" = 3 Hash: (Addresses, u32), "addresses, each with a packet mark"; HashType, OfFamily;
     HashIpPort "hash:ip,port" = 7 Hash: (Addresses, ProtocolPorts), "addresses, each with a port";
-        Hash, OfFamily, WithNetmask, WithBitmask;
+        HashType, OfFamily, WithNetmask, WithBitmask;
     HashIpPortIp "hash:ip,port,ip" = 6 Hash: (Addresses, ProtocolPorts, IpAddr),
-        "addresses, each with a port and another address"; Hash, OfFamily;
+        "addresses, each with a port and another address"; HashType, OfFamily;
     HashIpPortNet "hash:ip,port,net" = 8 Hash: (Addresses, ProtocolPorts, Addresses),
-        "addresses, each with a port and a network"; Hash, OfFamily, Networks;
-    HashMac "hash:mac" = 1 Hash: Mac, "Ethernet addresses"; Hash;
-    HashNet "hash:net" = 7 Hash: Addresses, "networks"; Hash, OfFamily, Networks;
+        "addresses, each with a port and a network"; HashType, OfFamily, Networks;
+    HashMac "hash:mac" = 1 Hash: Mac, "Ethernet addresses"; HashType;
+    HashNet "hash:net" = 7 Hash: Addresses, "networks"; HashType, OfFamily, Networks;
     HashNetIface "hash:net,iface" = 8 Hash: (Addresses, InterfaceMatch), "networks, each with an interface";
-        Hash, OfFamily, Networks;
+        HashType, OfFamily, Networks;
     HashNetNet "hash:net,net" = 4 Hash: (Addresses, Addresses), "pairs of networks";
-        Hash, OfFamily, Networks, WithNetmask, WithBitmask;
+        HashType, OfFamily, Networks, WithNetmask, WithBitmask;
     HashNetPort "hash:net,port" = 8 Hash: (Addresses, ProtocolPorts), "networks, each with a port";
-        Hash, OfFamily, Networks;
+        HashType, OfFamily, Networks;
     HashNetPortNet "hash:net,port,net" = 3 Hash: (Addresses, ProtocolPorts, Addresses), "pairs of networks with a port";
-        Hash, OfFamily, Networks;
+        HashType, OfFamily, Networks;
     ListSet "list:set" = 3 List: ListMember, "other sets, in an order"; ;
 }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::client::Ipset;
 use super::entry::Member;
-use super::kind::{Any, Kind, SetType};
+use super::kind::{AnyType, Kind, SetType};
 use super::numbers::Command;
 use super::parts::SetName;
 use super::request::Query;
@@ -20,7 +20,7 @@ pub enum Listed {
     /// A set. Its members follow.
     Set(SetInfo),
     /// A member of the set before.
-    Member(Member<Any>),
+    Member(Member<AnyType>),
 }
 
 impl Ipset {

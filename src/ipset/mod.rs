@@ -4,7 +4,7 @@
 //! - A set has a type: [`HashIp`], [`HashNetPort`], …. A [`NewSet`] is what a set is made with, a [`Set`] names one that is
 //!   there, a [`Member`] is an entry of one and what it carries. All three are of the set's type, so that a wrong entry or
 //!   option does not compile.
-//! - [`Any`] is the type of sets whose type is found out at run time; its entries are [`Entry`] values.
+//! - [`AnyType`] is the type of sets whose type is found out at run time; its entries are [`Entry`] values.
 //! - A [`Change`] is one change as a value, [`Ipset::batch`] makes any number of them.
 //!
 //! ```no_run
@@ -70,13 +70,13 @@ pub use client::Ipset;
 pub use entry::{Counters, Entry, Member, SkbInfo, WrongEntry};
 pub(crate) use kind::MODULE;
 pub use kind::{
-    AddressBitmap, Any, BitmapIp, BitmapIpMac, BitmapPort, Hash, HashIp, HashIpMac, HashIpMark, HashIpPort,
-    HashIpPortIp, HashIpPortNet, HashMac, HashNet, HashNetIface, HashNetNet, HashNetPort, HashNetPortNet, Kind,
-    ListSet, Method, Networks, OfFamily, SetType, UnknownKind, WithBitmask, WithNetmask,
+    AddressBitmap, AnyType, BitmapIp, BitmapIpMac, BitmapPort, HashIp, HashIpMac, HashIpMark, HashIpPort, HashIpPortIp,
+    HashIpPortNet, HashMac, HashNet, HashNetIface, HashNetNet, HashNetPort, HashNetPortNet, HashType, Kind, ListSet,
+    Method, Networks, OfFamily, SetType, UnknownKind, WithBitmask, WithNetmask,
 };
 pub use listing::{Contents, Listed, Members, Sets};
 pub use parts::{
     Addresses, Comment, InterfaceMatch, InterfaceName, ListMember, Mac, Network, Place, Ports, ProtocolPorts, SetName,
 };
 pub use request::{Change, Query};
-pub use set::{NewSet, Range, Set, SetInfo, SetOptions};
+pub use set::{BitmapRange, NewSet, Set, SetInfo, SetOptions};

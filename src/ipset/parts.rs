@@ -18,7 +18,7 @@ named! {
 }
 
 impl SetName {
-    /// Any name that the kernel takes: also an empty one, or one with control characters, such as another program may
+    /// AnyType name that the kernel takes: also an empty one, or one with control characters, such as another program may
     /// have given.
     ///
     /// # Errors
@@ -36,7 +36,7 @@ named! {
 }
 
 impl InterfaceName {
-    /// Any text that the kernel takes, also an empty one.
+    /// AnyType text that the kernel takes, also an empty one.
     ///
     /// # Errors
     /// When it is longer than 15 bytes, or has a zero byte.
@@ -273,7 +273,7 @@ impl ProtocolPorts {
         Self { protocol: Self::ICMPV6, ports: u16::from_be_bytes([kind, code]).into() }
     }
 
-    /// Any other protocol, without ports.
+    /// AnyType other protocol, without ports.
     pub fn protocol(number: u8) -> Self {
         Self { protocol: number, ports: 0.into() }
     }
@@ -443,7 +443,7 @@ impl Comment {
         Self::any(text)
     }
 
-    /// Any comment that the kernel takes. Its bytes need not be text.
+    /// AnyType comment that the kernel takes. Its bytes need not be text.
     ///
     /// # Errors
     /// When it is longer than 255 bytes, or has a zero byte.

@@ -75,7 +75,7 @@ fn entry() -> impl Strategy<Value = (Kind, Entry)> {
     ]
 }
 
-fn member() -> impl Strategy<Value = (Kind, Member<Any>)> {
+fn member() -> impl Strategy<Value = (Kind, Member<AnyType>)> {
     let counters = any::<(Option<u64>, Option<u64>)>().prop_map(|(packets, bytes)| Counters { packets, bytes });
     let skb = (any::<Option<(u32, u32)>>(), any::<Option<(u16, u16)>>(), any::<Option<u16>>())
         .prop_map(|(mark, priority, queue)| SkbInfo { mark, priority, queue });
@@ -88,7 +88,7 @@ fn member() -> impl Strategy<Value = (Kind, Member<Any>)> {
     )
 }
 
-fn set() -> impl Strategy<Value = NewSet<Any>> {
+fn set() -> impl Strategy<Value = NewSet<AnyType>> {
     let kind = prop::sample::select(Kind::ALL.to_vec());
     let numbers = (any::<Option<u32>>(), any::<Option<u32>>(), any::<Option<u32>>(), option::of(1..=6u8));
     let masks = (any::<bool>(), option::of(1..=32u8), any::<u32>(), option::of(1..=u32::MAX), any::<Option<u32>>());
@@ -115,8 +115,8 @@ fn set() -> impl Strategy<Value = NewSet<Any>> {
                     (options.hashsize, options.maxelem, options.initval) = (hashsize, maxelem, initval);
                     options.bucketsize = half.map(|half| 2 * half);
                 }
-                Method::Bitmap if kind == Kind::BitmapPort => options.range = Some(Range::Ports(range.1)),
-                Method::Bitmap => options.range = Some(Range::Addresses(range.0.into(), (range.0 | 0xff).into())),
+                Method::Bitmap if kind == Kind::BitmapPort => options.range = Some(BitmapRange::Ports(range.1)),
+                Method::Bitmap => options.range = Some(BitmapRange::Addresses(range.0.into(), (range.0 | 0xff).into())),
                 Method::List => options.size = size,
             }
             match kind {
@@ -128,7 +128,7 @@ fn set() -> impl Strategy<Value = NewSet<Any>> {
                 Kind::HashIpMark => options.markmask = markmask,
                 _ => {}
             }
-            NewSet::<Any>::new(kind, options)
+            NewSet::<AnyType>::new(kind, options)
         },
     )
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::entry::Member;
-use super::kind::{Any, Kind, SetType};
+use super::kind::{AnyType, Kind, SetType};
 use super::numbers::{Command, PROTOCOL, SUBSYSTEM, command, family, list};
 use super::parts::SetName;
 use super::set::{NewSet, Set, family_number};
@@ -24,10 +24,10 @@ pub(crate) const STRICT: u16 = 0x200;
 pub enum Change {
     /// Creates a set (`IPSET_CMD_CREATE`).
     #[doc(alias = "IPSET_CMD_CREATE")]
-    Create(SetName, NewSet<Any>),
+    Create(SetName, NewSet<AnyType>),
     /// Creates a set unless an equal one exists (`IPSET_CMD_CREATE` without `NLM_F_EXCL`): see
     /// [`Ipset::put_set`](super::Ipset::put_set).
-    PutSet(SetName, NewSet<Any>),
+    PutSet(SetName, NewSet<AnyType>),
     /// Destroys a set (`IPSET_CMD_DESTROY`).
     #[doc(alias = "IPSET_CMD_DESTROY")]
     Destroy(SetName),
@@ -48,14 +48,14 @@ pub enum Change {
     Swap(SetName, SetName),
     /// Adds an entry (`IPSET_CMD_ADD`).
     #[doc(alias = "IPSET_CMD_ADD")]
-    Add(Set<Any>, Member<Any>),
+    Add(Set<AnyType>, Member<AnyType>),
     /// Adds an entry, or updates the existing one (`IPSET_CMD_ADD` without `NLM_F_EXCL`).
-    Put(Set<Any>, Member<Any>),
+    Put(Set<AnyType>, Member<AnyType>),
     /// Deletes an entry (`IPSET_CMD_DEL`).
     #[doc(alias = "IPSET_CMD_DEL")]
-    Delete(Set<Any>, Member<Any>),
+    Delete(Set<AnyType>, Member<AnyType>),
     /// Deletes an entry if it exists (`IPSET_CMD_DEL` without `NLM_F_EXCL`).
-    Remove(Set<Any>, Member<Any>),
+    Remove(Set<AnyType>, Member<AnyType>),
 }
 
 impl Change {
@@ -76,7 +76,7 @@ impl Change {
     }
 
     /// The change as one of an entry, if it is.
-    pub(super) fn of_entry(&self) -> Option<OfEntry<'_, Any>> {
+    pub(super) fn of_entry(&self) -> Option<OfEntry<'_, AnyType>> {
         let (verb, set, member) = match self {
             Self::Add(set, member) => (Verb::Add, set, member),
             Self::Put(set, member) => (Verb::Put, set, member),
@@ -195,7 +195,7 @@ pub enum Query {
     NameOf(u16),
     /// Whether an entry is in a set (`IPSET_CMD_TEST`).
     #[doc(alias = "IPSET_CMD_TEST")]
-    Test(Set<Any>, Member<Any>),
+    Test(Set<AnyType>, Member<AnyType>),
     /// The names of all sets (`IPSET_CMD_LIST`).
     #[doc(alias = "IPSET_CMD_LIST")]
     Names,
@@ -299,7 +299,7 @@ pub(super) enum Verb {
 
 impl Verb {
     /// The change of a member; a test is none.
-    pub(super) fn of(self, set: Set<Any>, member: Member<Any>) -> Change {
+    pub(super) fn of(self, set: Set<AnyType>, member: Member<AnyType>) -> Change {
         match self {
             Self::Add => Change::Add(set, member),
             Self::Put => Change::Put(set, member),

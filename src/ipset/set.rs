@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::check::seconds;
 use super::entry::{read_address, set_name, write_address};
-use super::kind::{AddressBitmap, Any, Hash, Kind, Method, OfFamily, SetType, WithBitmask, WithNetmask};
+use super::kind::{AddressBitmap, AnyType, HashType, Kind, Method, OfFamily, SetType, WithBitmask, WithNetmask};
 use super::kind::{BitmapPort, HashIpMark, HashMac, ListSet};
 use super::numbers::{Command, SetAttr, family, flag};
 use super::parts::{Ports, SetName};
@@ -18,14 +18,14 @@ use crate::wire::{Attr, Attrs, Kind as Attribute, Writer};
 
 /// What a bitmap is a map of.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Range {
+pub enum BitmapRange {
     /// All addresses from the first to the second.
     Addresses(Ipv4Addr, Ipv4Addr),
     /// All ports from the first to the second.
     Ports(Ports),
 }
 
-impl fmt::Display for Range {
+impl fmt::Display for BitmapRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Addresses(first, last) => write!(f, "{first}-{last}"),
@@ -45,7 +45,7 @@ pub struct SetOptions {
     pub family: Option<Family>,
     /// What it is a map of; of bitmaps. At most 65536 elements. The kernel swaps reversed ends, and widens a range of
     /// addresses to whole networks of the `netmask`.
-    pub range: Option<Range>,
+    pub range: Option<BitmapRange>,
     /// The size of the hash table: a power of two, or rounded up to one, at least 64; 1024 by default. It grows by
     /// itself, and is read as it is now.
     pub hashsize: Option<u32>,
@@ -138,12 +138,12 @@ impl<T: SetType> NewSet<T> {
     }
 
     /// The same as a set of whatever type.
-    pub fn any(self) -> NewSet<Any> {
+    pub fn any(self) -> NewSet<AnyType> {
         NewSet::with(self.kind, self.options)
     }
 }
 
-impl NewSet<Any> {
+impl NewSet<AnyType> {
     /// A set of this type with these options. That the type has them is checked before it is made.
     pub fn new(kind: Kind, options: SetOptions) -> Self {
         Self::with(kind, options)
@@ -152,7 +152,7 @@ impl NewSet<Any> {
 
 /// The value of a type that is known.
 fn kind_of<T: SetType>() -> Kind {
-    // Only `Any` has none, and nothing here is made of it.
+    // Only `AnyType` has none, and nothing here is made of it.
     T::KIND.unwrap_or(Kind::HashIp)
 }
 
@@ -207,7 +207,7 @@ impl Default for NewSet<ListSet> {
 impl<T: AddressBitmap> NewSet<T> {
     /// A map of all addresses from the first to the second.
     pub fn range(first: Ipv4Addr, last: Ipv4Addr) -> Self {
-        let range = Some(Range::Addresses(first, last));
+        let range = Some(BitmapRange::Addresses(first, last));
         Self::with(kind_of::<T>(), SetOptions { range, ..SetOptions::default() })
     }
 }
@@ -215,12 +215,12 @@ impl<T: AddressBitmap> NewSet<T> {
 impl NewSet<BitmapPort> {
     /// A map of these ports.
     pub fn range(ports: impl Into<Ports>) -> Self {
-        let range = Some(Range::Ports(ports.into()));
+        let range = Some(BitmapRange::Ports(ports.into()));
         Self::with(Kind::BitmapPort, SetOptions { range, ..SetOptions::default() })
     }
 }
 
-impl<T: Hash> NewSet<T> {
+impl<T: HashType> NewSet<T> {
     /// The size of the hash table: see [`SetOptions::hashsize`].
     pub fn hashsize(self, size: u32) -> Self {
         self.change(|options| options.hashsize = Some(size))
@@ -295,8 +295,8 @@ impl<T: SetType> NewSet<T> {
         }
         match (kind.method() == Method::Bitmap, options.range, kind) {
             (false, None, _)
-            | (true, Some(Range::Ports(_)), Kind::BitmapPort)
-            | (true, Some(Range::Addresses(..)), Kind::BitmapIp | Kind::BitmapIpMac) => {}
+            | (true, Some(BitmapRange::Ports(_)), Kind::BitmapPort)
+            | (true, Some(BitmapRange::Addresses(..)), Kind::BitmapIp | Kind::BitmapIpMac) => {}
             _ => return wrong(format!("a {kind} needs a range of what it is a map of")),
         }
         let family = options.family.unwrap_or(Family::Inet);
@@ -361,7 +361,7 @@ impl<T: SetType> Set<T> {
     }
 
     /// The same as a set of whatever type.
-    pub fn any(&self) -> Set<Any> {
+    pub fn any(&self) -> Set<AnyType> {
         Set::new(self.name, self.kind, self.family)
     }
 }
@@ -377,7 +377,7 @@ impl<T: SetType> fmt::Display for Set<T> {
 #[non_exhaustive]
 pub struct SetInfo {
     /// The set.
-    pub set: Set<Any>,
+    pub set: Set<AnyType>,
     /// The revision of its type that it was made with.
     pub revision: u8,
     /// The number that rules of packet filters hold; `None` from kernels before Linux 4.20.
@@ -416,11 +416,11 @@ impl<T: SetType> NewSet<T> {
         let options = &self.options;
         match options.range {
             None => {}
-            Some(Range::Addresses(first, last)) => {
+            Some(BitmapRange::Addresses(first, last)) => {
                 write_address(out, SetAttr::Ip, first.into());
                 write_address(out, SetAttr::IpTo, last.into());
             }
-            Some(Range::Ports(ports)) => {
+            Some(BitmapRange::Ports(ports)) => {
                 out.u16_net(SetAttr::Port, ports.first);
                 out.u16_net(SetAttr::PortTo, ports.last);
             }
@@ -525,7 +525,7 @@ impl<'a> Parts<'a> {
         }
     }
 
-    pub(crate) fn set(&self) -> Result<Set<Any>, DecodeError> {
+    pub(crate) fn set(&self) -> Result<Set<AnyType>, DecodeError> {
         let name = required(self.name, Command::SetName)?;
         let kind = required(self.kind, Command::TypeName)?;
         let kind = kind.parse::<Kind>().map_err(|_| DecodeError::Text { attribute: Command::TypeName.name() })?;
@@ -551,8 +551,8 @@ impl<'a> Parts<'a> {
         }
         header.options.family = set.family.filter(|_| set.kind.has_family());
         header.options.range = match (header.from, header.to, header.ports) {
-            (Some(IpAddr::V4(first)), Some(IpAddr::V4(last)), _) => Some(Range::Addresses(first, last)),
-            (_, _, (Some(first), Some(last))) => Some(Range::Ports(Ports { first, last })),
+            (Some(IpAddr::V4(first)), Some(IpAddr::V4(last)), _) => Some(BitmapRange::Addresses(first, last)),
+            (_, _, (Some(first), Some(last))) => Some(BitmapRange::Ports(Ports { first, last })),
             _ => None,
         };
         Ok(SetInfo {

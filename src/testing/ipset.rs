@@ -11,7 +11,7 @@ use crate::ipset::numbers::{Command, EntryAttr, PROTOCOL, SUBSYSTEM, SetAttr, co
 use crate::ipset::request::{STRICT, write_start};
 use crate::ipset::set::{Parts, family_number};
 use crate::ipset::{
-    Addresses, Any, Counters, Entry, Kind, Member, Method, Network, NewSet, Ports, ProtocolPorts, Set, SetInfo,
+    Addresses, AnyType, Counters, Entry, Kind, Member, Method, Network, NewSet, Ports, ProtocolPorts, Set, SetInfo,
     SetName, SetOptions,
 };
 use crate::wire::reader::required;
@@ -31,23 +31,23 @@ pub(crate) struct Model {
 /// The members of a set, each with a number that grows from one that was added to the next.
 #[derive(Debug, Default)]
 struct Members {
-    by_entry: HashMap<Entry, (u64, Member<Any>)>,
+    by_entry: HashMap<Entry, (u64, Member<AnyType>)>,
     next: u64,
 }
 
 impl Members {
     /// Adds one, or takes the place of the one with the same entry.
-    fn put(&mut self, member: Member<Any>) {
+    fn put(&mut self, member: Member<AnyType>) {
         let number = self.by_entry.get(&member.entry).map_or(self.next, |(number, _)| *number);
         self.by_entry.insert(member.entry, (number, member));
         self.next += 1;
     }
 
-    fn get(&self, entry: &Entry) -> Option<&Member<Any>> {
+    fn get(&self, entry: &Entry) -> Option<&Member<AnyType>> {
         self.by_entry.get(entry).map(|(_, member)| member)
     }
 
-    fn in_order(&self) -> Vec<&Member<Any>> {
+    fn in_order(&self) -> Vec<&Member<AnyType>> {
         let mut all: Vec<_> = self.by_entry.values().collect();
         all.sort_unstable_by_key(|(number, _)| *number);
         all.into_iter().map(|(_, member)| member).collect()
@@ -245,7 +245,7 @@ impl Model {
                 write_header(out, info);
                 out.marked_nest(Command::Data, |out| {
                     let markmask = info.options.markmask.map(u32::to_be);
-                    NewSet::<Any>::new(info.set.kind(), SetOptions { markmask, ..info.options }).write(out);
+                    NewSet::<AnyType>::new(info.set.kind(), SetOptions { markmask, ..info.options }).write(out);
                     out.u32_net(SetAttr::References, 0);
                     out.u32_net(SetAttr::MemSize, 0);
                     out.u32_net(SetAttr::Elements, u32::try_from(members.by_entry.len()).unwrap_or(u32::MAX));
@@ -287,7 +287,7 @@ fn write_index(out: &mut Writer<'_>, info: &SetInfo) {
 }
 
 /// As many as make a message full.
-fn write_members(out: &mut Writer<'_>, members: &mut std::slice::Iter<'_, &Member<Any>>) {
+fn write_members(out: &mut Writer<'_>, members: &mut std::slice::Iter<'_, &Member<AnyType>>) {
     out.marked_nest(Command::Entries, |out| {
         let start = out.length();
         while out.length() - start < PART {
@@ -320,7 +320,13 @@ fn stands_for(kind: Kind) -> Kind {
 }
 
 /// Adds or deletes all that a member stands for, up to the first that fails, or tests the first.
-fn each(command: u8, strict: bool, info: &SetInfo, members: &mut Members, member: &Member<Any>) -> Result<(), Denial> {
+fn each(
+    command: u8,
+    strict: bool,
+    info: &SetInfo,
+    members: &mut Members,
+    member: &Member<AnyType>,
+) -> Result<(), Denial> {
     let entry = match (member.entry, info.options.markmask) {
         (Entry::IpMark(ip, mark), Some(mask)) => Entry::IpMark(ip, mark & mask),
         (entry, _) => entry,
@@ -339,7 +345,7 @@ fn one(
     strict: bool,
     options: &SetOptions,
     members: &mut Members,
-    member: Member<Any>,
+    member: Member<AnyType>,
 ) -> Result<(), Denial> {
     for (carried, enabled, errno) in [
         (member.timeout.is_some(), options.timeout.is_some(), error::TIMEOUT),
@@ -388,7 +394,7 @@ fn one(
 }
 
 /// A member with what the set makes of what it carries, `before` being the counters of the one in its place.
-fn as_held(member: Member<Any>, before: Counters, options: &SetOptions) -> Member<Any> {
+fn as_held(member: Member<AnyType>, before: Counters, options: &SetOptions) -> Member<AnyType> {
     let given = member.counters;
     let counters = Counters {
         packets: options.counters.then(|| given.packets.or(before.packets).unwrap_or(0)),

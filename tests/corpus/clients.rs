@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use lvs::ipset::{self, Any, HashIp, HashNet, HashNetIface, Ipset, Kind, ListSet, Member, NewSet, SetName};
+use lvs::ipset::{self, AnyType, HashIp, HashNet, HashNetIface, Ipset, Kind, ListSet, Member, NewSet, SetName};
 use lvs::ipvs::{Change, Destination, Ipvs, Scheduler, Service, SyncDaemon, SyncState, Timeouts};
 use lvs::testing::{Kernel, Reply};
 use lvs::vip::{Binder, Vip, Vips};
@@ -347,7 +347,7 @@ fn more_of_ipset(ipset: &mut Ipset, what: u8, other: bool) -> Result<(), Error> 
         }
         30 => Kind::ALL.iter().try_for_each(|kind| ipset.revisions(*kind).map(drop)),
         31 => Kind::ALL.iter().try_for_each(|kind| {
-            let new = NewSet::<Any>::new(*kind, ipset::SetOptions::default());
+            let new = NewSet::<AnyType>::new(*kind, ipset::SetOptions::default());
             if other { ipset.put_set(name, &new).map(drop) } else { ipset.create(name, &new).map(drop) }
         }),
         _ => batches_of_ipset(ipset, what, other),
@@ -407,7 +407,7 @@ fn batches_of_ipset(ipset: &mut Ipset, what: u8, other: bool) -> Result<(), Erro
 }
 
 /// What the kernel lists can be added.
-fn listed_is_taken(ipset: &mut Ipset, set: &ipset::Set<Any>) -> Result<(), Error> {
+fn listed_is_taken(ipset: &mut Ipset, set: &ipset::Set<AnyType>) -> Result<(), Error> {
     for member in ipset.members(set)? {
         ipset.put(set, &member)?;
     }

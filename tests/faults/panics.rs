@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use lvs::ipset::{Any, Change, HashIp, Member, NewSet};
+use lvs::ipset::{AnyType, Change, HashIp, Member, NewSet};
 use lvs::ipvs::{self, Scheduler, Service};
 use lvs::testing::Kernel;
 use lvs::vip::{Binder, Vip};
@@ -52,7 +52,7 @@ fn in_ipset() {
         ipset.replace(name("tried"), &new, members().take(7)).unwrap();
         assert_eq!(ipset.stream_members(&set).unwrap().count(), 7);
         assert_eq!(ipset.names().unwrap(), [name("tried")]);
-        let _: lvs::ipset::Set<Any> = set.any();
+        let _: lvs::ipset::Set<AnyType> = set.any();
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use lvs::ipset::{
-    Addresses, Any, BitmapIp, BitmapIpMac, BitmapPort, Change, Comment, Counters, HashIp, HashIpMac, HashIpMark,
+    Addresses, AnyType, BitmapIp, BitmapIpMac, BitmapPort, Change, Comment, Counters, HashIp, HashIpMac, HashIpMark,
     HashIpPort, HashIpPortIp, HashIpPortNet, HashMac, HashNet, HashNetIface, HashNetNet, HashNetPort, HashNetPortNet,
     InterfaceMatch, Kind, ListMember, ListSet, Mac, Member, NewSet, Ports, ProtocolPorts, Set, SetName, SetType,
     SkbInfo,
@@ -364,7 +364,7 @@ fn sets_are_renamed_swapped_and_found(lab: &Lab) {
     assert!(mismatch.to_string().contains("swap sets three and two"), "{mismatch}");
     let error = ipset.open::<HashIp>(name("two")).unwrap_err();
     assert!(matches!(error.cause(), lvs::Cause::Precondition { reason: lvs::Reason::TypeMismatch, .. }), "{error}");
-    assert_eq!(ipset.open::<Any>(name("two")).unwrap(), nets.any());
+    assert_eq!(ipset.open::<AnyType>(name("two")).unwrap(), nets.any());
     assert_eq!(ipset.revisions(Kind::HashNet).unwrap(), 0..=7);
     assert_eq!(*ipset.version().unwrap().end(), 7);
 }

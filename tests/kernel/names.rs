@@ -8,8 +8,8 @@ use std::process::{Command, Output};
 use libtest_mimic::Trial;
 use lvs::Interface;
 use lvs::ipset::{
-    Addresses, Any, Comment, Entry, HashNet, HashNetIface, InterfaceMatch, InterfaceName, Kind, ListMember, ListSet,
-    Listed, Member, NewSet, SetName,
+    Addresses, AnyType, Comment, Entry, HashNet, HashNetIface, InterfaceMatch, InterfaceName, Kind, ListMember,
+    ListSet, Listed, Member, NewSet, SetName,
 };
 use lvs::ipvs::{SyncDaemon, SyncState};
 use lvs::netns::Namespace;
@@ -74,7 +74,7 @@ fn sets_entries_and_comments_keep_their_bytes(lab: &Lab) {
     sets.rename(one, other).unwrap();
     sets.destroy(other).unwrap();
     let again = sets.create(one, &NewSet::<HashNet>::ipv4()).unwrap();
-    assert_eq!(sets.open::<Any>(one).unwrap().kind(), again.kind());
+    assert_eq!(sets.open::<AnyType>(one).unwrap().kind(), again.kind());
 }
 
 fn add_interface(namespace: &Namespace, name: &[u8]) {

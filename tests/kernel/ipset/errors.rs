@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use lvs::ipset::{
-    Addresses, Any, BitmapIp, Comment, Counters, HashIp, HashIpPort, HashNet, Ipset, Kind, ListMember, ListSet, Member,
-    NewSet, Ports, ProtocolPorts, Set, SetOptions, SkbInfo,
+    Addresses, AnyType, BitmapIp, Comment, Counters, HashIp, HashIpPort, HashNet, Ipset, Kind, ListMember, ListSet,
+    Member, NewSet, Ports, ProtocolPorts, Set, SetOptions, SkbInfo,
 };
 use lvs::{Cause, Error, Reason};
 
@@ -129,7 +129,7 @@ fn of_what_is_refused_before_sending(lab: &Lab) {
     }
     let mut options = SetOptions::default();
     options.markmask = Some(1);
-    let error = ipset.create(name("new"), &NewSet::<Any>::new(Kind::HashIp, options)).unwrap_err();
+    let error = ipset.create(name("new"), &NewSet::<AnyType>::new(Kind::HashIp, options)).unwrap_err();
     assert!(error.is_invalid_input() && error.to_string().contains("no option markmask"), "{error}");
     for new in [NewSet::<HashIp>::ipv4().netmask(33), NewSet::ipv4().bucketsize(3), NewSet::ipv4().netmask(0)] {
         assert!(ipset.create(name("new"), &new).unwrap_err().is_invalid_input());

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use lvs::ipset::{
-    Addresses, Any, Comment, Counters, Entry, Family, InterfaceMatch, InterfaceName, Ipset, Kind, ListMember, Mac,
-    Member, Method, Network, NewSet, Ports, ProtocolPorts, Range, Set, SetName, SetOptions,
+    Addresses, AnyType, BitmapRange, Comment, Counters, Entry, Family, InterfaceMatch, InterfaceName, Ipset, Kind,
+    ListMember, Mac, Member, Method, Network, NewSet, Ports, ProtocolPorts, Set, SetName, SetOptions,
 };
 
 use crate::lab::{Lab, Need, number, tests};
@@ -61,7 +61,7 @@ fn name(text: &str) -> SetName {
 /// Creates a set, compares its options, and adds entries to it.
 fn one_set(ipset: &mut Ipset, kind: Kind, family: Family, random: &mut Random, count: &mut Count) {
     let options = options(kind, family, random);
-    let new = NewSet::<Any>::new(kind, options);
+    let new = NewSet::<AnyType>::new(kind, options);
     count.sets += 1;
     let set = match ipset.create(name("s"), &new) {
         Ok(set) => set,
@@ -82,10 +82,10 @@ fn options(kind: Kind, family: Family, random: &mut Random) -> SetOptions {
     options.timeout = small(random, &[0, 1, 600, 2_147_483, 2_147_484]).map(|s| Duration::from_secs(s.into()));
     (options.counters, options.comment, options.skbinfo) = (random.percent(40), random.percent(40), random.percent(40));
     match kind.method() {
-        Method::Bitmap if kind == Kind::BitmapPort => options.range = Some(Range::Ports((0..=1023).into())),
+        Method::Bitmap if kind == Kind::BitmapPort => options.range = Some(BitmapRange::Ports((0..=1023).into())),
         Method::Bitmap => {
             let ends = [Ipv4Addr::new(10, 0, 0, 0), Ipv4Addr::new(10, 0, 3, 255)];
-            options.range = Some(Range::Addresses(ends[0], ends[1]));
+            options.range = Some(BitmapRange::Addresses(ends[0], ends[1]));
         }
         Method::List => options.size = small(random, &[0, 1, 3, 4, 8, 100]),
         Method::Hash => {
@@ -143,10 +143,10 @@ fn assert_options(kind: Kind, asked: &SetOptions, read: &SetOptions) {
 }
 
 /// Adds an entry; what the set holds then must be what was asked for.
-fn one_entry(ipset: &mut Ipset, set: &Set<Any>, options: &SetOptions, random: &mut Random, count: &mut Count) {
+fn one_entry(ipset: &mut Ipset, set: &Set<AnyType>, options: &SetOptions, random: &mut Random, count: &mut Count) {
     let kind = set.kind();
     let entry = entry(kind, set.family().unwrap_or(Family::Inet), random);
-    let member = carrying(Member::<Any>::new(entry), options, random);
+    let member = carrying(Member::<AnyType>::new(entry), options, random);
     count.entries += 1;
     let added = ipset.put(set, &member);
     let held: Vec<_> = ipset.stream_members(set).unwrap().map(Result::unwrap).collect();
@@ -189,7 +189,7 @@ fn one_entry(ipset: &mut Ipset, set: &Set<Any>, options: &SetOptions, random: &m
     ipset.clear(set.name()).unwrap();
 }
 
-fn carrying(mut member: Member<Any>, options: &SetOptions, random: &mut Random) -> Member<Any> {
+fn carrying(mut member: Member<AnyType>, options: &SetOptions, random: &mut Random) -> Member<AnyType> {
     if options.timeout.is_some() && random.percent(60) {
         member.timeout = Some(Duration::from_secs(*random.one(&[0, 100, 2_147_483, 2_147_484])));
     }
@@ -210,7 +210,7 @@ fn carrying(mut member: Member<Any>, options: &SetOptions, random: &mut Random) 
 }
 
 /// Compares what an entry carries, after the normalisations that `Member` documents.
-fn assert_carried(asked: &Member<Any>, held: &Member<Any>, options: &SetOptions) {
+fn assert_carried(asked: &Member<AnyType>, held: &Member<AnyType>, options: &SetOptions) {
     let context = format!("{asked:?} reads back as {held:?}");
     if let Some(timeout) = asked.timeout.or(options.timeout) {
         // Reading returns the remaining time; zero means never.

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use lvs::Reason;
 use lvs::ipset::{
-    Addresses, Any, BitmapPort, Change, Comment, Counters, Entry, HashIp, HashNet, HashNetPort, Ipset, Kind,
+    Addresses, AnyType, BitmapPort, Change, Comment, Counters, Entry, HashIp, HashNet, HashNetPort, Ipset, Kind,
     ListMember, ListSet, Listed, Member, NewSet, Ports, ProtocolPorts, Set, SetName,
 };
 
@@ -17,7 +17,7 @@ pub(super) struct Run {
     ipset: Ipset,
     model: Model,
     /// Sets that are or were there, whose entries are the right ones for them.
-    handles: BTreeMap<(SetName, Kind), Set<Any>>,
+    handles: BTreeMap<(SetName, Kind), Set<AnyType>>,
     pub(super) tally: Tally,
 }
 
@@ -26,9 +26,9 @@ struct Model(BTreeMap<SetName, Content>);
 
 #[derive(Debug)]
 struct Content {
-    new: NewSet<Any>,
+    new: NewSet<AnyType>,
     /// By their entries as text.
-    members: BTreeMap<String, Member<Any>>,
+    members: BTreeMap<String, Member<AnyType>>,
 }
 
 impl Model {
@@ -164,11 +164,11 @@ impl Content {
 
 const KINDS: [Kind; 5] = [Kind::HashIp, Kind::HashNet, Kind::HashNetPort, Kind::BitmapPort, Kind::ListSet];
 
-fn kind_of(new: &NewSet<Any>) -> Kind {
+fn kind_of(new: &NewSet<AnyType>) -> Kind {
     KINDS.into_iter().find(|kind| new_set(*kind, new.options().counters, new.options().comment) == *new).unwrap()
 }
 
-fn new_set(kind: Kind, counters: bool, comment: bool) -> NewSet<Any> {
+fn new_set(kind: Kind, counters: bool, comment: bool) -> NewSet<AnyType> {
     let mut new = match kind {
         Kind::HashIp => NewSet::<HashIp>::ipv4().any(),
         Kind::HashNet => NewSet::<HashNet>::ipv4().any(),
@@ -195,11 +195,11 @@ fn form<T>(random: &mut Random, strict: T, fine: T) -> T {
 }
 
 /// What is refused before anything is sent, of the entries that are made up here.
-fn is_wrong(kind: Kind, member: &Member<Any>) -> bool {
+fn is_wrong(kind: Kind, member: &Member<AnyType>) -> bool {
     matches!((kind, member.entry), (Kind::HashIp | Kind::HashNet, Entry::Ip(ip)) if ip.first().is_ipv6())
 }
 
-fn member(random: &mut Random, set: &Set<Any>, new: Option<NewSet<Any>>) -> Member<Any> {
+fn member(random: &mut Random, set: &Set<AnyType>, new: Option<NewSet<AnyType>>) -> Member<AnyType> {
     let [high, low] = [1 + random.below(6), 1 + random.below(40)];
     let four = |text: &str| text.parse::<Addresses>().unwrap();
     let entry = match set.kind() {
@@ -262,7 +262,7 @@ impl Run {
     }
 
     /// A set whose type is right if it is there, and how it was made in that case.
-    fn set(&mut self, random: &mut Random) -> Option<(Set<Any>, Option<NewSet<Any>>)> {
+    fn set(&mut self, random: &mut Random) -> Option<(Set<AnyType>, Option<NewSet<AnyType>>)> {
         let name = name(random);
         match self.model.0.get(&name) {
             Some(content) => Some((self.handles[&(name, content.kind())], Some(content.new))),
@@ -457,7 +457,7 @@ impl Run {
     }
 
     fn read_all(&mut self) {
-        let mut sets: BTreeMap<SetName, BTreeMap<String, Member<Any>>> = BTreeMap::new();
+        let mut sets: BTreeMap<SetName, BTreeMap<String, Member<AnyType>>> = BTreeMap::new();
         let mut current = None;
         for listed in self.ipset.stream_contents(None).unwrap() {
             match listed.unwrap() {
