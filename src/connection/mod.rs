@@ -59,9 +59,45 @@ pub(crate) trait Request: fmt::Display {
 /// A peer, for the life of a client, and the exchange with it.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    peer: Box<dyn Peer>,
+    peer: End,
     exchange: Exchange,
     budget: Budget,
+}
+
+/// The peer of a connection. A socket is called directly: the bar of lists.
+#[derive(Debug)]
+enum End {
+    Socket(Socket),
+    #[cfg(feature = "testing")]
+    Other(Box<dyn Peer>),
+}
+
+impl End {
+    fn peer(&mut self) -> &mut dyn Peer {
+        match self {
+            Self::Socket(socket) => socket,
+            #[cfg(feature = "testing")]
+            Self::Other(peer) => &mut **peer,
+        }
+    }
+
+    #[inline]
+    fn send(&mut self, datagram: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Socket(socket) => socket.send(datagram),
+            #[cfg(feature = "testing")]
+            Self::Other(peer) => peer.send(datagram),
+        }
+    }
+
+    #[inline]
+    fn receive(&mut self, inbox: &mut [u8]) -> io::Result<(usize, u32)> {
+        match self {
+            Self::Socket(socket) => socket.receive(inbox),
+            #[cfg(feature = "testing")]
+            Self::Other(peer) => peer.receive(inbox),
+        }
+    }
 }
 
 /// What came of a request.
@@ -85,14 +121,19 @@ impl Connection {
     /// As [`Connection::open`], for datagrams up to this length.
     pub(crate) fn with_inbox(protocol: isize, options: &Options, inbox: usize) -> Result<Self, Cause> {
         let (socket, limits) = Socket::open(protocol, options)?;
-        let mut connection = Self::over(Box::new(socket), Limits { inbox, ..limits }, options);
+        let mut connection = Self::with(End::Socket(socket), Limits { inbox, ..limits }, options);
         // A process that guessed the port may have sent something before the socket was connected.
         connection.empty();
         Ok(connection)
     }
 
     /// Talks with any peer.
+    #[cfg(feature = "testing")]
     pub(crate) fn over(peer: Box<dyn Peer>, limits: Limits, options: &Options) -> Self {
+        Self::with(End::Other(peer), limits, options)
+    }
+
+    fn with(peer: End, limits: Limits, options: &Options) -> Self {
         Self { peer, exchange: Exchange::new(limits), budget: Budget::new(options) }
     }
 
@@ -118,13 +159,13 @@ impl Connection {
     }
 
     /// The peer's clock.
-    pub(crate) fn now(&self) -> Instant {
-        self.peer.now()
+    pub(crate) fn now(&mut self) -> Instant {
+        self.peer.peer().now()
     }
 
     /// Waits on the peer's clock.
-    pub(crate) fn pause(&self, time: Duration) {
-        self.peer.pause(time);
+    pub(crate) fn pause(&mut self, time: Duration) {
+        self.peer.peer().pause(time);
     }
 
     /// As [`Exchange::queue`].
@@ -294,13 +335,13 @@ impl Connection {
     #[inline]
     fn received(&mut self, length: usize, sender: u32) -> Result<(), Cause> {
         self.exchange.received(length, sender);
-        if self.budget.count(length) { self.budget.check(self.peer.now()) } else { Ok(()) }
+        if self.budget.count(length) { self.budget.check(self.peer.peer().now()) } else { Ok(()) }
     }
 
     /// Receives a datagram after an attempt that failed with `error`.
     #[cold]
     fn wait(&mut self, mut error: io::Error) -> Result<(), Cause> {
-        let since = self.peer.now();
+        let since = self.peer.peer().now();
         let mut waited = false;
         loop {
             match error.kind() {
@@ -314,9 +355,9 @@ impl Connection {
                 }
                 _ => return Err(Cause::Io(error)),
             }
-            let left = self.budget.left(self.peer.now(), since)?;
+            let left = self.budget.left(self.peer.peer().now(), since)?;
             waited = true;
-            match self.peer.wait(self.exchange.inbox(), left) {
+            match self.peer.peer().wait(self.exchange.inbox(), left) {
                 Ok((length, sender)) => return self.received(length, sender),
                 Err(next) => error = next,
             }
@@ -344,7 +385,7 @@ impl Connection {
     fn bound(&mut self, length: usize) -> Result<(), Cause> {
         let due = self.budget.count(length);
         self.budget.forget_bytes();
-        if due { self.budget.check(self.peer.now()) } else { Ok(()) }
+        if due { self.budget.check(self.peer.peer().now()) } else { Ok(()) }
     }
 
     /// Discards received datagrams, until the deadline: after an overrun the kernel drops every further reply until the

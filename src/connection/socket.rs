@@ -97,7 +97,7 @@ mod tests {
     use nix::sys::signal::Signal::SIGUSR1;
 
     // As a dump it asks for no acknowledgement, and nothing comes back.
-    use crate::connection::{Connection, Reply};
+    use crate::connection::{Connection, End, Reply};
     use crate::wire::message::NOOP;
 
     use super::*;
@@ -158,7 +158,7 @@ mod tests {
         let (socket, limits) = Socket::open(NETLINK_ROUTE, &Options::default()).unwrap();
         setsockopt(&socket.0, sockopt::RcvBuf, &0).unwrap();
         let limits = Limits { requests: usize::MAX, ..limits };
-        let mut connection = Connection::over(Box::new(socket), limits, &Options::default());
+        let mut connection = Connection::with(End::Socket(socket), limits, &Options::default());
         for _ in 0..1000 {
             connection.queue(UNKNOWN, 0, |_| {}).unwrap();
         }

@@ -410,11 +410,8 @@ impl Ipvs {
 impl<T> Reading<T> {
     /// # Errors
     /// The first item that could not be decoded.
-    fn decoded(self) -> Result<Self> {
-        match self.errors.into_iter().next() {
-            Some(error) => Err(error),
-            None => Ok(Self { errors: Vec::new(), ..self }),
-        }
+    fn decoded(mut self) -> Result<Self> {
+        if self.errors.is_empty() { Ok(self) } else { Err(self.errors.swap_remove(0)) }
     }
 }
 

@@ -257,8 +257,9 @@ impl<'a, K: Kind> Attr<'a, K> {
 }
 
 /// The value, or the error that says which attribute is missing.
+#[inline]
 pub(crate) fn required<T, K: Kind>(value: Option<T>, kind: K) -> Result<T, DecodeError> {
-    value.ok_or(DecodeError::Missing { attribute: kind.name() })
+    value.ok_or_else(|| DecodeError::Missing { attribute: kind.name() })
 }
 
 #[cfg(test)]
