@@ -65,16 +65,16 @@ impl Asked {
         let prefix = format!("{address}/{length}");
         let interface = self.interface();
         match self {
-            Self::Dummy(_) => ip(lab, &[b"address", command.as_bytes(), prefix.as_bytes(), b"dev", interface]),
+            Self::Dummy(_) => ip(lab, &[&b"address"[..], command.as_bytes(), prefix.as_bytes(), b"dev", interface]),
             Self::Routes(protocol) => {
                 let words = format!("route {command} local {prefix} dev lo table local proto {protocol}");
                 ip(lab, &words.split(' ').collect::<Vec<_>>())
             }
             // `ip` takes the protocol number of an address since version 6.3 only.
             Self::Label(label, _) => {
-                let mut words = vec![b"address", command.as_bytes(), prefix.as_bytes(), b"dev", interface];
+                let mut words = vec![&b"address"[..], command.as_bytes(), prefix.as_bytes(), b"dev", interface];
                 if address.is_ipv4() && command == "add" {
-                    words.extend([b"label", &label[..]]);
+                    words.extend([&b"label"[..], &label[..]]);
                 }
                 ip(lab, &words)
             }
