@@ -4,10 +4,11 @@
 
 use std::time::Duration;
 
+use super::addresses::Addresses;
 use super::entry::{Entry, Member};
 use super::kind::{Kind, SetType};
 use super::numbers::MAX_TIMEOUT;
-use super::parts::{Addresses, ProtocolPorts};
+use super::ports::ProtocolPorts;
 use crate::address::Family;
 use crate::error::Cause;
 

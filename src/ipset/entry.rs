@@ -4,18 +4,19 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::addresses::{Addresses, Network};
 use super::check::seconds;
+use super::into_entry::IntoEntry;
 use super::kind::{AnyType, Kind, Networks, SetType};
 use super::numbers::{AddressAttr, EntryAttr, flag};
-use super::parts::{
-    Addresses, Comment, InterfaceMatch, InterfaceName, ListMember, Mac, Network, Place, Ports, ProtocolPorts, SetName,
-};
+use super::parts::{Comment, InterfaceMatch, InterfaceName, ListMember, Mac, Place, SetName};
+use super::ports::{Ports, ProtocolPorts};
 use crate::error::DecodeError;
 use crate::wire::reader::required;
 use crate::wire::{Attr, Attrs, Kind as Attribute, Writer};
 
 /// An entry of a set of any type.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Entry {
     /// `bitmap:ip`, `hash:ip`, `hash:net`.
     Ip(Addresses),
@@ -107,50 +108,59 @@ entries! {
 /// zero, read back as `None`.
 ///
 /// What is carried must have been asked for when the set was made.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub struct Member<T: SetType> {
     /// The entry.
+    #[doc(alias = "IPSET_ATTR_DATA")]
     pub entry: T::Entry,
     /// When it leaves the set by itself, in whole seconds up to 2147483; zero is never. If it is not said, the set's
     /// default. What is read is the time that is left.
+    #[doc(alias = "IPSET_ATTR_TIMEOUT")]
     pub timeout: Option<Duration>,
     /// What matched it; of a set with counters.
     pub counters: Counters,
     /// Its comment; of a set with comments.
+    #[doc(alias = "IPSET_ATTR_COMMENT")]
     pub comment: Option<Comment>,
     /// What the `SET` target of iptables puts on packets that match it; of a set with skbinfo.
     pub skb: SkbInfo,
     /// An exception: what matches it is not in the set (`nomatch`).
+    #[doc(alias = "IPSET_FLAG_NOMATCH")]
     pub nomatch: bool,
 }
 
 /// What matched an entry.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Counters {
     /// Packets, below 2^64 - 1. `None` starts a new entry with zero and keeps the count of one that exists; the kernel may also
     /// keep that of a deleted entry whose memory it uses again.
+    #[doc(alias = "IPSET_ATTR_PACKETS")]
     pub packets: Option<u64>,
     /// Bytes of the packets, below 2^64 - 1; `None` as for packets.
+    #[doc(alias = "IPSET_ATTR_BYTES")]
     pub bytes: Option<u64>,
 }
 
 /// What the `SET` target of iptables (`--map-mark`, …) puts on packets.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct SkbInfo {
     /// A packet mark and which of its bits count.
+    #[doc(alias = "IPSET_ATTR_SKBMARK")]
     pub mark: Option<(u32, u32)>,
     /// A class of traffic control: major and minor number.
+    #[doc(alias = "IPSET_ATTR_SKBPRIO")]
     pub priority: Option<(u16, u16)>,
     /// A queue of the network card.
+    #[doc(alias = "IPSET_ATTR_SKBQUEUE")]
     pub queue: Option<u16>,
 }
 
 impl<T: SetType> Member<T> {
     /// This entry, carrying nothing.
-    pub fn new(entry: impl Into<T::Entry>) -> Self {
+    pub fn new(entry: impl IntoEntry<T::Entry>) -> Self {
         Self {
-            entry: entry.into(),
+            entry: entry.into_entry(),
             timeout: None,
             counters: Counters::default(),
             comment: None,
@@ -160,21 +170,25 @@ impl<T: SetType> Member<T> {
     }
 
     /// Leaves the set by itself after this time, in whole seconds up to 2147483; zero is never.
+    #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout: Some(timeout), ..self }
     }
 
     /// Starts with these counts rather than with zero.
+    #[must_use]
     pub fn counters(self, counters: Counters) -> Self {
         Self { counters, ..self }
     }
 
     /// With a comment.
+    #[must_use]
     pub fn comment(self, comment: Comment) -> Self {
         Self { comment: Some(comment), ..self }
     }
 
     /// With what the `SET` target puts on packets.
+    #[must_use]
     pub fn skb(self, skb: SkbInfo) -> Self {
         Self { skb, ..self }
     }
@@ -186,6 +200,7 @@ impl<T: SetType> Member<T> {
     }
 
     /// The same as a member of a set of whatever type.
+    #[must_use]
     pub fn any(self) -> Member<AnyType> {
         let Self { entry, timeout, counters, comment, skb, nomatch } = self;
         Member { entry: T::any(entry), timeout, counters, comment, skb, nomatch }
@@ -194,6 +209,7 @@ impl<T: SetType> Member<T> {
 
 impl<T: Networks> Member<T> {
     /// An exception: what matches it is not in the set.
+    #[must_use]
     pub fn nomatch(self) -> Self {
         Self { nomatch: true, ..self }
     }

@@ -2,8 +2,9 @@
 
 use super::entry::Member;
 use super::kind::{AnyType, Kind};
+use super::new_set::NewSet;
 use super::numbers::{Command, EntryAttr};
-use super::set::{NewSet, Parts, SetInfo, family_number};
+use super::set::{Parts, SetInfo, family_number};
 use crate::wire::writer::written;
 use crate::wire::{Attrs, nfnetlink};
 

@@ -2,11 +2,15 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use super::addresses::Addresses;
 use super::entry::{Entry, WrongEntry};
-use super::parts::{Addresses, InterfaceMatch, ListMember, Mac, Ports, ProtocolPorts};
+use super::into_entry::IntoEntry;
+use super::parts::{InterfaceMatch, ListMember, Mac};
+use super::ports::{Ports, ProtocolPorts};
 use crate::error::{Cause, DecodeError};
 
 /// Kernel module of ipset itself.
@@ -23,17 +27,23 @@ mod sealed {
 /// // A hash:ip has no room for the address of an Ethernet card.
 /// let member = Member::<HashIp>::new(Mac::new([2, 0, 0, 0, 0, 1]));
 /// ```
-pub trait SetType: sealed::Sealed + Copy + fmt::Debug + Eq + 'static {
+pub trait SetType: sealed::Sealed + Copy + fmt::Debug + Hash + Ord + 'static {
     /// What an entry of such a set is.
-    type Entry: Copy + fmt::Debug + Eq + TryFrom<Entry, Error: Into<Cause>>;
+    type Entry: Copy + fmt::Debug + Hash + Ord + IntoEntry<Self::Entry> + TryFrom<Entry, Error: Into<Cause>>;
     /// The type as a value; `None` where only a set's header tells ([`AnyType`]).
     const KIND: Option<Kind>;
     /// The entry as one of a set of whatever type.
     fn any(entry: Self::Entry) -> Entry;
 }
 
+/// Types that are known when a program is compiled: all but [`AnyType`].
+pub trait Known: SetType {
+    /// The type as a value.
+    const OF: Kind;
+}
+
 /// A set of whatever type: its entries are [`Entry`] values.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum AnyType {}
 impl sealed::Sealed for AnyType {}
 impl SetType for AnyType {
@@ -98,8 +108,11 @@ macro_rules! types {
 
         $(
             #[doc = concat!("`", $name, "`: ", $doc)]
-            #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+            #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
             pub enum $type {}
+            impl Known for $type {
+                const OF: Kind = Kind::$type;
+            }
             impl sealed::Sealed for $type {}
             impl SetType for $type {
                 type Entry = $entry;
@@ -143,7 +156,7 @@ types! {
 }
 
 /// How a set is kept.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Method {
     /// As bits, one for each element of a range.
     Bitmap,

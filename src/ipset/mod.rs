@@ -8,20 +8,19 @@
 //! - A [`Change`] is one change as a value, [`Ipset::batch`] makes any number of them.
 //!
 //! ```no_run
-//! use lvs::ipset::{HashIp, HashNetPort, Ipset, Member, NewSet, ProtocolPorts};
+//! use lvs::ipset::{HashIp, HashNetPort, Ipset, Member, NewSet};
 //! use std::time::Duration;
 //!
 //! let mut ipset = Ipset::connect()?;
 //! let new = NewSet::<HashIp>::ipv4().timeout(Duration::from_secs(600)).counters();
 //! let (blocked, _) = ipset.put_set("blocked".parse()?, &new)?;
-//! ipset.put(&blocked, &Member::new("192.0.2.1".parse::<std::net::IpAddr>()?))?;
+//! ipset.put(&blocked, &Member::parse("192.0.2.1")?)?;
 //! for member in ipset.members(&blocked)? {
-//!     println!("{:?}", member.entry);
+//!     println!("{member}");
 //! }
 //!
 //! let web = ipset.create("web".parse()?, &NewSet::<HashNetPort>::ipv6())?;
-//! let network = "2001:db8::/32".parse()?;
-//! ipset.add(&web, &Member::new((network, ProtocolPorts::tcp(80..=443))))?;
+//! ipset.add(&web, &Member::parse("2001:db8::/32,tcp:80-443")?)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -47,36 +46,45 @@
 //! Sets are of one network namespace: see [`netns`](crate::netns). Everything here is protocol 7, which every kernel
 //! since Linux 4.20 speaks (`include/uapi/linux/netfilter/ipset/ip_set.h`, `ipset(8)`).
 
+mod addresses;
 mod batch;
 mod check;
 mod client;
 mod entry;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod into_entry;
 mod kind;
 mod listing;
+mod new_set;
 pub(crate) mod numbers;
+mod options;
 mod parts;
+mod ports;
 #[cfg(test)]
 mod properties;
 mod refusal;
 mod replace;
 pub(crate) mod request;
 pub(crate) mod set;
+mod text;
 
 pub use crate::address::{Family, InvalidText};
+pub use addresses::{Addresses, Network};
 pub use batch::{BatchError, Failure};
 pub use client::Ipset;
 pub use entry::{Counters, Entry, Member, SkbInfo, WrongEntry};
+pub use into_entry::IntoEntry;
 pub(crate) use kind::MODULE;
 pub use kind::{
     AddressBitmap, AnyType, BitmapIp, BitmapIpMac, BitmapPort, HashIp, HashIpMac, HashIpMark, HashIpPort, HashIpPortIp,
-    HashIpPortNet, HashMac, HashNet, HashNetIface, HashNetNet, HashNetPort, HashNetPortNet, HashType, Kind, ListSet,
-    Method, Networks, OfFamily, SetType, UnknownKind, WithBitmask, WithNetmask,
+    HashIpPortNet, HashMac, HashNet, HashNetIface, HashNetNet, HashNetPort, HashNetPortNet, HashType, Kind, Known,
+    ListSet, Method, Networks, OfFamily, SetType, UnknownKind, WithBitmask, WithNetmask,
 };
 pub use listing::{Contents, Listed, Members, Sets};
-pub use parts::{
-    Addresses, Comment, InterfaceMatch, InterfaceName, ListMember, Mac, Network, Place, Ports, ProtocolPorts, SetName,
-};
+pub use new_set::NewSet;
+pub use options::{BitmapRange, SetOptions};
+pub use parts::{Comment, InterfaceMatch, InterfaceName, ListMember, Mac, Place, SetName};
+pub use ports::{Ports, ProtocolPorts};
 pub use request::{Change, Query};
-pub use set::{BitmapRange, NewSet, Set, SetInfo, SetOptions};
+pub use set::{Set, SetInfo};

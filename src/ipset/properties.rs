@@ -133,7 +133,94 @@ fn set() -> impl Strategy<Value = NewSet<AnyType>> {
     )
 }
 
+/// The same with names that `ipset restore` can read.
+fn readable(entry: Entry) -> Entry {
+    let name = |name: SetName| name.to_string().replace(' ', "_").parse().unwrap();
+    let Entry::Set(ListMember { set, place }) = entry else { return entry };
+    let place = place.map(|place| match place {
+        Place::Before(other) => Place::Before(name(other)),
+        Place::After(other) => Place::After(name(other)),
+    });
+    Entry::Set(ListMember { set: name(set), place })
+}
+
+/// Text that is nearly right: words, numbers and signs that some type knows.
+fn likely() -> impl Strategy<Value = String> {
+    let words = vec![
+        "10.0.0.1",
+        "::1",
+        "/8",
+        "-",
+        ",",
+        ",",
+        "tcp:80",
+        "icmp:8/0",
+        "47:0",
+        "02:00:00:00:00:01",
+        "eth0",
+        "physdev:",
+        " wildcard",
+        " before ",
+        " after ",
+        "0x1",
+        "7",
+        " timeout 30",
+        " nomatch",
+        " comment \"x y\"",
+        " comment \"",
+        " skbmark 0x1/0xff",
+        " skbprio 1:a",
+        " skbqueue 3",
+        " packets 1",
+        " bytes +2",
+        "hash:ip",
+        " family inet",
+        " ",
+        " range 1-2",
+        " size 3",
+        " counters",
+        "+",
+        "1-2",
+    ];
+    proptest::collection::vec(prop::sample::select(words), 0..7).prop_map(|words| words.concat())
+}
+
+fn read_all(text: &str) {
+    for kind in Kind::ALL {
+        if let Ok(member) = Member::parse_as(*kind, text) {
+            assert_eq!(Member::parse_as(*kind, &member.to_string()), Ok(member), "{kind} {text}");
+        }
+        if let Ok(entry) = Entry::parse(*kind, text) {
+            assert_eq!(Entry::parse(*kind, &entry.to_string()), Ok(entry), "{kind} {text}");
+        }
+    }
+    for set in [text.parse(), format!("hash:ip{text}").parse::<NewSet<AnyType>>()].into_iter().flatten() {
+        assert_eq!(set.to_string().parse(), Ok(set), "{text}");
+    }
+}
+
 proptest! {
+    #[test]
+    fn members_read_back_from_their_text((kind, mut member) in member()) {
+        member.entry = readable(member.entry);
+        prop_assert_eq!(Entry::parse(kind, &member.entry.to_string()), Ok(member.entry));
+        let text = member.to_string();
+        prop_assert_eq!(Member::parse_as(kind, &text), Ok(member), "{}", text);
+    }
+
+    #[test]
+    fn sets_read_back_from_their_text(set in set()) {
+        prop_assert_eq!(set.to_string().parse(), Ok(set), "{}", set);
+        prop_assert_eq!(set.options().to_string().parse(), Ok(*set.options()), "{}", set);
+    }
+
+    #[test]
+    fn no_text_panics(text in any::<String>(), likely in likely()) {
+        read_all(&text);
+        read_all(&likely);
+    }
+
+
     #[test]
     fn members_read_back((kind, member) in member(), line in any::<Option<u32>>()) {
         let bytes = written(|out| member.write(out, line));
@@ -190,4 +277,29 @@ proptest! {
         prop_assert_eq!(addresses.to_string().parse(), Ok(addresses));
         prop_assert_eq!(Mac::new(bytes).to_string().parse(), Ok(Mac::new(bytes)));
     }
+}
+
+#[test]
+fn text_is_that_of_ipset_save() {
+    let text = "10.0.0.0/8,physdev:eth0 wildcard timeout 7 nomatch packets 4 bytes 5 comment \"x y\" skbmark 0x1/0xff \
+                skbprio 1:a skbqueue 3";
+    assert_eq!(text.parse::<Member<HashNetIface>>().unwrap().to_string(), text);
+    let read = |text: &str| text.parse::<Member<HashIp>>().map(|member| member.to_string());
+    assert_eq!(
+        read("10.0.0.1 comment \"\"  skbmark 1 timeout 5").as_deref(),
+        Ok("10.0.0.1 timeout 5 comment \"\" skbmark 0x1")
+    );
+    for text in
+        ["", " ", "10.0.0.1,tcp:80", "10.0.0.1 timeout", "10.0.0.1 timeout 5 timeout 5", "10.0.0.1 comment \"a\"b"]
+    {
+        assert_eq!(read(text).unwrap_err().text(), text.split(' ').next().filter(|_| text == " ").unwrap_or(text));
+    }
+    assert!("10.0.0.1,tcp:80,10.0.0.0/8".parse::<Member<HashIpPortIp>>().is_err());
+    let mut quoted = Member::<HashIp>::parse("10.0.0.1").unwrap();
+    quoted.comment = Some(Comment::any("a\" nomatch").unwrap());
+    assert_eq!(quoted.to_string(), "10.0.0.1 comment \"a\u{fffd} nomatch\"");
+    let set = "hash:ip,mark family inet markmask 0x000000ff hashsize 64 maxelem 7 timeout 5 counters bucketsize 4 initval 0x00000007";
+    assert_eq!(set.parse::<NewSet<AnyType>>().unwrap().to_string(), set);
+    assert_eq!("bitmap:port range 1-2".parse(), Ok(NewSet::<BitmapPort>::range(1..=2).any()));
+    assert!("hash:ip counters counters".parse::<NewSet<AnyType>>().is_err());
 }

@@ -10,9 +10,10 @@ use super::batch::{BatchError, fill};
 use super::client::Ipset;
 use super::entry::Member;
 use super::kind::{HashIp, Kind, SetType};
+use super::new_set::NewSet;
 use super::parts::SetName;
 use super::request::Verb;
-use super::set::{NewSet, Set, SetInfo};
+use super::set::{Set, SetInfo};
 use crate::address::Family;
 use crate::error::{Cause, Error, Reason, Result};
 

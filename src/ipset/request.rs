@@ -4,9 +4,10 @@ use std::fmt;
 
 use super::entry::Member;
 use super::kind::{AnyType, Kind, SetType};
+use super::new_set::NewSet;
 use super::numbers::{Command, PROTOCOL, SUBSYSTEM, command, family, list};
 use super::parts::SetName;
-use super::set::{NewSet, Set, family_number};
+use super::set::{Set, family_number};
 use crate::address::Family;
 use crate::connection::{Connection, Request};
 use crate::error::{Cause, Error, Refusal, Refused, Result};

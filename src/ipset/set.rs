@@ -1,338 +1,25 @@
-//! Sets: what one is made with, a handle to one, and what is read of one.
+//! Sets: a handle to one, and what is read of one.
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use super::check::seconds;
-use super::entry::{read_address, set_name, write_address};
-use super::kind::{AddressBitmap, AnyType, HashType, Kind, Method, OfFamily, SetType, WithBitmask, WithNetmask};
-use super::kind::{BitmapPort, HashIpMark, HashMac, ListSet};
+use super::entry::{read_address, set_name};
+use super::kind::{AnyType, Kind, Method, SetType};
 use super::numbers::{Command, SetAttr, family, flag};
-use super::parts::{Ports, SetName};
+use super::options::{BitmapRange, SetOptions};
+use super::parts::SetName;
+use super::ports::Ports;
 use crate::address::Family;
-use crate::error::{Cause, DecodeError};
+use crate::error::DecodeError;
 use crate::wire::reader::required;
-use crate::wire::{Attr, Attrs, Kind as Attribute, Writer};
-
-/// What a bitmap is a map of.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum BitmapRange {
-    /// All addresses from the first to the second.
-    Addresses(Ipv4Addr, Ipv4Addr),
-    /// All ports from the first to the second.
-    Ports(Ports),
-}
-
-impl fmt::Display for BitmapRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Addresses(first, last) => write!(f, "{first}-{last}"),
-            Self::Ports(Ports { first, last }) => write!(f, "{first}-{last}"),
-        }
-    }
-}
-
-/// The options of a set of any type (`ipset(8)`, "GENERIC CREATE AND ADD OPTIONS" and the types').
-///
-/// To make a set, [`NewSet`] has those of its type only. What is not said is the kernel's default; what is read is what
-/// the kernel says, and it leaves out some of its defaults.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub struct SetOptions {
-    /// The family of the addresses; of hash types but `hash:mac`.
-    pub family: Option<Family>,
-    /// What it is a map of; of bitmaps. At most 65536 elements. The kernel swaps reversed ends, and widens a range of
-    /// addresses to whole networks of the `netmask`.
-    pub range: Option<BitmapRange>,
-    /// The size of the hash table: a power of two, or rounded up to one, at least 64; 1024 by default. It grows by
-    /// itself, and is read as it is now.
-    pub hashsize: Option<u32>,
-    /// How many elements it may have; 65536 by default, and none with 0. Of hash types.
-    pub maxelem: Option<u32>,
-    /// The size of the hash table's buckets: even, 2 to 12; 12 by default. Since Linux 5.11. Read from the newest
-    /// revision only.
-    pub bucketsize: Option<u8>,
-    /// The start value of the hash function; random by default. Since Linux 5.11. Read from the newest revision only.
-    pub initval: Option<u32>,
-    /// Addresses are cut to networks of this prefix length. A full length, such as 32, reads back as `None`.
-    ///
-    /// Add single addresses or networks to such sets, and no ranges. In `hash:ip,port` the kernel cuts only the first address of a
-    /// range or network and stores the others uncut; in `hash:net,net` an entry with a range is stored uncut. In `bitmap:ip` a
-    /// range counts from its first address in steps of the network, and may miss the network of its last address.
-    pub netmask: Option<u8>,
-    /// Addresses are cut by this mask. A mask of ones only reads back as `None`. Add single addresses to such a set: of a range or
-    /// network, the kernel cuts the first address only, and adds every address from there to the last. Since Linux 6.2.
-    pub bitmask: Option<IpAddr>,
-    /// Which bits of marks count; all by default. Of `hash:ip,mark`.
-    pub markmask: Option<u32>,
-    /// The size of a `list:set`; 8 by default. The kernel stores 0 to 3 as 4, and lets the set grow beyond its size.
-    pub size: Option<u32>,
-    /// Entries leave the set by themselves, after this time in whole seconds (up to 2147483) if they do not bring
-    /// their own; zero is never.
-    pub timeout: Option<Duration>,
-    /// Entries count what matches them.
-    pub counters: bool,
-    /// Entries may have comments.
-    pub comment: bool,
-    /// Entries may have what the `SET` target of iptables puts on packets.
-    pub skbinfo: bool,
-    /// A full set drops some other entry for a new one. Of hash types.
-    pub forceadd: bool,
-}
-
-/// A set to be made: its type, and the options that sets of this type have.
-///
-/// ```
-/// # use lvs::ipset::{HashIp, NewSet};
-/// # use std::time::Duration;
-/// let blocked = NewSet::<HashIp>::ipv4().timeout(Duration::from_secs(600)).counters().maxelem(1_000_000);
-/// ```
-///
-/// ```compile_fail
-/// # use lvs::ipset::{HashIp, NewSet};
-/// // Marks are of hash:ip,mark only.
-/// let marked = NewSet::<HashIp>::ipv4().markmask(0xff);
-/// ```
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct NewSet<T: SetType> {
-    pub(super) kind: Kind,
-    pub(super) options: SetOptions,
-    of: PhantomData<T>,
-}
-
-impl<T: SetType> NewSet<T> {
-    fn with(kind: Kind, options: SetOptions) -> Self {
-        Self { kind, options, of: PhantomData }
-    }
-
-    fn change(mut self, change: impl FnOnce(&mut SetOptions)) -> Self {
-        change(&mut self.options);
-        self
-    }
-
-    /// What it is made with.
-    pub fn options(&self) -> &SetOptions {
-        &self.options
-    }
-
-    /// Entries leave the set by themselves: see [`SetOptions::timeout`].
-    pub fn timeout(self, timeout: Duration) -> Self {
-        self.change(|options| options.timeout = Some(timeout))
-    }
-
-    /// Entries count what matches them.
-    pub fn counters(self) -> Self {
-        self.change(|options| options.counters = true)
-    }
-
-    /// Entries may have comments.
-    pub fn comment(self) -> Self {
-        self.change(|options| options.comment = true)
-    }
-
-    /// Entries may have what the `SET` target of iptables puts on packets.
-    pub fn skbinfo(self) -> Self {
-        self.change(|options| options.skbinfo = true)
-    }
-
-    /// The same as a set of whatever type.
-    pub fn any(self) -> NewSet<AnyType> {
-        NewSet::with(self.kind, self.options)
-    }
-}
-
-impl NewSet<AnyType> {
-    /// A set of this type with these options. That the type has them is checked before it is made.
-    pub fn new(kind: Kind, options: SetOptions) -> Self {
-        Self::with(kind, options)
-    }
-}
-
-/// The value of a type that is known.
-fn kind_of<T: SetType>() -> Kind {
-    // Only `AnyType` has none, and nothing here is made of it.
-    T::KIND.unwrap_or(Kind::HashIp)
-}
-
-impl<T: OfFamily> NewSet<T> {
-    /// A set of this family.
-    pub fn of_family(family: Family) -> Self {
-        Self::with(kind_of::<T>(), SetOptions { family: Some(family), ..SetOptions::default() })
-    }
-
-    /// A set of IPv4 addresses.
-    pub fn ipv4() -> Self {
-        Self::of_family(Family::Inet)
-    }
-
-    /// A set of IPv6 addresses.
-    pub fn ipv6() -> Self {
-        Self::of_family(Family::Inet6)
-    }
-}
-
-impl NewSet<HashMac> {
-    /// A set of Ethernet addresses.
-    pub fn new() -> Self {
-        Self::with(Kind::HashMac, SetOptions::default())
-    }
-}
-
-impl Default for NewSet<HashMac> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl NewSet<ListSet> {
-    /// A list of sets.
-    pub fn new() -> Self {
-        Self::with(Kind::ListSet, SetOptions::default())
-    }
-
-    /// Its size: see [`SetOptions::size`].
-    pub fn size(self, size: u32) -> Self {
-        self.change(|options| options.size = Some(size))
-    }
-}
-
-impl Default for NewSet<ListSet> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<T: AddressBitmap> NewSet<T> {
-    /// A map of all addresses from the first to the second.
-    pub fn range(first: Ipv4Addr, last: Ipv4Addr) -> Self {
-        let range = Some(BitmapRange::Addresses(first, last));
-        Self::with(kind_of::<T>(), SetOptions { range, ..SetOptions::default() })
-    }
-}
-
-impl NewSet<BitmapPort> {
-    /// A map of these ports.
-    pub fn range(ports: impl Into<Ports>) -> Self {
-        let range = Some(BitmapRange::Ports(ports.into()));
-        Self::with(Kind::BitmapPort, SetOptions { range, ..SetOptions::default() })
-    }
-}
-
-impl<T: HashType> NewSet<T> {
-    /// The size of the hash table: see [`SetOptions::hashsize`].
-    pub fn hashsize(self, size: u32) -> Self {
-        self.change(|options| options.hashsize = Some(size))
-    }
-
-    /// How many elements it may have; 65536 by default.
-    pub fn maxelem(self, count: u32) -> Self {
-        self.change(|options| options.maxelem = Some(count))
-    }
-
-    /// The size of the hash table's buckets: see [`SetOptions::bucketsize`].
-    pub fn bucketsize(self, size: u8) -> Self {
-        self.change(|options| options.bucketsize = Some(size))
-    }
-
-    /// The start value of the hash function: see [`SetOptions::initval`].
-    pub fn initval(self, value: u32) -> Self {
-        self.change(|options| options.initval = Some(value))
-    }
-
-    /// A full set drops some other entry for a new one.
-    pub fn forceadd(self) -> Self {
-        self.change(|options| options.forceadd = true)
-    }
-}
-
-impl<T: WithNetmask> NewSet<T> {
-    /// Addresses are cut to networks of this prefix length.
-    pub fn netmask(self, prefix: u8) -> Self {
-        self.change(|options| options.netmask = Some(prefix))
-    }
-}
-
-impl<T: WithBitmask> NewSet<T> {
-    /// Addresses are cut by this mask. Since Linux 6.2; not together with a netmask.
-    pub fn bitmask(self, mask: IpAddr) -> Self {
-        self.change(|options| options.bitmask = Some(mask))
-    }
-}
-
-impl NewSet<HashIpMark> {
-    /// Which bits of marks count; all by default.
-    pub fn markmask(self, mask: u32) -> Self {
-        self.change(|options| options.markmask = Some(mask))
-    }
-}
-
-// What is wrong with it.
-
-impl<T: SetType> NewSet<T> {
-    pub(super) fn check(&self) -> Result<(), Cause> {
-        let (kind, options) = (self.kind, &self.options);
-        let wrong = |why: String| Err(Cause::InvalidInput(why.into()));
-        let hash = kind.method() == Method::Hash;
-        let netmask = matches!(kind, Kind::BitmapIp | Kind::HashIp | Kind::HashIpPort | Kind::HashNetNet);
-        for (given, of_kind, name) in [
-            (options.family.is_some(), kind.has_family(), "family"),
-            (options.range.is_some(), kind.method() == Method::Bitmap, "range"),
-            (options.hashsize.is_some(), hash, "hashsize"),
-            (options.maxelem.is_some(), hash, "maxelem"),
-            (options.bucketsize.is_some(), hash, "bucketsize"),
-            (options.initval.is_some(), hash, "initval"),
-            (options.netmask.is_some(), netmask, "netmask"),
-            (options.bitmask.is_some(), netmask && hash, "bitmask"),
-            (options.markmask.is_some(), kind == Kind::HashIpMark, "markmask"),
-            (options.size.is_some(), kind == Kind::ListSet, "size"),
-            (options.forceadd, hash, "forceadd"),
-        ] {
-            if given && !of_kind {
-                return wrong(format!("a {kind} has no option {name}"));
-            }
-        }
-        match (kind.method() == Method::Bitmap, options.range, kind) {
-            (false, None, _)
-            | (true, Some(BitmapRange::Ports(_)), Kind::BitmapPort)
-            | (true, Some(BitmapRange::Addresses(..)), Kind::BitmapIp | Kind::BitmapIpMac) => {}
-            _ => return wrong(format!("a {kind} needs a range of what it is a map of")),
-        }
-        let family = options.family.unwrap_or(Family::Inet);
-        if options.netmask.is_some_and(|prefix| prefix == 0 || prefix > family.bits()) {
-            return wrong(format!("a netmask is 1 to {}", family.bits()));
-        }
-        if options.netmask.is_some() && options.bitmask.is_some() {
-            return wrong("a netmask and a bitmask exclude each other".into());
-        }
-        if options.bitmask.is_some_and(|mask| Family::of(mask) != family || mask.is_unspecified()) {
-            return wrong(format!("a bitmask is an address of the family {family}, and not zero"));
-        }
-        if options.markmask == Some(0) {
-            return wrong("a mask of marks is not zero".into());
-        }
-        if options.bucketsize.is_some_and(|size| !(2..=12).contains(&size) || size % 2 == 1) {
-            return wrong("a size of buckets is even, 2 to 12".into());
-        }
-        options.timeout.map_or(Ok(()), |timeout| seconds(timeout).map(drop))
-    }
-
-    /// The lowest revision that has what was asked for, and since when kernels have it.
-    pub(super) fn needs(&self) -> (u8, &'static str) {
-        if self.options.bitmask.is_some()
-            || (self.options.netmask.is_some() && self.kind != Kind::BitmapIp && self.kind != Kind::HashIp)
-        {
-            return (self.kind.revision(), "6.2");
-        }
-        (0, "2.6.39")
-    }
-}
+use crate::wire::{Attr, Attrs, Kind as Attribute};
 
 /// A set that is there: its name, its type, and the family of its addresses.
 ///
 /// It names a set, and does not hold it: when another one takes its name, it means that one.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Set<T: SetType> {
     name: SetName,
     kind: Kind,
@@ -373,22 +60,27 @@ impl<T: SetType> fmt::Display for Set<T> {
 }
 
 /// A set as the kernel lists it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub struct SetInfo {
     /// The set.
     pub set: Set<AnyType>,
     /// The revision of its type that it was made with.
+    #[doc(alias = "IPSET_ATTR_REVISION")]
     pub revision: u8,
     /// The number that rules of packet filters hold; `None` from kernels before Linux 4.20.
+    #[doc(alias = "IPSET_ATTR_INDEX")]
     pub index: Option<u16>,
     /// What it was made with, and how large it has grown.
     pub options: SetOptions,
     /// How many rules and lists refer to it.
+    #[doc(alias = "IPSET_ATTR_REFERENCES")]
     pub references: u32,
     /// The memory that it takes, in bytes.
+    #[doc(alias = "IPSET_ATTR_MEMSIZE")]
     pub memory: u32,
     /// How many entries it has.
+    #[doc(alias = "IPSET_ATTR_ELEMENTS")]
     pub entries: u32,
 }
 
@@ -401,66 +93,6 @@ pub(crate) fn family_number(family: Option<Family>) -> u8 {
         Some(Family::Inet6) => family::INET6,
     }
 }
-
-impl<T: SetType> NewSet<T> {
-    /// The family that the kernel wants to hear; bitmaps of addresses are of IPv4 without being asked.
-    pub(super) fn family(&self) -> Option<Family> {
-        match self.kind {
-            Kind::BitmapIp | Kind::BitmapIpMac => Some(Family::Inet),
-            kind if kind.has_family() => self.options.family.or(Some(Family::Inet)),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn write(&self, out: &mut Writer<'_>) {
-        let options = &self.options;
-        match options.range {
-            None => {}
-            Some(BitmapRange::Addresses(first, last)) => {
-                write_address(out, SetAttr::Ip, first.into());
-                write_address(out, SetAttr::IpTo, last.into());
-            }
-            Some(BitmapRange::Ports(ports)) => {
-                out.u16_net(SetAttr::Port, ports.first);
-                out.u16_net(SetAttr::PortTo, ports.last);
-            }
-        }
-        for (attr, value) in [
-            (SetAttr::HashSize, options.hashsize),
-            (SetAttr::MaxElem, options.maxelem),
-            (SetAttr::InitVal, options.initval),
-            (SetAttr::MarkMask, options.markmask),
-            (SetAttr::Size, options.size),
-            (SetAttr::Timeout, options.timeout.and_then(|timeout| seconds(timeout).ok())),
-        ] {
-            if let Some(value) = value {
-                out.u32_net(attr, value);
-            }
-        }
-        if let Some(size) = options.bucketsize {
-            out.u8(SetAttr::BucketSize, size);
-        }
-        if let Some(prefix) = options.netmask {
-            out.u8(SetAttr::Netmask, prefix);
-        }
-        if let Some(mask) = options.bitmask {
-            write_address(out, SetAttr::Bitmask, mask);
-        }
-        let flags = FLAGS.iter().filter(|(get, _)| get(options)).fold(0, |flags, (_, bit)| flags | bit);
-        if flags != 0 {
-            out.u32_net(SetAttr::Flags, flags);
-        }
-    }
-}
-
-type Get = fn(&SetOptions) -> bool;
-
-const FLAGS: [(Get, u32); 4] = [
-    (|options| options.counters, flag::COUNTERS),
-    (|options| options.comment, flag::COMMENT),
-    (|options| options.skbinfo, flag::SKBINFO),
-    (|options| options.forceadd, flag::FORCEADD),
-];
 
 /// What stands in a message about a set, as far as it does.
 #[derive(Default)]

@@ -272,10 +272,10 @@ fn with_ipset(mut ipset: Ipset) -> Told {
     let masked = NewSet::<HashIpMark>::ipv4().markmask(0xff00);
     let marks = all.create(name("marks"), &masked).unwrap();
     for mark in [0x1_2345, 0x2367, 0x67] {
-        told.note(all.add(&marks, &Member::new((one.into(), mark))));
-        told.note(all.test(&marks, &Member::new((one.into(), mark & 0xff00))));
+        told.note(all.add(&marks, &Member::new((one, mark))));
+        told.note(all.test(&marks, &Member::new((one, mark & 0xff00))));
     }
-    told.note(all.delete(&marks, &Member::new((one.into(), 0x23ff))));
+    told.note(all.delete(&marks, &Member::new((one, 0x23ff))));
     for set in ["marks", "hash:ip,mark"] {
         for new in [masked, NewSet::ipv4().markmask(u32::MAX), NewSet::ipv4()] {
             told.note(all.put_set(name(set), &new).map(|_| ()));
@@ -328,7 +328,7 @@ fn with_ipset(mut ipset: Ipset) -> Told {
     told.note(all.delete(&some, &member));
     told.note(all.remove(&some, &member));
     let pairs = all.open::<HashIpPort>(name("hash:ip,port")).unwrap();
-    let member = Member::new(("10.0.0.0/30".parse().unwrap(), ProtocolPorts::tcp(79..=81)));
+    let member = Member::new(("10.0.0.0/30".parse::<Addresses>().unwrap(), ProtocolPorts::tcp(79..=81)));
     told.note(all.add(&pairs, &member));
     told.note(all.put(&pairs, &member));
     told.note(everything(all));

@@ -1,0 +1,78 @@
+//! Values that are entries.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
+
+use super::addresses::{Addresses, Network};
+use super::entry::Entry;
+use super::parts::{InterfaceMatch, ListMember, Mac, SetName};
+use super::ports::{Ports, ProtocolPorts};
+
+/// Values that are an entry `E` of a set.
+///
+/// An address stands for [`Addresses`] wherever an entry has them.
+///
+/// ```compile_fail
+/// # use lvs::ipset::{HashNet, Member};
+/// // Which type the text is parsed to is not known: write `Member::parse("10.0.0.0/8")?`.
+/// let member = Member::<HashNet>::new("10.0.0.0/8".parse()?);
+/// # Ok::<(), lvs::InvalidText>(())
+/// ```
+///
+/// ```compile_fail
+/// # use lvs::ipset::{HashNet, Member};
+/// // Text is not an entry before it is parsed.
+/// let member = Member::<HashNet>::new("10.0.0.0/8");
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an entry of a set whose entries are `{E}`",
+    label = "not an entry of this type of sets",
+    note = "to read an entry from text, write `Member::parse(text)?` instead of `Member::new(text.parse()?)`"
+)]
+pub trait IntoEntry<E> {
+    /// The entry.
+    fn into_entry(self) -> E;
+}
+
+/// Each line: the generic parameters, the value, the entry, and how one becomes the other.
+macro_rules! into_entry {
+    ($([$($generic:tt)*] $from:ty => $entry:ty: $pattern:pat => $value:expr;)+) => {
+        $(
+            impl<$($generic)*> IntoEntry<$entry> for $from {
+                #[inline]
+                fn into_entry(self) -> $entry {
+                    let $pattern = self;
+                    $value
+                }
+            }
+        )+
+    };
+}
+
+into_entry! {
+    [] Addresses => Addresses: ip => ip;
+    [] Network => Addresses: ip => ip.into();
+    [] IpAddr => Addresses: ip => ip.into();
+    [] Ipv4Addr => Addresses: ip => ip.into();
+    [] Ipv6Addr => Addresses: ip => ip.into();
+    [] RangeInclusive<Ipv4Addr> => Addresses: ip => ip.into();
+    [I: Into<IpAddr>] (I, Option<Mac>) => (IpAddr, Option<Mac>): (ip, mac) => (ip.into(), mac);
+    [I: Into<IpAddr>] (I, Mac) => (IpAddr, Option<Mac>): (ip, mac) => (ip.into(), Some(mac));
+    [I: Into<IpAddr>] (I, Mac) => (IpAddr, Mac): (ip, mac) => (ip.into(), mac);
+    [A: Into<Addresses>] (A, u32) => (Addresses, u32): (ip, mark) => (ip.into(), mark);
+    [A: Into<Addresses>] (A, ProtocolPorts) => (Addresses, ProtocolPorts): (ip, port) => (ip.into(), port);
+    [A: Into<Addresses>, I: Into<IpAddr>] (A, ProtocolPorts, I) => (Addresses, ProtocolPorts, IpAddr):
+        (ip, port, other) => (ip.into(), port, other.into());
+    [A: Into<Addresses>, B: Into<Addresses>] (A, ProtocolPorts, B) => (Addresses, ProtocolPorts, Addresses):
+        (ip, port, other) => (ip.into(), port, other.into());
+    [A: Into<Addresses>, B: Into<Addresses>] (A, B) => (Addresses, Addresses):
+        (ip, other) => (ip.into(), other.into());
+    [A: Into<Addresses>] (A, InterfaceMatch) => (Addresses, InterfaceMatch): (ip, interface) => (ip.into(), interface);
+    [] Ports => Ports: ports => ports;
+    [] u16 => Ports: port => port.into();
+    [] RangeInclusive<u16> => Ports: ports => ports.into();
+    [] Mac => Mac: mac => mac;
+    [] ListMember => ListMember: set => set;
+    [] SetName => ListMember: set => set.into();
+    [T: Into<Entry>] T => Entry: entry => entry.into();
+}

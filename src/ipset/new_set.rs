@@ -1,0 +1,360 @@
+//! Sets to be made.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::check::seconds;
+use super::entry::write_address;
+use super::kind::{AddressBitmap, AnyType, HashType, Kind, Method, OfFamily, SetType, WithBitmask, WithNetmask};
+use super::kind::{BitmapPort, HashIpMark, HashMac, ListSet};
+use super::numbers::SetAttr;
+use super::options::{BitmapRange, FLAGS, SetOptions};
+use super::ports::Ports;
+use crate::address::{Family, InvalidText};
+use crate::error::Cause;
+use crate::wire::Writer;
+
+/// A set to be made: its type, and the options that sets of this type have.
+///
+/// ```
+/// # use lvs::ipset::{HashIp, NewSet};
+/// # use std::time::Duration;
+/// let blocked = NewSet::<HashIp>::ipv4().timeout(Duration::from_secs(600)).counters().maxelem(1_000_000);
+/// ```
+///
+/// ```compile_fail
+/// # use lvs::ipset::{HashIp, NewSet};
+/// // Marks are of hash:ip,mark only.
+/// let marked = NewSet::<HashIp>::ipv4().markmask(0xff);
+/// ```
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct NewSet<T: SetType> {
+    pub(super) kind: Kind,
+    pub(super) options: SetOptions,
+    of: PhantomData<T>,
+}
+
+impl<T: SetType> NewSet<T> {
+    fn with(kind: Kind, options: SetOptions) -> Self {
+        Self { kind, options, of: PhantomData }
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut SetOptions)) -> Self {
+        change(&mut self.options);
+        self
+    }
+
+    /// What it is made with.
+    pub fn options(&self) -> &SetOptions {
+        &self.options
+    }
+
+    /// Entries leave the set by themselves: see [`SetOptions::timeout`].
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.change(|options| options.timeout = Some(timeout))
+    }
+
+    /// Entries count what matches them.
+    #[must_use]
+    pub fn counters(self) -> Self {
+        self.change(|options| options.counters = true)
+    }
+
+    /// Entries may have comments.
+    #[must_use]
+    pub fn comment(self) -> Self {
+        self.change(|options| options.comment = true)
+    }
+
+    /// Entries may have what the `SET` target of iptables puts on packets.
+    #[must_use]
+    pub fn skbinfo(self) -> Self {
+        self.change(|options| options.skbinfo = true)
+    }
+
+    /// The same as a set of whatever type.
+    #[must_use]
+    pub fn any(self) -> NewSet<AnyType> {
+        NewSet::with(self.kind, self.options)
+    }
+}
+
+impl NewSet<AnyType> {
+    /// A set of this type with these options. That the type has them is checked before it is made.
+    pub fn new(kind: Kind, options: SetOptions) -> Self {
+        Self::with(kind, options)
+    }
+}
+
+impl<T: SetType> fmt::Display for NewSet<T> {
+    /// As `ipset create` takes it: `hash:ip family inet maxelem 1000 timeout 600 counters`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.kind)?;
+        if self.options == SetOptions::default() { Ok(()) } else { write!(f, " {}", self.options) }
+    }
+}
+
+impl FromStr for NewSet<AnyType> {
+    type Err = InvalidText;
+
+    /// Reads the text that [`Display`](fmt::Display) writes.
+    ///
+    /// ```
+    /// # use lvs::ipset::{AnyType, HashIp, NewSet};
+    /// let set: NewSet<AnyType> = "hash:ip family inet maxelem 1000 counters".parse()?;
+    /// assert_eq!(set, NewSet::<HashIp>::ipv4().maxelem(1000).counters().any());
+    /// # Ok::<(), lvs::InvalidText>(())
+    /// ```
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        let (kind, options) = text.split_once(' ').unwrap_or((text, ""));
+        match (kind.parse(), options.parse()) {
+            (Ok(kind), Ok(options)) => Ok(Self::new(kind, options)),
+            _ => Err(InvalidText::new(text, "a set such as hash:ip family inet timeout 600")),
+        }
+    }
+}
+
+/// The value of a type that is known.
+fn kind_of<T: SetType>() -> Kind {
+    // Only `AnyType` has none, and nothing here is made of it.
+    T::KIND.unwrap_or(Kind::HashIp)
+}
+
+impl<T: OfFamily> NewSet<T> {
+    /// A set of this family.
+    pub fn of_family(family: Family) -> Self {
+        Self::with(kind_of::<T>(), SetOptions { family: Some(family), ..SetOptions::default() })
+    }
+
+    /// A set of IPv4 addresses.
+    pub fn ipv4() -> Self {
+        Self::of_family(Family::Inet)
+    }
+
+    /// A set of IPv6 addresses.
+    pub fn ipv6() -> Self {
+        Self::of_family(Family::Inet6)
+    }
+}
+
+impl NewSet<HashMac> {
+    /// A set of Ethernet addresses.
+    pub fn new() -> Self {
+        Self::with(Kind::HashMac, SetOptions::default())
+    }
+}
+
+impl Default for NewSet<HashMac> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl NewSet<ListSet> {
+    /// A list of sets.
+    pub fn new() -> Self {
+        Self::with(Kind::ListSet, SetOptions::default())
+    }
+
+    /// Its size: see [`SetOptions::size`].
+    #[must_use]
+    pub fn size(self, size: u32) -> Self {
+        self.change(|options| options.size = Some(size))
+    }
+}
+
+impl Default for NewSet<ListSet> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: AddressBitmap> NewSet<T> {
+    /// A map of all addresses from the first to the second.
+    pub fn range(first: Ipv4Addr, last: Ipv4Addr) -> Self {
+        let range = Some(BitmapRange::Addresses(first, last));
+        Self::with(kind_of::<T>(), SetOptions { range, ..SetOptions::default() })
+    }
+}
+
+impl NewSet<BitmapPort> {
+    /// A map of these ports.
+    pub fn range(ports: impl Into<Ports>) -> Self {
+        let range = Some(BitmapRange::Ports(ports.into()));
+        Self::with(Kind::BitmapPort, SetOptions { range, ..SetOptions::default() })
+    }
+}
+
+impl<T: HashType> NewSet<T> {
+    /// The size of the hash table: see [`SetOptions::hashsize`].
+    #[must_use]
+    pub fn hashsize(self, size: u32) -> Self {
+        self.change(|options| options.hashsize = Some(size))
+    }
+
+    /// How many elements it may have; 65536 by default.
+    #[must_use]
+    pub fn maxelem(self, count: u32) -> Self {
+        self.change(|options| options.maxelem = Some(count))
+    }
+
+    /// The size of the hash table's buckets: see [`SetOptions::bucketsize`].
+    #[must_use]
+    pub fn bucketsize(self, size: u8) -> Self {
+        self.change(|options| options.bucketsize = Some(size))
+    }
+
+    /// The start value of the hash function: see [`SetOptions::initval`].
+    #[must_use]
+    pub fn initval(self, value: u32) -> Self {
+        self.change(|options| options.initval = Some(value))
+    }
+
+    /// A full set drops some other entry for a new one.
+    #[must_use]
+    pub fn forceadd(self) -> Self {
+        self.change(|options| options.forceadd = true)
+    }
+}
+
+impl<T: WithNetmask> NewSet<T> {
+    /// Addresses are cut to networks of this prefix length.
+    #[must_use]
+    pub fn netmask(self, prefix: u8) -> Self {
+        self.change(|options| options.netmask = Some(prefix))
+    }
+}
+
+impl<T: WithBitmask> NewSet<T> {
+    /// Addresses are cut by this mask. Since Linux 6.2; not together with a netmask.
+    #[must_use]
+    pub fn bitmask(self, mask: IpAddr) -> Self {
+        self.change(|options| options.bitmask = Some(mask))
+    }
+}
+
+impl NewSet<HashIpMark> {
+    /// Which bits of marks count; all by default.
+    #[must_use]
+    pub fn markmask(self, mask: u32) -> Self {
+        self.change(|options| options.markmask = Some(mask))
+    }
+}
+
+// What is wrong with it.
+
+impl<T: SetType> NewSet<T> {
+    pub(super) fn check(&self) -> Result<(), Cause> {
+        let (kind, options) = (self.kind, &self.options);
+        let wrong = |why: String| Err(Cause::InvalidInput(why.into()));
+        let hash = kind.method() == Method::Hash;
+        let netmask = matches!(kind, Kind::BitmapIp | Kind::HashIp | Kind::HashIpPort | Kind::HashNetNet);
+        for (given, of_kind, name) in [
+            (options.family.is_some(), kind.has_family(), "family"),
+            (options.range.is_some(), kind.method() == Method::Bitmap, "range"),
+            (options.hashsize.is_some(), hash, "hashsize"),
+            (options.maxelem.is_some(), hash, "maxelem"),
+            (options.bucketsize.is_some(), hash, "bucketsize"),
+            (options.initval.is_some(), hash, "initval"),
+            (options.netmask.is_some(), netmask, "netmask"),
+            (options.bitmask.is_some(), netmask && hash, "bitmask"),
+            (options.markmask.is_some(), kind == Kind::HashIpMark, "markmask"),
+            (options.size.is_some(), kind == Kind::ListSet, "size"),
+            (options.forceadd, hash, "forceadd"),
+        ] {
+            if given && !of_kind {
+                return wrong(format!("a {kind} has no option {name}"));
+            }
+        }
+        match (kind.method() == Method::Bitmap, options.range, kind) {
+            (false, None, _)
+            | (true, Some(BitmapRange::Ports(_)), Kind::BitmapPort)
+            | (true, Some(BitmapRange::Addresses(..)), Kind::BitmapIp | Kind::BitmapIpMac) => {}
+            _ => return wrong(format!("a {kind} needs a range of what it is a map of")),
+        }
+        let family = options.family.unwrap_or(Family::Inet);
+        if options.netmask.is_some_and(|prefix| prefix == 0 || prefix > family.bits()) {
+            return wrong(format!("a netmask is 1 to {}", family.bits()));
+        }
+        if options.netmask.is_some() && options.bitmask.is_some() {
+            return wrong("a netmask and a bitmask exclude each other".into());
+        }
+        if options.bitmask.is_some_and(|mask| Family::of(mask) != family || mask.is_unspecified()) {
+            return wrong(format!("a bitmask is an address of the family {family}, and not zero"));
+        }
+        if options.markmask == Some(0) {
+            return wrong("a mask of marks is not zero".into());
+        }
+        if options.bucketsize.is_some_and(|size| !(2..=12).contains(&size) || size % 2 == 1) {
+            return wrong("a size of buckets is even, 2 to 12".into());
+        }
+        options.timeout.map_or(Ok(()), |timeout| seconds(timeout).map(drop))
+    }
+
+    /// The lowest revision that has what was asked for, and since when kernels have it.
+    pub(super) fn needs(&self) -> (u8, &'static str) {
+        if self.options.bitmask.is_some()
+            || (self.options.netmask.is_some() && self.kind != Kind::BitmapIp && self.kind != Kind::HashIp)
+        {
+            return (self.kind.revision(), "6.2");
+        }
+        (0, "2.6.39")
+    }
+}
+
+// The bytes.
+
+impl<T: SetType> NewSet<T> {
+    /// The family that the kernel wants to hear; bitmaps of addresses are of IPv4 without being asked.
+    pub(super) fn family(&self) -> Option<Family> {
+        match self.kind {
+            Kind::BitmapIp | Kind::BitmapIpMac => Some(Family::Inet),
+            kind if kind.has_family() => self.options.family.or(Some(Family::Inet)),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn write(&self, out: &mut Writer<'_>) {
+        let options = &self.options;
+        match options.range {
+            None => {}
+            Some(BitmapRange::Addresses(first, last)) => {
+                write_address(out, SetAttr::Ip, first.into());
+                write_address(out, SetAttr::IpTo, last.into());
+            }
+            Some(BitmapRange::Ports(ports)) => {
+                out.u16_net(SetAttr::Port, ports.first);
+                out.u16_net(SetAttr::PortTo, ports.last);
+            }
+        }
+        for (attr, value) in [
+            (SetAttr::HashSize, options.hashsize),
+            (SetAttr::MaxElem, options.maxelem),
+            (SetAttr::InitVal, options.initval),
+            (SetAttr::MarkMask, options.markmask),
+            (SetAttr::Size, options.size),
+            (SetAttr::Timeout, options.timeout.and_then(|timeout| seconds(timeout).ok())),
+        ] {
+            if let Some(value) = value {
+                out.u32_net(attr, value);
+            }
+        }
+        if let Some(size) = options.bucketsize {
+            out.u8(SetAttr::BucketSize, size);
+        }
+        if let Some(prefix) = options.netmask {
+            out.u8(SetAttr::Netmask, prefix);
+        }
+        if let Some(mask) = options.bitmask {
+            write_address(out, SetAttr::Bitmask, mask);
+        }
+        let flags = FLAGS.iter().filter(|(get, _)| get(options)).fold(0, |flags, (_, bit)| flags | bit);
+        if flags != 0 {
+            out.u32_net(SetAttr::Flags, flags);
+        }
+    }
+}

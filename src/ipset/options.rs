@@ -1,0 +1,230 @@
+//! Options of sets.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::numbers::flag;
+use super::ports::Ports;
+use crate::address::{Family, InvalidText, number};
+
+/// What a bitmap is a map of.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum BitmapRange {
+    /// All addresses from the first to the second.
+    Addresses(Ipv4Addr, Ipv4Addr),
+    /// All ports from the first to the second.
+    Ports(Ports),
+}
+
+impl fmt::Display for BitmapRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Addresses(first, last) => write!(f, "{first}-{last}"),
+            Self::Ports(Ports { first, last }) => write!(f, "{first}-{last}"),
+        }
+    }
+}
+
+/// The options of a set of any type (`ipset(8)`, "GENERIC CREATE AND ADD OPTIONS" and the types').
+///
+/// To make a set, [`NewSet`] has those of its type only. What is not said is the kernel's default; what is read is what
+/// the kernel says, and it leaves out some of its defaults.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
+pub struct SetOptions {
+    /// The family of the addresses; of hash types but `hash:mac`.
+    #[doc(alias = "IPSET_ATTR_FAMILY")]
+    pub family: Option<Family>,
+    /// What it is a map of; of bitmaps. At most 65536 elements. The kernel swaps reversed ends, and widens a range of
+    /// addresses to whole networks of the `netmask`.
+    pub range: Option<BitmapRange>,
+    /// The size of the hash table: a power of two, or rounded up to one, at least 64; 1024 by default. It grows by
+    /// itself, and is read as it is now.
+    #[doc(alias = "IPSET_ATTR_HASHSIZE")]
+    pub hashsize: Option<u32>,
+    /// How many elements it may have; 65536 by default, and none with 0. Of hash types.
+    #[doc(alias = "IPSET_ATTR_MAXELEM")]
+    pub maxelem: Option<u32>,
+    /// The size of the hash table's buckets: even, 2 to 12; 12 by default. Since Linux 5.11. Read from the newest
+    /// revision only.
+    #[doc(alias = "IPSET_ATTR_BUCKETSIZE")]
+    pub bucketsize: Option<u8>,
+    /// The start value of the hash function; random by default. Since Linux 5.11. Read from the newest revision only.
+    #[doc(alias = "IPSET_ATTR_INITVAL")]
+    pub initval: Option<u32>,
+    /// Addresses are cut to networks of this prefix length. A full length, such as 32, reads back as `None`.
+    ///
+    /// Add single addresses or networks to such sets, and no ranges. In `hash:ip,port` the kernel cuts only the first address of a
+    /// range or network and stores the others uncut; in `hash:net,net` an entry with a range is stored uncut. In `bitmap:ip` a
+    /// range counts from its first address in steps of the network, and may miss the network of its last address.
+    #[doc(alias = "IPSET_ATTR_NETMASK")]
+    pub netmask: Option<u8>,
+    /// Addresses are cut by this mask. A mask of ones only reads back as `None`. Add single addresses to such a set: of a range or
+    /// network, the kernel cuts the first address only, and adds every address from there to the last. Since Linux 6.2.
+    #[doc(alias = "IPSET_ATTR_BITMASK")]
+    pub bitmask: Option<IpAddr>,
+    /// Which bits of marks count; all by default. Of `hash:ip,mark`.
+    #[doc(alias = "IPSET_ATTR_MARKMASK")]
+    pub markmask: Option<u32>,
+    /// The size of a `list:set`; 8 by default. The kernel stores 0 to 3 as 4, and lets the set grow beyond its size.
+    #[doc(alias = "IPSET_ATTR_SIZE")]
+    pub size: Option<u32>,
+    /// Entries leave the set by themselves, after this time in whole seconds (up to 2147483) if they do not bring
+    /// their own; zero is never.
+    #[doc(alias = "IPSET_ATTR_TIMEOUT")]
+    pub timeout: Option<Duration>,
+    /// Entries count what matches them.
+    #[doc(alias = "IPSET_FLAG_WITH_COUNTERS")]
+    pub counters: bool,
+    /// Entries may have comments.
+    #[doc(alias = "IPSET_FLAG_WITH_COMMENT")]
+    pub comment: bool,
+    /// Entries may have what the `SET` target of iptables puts on packets.
+    #[doc(alias = "IPSET_FLAG_WITH_SKBINFO")]
+    pub skbinfo: bool,
+    /// A full set drops some other entry for a new one. Of hash types.
+    #[doc(alias = "IPSET_FLAG_WITH_FORCEADD")]
+    pub forceadd: bool,
+}
+
+impl FromStr for BitmapRange {
+    type Err = InvalidText;
+
+    /// Reads `10.0.0.0-10.0.0.255` or `1000-2000`.
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        let parsed = text.split_once('-').and_then(|(first, last)| match (first.parse(), last.parse()) {
+            (Ok(first), Ok(last)) => Some(Self::Addresses(first, last)),
+            _ => Some(Self::Ports(Ports { first: number(first)?, last: number(last)? })),
+        });
+        parsed.ok_or_else(|| InvalidText::new(text, "a range such as 10.0.0.0-10.0.0.255 or 1000-2000"))
+    }
+}
+
+impl fmt::Display for SetOptions {
+    /// As `ipset save` prints them: `family inet hashsize 1024 maxelem 65536 timeout 600 counters`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut words = Words { f, blank: "" };
+        words.value("range", self.range)?;
+        words.value("family", self.family)?;
+        words.value("markmask", self.markmask.map(|mask| format!("{mask:#010x}")))?;
+        words.value("hashsize", self.hashsize)?;
+        words.value("maxelem", self.maxelem)?;
+        words.value("size", self.size)?;
+        words.value("netmask", self.netmask)?;
+        words.value("bitmask", self.bitmask)?;
+        words.value("timeout", self.timeout.map(|timeout| timeout.as_secs()))?;
+        for (name, given) in [
+            ("counters", self.counters),
+            ("comment", self.comment),
+            ("skbinfo", self.skbinfo),
+            ("forceadd", self.forceadd),
+        ] {
+            words.word(name, given)?;
+        }
+        words.value("bucketsize", self.bucketsize)?;
+        words.value("initval", self.initval.map(|value| format!("{value:#010x}")))
+    }
+}
+
+impl FromStr for SetOptions {
+    type Err = InvalidText;
+
+    /// Reads options in any order, each at most once.
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        let mut options = Self::default();
+        let mut words = text.split(' ').filter(|word| !word.is_empty());
+        while let Some(word) = words.next() {
+            options.read(word, &mut words).ok_or_else(|| {
+                InvalidText::new(text, "options of a set such as family inet maxelem 1000 timeout 600 counters")
+            })?;
+        }
+        Ok(options)
+    }
+}
+
+impl SetOptions {
+    /// Reads one option; `None` if it is unknown, was given before, or has a wrong value.
+    fn read<'a>(&mut self, name: &str, rest: &mut impl Iterator<Item = &'a str>) -> Option<()> {
+        match name {
+            "counters" => return set_flag(&mut self.counters),
+            "comment" => return set_flag(&mut self.comment),
+            "skbinfo" => return set_flag(&mut self.skbinfo),
+            "forceadd" => return set_flag(&mut self.forceadd),
+            _ => {}
+        }
+        let value = rest.next()?;
+        match name {
+            "range" => set(&mut self.range, value.parse().ok()?),
+            "family" => set(&mut self.family, value.parse().ok()?),
+            "markmask" => set(&mut self.markmask, bits(value)?),
+            "hashsize" => set(&mut self.hashsize, number(value)?),
+            "maxelem" => set(&mut self.maxelem, number(value)?),
+            "size" => set(&mut self.size, number(value)?),
+            "netmask" => set(&mut self.netmask, number(value)?),
+            "bitmask" => set(&mut self.bitmask, value.parse().ok()?),
+            "timeout" => set(&mut self.timeout, Duration::from_secs(number(value)?)),
+            "bucketsize" => set(&mut self.bucketsize, number(value)?),
+            "initval" => set(&mut self.initval, bits(value)?),
+            _ => None,
+        }
+    }
+}
+
+type Get = fn(&SetOptions) -> bool;
+
+/// The flag of each option that is given or not.
+pub(super) const FLAGS: [(Get, u32); 4] = [
+    (|options| options.counters, flag::COUNTERS),
+    (|options| options.comment, flag::COMMENT),
+    (|options| options.skbinfo, flag::SKBINFO),
+    (|options| options.forceadd, flag::FORCEADD),
+];
+
+/// Words with a blank between them.
+pub(super) struct Words<'a, 'f> {
+    pub(super) f: &'a mut fmt::Formatter<'f>,
+    pub(super) blank: &'static str,
+}
+
+impl Words<'_, '_> {
+    pub(super) fn word(&mut self, name: &str, given: bool) -> fmt::Result {
+        if given {
+            write!(self.f, "{}{name}", self.blank)?;
+            self.blank = " ";
+        }
+        Ok(())
+    }
+
+    pub(super) fn value(&mut self, name: &str, value: Option<impl fmt::Display>) -> fmt::Result {
+        if let Some(value) = value {
+            write!(self.f, "{}{name} {value}", self.blank)?;
+            self.blank = " ";
+        }
+        Ok(())
+    }
+}
+
+/// Sets an option that was not given before.
+pub(super) fn set<T>(option: &mut Option<T>, value: T) -> Option<()> {
+    option.replace(value).is_none().then_some(())
+}
+
+/// Sets a flag that was not given before.
+pub(super) fn set_flag(flag: &mut bool) -> Option<()> {
+    (!std::mem::replace(flag, true)).then_some(())
+}
+
+/// Reads a number of 32 bits, decimal or with `0x`.
+pub(super) fn bits(text: &str) -> Option<u32> {
+    match text.strip_prefix("0x") {
+        Some(digits) => hex(digits),
+        None => number(text),
+    }
+}
+
+/// Reads hexadecimal digits, without a sign.
+pub(super) fn hex(digits: &str) -> Option<u32> {
+    if digits.starts_with('+') { None } else { u32::from_str_radix(digits, 16).ok() }
+}

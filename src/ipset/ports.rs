@@ -1,0 +1,198 @@
+//! Ports of entries, and their protocols.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use crate::address::{InvalidText, Protocol, number};
+
+/// One port, or all from the first to the second.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Ports {
+    /// The first.
+    #[doc(alias = "IPSET_ATTR_PORT_FROM")]
+    pub first: u16,
+    /// The last.
+    #[doc(alias = "IPSET_ATTR_PORT_TO")]
+    pub last: u16,
+}
+
+impl From<u16> for Ports {
+    fn from(port: u16) -> Self {
+        Self { first: port, last: port }
+    }
+}
+
+impl From<RangeInclusive<u16>> for Ports {
+    fn from(range: RangeInclusive<u16>) -> Self {
+        let (first, last) = range.into_inner();
+        Self { first, last }
+    }
+}
+
+impl fmt::Display for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last { self.first.fmt(f) } else { write!(f, "{}-{}", self.first, self.last) }
+    }
+}
+
+/// Ports of a protocol; of other protocols than TCP, UDP, UDP-Lite, SCTP, ICMP and ICMPv6, the protocol alone.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ProtocolPorts {
+    /// The number of the protocol (`/etc/protocols`), not 0.
+    #[doc(alias = "IPSET_ATTR_PROTO")]
+    pub protocol: u8,
+    /// Its ports; of ICMP and ICMPv6, the type in the high byte and the code in the low one.
+    #[doc(alias("IPSET_ATTR_PORT", "IPSET_ATTR_PORT_TO"))]
+    pub ports: Ports,
+}
+
+impl ProtocolPorts {
+    pub(crate) const ICMP: u8 = 1;
+    pub(crate) const TCP: u8 = 6;
+    pub(crate) const UDP: u8 = 17;
+    pub(crate) const ICMPV6: u8 = 58;
+    pub(crate) const SCTP: u8 = 132;
+    pub(crate) const UDPLITE: u8 = 136;
+
+    /// One port, or a range of them, of TCP.
+    pub fn tcp(ports: impl Into<Ports>) -> Self {
+        Self { protocol: Self::TCP, ports: ports.into() }
+    }
+
+    /// One port, or a range of them, of UDP.
+    pub fn udp(ports: impl Into<Ports>) -> Self {
+        Self { protocol: Self::UDP, ports: ports.into() }
+    }
+
+    /// One port, or a range of them, of SCTP.
+    pub fn sctp(ports: impl Into<Ports>) -> Self {
+        Self { protocol: Self::SCTP, ports: ports.into() }
+    }
+
+    /// One port, or a range of them, of UDP-Lite.
+    pub fn udplite(ports: impl Into<Ports>) -> Self {
+        Self { protocol: Self::UDPLITE, ports: ports.into() }
+    }
+
+    /// A type and a code of ICMP, for sets of IPv4 addresses.
+    pub fn icmp(kind: u8, code: u8) -> Self {
+        Self { protocol: Self::ICMP, ports: u16::from_be_bytes([kind, code]).into() }
+    }
+
+    /// A type and a code of ICMPv6, for sets of IPv6 addresses.
+    pub fn icmpv6(kind: u8, code: u8) -> Self {
+        Self { protocol: Self::ICMPV6, ports: u16::from_be_bytes([kind, code]).into() }
+    }
+
+    /// Ports of the protocol of a service; `None` if its number is above 255.
+    ///
+    /// The entry of `hash:ip,port` that matches the packets to a virtual service:
+    /// ```
+    /// # use lvs::ipset::{HashIpPort, Member, ProtocolPorts};
+    /// # use lvs::ipvs::ServiceKey;
+    /// fn entry(key: ServiceKey) -> Option<Member<HashIpPort>> {
+    ///     let address = key.address()?;
+    ///     Some(Member::new((address.ip(), ProtocolPorts::of(key.protocol()?, address.port())?)))
+    /// }
+    /// # let member = entry("10.96.0.10:443/tcp".parse().unwrap()).unwrap();
+    /// assert_eq!(member.to_string(), "10.96.0.10,tcp:443");
+    /// ```
+    pub fn of(protocol: Protocol, ports: impl Into<Ports>) -> Option<Self> {
+        Some(Self { protocol: protocol.0.try_into().ok()?, ports: ports.into() })
+    }
+
+    /// Any other protocol, without ports.
+    pub fn protocol(number: u8) -> Self {
+        Self { protocol: number, ports: 0.into() }
+    }
+}
+
+impl fmt::Display for ProtocolPorts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.protocol {
+            Self::TCP => f.write_str("tcp")?,
+            Self::UDP => f.write_str("udp")?,
+            Self::SCTP => f.write_str("sctp")?,
+            Self::UDPLITE => f.write_str("udplite")?,
+            Self::ICMP | Self::ICMPV6 => {
+                f.write_str(if self.protocol == Self::ICMP { "icmp" } else { "icmpv6" })?;
+                let [kind, code] = self.ports.first.to_be_bytes();
+                write!(f, ":{kind}/{code}")?;
+                if self.ports.first != self.ports.last {
+                    let [kind, code] = self.ports.last.to_be_bytes();
+                    write!(f, "-{kind}/{code}")?;
+                }
+                return Ok(());
+            }
+            other => other.fmt(f)?,
+        }
+        write!(f, ":{}", self.ports)
+    }
+}
+
+impl FromStr for Ports {
+    type Err = InvalidText;
+
+    /// Reads `80` or `1000-2000`.
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        let parsed = match text.split_once('-') {
+            Some((first, last)) => number(first).zip(number(last)).map(|(first, last)| Self { first, last }),
+            None => number(text).map(|port: u16| port.into()),
+        };
+        parsed.ok_or_else(|| InvalidText::new(text, "a port or a range of ports such as 1000-2000"))
+    }
+}
+
+impl FromStr for ProtocolPorts {
+    type Err = InvalidText;
+
+    /// Reads `tcp:80`, `udp:1000-2000`, `icmp:8/0`, `47:0`: a protocol without a name here is a number.
+    ///
+    /// ```
+    /// # use lvs::ipset::ProtocolPorts;
+    /// assert_eq!("udp:1000-2000".parse(), Ok(ProtocolPorts::udp(1000..=2000)));
+    /// assert_eq!("icmp:8/0".parse(), Ok(ProtocolPorts::icmp(8, 0)));
+    /// ```
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        parse(text).ok_or_else(|| InvalidText::new(text, "a protocol and ports such as tcp:80 or icmp:8/0"))
+    }
+}
+
+fn parse(text: &str) -> Option<ProtocolPorts> {
+    let (protocol, ports) = text.split_once(':')?;
+    let protocol = match protocol {
+        "tcp" => ProtocolPorts::TCP,
+        "udp" => ProtocolPorts::UDP,
+        "sctp" => ProtocolPorts::SCTP,
+        "udplite" => ProtocolPorts::UDPLITE,
+        "icmp" => ProtocolPorts::ICMP,
+        "icmpv6" => ProtocolPorts::ICMPV6,
+        other => number(other)?,
+    };
+    let icmp = |text: &str| {
+        let (kind, code) = text.split_once('/')?;
+        Some(u16::from_be_bytes([number(kind)?, number(code)?]))
+    };
+    let ports = match (protocol, ports.split_once('-')) {
+        (ProtocolPorts::ICMP | ProtocolPorts::ICMPV6, Some((first, last))) => {
+            Ports { first: icmp(first)?, last: icmp(last)? }
+        }
+        (ProtocolPorts::ICMP | ProtocolPorts::ICMPV6, None) => icmp(ports)?.into(),
+        _ => ports.parse().ok()?,
+    };
+    Some(ProtocolPorts { protocol, ports })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_shown_as_ipset_takes_them() {
+        assert_eq!(ProtocolPorts::tcp(80).to_string(), "tcp:80");
+        assert_eq!(ProtocolPorts::udp(53..=60).to_string(), "udp:53-60");
+        assert_eq!(ProtocolPorts::icmp(8, 1).to_string(), "icmp:8/1");
+        assert_eq!(ProtocolPorts::protocol(47).to_string(), "47:0");
+    }
+}
