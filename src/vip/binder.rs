@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use crate::address::{Family, not_of_a_host};
+use crate::address::{Family, InvalidText, not_of_a_host, number};
 use crate::error::Cause;
 use crate::name::{Interface, InvalidName, Name};
 
@@ -126,10 +126,10 @@ pub struct InvalidVip(String);
 /// A way to make addresses local, and by what it knows its own: see the [module](super) for which to choose.
 ///
 /// It is a value only: nothing is made before the first address is bound.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Binder(pub(super) Way);
 
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(super) enum Way {
     Dummy(Interface),
     Routes(u8),
@@ -220,13 +220,43 @@ impl Binder {
 }
 
 impl fmt::Display for Binder {
-    /// As it stands in errors: `vip0`, `the local routes of protocol 77`, `eth0:1`.
+    /// As errors name it: `vip0`, `the local routes of protocol 77`, `eth0:1`.
+    ///
+    /// The alternate form `{:#}` has all of it, and [`FromStr`] reads it: `dummy vip0`, `local-routes 77`, `label eth0:1 77`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Way::Dummy(name) => write!(f, "{name}"),
-            Way::Routes(protocol) => write!(f, "the local routes of protocol {protocol}"),
-            Way::Label { label, .. } => f.write_str(&label.lossy()),
+        match (&self.0, f.alternate()) {
+            (Way::Dummy(name), false) => write!(f, "{name}"),
+            (Way::Routes(protocol), false) => write!(f, "the local routes of protocol {protocol}"),
+            (Way::Label { label, .. }, false) => f.write_str(&label.lossy()),
+            (Way::Dummy(name), true) => write!(f, "dummy {name}"),
+            (Way::Routes(protocol), true) => write!(f, "local-routes {protocol}"),
+            (Way::Label { label, protocol, .. }, true) => write!(f, "label {} {protocol}", label.lossy()),
         }
+    }
+}
+
+impl FromStr for Binder {
+    type Err = InvalidText;
+
+    /// Reads the alternate form of [`Display`](fmt::Display).
+    ///
+    /// ```
+    /// # use lvs::vip::Binder;
+    /// let binder: Binder = "local-routes 77".parse()?;
+    /// assert_eq!(binder, Binder::local_routes(77));
+    /// assert_eq!(format!("{binder:#}"), "local-routes 77");
+    /// # Ok::<(), lvs::InvalidText>(())
+    /// ```
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        let parsed = match text.split_once(' ') {
+            Some(("dummy", name)) => Self::dummy(name).ok(),
+            Some(("local-routes", protocol)) => number(protocol).map(Self::local_routes),
+            Some(("label", rest)) => {
+                rest.rsplit_once(' ').and_then(|(label, protocol)| Self::label(label, number(protocol)?).ok())
+            }
+            _ => None,
+        };
+        parsed.ok_or_else(|| InvalidText::new(text, "a binder such as dummy vip0, local-routes 77 or label eth0:1 77"))
     }
 }
 
@@ -283,6 +313,28 @@ mod tests {
         assert_eq!((interface.as_bytes(), binder.to_string().as_str()), (&b"eth0"[..], "eth0:1"));
         for label in ["eth0", "eth0:", ":1", "", "eth0:1234567890a", "a b:1"] {
             assert!(Binder::label(label, 77).is_err(), "{label}");
+        }
+    }
+
+    #[test]
+    fn binders_read_back_from_their_alternate_text() {
+        for text in
+            ["dummy vip0", "dummy caf\u{e9}", "local-routes 0", "local-routes 255", "label eth0:1 77", "label a:b c 5"]
+        {
+            assert_eq!(text.parse::<Binder>().map(|binder| format!("{binder:#}")).as_deref(), Ok(text));
+        }
+        for text in [
+            "",
+            "vip0",
+            "dummy",
+            "dummy ",
+            "dummy a b",
+            "local-routes 256",
+            "local-routes +1",
+            "label eth0 7",
+            "label e:1",
+        ] {
+            assert_eq!(text.parse::<Binder>().map_err(|error| error.text().to_owned()), Err(text.to_owned()));
         }
     }
 }
