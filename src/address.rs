@@ -121,6 +121,75 @@ impl InvalidText {
     }
 }
 
+/// Makes values of these types the text of their `Display` for `serde`. A value that its text does not read back as is an error.
+macro_rules! serde_text {
+    (@ [$($generic:tt)*] $type:ty) => {
+        #[cfg(feature = "serde")]
+        impl<$($generic)*> serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let text = format!("{self:#}");
+                if text.parse::<Self>().as_ref() != Ok(self) {
+                    return Err(serde::ser::Error::custom(format_args!("{text:?} does not read back as the same value")));
+                }
+                serializer.serialize_str(&text)
+            }
+        }
+
+        #[cfg(feature = "serde")]
+        impl<'de, $($generic)*> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <String as serde::Deserialize>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+    ($($type:ty),+ $(,)?) => {
+        $($crate::address::serde_text!(@ [] $type);)+
+    };
+}
+pub(crate) use serde_text;
+
+serde_text!(Family, Protocol);
+
+/// Times of `serde`: whole seconds.
+#[cfg(feature = "serde")]
+pub(crate) mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::Error};
+
+    pub(crate) fn serialize<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        if time.subsec_nanos() != 0 {
+            return Err(S::Error::custom(format_args!("{time:?} is not in whole seconds")));
+        }
+        time.as_secs().serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_secs)
+    }
+}
+
+/// Times of `serde` that may be absent: whole seconds.
+#[cfg(feature = "serde")]
+pub(crate) mod optional_seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[expect(clippy::ref_option, reason = "the signature is that of serde")]
+    pub(crate) fn serialize<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => super::seconds::serialize(time, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_secs))
+    }
+}
+
 /// Reads a number that has digits only, without a sign.
 pub(crate) fn number<N: FromStr>(text: &str) -> Option<N> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?

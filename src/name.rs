@@ -127,6 +127,8 @@ macro_rules! named {
             }
         }
 
+        $crate::address::serde_text!($type);
+
         impl std::fmt::Display for $type {
             /// Bytes that are not UTF-8 are shown as U+FFFD.
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

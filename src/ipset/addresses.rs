@@ -159,6 +159,8 @@ impl FromStr for Addresses {
     }
 }
 
+crate::address::serde_text!(Network, Addresses);
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -228,6 +228,8 @@ impl From<WrongEntry> for Cause {
     }
 }
 
+crate::address::serde_text!(Kind);
+
 #[cfg(test)]
 mod tests {
     use super::*;

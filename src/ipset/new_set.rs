@@ -306,6 +306,8 @@ impl<T: SetType> NewSet<T> {
     }
 }
 
+crate::address::serde_text!(NewSet<AnyType>);
+
 // The bytes.
 
 impl<T: SetType> NewSet<T> {

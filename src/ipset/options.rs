@@ -32,27 +32,35 @@ impl fmt::Display for BitmapRange {
 /// To make a set, [`NewSet`] has those of its type only. What is not said is the kernel's default; what is read is what
 /// the kernel says, and it leaves out some of its defaults.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 #[non_exhaustive]
 pub struct SetOptions {
     /// The family of the addresses; of hash types but `hash:mac`.
     #[doc(alias = "IPSET_ATTR_FAMILY")]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub family: Option<Family>,
     /// What it is a map of; of bitmaps. At most 65536 elements. The kernel swaps reversed ends, and widens a range of
     /// addresses to whole networks of the `netmask`.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub range: Option<BitmapRange>,
     /// The size of the hash table: a power of two, or rounded up to one, at least 64; 1024 by default. It grows by
     /// itself, and is read as it is now.
     #[doc(alias = "IPSET_ATTR_HASHSIZE")]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub hashsize: Option<u32>,
     /// How many elements it may have; 65536 by default, and none with 0. Of hash types.
     #[doc(alias = "IPSET_ATTR_MAXELEM")]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub maxelem: Option<u32>,
     /// The size of the hash table's buckets: even, 2 to 12; 12 by default. Since Linux 5.11. Read from the newest
     /// revision only.
     #[doc(alias = "IPSET_ATTR_BUCKETSIZE")]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub bucketsize: Option<u8>,
     /// The start value of the hash function; random by default. Since Linux 5.11. Read from the newest revision only.
     #[doc(alias = "IPSET_ATTR_INITVAL")]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub initval: Option<u32>,
     /// Addresses are cut to networks of this prefix length. A full length, such as 32, reads back as `None`.
     ///
@@ -60,32 +68,44 @@ pub struct SetOptions {
     /// range or network and stores the others uncut; in `hash:net,net` an entry with a range is stored uncut. In `bitmap:ip` a
     /// range counts from its first address in steps of the network, and may miss the network of its last address.
     #[doc(alias = "IPSET_ATTR_NETMASK")]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub netmask: Option<u8>,
     /// Addresses are cut by this mask. A mask of ones only reads back as `None`. Add single addresses to such a set: of a range or
     /// network, the kernel cuts the first address only, and adds every address from there to the last. Since Linux 6.2.
     #[doc(alias = "IPSET_ATTR_BITMASK")]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub bitmask: Option<IpAddr>,
     /// Which bits of marks count; all by default. Of `hash:ip,mark`.
     #[doc(alias = "IPSET_ATTR_MARKMASK")]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub markmask: Option<u32>,
     /// The size of a `list:set`; 8 by default. The kernel stores 0 to 3 as 4, and lets the set grow beyond its size.
     #[doc(alias = "IPSET_ATTR_SIZE")]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub size: Option<u32>,
     /// Entries leave the set by themselves, after this time in whole seconds (up to 2147483) if they do not bring
     /// their own; zero is never.
     #[doc(alias = "IPSET_ATTR_TIMEOUT")]
+    #[cfg_attr(
+        feature = "serde",
+        serde(with = "crate::address::optional_seconds", skip_serializing_if = "Option::is_none")
+    )]
     pub timeout: Option<Duration>,
     /// Entries count what matches them.
     #[doc(alias = "IPSET_FLAG_WITH_COUNTERS")]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "std::ops::Not::not"))]
     pub counters: bool,
     /// Entries may have comments.
     #[doc(alias = "IPSET_FLAG_WITH_COMMENT")]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "std::ops::Not::not"))]
     pub comment: bool,
     /// Entries may have what the `SET` target of iptables puts on packets.
     #[doc(alias = "IPSET_FLAG_WITH_SKBINFO")]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "std::ops::Not::not"))]
     pub skbinfo: bool,
     /// A full set drops some other entry for a new one. Of hash types.
     #[doc(alias = "IPSET_FLAG_WITH_FORCEADD")]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "std::ops::Not::not"))]
     pub forceadd: bool,
 }
 
@@ -228,3 +248,5 @@ pub(super) fn bits(text: &str) -> Option<u32> {
 pub(super) fn hex(digits: &str) -> Option<u32> {
     if digits.starts_with('+') { None } else { u32::from_str_radix(digits, 16).ok() }
 }
+
+crate::address::serde_text!(BitmapRange);

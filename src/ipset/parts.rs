@@ -269,6 +269,8 @@ impl fmt::Display for Comment {
     }
 }
 
+crate::address::serde_text!(Mac, InterfaceMatch, ListMember, Comment);
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -184,6 +184,8 @@ fn parse(text: &str) -> Option<ProtocolPorts> {
     Some(ProtocolPorts { protocol, ports })
 }
 
+crate::address::serde_text!(Ports, ProtocolPorts);
+
 #[cfg(test)]
 mod tests {
     use super::*;

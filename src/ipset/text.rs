@@ -215,3 +215,5 @@ fn read_options(member: &mut Member<AnyType>, mut rest: &str) -> Option<()> {
         }
     }
 }
+
+crate::address::serde_text!(@ [T: Known] Member<T>);

@@ -20,6 +20,7 @@ const LONGEST_V6: u16 = u16::MAX - 40 - 8;
 /// A sync daemon: the master multicasts what its director knows of connections, the backup takes it over, so that they
 /// go on when the virtual IP moves to the backup's director. Each network namespace can run one of each.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 #[doc(alias = "IPVS_CMD_ATTR_DAEMON")]
 pub struct SyncDaemon {
@@ -32,20 +33,25 @@ pub struct SyncDaemon {
     /// Who belongs together (`IPVS_DAEMON_ATTR_SYNC_ID`): a backup takes over from masters of its own number, or from
     /// all if its own is 0. 0 to 255, since the messages have 8 bits for it.
     #[doc(alias = "IPVS_DAEMON_ATTR_SYNC_ID")]
+    #[cfg_attr(feature = "serde", serde(rename = "syncid"))]
     pub sync_id: u32,
     /// The longest message, in bytes without its headers (`IPVS_DAEMON_ATTR_SYNC_MAXLEN`, Linux 4.3): at most 65,507, or
     /// 65,487 with an IPv6 group. The kernel raises the value of a backup to 1024. `None`: as the interface allows.
     #[doc(alias = "IPVS_DAEMON_ATTR_SYNC_MAXLEN")]
+    #[cfg_attr(feature = "serde", serde(rename = "maxlen", default, skip_serializing_if = "Option::is_none"))]
     pub max_length: Option<NonZeroU16>,
     /// The multicast group, IPv4 or IPv6 (`IPVS_DAEMON_ATTR_MCAST_GROUP`, `IPVS_DAEMON_ATTR_MCAST_GROUP6`, Linux 4.3).
     /// `None`: 224.0.0.81.
     #[doc(alias("IPVS_DAEMON_ATTR_MCAST_GROUP", "IPVS_DAEMON_ATTR_MCAST_GROUP6"))]
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub group: Option<IpAddr>,
     /// The UDP port (`IPVS_DAEMON_ATTR_MCAST_PORT`, Linux 4.3). `None`: 8848.
     #[doc(alias = "IPVS_DAEMON_ATTR_MCAST_PORT")]
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub port: Option<NonZeroU16>,
     /// How many routers a message may pass, plus one (`IPVS_DAEMON_ATTR_MCAST_TTL`, Linux 4.3). `None`: 1.
     #[doc(alias = "IPVS_DAEMON_ATTR_MCAST_TTL")]
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub ttl: Option<NonZeroU8>,
 }
 
@@ -144,6 +150,8 @@ impl fmt::Display for SyncDaemon {
         Ok(())
     }
 }
+
+crate::address::serde_text!(SyncState);
 
 // The bytes.
 

@@ -25,6 +25,7 @@ use crate::wire::{Attr, Kind, Writer};
 /// assert_eq!(pod.forwarding, Forwarding::Masquerade);
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 #[doc(alias = "IPVS_CMD_ATTR_DEST")]
 pub struct Destination {
@@ -33,12 +34,15 @@ pub struct Destination {
     pub address: SocketAddr,
     /// How packets get there (`IPVS_DEST_ATTR_FWD_METHOD`).
     #[doc(alias = "IPVS_DEST_ATTR_FWD_METHOD")]
+    #[cfg_attr(feature = "serde", serde(default = "masquerade"))]
     pub forwarding: Forwarding,
     /// Its share of the connections, for schedulers that weigh (`IPVS_DEST_ATTR_WEIGHT`): 0 to 2,147,483,647. With 0
     /// it gets no new connections and keeps those it has.
     #[doc(alias = "IPVS_DEST_ATTR_WEIGHT")]
+    #[cfg_attr(feature = "serde", serde(default = "one"))]
     pub weight: u32,
     /// When it has enough connections; `None`: never.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub thresholds: Option<Thresholds>,
 }
 
@@ -137,12 +141,14 @@ impl fmt::Display for Destination {
 /// When a destination has enough connections, counting the active and the inactive ones. Clients that persistence keeps
 /// there come nevertheless.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub struct Thresholds {
     /// With this many it gets no new ones (`IPVS_DEST_ATTR_U_THRESH`); at most 2,147,483,647.
     #[doc(alias = "IPVS_DEST_ATTR_U_THRESH")]
     pub upper: NonZeroU32,
     /// Below this many it gets new ones again (`IPVS_DEST_ATTR_L_THRESH`); `None`: below three quarters of `upper`.
     #[doc(alias = "IPVS_DEST_ATTR_L_THRESH")]
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub lower: Option<NonZeroU32>,
 }
 
@@ -203,6 +209,17 @@ impl fmt::Display for DestinationInfo {
         write!(f, "{destination}, active {active_connections} inactive {inactive_connections}")?;
         write!(f, " persistent {persistent_connections}, {stats}")
     }
+}
+
+/// What an absent field stands for, as in [`Destination::new`].
+#[cfg(feature = "serde")]
+fn masquerade() -> Forwarding {
+    Forwarding::Masquerade
+}
+
+#[cfg(feature = "serde")]
+fn one() -> u32 {
+    1
 }
 
 // The bytes.

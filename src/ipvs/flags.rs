@@ -111,3 +111,5 @@ pub(super) fn read_words<'a>(
         named.or_else(|| u32::from_str_radix(digits?, 16).ok()).map(|bit| bits | bit)
     })
 }
+
+crate::address::serde_text!(ServiceFlags);

@@ -204,6 +204,8 @@ impl FromStr for TunnelFlags {
     }
 }
 
+crate::address::serde_text!(Forwarding, Tunnel, TunnelFlags);
+
 // The bytes.
 
 impl Forwarding {

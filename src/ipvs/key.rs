@@ -166,6 +166,8 @@ fn parse(text: &str) -> Option<ServiceKey> {
     Some(ServiceKey::Address { protocol: protocol.parse().ok()?, address: address.parse().ok()? })
 }
 
+crate::address::serde_text!(ServiceKey);
+
 // The bytes.
 
 impl ServiceKey {

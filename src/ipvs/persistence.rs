@@ -10,6 +10,7 @@ use crate::address::{Family, InvalidText, number};
 
 /// How a client stays with its destination (`IP_VS_SVC_F_PERSISTENT`).
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 #[doc(alias = "IP_VS_SVC_F_PERSISTENT")]
 pub struct Persistence {
@@ -17,9 +18,11 @@ pub struct Persistence {
     /// seconds, at most [`Persistence::LONGEST`]. If it still has connections when that is over, the kernel goes on with
     /// a minute at a time.
     #[doc(alias = "IPVS_SVC_ATTR_TIMEOUT")]
+    #[cfg_attr(feature = "serde", serde(with = "crate::address::seconds"))]
     pub timeout: Duration,
     /// Which clients count as one (`IPVS_SVC_ATTR_NETMASK`).
     #[doc(alias = "IPVS_SVC_ATTR_NETMASK")]
+    #[cfg_attr(feature = "serde", serde(default = "Netmask::host", skip_serializing_if = "Netmask::is_host"))]
     pub netmask: Netmask,
 }
 
@@ -76,6 +79,16 @@ enum Mask {
 impl Netmask {
     /// Each address by itself, in either family.
     pub const HOST: Self = Self(Mask::Host);
+
+    #[cfg(feature = "serde")]
+    fn host() -> Self {
+        Self::HOST
+    }
+
+    #[cfg(feature = "serde")]
+    fn is_host(&self) -> bool {
+        *self == Self::HOST
+    }
 
     /// IPv4 clients that agree in the bits of this mask, which need not be contiguous.
     pub fn inet(mask: Ipv4Addr) -> Self {
@@ -148,6 +161,8 @@ impl FromStr for Netmask {
         parsed.ok_or_else(|| InvalidText::new(text, "an IPv4 mask, an IPv6 prefix length of 1 to 128, or host"))
     }
 }
+
+crate::address::serde_text!(Netmask);
 
 // The bytes.
 

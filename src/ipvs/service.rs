@@ -28,21 +28,29 @@ use crate::wire::{Attr, Kind, Writer};
 /// assert_eq!(sticky.key.to_string(), "10.96.0.10:443/tcp");
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 #[doc(alias = "IPVS_CMD_ATTR_SERVICE")]
 pub struct Service {
     /// What identifies the service; a change of it makes another service.
+    #[cfg_attr(feature = "serde", serde(rename = "service"))]
     pub key: ServiceKey,
     /// How the destination of a new connection is chosen (`IPVS_SVC_ATTR_SCHED_NAME`).
     #[doc(alias = "IPVS_SVC_ATTR_SCHED_NAME")]
     pub scheduler: Scheduler,
     /// Whether, and how, a client stays with its destination; `None`: each connection is scheduled by itself.
+    #[cfg_attr(feature = "serde", serde(rename = "persistent", default, skip_serializing_if = "Option::is_none"))]
     pub persistence: Option<Persistence>,
     /// How a client is recognised by more than its address (`IPVS_SVC_ATTR_PE_NAME`); of use to a persistent service.
     #[doc(alias = "IPVS_SVC_ATTR_PE_NAME")]
+    #[cfg_attr(feature = "serde", serde(rename = "pe", default, skip_serializing_if = "Option::is_none"))]
     pub engine: Option<PersistenceEngine>,
     /// The scheduler's flags and one-packet scheduling (`IPVS_SVC_ATTR_FLAGS`).
     #[doc(alias = "IPVS_SVC_ATTR_FLAGS")]
+    #[cfg_attr(
+        feature = "serde",
+        serde(default = "ServiceFlags::empty", skip_serializing_if = "ServiceFlags::is_empty")
+    )]
     pub flags: ServiceFlags,
 }
 

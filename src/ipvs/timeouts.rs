@@ -17,17 +17,31 @@ use crate::wire::{Attrs, Writer};
 ///
 /// Complete: Linux 7.3 still knows these three, and others are settings elsewhere.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 #[doc(alias("IPVS_CMD_SET_CONFIG", "IPVS_CMD_GET_CONFIG"))]
 pub struct Timeouts {
     /// Of established TCP connections (`IPVS_CMD_ATTR_TIMEOUT_TCP`); 900 s unless changed. `None` leaves it as it is,
     /// and is never read.
     #[doc(alias = "IPVS_CMD_ATTR_TIMEOUT_TCP")]
+    #[cfg_attr(
+        feature = "serde",
+        serde(with = "crate::address::optional_seconds", skip_serializing_if = "Option::is_none")
+    )]
     pub tcp: Option<Duration>,
     /// Of TCP connections that one side has closed (`IPVS_CMD_ATTR_TIMEOUT_TCP_FIN`); 120 s unless changed.
     #[doc(alias = "IPVS_CMD_ATTR_TIMEOUT_TCP_FIN")]
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "tcpfin", with = "crate::address::optional_seconds", skip_serializing_if = "Option::is_none")
+    )]
     pub tcp_fin: Option<Duration>,
     /// Of UDP (`IPVS_CMD_ATTR_TIMEOUT_UDP`); 300 s unless changed.
     #[doc(alias = "IPVS_CMD_ATTR_TIMEOUT_UDP")]
+    #[cfg_attr(
+        feature = "serde",
+        serde(with = "crate::address::optional_seconds", skip_serializing_if = "Option::is_none")
+    )]
     pub udp: Option<Duration>,
 }
 

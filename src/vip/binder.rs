@@ -260,6 +260,8 @@ impl FromStr for Binder {
     }
 }
 
+crate::address::serde_text!(Vip, Binder);
+
 #[cfg(test)]
 mod tests {
     use super::*;

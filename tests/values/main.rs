@@ -1,0 +1,101 @@
+//! Specs and keys as JSON: golden texts, and what is accepted beyond them.
+#![expect(clippy::unwrap_used, reason = "in a test, a failed step is a failed test")]
+
+use std::fmt::Debug;
+use std::num::{NonZeroU16, NonZeroU32};
+use std::time::Duration;
+
+use lvs::Interface;
+use lvs::ipset::{AnyType, Comment, HashIpPort, HashNetIface, Member, Network, NewSet, SetName, SetOptions};
+use lvs::ipvs::{
+    Destination, Forwarding, Netmask, Persistence, PersistenceEngine, Scheduler, Service, ServiceFlags, ServiceKey,
+    SyncDaemon, SyncState, Thresholds, Timeouts, Tunnel, TunnelFlags,
+};
+use lvs::vip::{Binder, Vip};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The value has this text, and this text has the value.
+#[track_caller]
+fn golden<T: Debug + DeserializeOwned + PartialEq + Serialize>(value: &T, json: &str) {
+    assert_eq!(serde_json::to_string(value).unwrap(), json);
+    assert_eq!(&serde_json::from_str::<T>(json).unwrap(), value);
+}
+
+fn web() -> ServiceKey {
+    ServiceKey::tcp("10.96.0.10:443".parse().unwrap())
+}
+
+#[test]
+fn services_are_json() {
+    let service = Service::new(web(), Scheduler::WRR);
+    golden(&service, r#"{"service":"10.96.0.10:443/tcp","scheduler":"wrr"}"#);
+    let persistence =
+        Persistence::new(Duration::from_secs(300)).netmask(Netmask::inet("255.255.255.0".parse().unwrap()));
+    let all = service.persistence(persistence).engine(PersistenceEngine::SIP).flags(ServiceFlags::PORT);
+    golden(
+        &all,
+        r#"{"service":"10.96.0.10:443/tcp","scheduler":"wrr","persistent":{"timeout":300,"netmask":"255.255.255.0"},"pe":"sip","flags":"flag-2"}"#,
+    );
+}
+
+#[test]
+fn destinations_are_json() {
+    let pod = Destination::new("10.9.1.1:80".parse().unwrap());
+    golden(&pod, r#"{"address":"10.9.1.1:80","forwarding":"masq","weight":1}"#);
+    let gue = Tunnel::Gue { port: NonZeroU16::new(6080).unwrap(), flags: TunnelFlags::CHECKSUM };
+    let thresholds = Thresholds { upper: NonZeroU32::new(100).unwrap(), lower: NonZeroU32::new(50) };
+    golden(
+        &pod.forwarding(Forwarding::Tunnel(gue)).thresholds(thresholds),
+        r#"{"address":"10.9.1.1:80","forwarding":"tunnel gue port 6080 csum","weight":1,"thresholds":{"upper":100,"lower":50}}"#,
+    );
+    assert_eq!(serde_json::from_str::<Destination>(r#"{"address":"10.9.1.1:80"}"#).unwrap(), pod);
+}
+
+#[test]
+fn daemons_and_timeouts_are_json() {
+    let daemon = SyncDaemon::new(SyncState::Master, Interface::new("eth0").unwrap(), 7);
+    golden(&daemon, r#"{"state":"master","interface":"eth0","syncid":7}"#);
+    golden(
+        &daemon.max_length(NonZeroU16::new(1400).unwrap()),
+        r#"{"state":"master","interface":"eth0","syncid":7,"maxlen":1400}"#,
+    );
+    golden(&Timeouts::default().tcp_fin(Duration::from_secs(120)), r#"{"tcpfin":120}"#);
+    golden(&Timeouts::default(), "{}");
+}
+
+#[test]
+fn sets_and_members_are_json() {
+    let member = Member::<HashIpPort>::parse("10.0.0.1,tcp:80 timeout 30").unwrap();
+    golden(&member.comment(Comment::new("x y").unwrap()), r#""10.0.0.1,tcp:80 timeout 30 comment \"x y\"""#);
+    golden(
+        &Member::<HashNetIface>::parse("10.0.0.0/8,eth wildcard nomatch").unwrap(),
+        r#""10.0.0.0/8,eth wildcard nomatch""#,
+    );
+    golden(&"hash:ip family inet counters".parse::<NewSet<AnyType>>().unwrap(), r#""hash:ip family inet counters""#);
+    let options: SetOptions = "range 1-2 timeout 5 counters".parse().unwrap();
+    golden(&options, r#"{"range":"1-2","timeout":5,"counters":true}"#);
+}
+
+#[test]
+fn binders_and_virtual_ips_are_json() {
+    golden(&Binder::dummy("vip0").unwrap(), r#""dummy vip0""#);
+    golden(&Binder::local_routes(77), r#""local-routes 77""#);
+    golden(&"10.96.0.0/12".parse::<Vip>().unwrap(), r#""10.96.0.0/12""#);
+}
+
+#[test]
+fn unknown_fields_are_accepted_and_wrong_text_is_not() {
+    let service: Service = serde_json::from_str(r#"{"service":"fwmark 7","scheduler":"rr","later":[1]}"#).unwrap();
+    assert_eq!(service.key.to_string(), "fwmark 7");
+    let error = serde_json::from_str::<ServiceKey>(r#""10.0.0.1:80""#).unwrap_err().to_string();
+    assert!(error.starts_with(r#""10.0.0.1:80" is not a service such as"#), "{error}");
+}
+
+#[test]
+fn values_without_text_are_errors() {
+    assert!(serde_json::to_string(&SetName::any(b"\xff").unwrap()).is_err());
+    assert!(serde_json::to_string(&Comment::any(b"\xff").unwrap()).is_err());
+    assert!(serde_json::to_string(&Network::of_host("10.0.0.3".parse().unwrap(), 30)).is_err());
+    assert!(serde_json::to_string(&Timeouts::default().udp(Duration::from_millis(1))).is_err());
+}
