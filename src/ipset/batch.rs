@@ -50,36 +50,20 @@ fn fill_from<T: SetType>(
     members: &mut impl Iterator<Item = Member<T>>,
     start: usize,
 ) -> Result<usize, BatchError> {
-    let (kind, flags) = verb.header();
     let operation = || {
         let (verb, preposition) = verb.words();
         format!("{verb} entries {preposition} set {set}")
+    };
+    let failed = |position, member: Member<AnyType>, cause: Cause| {
+        let change = verb.of(set.any(), member);
+        let error = Error::new(&change, cause);
+        failed_at(operation(), position, change, error)
     };
     let mut sent = start;
     loop {
         let before = sent;
         let mut wrong = None;
-        let queued = ipset.connection.queue(kind, flags, |out| {
-            write_start(out);
-            out.text(Command::SetName, set.name().as_bytes());
-            // Must exist; the kernel puts the number of the entry that it refuses here.
-            out.u32_ne(Command::Line, 0);
-            out.marked_nest(Command::Entries, |out| {
-                let start = out.length();
-                while out.length() - start < FULL {
-                    let Some(member) = members.next() else { break };
-                    let member = if verb.is_bare() { member.bare() } else { member };
-                    if let Err(cause) = member.check(set.kind(), set.family()) {
-                        wrong = Some((member, cause));
-                        break;
-                    }
-                    sent += 1;
-                    let line = u32::try_from(sent - before).ok();
-                    out.marked_nest(Command::Data, |out| member.write(out, line));
-                }
-            });
-        });
-        let change = |member: Member<AnyType>| verb.of(set.any(), member);
+        let queued = queue(ipset, verb, set, members, &mut sent, &mut wrong);
         let interrupted = |cause| {
             let operation = operation();
             let error = BatchError::new(&operation, Vec::new(), before);
@@ -90,26 +74,51 @@ fn fill_from<T: SetType>(
             // Nothing to send.
             ipset.connection.abandon();
         } else if let Some((refusal, named)) = take_refusal(ipset, set.kind()).map_err(interrupted)? {
-            // Meanings depend on the type, not on the entry.
-            let refused = verb.refused(set.kind(), refusal);
+            let refused = verb.refused(set.kind(), refusal).into();
             return Err(match named {
-                Some((line, member)) if line < sent - before => {
-                    let change = change(member);
-                    let error = Error::new(&change, refused);
-                    failed_at(operation(), before + line, change, error)
-                }
-                _ => interrupted(refused.into()),
+                Some((line, member)) if line < sent - before => failed(before + line, member, refused),
+                _ => interrupted(refused),
             });
         }
         if let Some((member, cause)) = wrong {
-            let change = change(member.any());
-            let error = Error::new(&change, cause);
-            return Err(failed_at(operation(), sent, change, error));
+            return Err(failed(sent, member.any(), cause));
         }
         if sent == before {
             return Ok(sent - start);
         }
     }
+}
+
+/// Queues a message with as many members as it takes, and counts them in `sent`; stops before one that is wrong.
+fn queue<T: SetType>(
+    ipset: &mut Ipset,
+    verb: Verb,
+    set: &Set<T>,
+    members: &mut impl Iterator<Item = Member<T>>,
+    sent: &mut usize,
+    wrong: &mut Option<(Member<T>, Cause)>,
+) -> Result<(), Cause> {
+    let (kind, flags) = verb.header();
+    ipset.connection.queue(kind, flags, |out| {
+        write_start(out);
+        out.text(Command::SetName, set.name().as_bytes());
+        // Must exist; the kernel puts the number of the entry that it refuses here.
+        out.u32_ne(Command::Line, 0);
+        out.marked_nest(Command::Entries, |out| {
+            let (start, before) = (out.length(), *sent);
+            while out.length() - start < FULL {
+                let Some(member) = members.next() else { break };
+                let member = if verb.is_bare() { member.bare() } else { member };
+                if let Err(cause) = member.check(set.kind(), set.family()) {
+                    *wrong = Some((member, cause));
+                    break;
+                }
+                *sent += 1;
+                let line = u32::try_from(*sent - before).ok();
+                out.marked_nest(Command::Data, |out| member.write(out, line));
+            }
+        });
+    })
 }
 
 /// A refusal, and the entry that was refused, if the kernel names it.

@@ -67,6 +67,7 @@ mod refusal;
 mod replace;
 pub(crate) mod request;
 pub(crate) mod set;
+mod sync;
 mod text;
 
 pub use crate::address::{Family, InvalidText};
@@ -88,3 +89,4 @@ pub use parts::{Comment, InterfaceMatch, InterfaceName, ListMember, Mac, Place, 
 pub use ports::{Ports, ProtocolPorts};
 pub use request::{Change, Query};
 pub use set::{Set, SetInfo};
+pub use sync::Tally;

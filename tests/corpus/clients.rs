@@ -19,7 +19,7 @@ use lvs::vip::{Binder, Vip, Vips};
 use lvs::{Error, Interface, Options};
 
 /// Number of operations of [`of_ipvs`], [`of_ipset`] and [`of_vips`].
-pub(crate) const OPERATIONS: [u8; 3] = [31, 42, 15 * 3];
+pub(crate) const OPERATIONS: [u8; 3] = [35, 45, 15 * 3];
 /// Most requests that one input may cause.
 const MOST_REQUESTS: usize = 20_000;
 /// Most items that are taken from a streamed listing.
@@ -251,6 +251,10 @@ fn of_ipvs(ipvs: &mut Ipvs, what: u8) -> Result<(), Error> {
         27 => ipvs.clear(),
         28 => batch_of_ipvs(ipvs, &changes.repeat(MANY / 3)),
         29 => unwinding(|| ipvs.update_service(web.key, |_| stop())),
+        30 => ipvs.put_service(web).map(drop),
+        31 => ipvs.remove_service(web).map(drop),
+        32 => ipvs.put_destination(web, server).map(drop),
+        33 => ipvs.remove_destination(web, server.address).map(drop),
         _ => unwinding(|| Ok(ipvs.batch(stopping(changes.repeat(MANY / 3)))?)),
     }
 }
@@ -385,6 +389,18 @@ fn batches_of_ipset(ipset: &mut Ipset, what: u8, other: bool) -> Result<(), Erro
         39 => {
             let set = ipset.open::<HashIp>(name)?;
             in_batch(ipset.remove_all(&set, members()), count)
+        }
+        42 => {
+            let set = ipset.open::<HashIp>(name)?;
+            ipset.sync(&set, members()).map(drop).map_err(Error::from)
+        }
+        43 => {
+            let set = ipset.open::<HashIp>(name)?;
+            unwinding(|| Ok(ipset.sync(&set, stopping(members()))?))
+        }
+        44 => {
+            let set = ipset.header(name)?;
+            ipset.members(&set).map(|members| shown(&members))
         }
         _ => {
             let set = ipset.header(name)?;

@@ -4,6 +4,7 @@ mod errors;
 mod read_back;
 mod rules;
 mod scale;
+mod sync;
 
 use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr};
@@ -48,6 +49,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         ),
         errors::tests(),
         read_back::tests(),
+        sync::tests(),
         rules::tests(),
         scale::tests(),
     ];

@@ -1,0 +1,154 @@
+//! Bringing the members of a set to desired ones: see [`Ipset::sync`].
+
+use std::collections::HashMap;
+
+use super::addresses::{Addresses, Network};
+use super::batch::{BatchError, Failure, fill};
+use super::client::Ipset;
+use super::entry::{Entry, Member, SkbInfo};
+use super::kind::{AnyType, Kind, SetType};
+use super::parts::ListMember;
+use super::request::{Change, Verb};
+use super::set::Set;
+use crate::error::{Cause, Error, Reason, Result};
+
+/// How many members were added, updated, deleted, or left alone.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Tally {
+    /// Added, and absent before.
+    pub added: usize,
+    /// Existing ones whose comment, exception or skbinfo was set.
+    pub updated: usize,
+    /// Deleted, and existing before.
+    pub deleted: usize,
+    /// As desired already.
+    pub unchanged: usize,
+}
+
+impl Ipset {
+    /// Makes the members of a set those that are desired, and sends the difference: adds the missing ones, sets those that carry
+    /// something else, then deletes the surplus. The next call completes an interrupted one.
+    ///
+    /// The comment, the skbinfo and the exception of a member count. A running timeout and counters do not: those of an existing
+    /// member stay. Packets never see a set without a member that is desired and existed. [`Ipset::replace`] swaps all
+    /// members at one moment.
+    ///
+    /// # Errors
+    /// Before anything is changed: [`is_invalid_input`](Error::is_invalid_input) for a range, or a network in a set of addresses;
+    /// [`Cause::Precondition`] with [`Reason::Unsupported`] for a set with a mask, which stores other entries than those that are
+    /// added. Later as [`Ipset::put_all`]; [`is_full`](Error::is_full) also if only the surplus is in the way.
+    pub fn sync<T: SetType>(
+        &mut self,
+        set: &Set<T>,
+        desired: impl IntoIterator<Item = Member<T>>,
+    ) -> Result<Tally, BatchError> {
+        let operation = format!("synchronise set {set}");
+        let aside = |error: Error| BatchError::aside(error.during(&operation), 0);
+        let desired = wanted(set, desired).map_err(|failures| BatchError::new(&operation, failures, 0))?;
+        let options = self.set(set.name()).map_err(aside)?.options;
+        if options.netmask.is_some() || options.bitmask.is_some() || options.markmask.is_some() {
+            let text = "a set with a mask stores other entries than those that are added: replace it";
+            return Err(aside(Error::new("", Cause::precondition(Reason::Unsupported, text))));
+        }
+        let existing = self.members(&set.any()).map_err(aside)?;
+        let (plan, tally) = difference(desired, existing);
+        let failed = |error: BatchError| error.during(&operation);
+        fill(self, Verb::Put, &set.any(), &mut plan.put.into_iter()).map_err(failed)?;
+        fill(self, Verb::Remove, &set.any(), &mut plan.remove.into_iter()).map_err(failed)?;
+        Ok(tally)
+    }
+}
+
+/// Members to be sent.
+#[derive(Debug, Default)]
+struct Plan {
+    put: Vec<Member<AnyType>>,
+    remove: Vec<Member<AnyType>>,
+}
+
+/// The desired members in the form in which the kernel lists them, the last of equal entries.
+///
+/// # Errors
+/// Those that cannot be compared with a listing.
+fn wanted<T: SetType>(
+    set: &Set<T>,
+    desired: impl IntoIterator<Item = Member<T>>,
+) -> Result<HashMap<Entry, Member<AnyType>>, Vec<Failure>> {
+    let (mut wanted, mut failures) = (HashMap::new(), Vec::new());
+    for (position, member) in desired.into_iter().enumerate() {
+        let mut member = member.any();
+        let fault = member.check(set.kind(), set.family()).err();
+        let fault = fault.or_else(|| {
+            let text = "a set is synchronised with single entries only";
+            (!member.is_single(set.kind())).then(|| Cause::InvalidInput(format!("{}: {text}", member.entry).into()))
+        });
+        if let Some(cause) = fault {
+            let change = Change::Put(set.any(), member);
+            let error = Error::new(&change, cause).at(position);
+            failures.push(Failure::new(change, error));
+            continue;
+        }
+        member.entry = listed(set.kind(), member.entry);
+        wanted.insert(member.entry, member);
+    }
+    if failures.is_empty() { Ok(wanted) } else { Err(failures) }
+}
+
+fn difference(mut desired: HashMap<Entry, Member<AnyType>>, existing: Vec<Member<AnyType>>) -> (Plan, Tally) {
+    let (mut plan, mut tally) = (Plan::default(), Tally::default());
+    for member in existing {
+        match desired.remove(&member.entry) {
+            None => plan.remove.push(member),
+            Some(wanted) if carried(&wanted) == carried(&member) => tally.unchanged += 1,
+            Some(wanted) => {
+                tally.updated += 1;
+                plan.put.push(wanted);
+            }
+        }
+    }
+    (tally.added, tally.deleted) = (desired.len(), plan.remove.len());
+    plan.put.extend(desired.into_values());
+    (plan, tally)
+}
+
+/// What a member carries that stays as it was set, in the form in which the kernel lists it.
+fn carried(member: &Member<AnyType>) -> (Option<&[u8]>, SkbInfo, bool) {
+    let comment = member.comment.as_ref().map(|comment| comment.as_bytes()).filter(|comment| !comment.is_empty());
+    let SkbInfo { mark, priority, queue } = member.skb;
+    let skb = SkbInfo {
+        mark: mark.filter(|mark| *mark != (0, 0)),
+        priority: priority.filter(|priority| *priority != (0, 0)),
+        queue: queue.filter(|queue| *queue != 0),
+    };
+    (comment, skb, member.nomatch)
+}
+
+/// A single entry in the form in which the kernel lists it.
+fn listed(kind: Kind, entry: Entry) -> Entry {
+    let first = |addresses| one_form(addresses, kind.starts_with_network());
+    let second = |addresses| one_form(addresses, kind.has_networks());
+    match entry {
+        Entry::Ip(ip) => Entry::Ip(first(ip)),
+        Entry::IpMark(ip, mark) => Entry::IpMark(first(ip), mark),
+        Entry::IpPort(ip, port) => Entry::IpPort(first(ip), port),
+        Entry::IpPortIp(ip, port, other) => Entry::IpPortIp(first(ip), port, second(other)),
+        Entry::IpIp(ip, other) => Entry::IpIp(first(ip), second(other)),
+        Entry::IpInterface(ip, interface) => Entry::IpInterface(first(ip), interface),
+        // The place in the list is none of the content.
+        Entry::Set(ListMember { set, .. }) => Entry::Set(ListMember { set, place: None }),
+        Entry::IpMac(..) | Entry::Port(_) | Entry::Mac(_) => entry,
+    }
+}
+
+/// A network without host bits, and one address as that.
+fn one_form(addresses: Addresses, is_network: bool) -> Addresses {
+    match addresses {
+        Addresses::Network(network) if is_network => {
+            Network::new(network.address(), network.prefix()).map_or(addresses, Addresses::from)
+        }
+        Addresses::Network(network) => Addresses::One(network.address()),
+        Addresses::Range(first, _) => Addresses::One(first),
+        Addresses::One(_) => addresses,
+    }
+}

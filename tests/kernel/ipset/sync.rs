@@ -1,0 +1,142 @@
+//! Sets brought to desired members.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use libtest_mimic::Trial;
+use lvs::Reason;
+use lvs::ipset::{
+    Addresses, AnyType, BitmapRange, Comment, Entry, HashIp, InterfaceMatch, Kind, ListMember, Mac, Member, Method,
+    Network, NewSet, ProtocolPorts, Set, SetOptions,
+};
+
+use super::name;
+use crate::lab::{Lab, Need, tests};
+use crate::random::Random;
+
+pub(super) fn tests() -> Vec<Trial> {
+    tests!(&[Need::Ipset(Kind::HashIp)];
+        sync_ends_in_the_desired_members,
+        members_that_cannot_be_compared_are_refused,
+    )
+}
+
+/// Ten single entries of a type, some of them in a form in which the kernel does not list them.
+fn entries(kind: Kind) -> Vec<Entry> {
+    let ip = |at: u8| Addresses::from(Ipv4Addr::new(10, 0, 0, at));
+    let net = |at: u8| match at % 3 {
+        0 => ip(at),
+        1 => Network::of_host(Ipv4Addr::new(10, 0, at, 9).into(), 24).unwrap().into(),
+        _ => Addresses::Network(Network::new(Ipv4Addr::new(10, 1, 1, at).into(), 32).unwrap()),
+    };
+    let port = |at: u8| match at % 3 {
+        0 => ProtocolPorts::protocol(47 + at),
+        1 => ProtocolPorts::tcp(u16::from(at)..=u16::from(at)),
+        _ => ProtocolPorts::udp(u16::from(at)..=u16::from(at)),
+    };
+    let first = |at| if kind.has_networks() && kind != Kind::HashIpPortNet { net(at) } else { ip(at) };
+    let second = |at| if kind.has_networks() { net(at) } else { ip(at) };
+    let of = |at: u8| match kind {
+        Kind::BitmapIp | Kind::HashIp | Kind::HashNet => Entry::Ip(first(at)),
+        Kind::BitmapIpMac | Kind::HashIpMac => Entry::IpMac(ip(at).first(), Some(Mac::new([2, 0, 0, 0, 0, at]))),
+        Kind::HashIpMark => Entry::IpMark(ip(at), at.into()),
+        Kind::HashIpPort | Kind::HashNetPort => Entry::IpPort(first(at), port(at)),
+        Kind::HashIpPortIp | Kind::HashIpPortNet | Kind::HashNetPortNet => {
+            Entry::IpPortIp(first(at), port(at), second(at + 20))
+        }
+        Kind::HashNetNet => Entry::IpIp(net(at), net(at + 20)),
+        Kind::HashNetIface => Entry::IpInterface(net(at), InterfaceMatch::new(format!("eth{at}").parse().unwrap())),
+        Kind::BitmapPort => Entry::Port(u16::from(at).into()),
+        Kind::HashMac => Entry::Mac(Mac::new([2, 0, 0, 0, 0, at])),
+        Kind::ListSet => Entry::Set(ListMember::new(name(&format!("listed{at}")))),
+    };
+    (1..=10).map(of).collect()
+}
+
+fn new_set(kind: Kind) -> NewSet<AnyType> {
+    let mut options = SetOptions::default();
+    options.comment = true;
+    if kind == Kind::BitmapPort {
+        options.range = Some(BitmapRange::Ports((0..=1023).into()));
+    } else if kind.method() == Method::Bitmap {
+        options.range = Some(BitmapRange::Addresses(Ipv4Addr::new(10, 0, 0, 0), Ipv4Addr::new(10, 0, 0, 255)));
+    }
+    NewSet::<AnyType>::new(kind, options)
+}
+
+/// Comments of the members, by their entries as the kernel lists them.
+fn held(lab: &Lab, set: &Set<AnyType>) -> BTreeMap<String, Option<Comment>> {
+    let members = lab.ipset().members(set).unwrap();
+    members.into_iter().map(|member| (member.entry.to_string(), member.comment)).collect()
+}
+
+fn sync_ends_in_the_desired_members(lab: &Lab) {
+    let mut ipset = lab.ipset();
+    for at in 1..=10 {
+        ipset.create(name(&format!("listed{at}")), &NewSet::<HashIp>::ipv4()).unwrap();
+    }
+    let mut random = Random(7);
+    for kind in Kind::ALL {
+        let set = match ipset.create(name("s"), &new_set(*kind)) {
+            Ok(set) => set,
+            Err(error) => {
+                assert!(error.is_unavailable(), "{error}");
+                continue;
+            }
+        };
+        let entries = entries(*kind);
+        let comments = ["one", "two"].map(|text| Comment::new(text).unwrap());
+        let mut before = BTreeMap::new();
+        for _ in 0..12 {
+            let mut desired: Vec<_> =
+                entries.iter().filter(|_| random.percent(50)).copied().map(Member::<AnyType>::new).collect();
+            desired
+                .iter_mut()
+                .for_each(|member| member.comment = random.percent(60).then(|| random.one(&comments).clone()));
+            let tally = ipset.sync(&set, desired.iter().cloned()).unwrap();
+            let after = held(lab, &set);
+            assert_eq!(after.len(), desired.len(), "{kind}: {desired:?} {after:?}");
+            let count = |comment: &Option<Comment>| after.values().filter(|held| *held == comment).count();
+            for comment in comments.iter().cloned().map(Some).chain([None]) {
+                let wanted = desired.iter().filter(|member| member.comment == comment).count();
+                assert_eq!(count(&comment), wanted, "{kind}: {comment:?}");
+            }
+            let keys = |map: &BTreeMap<String, Option<Comment>>| map.keys().cloned().collect::<BTreeSet<_>>();
+            let kept = keys(&before).intersection(&keys(&after)).cloned().collect::<Vec<_>>();
+            let updated = kept.iter().filter(|entry| before[*entry] != after[*entry]).count();
+            assert_eq!(
+                (tally.added, tally.deleted, tally.updated, tally.unchanged),
+                (after.len() - kept.len(), before.len() - kept.len(), updated, kept.len() - updated),
+                "{kind}"
+            );
+            let again = ipset.sync(&set, desired).unwrap();
+            assert_eq!((again.unchanged, again.added + again.updated + again.deleted), (after.len(), 0), "{kind}");
+            before = after;
+        }
+        // Each desired entry is one of the set.
+        ipset.sync(&set, entries.iter().copied().map(Member::<AnyType>::new)).unwrap();
+        for entry in entries {
+            assert!(ipset.test(&set, &Member::new(entry)).unwrap(), "{kind}: {entry}");
+        }
+        ipset.destroy(name("s")).unwrap();
+    }
+}
+
+fn members_that_cannot_be_compared_are_refused(lab: &Lab) {
+    let mut ipset = lab.ipset();
+    let set = ipset.create(name("s"), &NewSet::<HashIp>::ipv4()).unwrap();
+    let member = |text: &str| Member::<HashIp>::new(text.parse::<Addresses>().unwrap());
+    ipset.add(&set, &member("10.0.0.1")).unwrap();
+    let desired = ["10.0.0.2", "10.0.0.4-10.0.0.9", "10.1.0.0/24"].map(member);
+    let error = ipset.sync(&set, desired).unwrap_err();
+    let failed: Vec<_> = error.failures.iter().map(|failure| failure.position().unwrap()).collect();
+    assert_eq!((failed, error.done), (vec![1, 2], 0));
+    assert!(lvs::Error::from(error).is_invalid_input());
+    assert_eq!(held(lab, &set.any()).into_keys().collect::<Vec<_>>(), ["10.0.0.1"]);
+    let masked = ipset.create(name("masked"), &NewSet::<HashIp>::ipv4().netmask(24)).unwrap();
+    let error = lvs::Error::from(ipset.sync(&masked, [member("10.0.0.1")]).unwrap_err());
+    assert_eq!((error.reason(), error.operation()), (Some(Reason::Unsupported), "synchronise set masked"));
+    let gone = ipset.open::<HashIp>(name("s")).unwrap();
+    ipset.destroy(name("s")).unwrap();
+    assert!(lvs::Error::from(ipset.sync(&gone, []).unwrap_err()).is_not_found());
+}
