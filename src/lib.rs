@@ -46,6 +46,7 @@ pub mod exchange;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;
+#[cfg(feature = "interop")]
 mod interop;
 pub mod ipset;
 pub mod ipvs;

@@ -2,8 +2,6 @@
 
 use lvs::exchange::{Exchange, Limits};
 use lvs::ipvs::{Change, Message, Query};
-use netlink_packet_core::Emitable;
-use netlink_packet_generic::GenlFamily;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
 use nix::sys::socket::{MsgFlags, MultiHeaders, recvmmsg, sendmsg};
 use std::fs::File;
@@ -192,9 +190,7 @@ pub(crate) fn read_overview() {
 }
 
 fn body(message: Message) -> Vec<u8> {
-    let mut attributes = vec![0; message.buffer_len()];
-    message.emit(&mut attributes);
-    [&[message.command(), message.version(), 0, 0][..], &attributes].concat()
+    message.encode()
 }
 
 /// A message, padded.

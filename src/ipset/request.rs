@@ -11,10 +11,11 @@ use super::set::{Set, family_number};
 use crate::address::Family;
 use crate::connection::{Connection, Request};
 use crate::error::{Cause, Error, Refusal, Refused, Result};
+use crate::wire::message::EXCLUSIVE;
 use crate::wire::{Writer, nfnetlink};
 
-/// An object that exists already, or is absent already, is an error (`NLM_F_EXCL`).
-pub(crate) const STRICT: u16 = 0x200;
+/// An object that exists already, or is absent already, is an error.
+pub(crate) const STRICT: u16 = EXCLUSIVE;
 
 /// One change of the kernel's sets, as a value: carried out by [`Ipset::change`](super::Ipset::change) or, with others, by
 /// [`Ipset::batch`](super::Ipset::batch).

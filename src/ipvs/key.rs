@@ -16,7 +16,7 @@ use crate::wire::Writer;
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum ServiceKey {
     /// A protocol, an address and a port. Port 0 stands for every port that has no service of its own, and needs
-    /// [`Persistence`].
+    /// [`Persistence`](super::Persistence).
     #[doc(alias("IPVS_SVC_ATTR_PROTOCOL", "IPVS_SVC_ATTR_ADDR", "IPVS_SVC_ATTR_PORT"))]
     Address {
         /// The transport protocol (`IPVS_SVC_ATTR_PROTOCOL`).

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::daemon::{self, SyncDaemon};
 use super::destination::{self, DestinationInfo};
 use super::key::ServiceKey;
-use super::numbers::{Command, InfoAttr, command};
+use super::numbers::{Command, InfoAttr, VERSION, command};
 use super::request::{Change, Query};
 use super::service::{self, ServiceInfo};
 use super::timeouts::Timeouts;
@@ -44,7 +44,8 @@ pub struct Version {
 
 /// A message of the generic netlink family `IPVS`, to or from the kernel.
 ///
-/// For those who bring their own transport; they should [`check`](Change::check) what they send. It has the traits of the rust-netlink crates (`GenlFamily`, `Emitable`,
+/// For programs with their own transport, such as [`exchange`](crate::exchange); they should [`check`](Change::check) a change
+/// before sending it. With the feature `interop` it has the traits of the rust-netlink crates (`GenlFamily`, `Emitable`,
 /// `ParseableParametrized`), so that it travels in a `GenlMessage` with `netlink-proto` and `genetlink`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -79,7 +80,7 @@ impl From<Answer> for Message {
 
 /// Reads an answer, or nothing if it is a message that is no answer to anything.
 pub(super) fn answer(body: &[u8]) -> Result<Option<Answer>, DecodeError> {
-    Ok(match Message::read(body)? {
+    Ok(match Message::decode(body)? {
         Message::Answer(answer) => Some(answer),
         // Without statistics it looks just like a request.
         Message::Change(Change::AddService(service)) => Some(Answer::Service(ServiceInfo::new(service))),
@@ -190,8 +191,28 @@ impl Message {
         }
     }
 
-    /// Reads a message's body: the generic netlink header and the attributes.
-    pub(crate) fn read(body: &[u8]) -> Result<Self, DecodeError> {
+    /// Returns the body of a netlink message: the generic netlink header and the attributes. The type of the netlink message
+    /// is the number of the family `IPVS`.
+    ///
+    /// ```
+    /// # use lvs::ipvs::{Message, Query};
+    /// let message = Message::from(Query::Version);
+    /// assert_eq!(Message::decode(&message.encode()), Ok(message));
+    /// ```
+    pub fn encode(&self) -> Vec<u8> {
+        let mut body = Vec::new();
+        let mut out = Writer::new(&mut body);
+        genl::write_header(&mut out, self.command(), VERSION);
+        self.write_attributes(&mut out);
+        body
+    }
+
+    /// Reads the body of a netlink message of the family `IPVS`. A request to set timeouts or to start a daemon has the bytes of
+    /// an answer, and is read as that.
+    ///
+    /// # Errors
+    /// [`DecodeError`] for a body that is malformed, or of an unknown command.
+    pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
         let (command, attributes) = genl::split(body)?;
         Self::read_attributes(command, attributes)
     }
@@ -290,6 +311,6 @@ mod tests {
         message.write_attributes(&mut Writer::new(&mut attributes));
         assert!(!attributes.is_empty());
         assert_eq!(whole, [&[16, 1, 0, 0], &attributes[..]].concat());
-        assert_eq!(Message::read(&whole), Ok(message));
+        assert_eq!(Message::decode(&whole), Ok(message));
     }
 }

@@ -82,7 +82,9 @@ pub use forwarding::{Forwarding, Tunnel, TunnelFlags};
 pub use key::ServiceKey;
 pub use listing::{BestEffort, Services};
 pub use message::{Answer, Message, Version};
-pub(crate) use numbers::{FAMILY, MODULE, VERSION};
+#[cfg(feature = "interop")]
+pub(crate) use numbers::VERSION;
+pub(crate) use numbers::{FAMILY, MODULE};
 pub use persistence::{InvalidPrefix, Netmask, Persistence};
 pub use procfs::{
     Connection, ConnectionState, Connections, CpuCounters, CpuStats, DestinationOverview, EngineData, ForwardingName,

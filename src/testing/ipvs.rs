@@ -8,9 +8,8 @@ use nix::libc::{EEXIST, EINVAL, ENOENT, EOPNOTSUPP, ESRCH};
 
 use crate::ipvs::{
     Answer, Change, Destination, DestinationInfo, Family, Forwarding, Message, PersistenceEngine, Query, Scheduler,
-    Service, ServiceInfo, ServiceKey, SyncDaemon, SyncState, Timeouts, VERSION, Version,
+    Service, ServiceInfo, ServiceKey, SyncDaemon, SyncState, Timeouts, Version,
 };
-use crate::wire::{Writer, genl};
 
 /// What the kernel holds, in the order in which it was made.
 #[derive(Debug)]
@@ -29,7 +28,7 @@ impl Model {
 
     /// The bodies of the answers to a request with this body, or the error number that refuses it.
     pub(crate) fn answer(&mut self, body: &[u8], dump: bool) -> Result<Vec<Vec<u8>>, i32> {
-        let answers = match Message::read(body).map_err(|_| EINVAL)? {
+        let answers = match Message::decode(body).map_err(|_| EINVAL)? {
             Message::Query(query) if query.is_dump() == dump => self.tell(query)?,
             Message::Change(change) if !dump => self.make(change).map(|()| Vec::new())?,
             // These two look just like answers.
@@ -39,14 +38,7 @@ impl Model {
             Message::Answer(Answer::Daemon(daemon)) => self.make(Change::StartDaemon(daemon)).map(|()| Vec::new())?,
             _ => return Err(EOPNOTSUPP),
         };
-        let body = |answer: Answer| {
-            let (message, mut body) = (Message::from(answer), Vec::new());
-            let mut out = Writer::new(&mut body);
-            genl::write_header(&mut out, message.command(), VERSION);
-            message.write_attributes(&mut out);
-            body
-        };
-        Ok(answers.into_iter().map(body).collect())
+        Ok(answers.into_iter().map(|answer| Message::from(answer).encode()).collect())
     }
 
     fn find(&mut self, key: ServiceKey) -> Result<&mut (Service, Vec<Destination>), i32> {

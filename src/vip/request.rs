@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-
 use super::binder::{Binder, Vip, Way};
 use super::link::LinkRequest;
 use super::message::{self, Target};
@@ -11,6 +9,7 @@ use super::refusal::explain;
 use crate::address::Family;
 use crate::connection::{Connection, Request};
 use crate::error::{Cause, Refusal, Refused};
+use crate::wire::message::{CREATE, EXCLUSIVE};
 
 /// One change of virtual IPs, as a value.
 ///
@@ -90,7 +89,7 @@ impl Request for Message<'_> {
     }
 
     fn queue(&self, connection: &mut Connection) -> Result<usize, Cause> {
-        const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
+        const NEW: u16 = CREATE | EXCLUSIVE;
         match *self {
             Self::Bind(target, vip) => {
                 let kind = if target.is_route() { message::NEW_ROUTE } else { message::NEW_ADDRESS };

@@ -1,17 +1,17 @@
 //! Generic netlink: the header that every family shares, and how a family's number is found.
 
-use netlink_packet_core::Emitable;
-use netlink_packet_generic::{
-    GenlMessage,
-    constants::GENL_ID_CTRL,
-    ctrl::{GenlCtrl, GenlCtrlCmd, nlas::GenlCtrlAttrs},
-};
-
 use super::{Attrs, Writer, kinds, reader::required};
 use crate::error::DecodeError;
 
-/// The message type of the controller, the family that knows the others.
-pub(crate) const CONTROLLER: u16 = GENL_ID_CTRL;
+/// The message type of the controller, the family that knows the others (`GENL_ID_CTRL`).
+pub(crate) const CONTROLLER: u16 = 16;
+/// `CTRL_CMD_NEWFAMILY`.
+#[cfg(feature = "testing")]
+const NEW_FAMILY: u8 = 1;
+/// `CTRL_CMD_GETFAMILY`.
+const GET_FAMILY: u8 = 3;
+/// Version of the controller's messages.
+const VERSION: u8 = 2;
 
 /// The length of the header.
 const HEADER: usize = 4;
@@ -38,12 +38,10 @@ pub(crate) fn split(body: &[u8]) -> Result<(u8, &[u8]), DecodeError> {
 
 /// The body of the request for the number of the family called `name`.
 pub(crate) fn family_request(name: &str) -> Vec<u8> {
-    let request = GenlMessage::from_payload(GenlCtrl {
-        cmd: GenlCtrlCmd::GetFamily,
-        nlas: vec![GenlCtrlAttrs::FamilyName(name.to_owned())],
-    });
-    let mut body = vec![0; Emitable::buffer_len(&request)];
-    request.emit(&mut body);
+    let mut body = Vec::new();
+    let mut out = Writer::new(&mut body);
+    write_header(&mut out, GET_FAMILY, VERSION);
+    out.text(Controller::FamilyName, name);
     body
 }
 
@@ -69,7 +67,7 @@ pub(crate) fn family_reply(body: &[u8]) -> Result<u16, DecodeError> {
 pub(crate) fn family_reply_of(name: &str, number: u16) -> Vec<u8> {
     let mut body = Vec::new();
     let mut out = Writer::new(&mut body);
-    write_header(&mut out, GenlCtrlCmd::NewFamily.into(), 2);
+    write_header(&mut out, NEW_FAMILY, VERSION);
     out.text(Controller::FamilyName, name);
     out.u16_ne(Controller::FamilyId, number);
     body
@@ -77,7 +75,7 @@ pub(crate) fn family_reply_of(name: &str, number: u16) -> Vec<u8> {
 
 /// Writes the body of the request, sent as a dump, for all families.
 pub(crate) fn write_families_request(out: &mut Writer<'_>) {
-    write_header(out, GenlCtrlCmd::GetFamily.into(), 1);
+    write_header(out, GET_FAMILY, 1);
 }
 
 /// The family's name in the controller's reply.
@@ -94,12 +92,21 @@ pub(crate) fn family_name(body: &[u8]) -> Result<&str, DecodeError> {
 
 #[cfg(test)]
 mod tests {
+    use netlink_packet_core::Emitable;
+    use netlink_packet_generic::GenlMessage;
+    use netlink_packet_generic::ctrl::{GenlCtrl, GenlCtrlCmd, nlas::GenlCtrlAttrs};
+
     use super::*;
     use crate::wire::Kind;
 
     #[test]
     fn the_request_names_the_family() {
         let body = family_request("IPVS");
+        let nlas = vec![GenlCtrlAttrs::FamilyName("IPVS".to_owned())];
+        let theirs = GenlMessage::from_payload(GenlCtrl { cmd: GenlCtrlCmd::GetFamily, nlas });
+        let mut bytes = vec![0; Emitable::buffer_len(&theirs)];
+        theirs.emit(&mut bytes);
+        assert_eq!(body, bytes);
         assert_eq!(body[0], 3);
         assert_eq!(body[4..], [&9u16.to_ne_bytes()[..], &2u16.to_ne_bytes(), b"IPVS\0\0\0\0"].concat());
     }

@@ -12,6 +12,10 @@ pub(crate) const REQUEST: u16 = 0x1;
 pub(crate) const ACK: u16 = 0x4;
 /// A list of all objects is wanted (`NLM_F_DUMP`).
 pub(crate) const DUMP: u16 = 0x300;
+/// A new object is created if none exists (`NLM_F_CREATE`).
+pub(crate) const CREATE: u16 = 0x400;
+/// An object that exists, or is absent, is an error (`NLM_F_EXCL`).
+pub(crate) const EXCLUSIVE: u16 = 0x200;
 /// The dump saw the table change (`NLM_F_DUMP_INTR`).
 pub(crate) const DUMP_INTERRUPTED: u16 = 0x10;
 /// The acknowledgement does not repeat the request (`NLM_F_CAPPED`).

@@ -28,11 +28,16 @@ const TOOLS: [Tool; 2] = [
     Tool { name: "cargo-deny", probe: "deny --version", install: "cargo install cargo-deny --locked" },
 ];
 
-const CHECKS: [Check; 7] = [
+const CHECKS: [Check; 8] = [
     Check { name: "format", arguments: "fmt --all --check", environment: &[] },
     Check {
         name: "lints",
         arguments: "clippy --workspace --all-targets --all-features -- -D warnings",
+        environment: &[],
+    },
+    Check {
+        name: "lints without features",
+        arguments: "clippy --package lvs --lib --examples -- -D warnings",
         environment: &[],
     },
     Check {
