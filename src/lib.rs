@@ -38,6 +38,33 @@
 //! client.
 #![forbid(unsafe_code)]
 
+/// Makes values of these types the text of their `Display` for `serde`. A value that its text does not read back as is an error.
+macro_rules! serde_text {
+    (@ [$($generic:tt)*] $type:ty) => {
+        #[cfg(feature = "serde")]
+        impl<$($generic)*> serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let text = format!("{self:#}");
+                if text.parse::<Self>().as_ref() != Ok(self) {
+                    return Err(serde::ser::Error::custom(format_args!("{text:?} does not read back as the same value")));
+                }
+                serializer.serialize_str(&text)
+            }
+        }
+
+        #[cfg(feature = "serde")]
+        impl<'de, $($generic)*> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <String as serde::Deserialize>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+    ($($type:ty),+ $(,)?) => {
+        $(serde_text!(@ [] $type);)+
+    };
+}
+
 mod address;
 mod batch;
 mod connection;

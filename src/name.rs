@@ -127,7 +127,7 @@ macro_rules! named {
             }
         }
 
-        $crate::address::serde_text!($type);
+        serde_text!($type);
 
         impl std::fmt::Display for $type {
             /// Bytes that are not UTF-8 are shown as U+FFFD.

@@ -159,7 +159,7 @@ impl FromStr for Addresses {
     }
 }
 
-crate::address::serde_text!(Network, Addresses);
+serde_text!(Network, Addresses);
 
 #[cfg(test)]
 mod tests {

@@ -228,7 +228,7 @@ impl From<WrongEntry> for Cause {
     }
 }
 
-crate::address::serde_text!(Kind);
+serde_text!(Kind);
 
 #[cfg(test)]
 mod tests {

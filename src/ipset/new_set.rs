@@ -306,7 +306,7 @@ impl<T: SetType> NewSet<T> {
     }
 }
 
-crate::address::serde_text!(NewSet<AnyType>);
+serde_text!(NewSet<AnyType>);
 
 // The bytes.
 

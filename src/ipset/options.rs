@@ -249,4 +249,4 @@ pub(super) fn hex(digits: &str) -> Option<u32> {
     if digits.starts_with('+') { None } else { u32::from_str_radix(digits, 16).ok() }
 }
 
-crate::address::serde_text!(BitmapRange);
+serde_text!(BitmapRange);

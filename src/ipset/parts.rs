@@ -269,7 +269,7 @@ impl fmt::Display for Comment {
     }
 }
 
-crate::address::serde_text!(Mac, InterfaceMatch, ListMember, Comment);
+serde_text!(Mac, InterfaceMatch, ListMember, Comment);
 
 #[cfg(test)]
 mod tests {

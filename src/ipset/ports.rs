@@ -184,7 +184,7 @@ fn parse(text: &str) -> Option<ProtocolPorts> {
     Some(ProtocolPorts { protocol, ports })
 }
 
-crate::address::serde_text!(Ports, ProtocolPorts);
+serde_text!(Ports, ProtocolPorts);
 
 #[cfg(test)]
 mod tests {

@@ -216,4 +216,4 @@ fn read_options(member: &mut Member<AnyType>, mut rest: &str) -> Option<()> {
     }
 }
 
-crate::address::serde_text!(@ [T: Known] Member<T>);
+serde_text!(@ [T: Known] Member<T>);

@@ -151,7 +151,7 @@ impl fmt::Display for SyncDaemon {
     }
 }
 
-crate::address::serde_text!(SyncState);
+serde_text!(SyncState);
 
 // The bytes.
 

@@ -112,4 +112,4 @@ pub(super) fn read_words<'a>(
     })
 }
 
-crate::address::serde_text!(ServiceFlags);
+serde_text!(ServiceFlags);

@@ -204,7 +204,7 @@ impl FromStr for TunnelFlags {
     }
 }
 
-crate::address::serde_text!(Forwarding, Tunnel, TunnelFlags);
+serde_text!(Forwarding, Tunnel, TunnelFlags);
 
 // The bytes.
 

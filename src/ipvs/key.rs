@@ -166,7 +166,7 @@ fn parse(text: &str) -> Option<ServiceKey> {
     Some(ServiceKey::Address { protocol: protocol.parse().ok()?, address: address.parse().ok()? })
 }
 
-crate::address::serde_text!(ServiceKey);
+serde_text!(ServiceKey);
 
 // The bytes.
 

@@ -162,7 +162,7 @@ impl FromStr for Netmask {
     }
 }
 
-crate::address::serde_text!(Netmask);
+serde_text!(Netmask);
 
 // The bytes.
 

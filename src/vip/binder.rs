@@ -260,7 +260,7 @@ impl FromStr for Binder {
     }
 }
 
-crate::address::serde_text!(Vip, Binder);
+serde_text!(Vip, Binder);
 
 #[cfg(test)]
 mod tests {
