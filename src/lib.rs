@@ -65,7 +65,6 @@ macro_rules! serde_text {
     };
 }
 
-mod address;
 mod batch;
 mod connection;
 mod error;
@@ -78,6 +77,7 @@ mod interop;
 pub mod ipset;
 pub mod ipvs;
 mod name;
+mod net;
 pub mod netns;
 mod outcome;
 pub mod ready;
@@ -86,11 +86,11 @@ pub mod testing;
 pub mod vip;
 mod wire;
 
-pub use address::{Family, InvalidText, Protocol};
 pub use batch::{BatchError, Failure};
 pub use connection::Options;
 pub use error::{Cause, DecodeError, Error, Reason, Refusal, Refused, Result};
 pub use name::{Interface, InvalidName};
+pub use net::{Family, InvalidText, Protocol};
 pub use outcome::Outcome;
 
 // Clients move between threads, errors anywhere.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use crate::address::{Family, InvalidText, number};
+use crate::net::{Family, InvalidText, number};
 
 /// A network: an address and how many of its leading bits count. [`Network::new`] clears the other bits.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

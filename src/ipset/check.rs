@@ -9,8 +9,8 @@ use super::entry::{Entry, Member};
 use super::kind::{Kind, SetType};
 use super::numbers::MAX_TIMEOUT;
 use super::ports::ProtocolPorts;
-use crate::address::Family;
 use crate::error::Cause;
+use crate::net::Family;
 
 /// Refuses an entry that a set of this type and family cannot hold as it is.
 #[inline]

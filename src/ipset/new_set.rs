@@ -13,8 +13,8 @@ use super::kind::{BitmapPort, HashIpMark, HashMac, ListSet};
 use super::numbers::SetAttr;
 use super::options::{BitmapRange, FLAGS, SetOptions};
 use super::ports::Ports;
-use crate::address::{Family, InvalidText};
 use crate::error::Cause;
+use crate::net::{Family, InvalidText};
 use crate::wire::Writer;
 
 /// A set to be made: its type, and the options that sets of this type have.

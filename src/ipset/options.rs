@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::numbers::flag;
 use super::ports::Ports;
-use crate::address::{Family, InvalidText, number};
+use crate::net::{Family, InvalidText, number};
 
 /// What a bitmap is a map of.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -29,7 +29,7 @@ impl fmt::Display for BitmapRange {
 
 /// The options of a set of any type (`ipset(8)`, "GENERIC CREATE AND ADD OPTIONS" and the types').
 ///
-/// To make a set, [`NewSet`] has those of its type only. What is not said is the kernel's default; what is read is what
+/// To make a set, [`NewSet`](super::NewSet) has those of its type only. What is not said is the kernel's default; what is read is what
 /// the kernel says, and it leaves out some of its defaults.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
@@ -88,7 +88,7 @@ pub struct SetOptions {
     #[doc(alias = "IPSET_ATTR_TIMEOUT")]
     #[cfg_attr(
         feature = "serde",
-        serde(with = "crate::address::optional_seconds", skip_serializing_if = "Option::is_none")
+        serde(with = "crate::net::optional_seconds", skip_serializing_if = "Option::is_none")
     )]
     pub timeout: Option<Duration>,
     /// Entries count what matches them.

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::address::InvalidText;
 use crate::name::{InvalidName, Name, named};
+use crate::net::InvalidText;
 
 use super::numbers::{MAX_COMMENT, MAX_INTERFACE, MAX_NAME};
 

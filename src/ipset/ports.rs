@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use crate::address::{InvalidText, Protocol, number};
+use crate::net::{InvalidText, Protocol, number};
 
 /// One port, or all from the first to the second.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

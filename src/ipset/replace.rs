@@ -14,8 +14,8 @@ use super::new_set::NewSet;
 use super::parts::SetName;
 use super::request::Verb;
 use super::set::{Set, SetInfo};
-use crate::address::Family;
 use crate::error::{Cause, Error, Reason, Result};
+use crate::net::Family;
 
 /// Timeout of every marker, in seconds: with the type and without members, the sign of a marker.
 const MARK: Duration = Duration::from_secs(1_819_702);

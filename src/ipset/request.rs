@@ -8,9 +8,9 @@ use super::new_set::NewSet;
 use super::numbers::{Command, PROTOCOL, SUBSYSTEM, command, family, list};
 use super::parts::SetName;
 use super::set::{Set, family_number};
-use crate::address::Family;
 use crate::connection::{Connection, Request};
 use crate::error::{Cause, Error, Refusal, Refused, Result};
+use crate::net::Family;
 use crate::wire::message::EXCLUSIVE;
 use crate::wire::{Writer, nfnetlink};
 

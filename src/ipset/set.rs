@@ -11,8 +11,8 @@ use super::numbers::{Command, SetAttr, family, flag};
 use super::options::{BitmapRange, SetOptions};
 use super::parts::SetName;
 use super::ports::Ports;
-use crate::address::Family;
 use crate::error::DecodeError;
+use crate::net::Family;
 use crate::wire::reader::required;
 use crate::wire::{Attr, Attrs, Kind as Attribute};
 

@@ -8,7 +8,7 @@ use super::entry::{Entry, Member};
 use super::kind::{AnyType, Kind, Known, SetType};
 use super::options::{Words, bits, hex, set, set_flag};
 use super::parts::{Comment, Mac};
-use crate::address::{InvalidText, number};
+use crate::net::{InvalidText, number};
 
 impl Entry {
     /// Reads an entry of a set of this type: the text that [`Display`](fmt::Display) writes of it.

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::numbers::{INET, INET6};
-use crate::address::Family;
 use crate::error::DecodeError;
+use crate::net::Family;
 use crate::wire::{Attr, Kind};
 
 impl Family {

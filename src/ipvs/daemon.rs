@@ -7,9 +7,9 @@ use std::num::{NonZeroU8, NonZeroU16};
 use std::str::FromStr;
 
 use super::numbers::{DaemonAttr, daemon};
-use crate::address::InvalidText;
 use crate::error::DecodeError;
 use crate::name::Interface;
+use crate::net::InvalidText;
 use crate::wire::reader::required;
 use crate::wire::{Attrs, Writer};
 

@@ -9,8 +9,8 @@ use super::address;
 use super::forwarding::{Forwarding, Tunnel, TunnelFlags};
 use super::numbers::{DestinationAttr, INT_MAX, forwarding, tunnel};
 use super::{ServiceKey, Stats};
-use crate::address::{Family, not_of_a_host};
 use crate::error::DecodeError;
+use crate::net::{Family, not_of_a_host};
 use crate::wire::reader::required;
 use crate::wire::{Attr, Kind, Writer};
 

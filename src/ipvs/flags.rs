@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::numbers::{HASHED, PERSISTENT};
-use crate::address::InvalidText;
+use crate::net::InvalidText;
 
 bitflags::bitflags! {
     /// Flags of a service that the user sets (`IP_VS_SVC_F_*`).

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use super::flags::{read_words, write_words};
 use super::numbers::{forwarding, tunnel};
-use crate::address::{InvalidText, number};
+use crate::net::{InvalidText, number};
 
 /// How packets get to a destination (`IP_VS_CONN_F_FWD_MASK`).
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use super::address;
 use super::numbers::ServiceAttr;
-use crate::address::{Family, InvalidText, Protocol, number};
+use crate::net::{Family, InvalidText, Protocol, number};
 use crate::wire::Writer;
 
 /// What identifies a virtual service in the kernel's table.

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::address::{Family, InvalidText, number};
+use crate::net::{Family, InvalidText, number};
 
 /// How a client stays with its destination (`IP_VS_SVC_F_PERSISTENT`).
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -18,7 +18,7 @@ pub struct Persistence {
     /// seconds, at most [`Persistence::LONGEST`]. If it still has connections when that is over, the kernel goes on with
     /// a minute at a time.
     #[doc(alias = "IPVS_SVC_ATTR_TIMEOUT")]
-    #[cfg_attr(feature = "serde", serde(with = "crate::address::seconds"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::net::seconds"))]
     pub timeout: Duration,
     /// Which clients count as one (`IPVS_SVC_ATTR_NETMASK`).
     #[doc(alias = "IPVS_SVC_ATTR_NETMASK")]

@@ -12,8 +12,8 @@ use super::key::ServiceKey;
 use super::numbers::{HASHED, PERSISTENT, ServiceAttr};
 use super::persistence::{Netmask, Persistence};
 use super::{PersistenceEngine, Scheduler, Stats};
-use crate::address::{Family, Protocol};
 use crate::error::DecodeError;
+use crate::net::{Family, Protocol};
 use crate::wire::reader::required;
 use crate::wire::{Attr, Kind, Writer};
 

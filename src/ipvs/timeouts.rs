@@ -6,8 +6,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::numbers::Command;
-use crate::address::{InvalidText, number};
 use crate::error::DecodeError;
+use crate::net::{InvalidText, number};
 use crate::wire::{Attrs, Writer};
 
 /// How long a connection without packets is remembered, by its state (`IPVS_CMD_SET_CONFIG`).
@@ -26,21 +26,21 @@ pub struct Timeouts {
     #[doc(alias = "IPVS_CMD_ATTR_TIMEOUT_TCP")]
     #[cfg_attr(
         feature = "serde",
-        serde(with = "crate::address::optional_seconds", skip_serializing_if = "Option::is_none")
+        serde(with = "crate::net::optional_seconds", skip_serializing_if = "Option::is_none")
     )]
     pub tcp: Option<Duration>,
     /// Of TCP connections that one side has closed (`IPVS_CMD_ATTR_TIMEOUT_TCP_FIN`); 120 s unless changed.
     #[doc(alias = "IPVS_CMD_ATTR_TIMEOUT_TCP_FIN")]
     #[cfg_attr(
         feature = "serde",
-        serde(rename = "tcpfin", with = "crate::address::optional_seconds", skip_serializing_if = "Option::is_none")
+        serde(rename = "tcpfin", with = "crate::net::optional_seconds", skip_serializing_if = "Option::is_none")
     )]
     pub tcp_fin: Option<Duration>,
     /// Of UDP (`IPVS_CMD_ATTR_TIMEOUT_UDP`); 300 s unless changed.
     #[doc(alias = "IPVS_CMD_ATTR_TIMEOUT_UDP")]
     #[cfg_attr(
         feature = "serde",
-        serde(with = "crate::address::optional_seconds", skip_serializing_if = "Option::is_none")
+        serde(with = "crate::net::optional_seconds", skip_serializing_if = "Option::is_none")
     )]
     pub udp: Option<Duration>,
 }

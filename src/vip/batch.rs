@@ -11,10 +11,10 @@ use super::message::{OF_AN_ADDRESS, Route, Target};
 use super::plan::{Observed, Plan, needed};
 use super::refusal::explain;
 use super::request::{Change, Message};
-use crate::address::Family;
 use crate::batch;
 use crate::connection::Request;
 use crate::error::{Cause, Error, Result};
+use crate::net::Family;
 
 /// How many virtual IPs were bound, unbound, or neither.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

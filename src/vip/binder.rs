@@ -4,9 +4,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use crate::address::{Family, InvalidText, not_of_a_host, number};
 use crate::error::Cause;
 use crate::name::{Interface, InvalidName, Name};
+use crate::net::{Family, InvalidText, not_of_a_host, number};
 
 /// A virtual IP: one address, or (as a local route only) a whole prefix of them.
 ///

@@ -12,9 +12,9 @@ use super::message::{self, Route, Target};
 use super::plan::{Observed, distinct};
 use super::refusal::explain;
 use super::request::Message;
-use crate::address::Family;
 use crate::connection::Request;
 use crate::error::{Cause, Error, Reason, Result};
+use crate::net::Family;
 
 /// Readings of a dump, at most, when the table changes during each.
 const LISTINGS: usize = 10;

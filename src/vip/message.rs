@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::binder::{Vip, Way};
-use crate::address::Family;
 use crate::error::DecodeError;
+use crate::net::Family;
 use crate::wire::{Attr, Attrs, Kind, Writer, kinds};
 
 /// The loopback interface has this index in every namespace (`LOOPBACK_IFINDEX`).

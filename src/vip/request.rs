@@ -6,9 +6,9 @@ use super::binder::{Binder, Vip, Way};
 use super::link::LinkRequest;
 use super::message::{self, Target};
 use super::refusal::explain;
-use crate::address::Family;
 use crate::connection::{Connection, Request};
 use crate::error::{Cause, Refusal, Refused};
+use crate::net::Family;
 use crate::wire::message::{CREATE, EXCLUSIVE};
 
 /// One change of virtual IPs, as a value.
