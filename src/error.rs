@@ -22,6 +22,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// true of an interrupted batch if it is true of the [interruption](Error::interruption), and of any other batch if it is
 /// true of every [failure](Error::failures) that does not [follow](Error::follows) from another one.
 ///
+/// It is not `Clone`, since an [`io::Error`] inside of it is not. It converts to one.
+///
 /// ```
 /// # use lvs::ipvs::{Ipvs, Scheduler, Service};
 /// # fn ensure(ipvs: &mut Ipvs, web: &Service) -> lvs::Result<()> {
@@ -280,6 +282,31 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         // The cause stands in the text already; what is behind it may add to that.
         std::error::Error::source(&self.0.cause)
+    }
+}
+
+/// For functions that return [`io::Result`]. The error is kept inside.
+///
+/// ```
+/// # use std::io;
+/// fn version() -> io::Result<lvs::ipvs::Version> {
+///     Ok(lvs::ipvs::Ipvs::connect()?.version()?)
+/// }
+/// ```
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match error.cause() {
+            Cause::Io(error) => error.kind(),
+            _ if error.is_permission_denied() => io::ErrorKind::PermissionDenied,
+            _ if error.is_not_found() => io::ErrorKind::NotFound,
+            _ if error.is_already_exists() => io::ErrorKind::AlreadyExists,
+            _ if error.is_invalid_input() => io::ErrorKind::InvalidInput,
+            _ if error.is_timed_out() => io::ErrorKind::TimedOut,
+            _ if error.is_in_use() => io::ErrorKind::ResourceBusy,
+            _ if error.is_unavailable() => io::ErrorKind::Unsupported,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
     }
 }
 

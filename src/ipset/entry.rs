@@ -8,12 +8,12 @@ use super::addresses::{Addresses, Network};
 use super::check::seconds;
 use super::into_entry::IntoEntry;
 use super::kind::{AnyType, Kind, Networks, SetType};
-use super::numbers::{AddressAttr, EntryAttr, flag};
+use super::numbers::flag;
 use super::parts::{Comment, InterfaceMatch, InterfaceName, ListMember, Mac, Place, SetName};
 use super::ports::{Ports, ProtocolPorts};
 use crate::error::DecodeError;
 use crate::wire::reader::required;
-use crate::wire::{Attr, Attrs, Kind as Attribute, Writer};
+use crate::wire::{Attr, Attrs, Kind as Attribute, Writer, kinds};
 
 /// An entry of a set of any type.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -227,6 +227,43 @@ impl Member<AnyType> {
 }
 
 // The bytes.
+
+kinds! {
+    /// An address.
+    AddressAttr "IPSET_ATTR_IPADDR" {
+        V4 = 1 "IPSET_ATTR_IPADDR_IPV4",
+        V6 = 2 "IPSET_ATTR_IPADDR_IPV6",
+    }
+}
+
+kinds! {
+    /// Attributes of an entry.
+    EntryAttr "IPSET_ATTR_DATA" {
+        Ip = 1 "IPSET_ATTR_IP",
+        IpTo = 2 "IPSET_ATTR_IP_TO",
+        Cidr = 3 "IPSET_ATTR_CIDR",
+        Port = 4 "IPSET_ATTR_PORT",
+        PortTo = 5 "IPSET_ATTR_PORT_TO",
+        Timeout = 6 "IPSET_ATTR_TIMEOUT",
+        Protocol = 7 "IPSET_ATTR_PROTO",
+        Flags = 8 "IPSET_ATTR_CADT_FLAGS",
+        Line = 9 "IPSET_ATTR_LINENO",
+        Mark = 10 "IPSET_ATTR_MARK",
+        Ether = 17 "IPSET_ATTR_ETHER",
+        Name = 18 "IPSET_ATTR_NAME",
+        NameRef = 19 "IPSET_ATTR_NAMEREF",
+        Ip2 = 20 "IPSET_ATTR_IP2",
+        Cidr2 = 21 "IPSET_ATTR_CIDR2",
+        Ip2To = 22 "IPSET_ATTR_IP2_TO",
+        Interface = 23 "IPSET_ATTR_IFACE",
+        Bytes = 24 "IPSET_ATTR_BYTES",
+        Packets = 25 "IPSET_ATTR_PACKETS",
+        Comment = 26 "IPSET_ATTR_COMMENT",
+        SkbMark = 27 "IPSET_ATTR_SKBMARK",
+        SkbPrio = 28 "IPSET_ATTR_SKBPRIO",
+        SkbQueue = 29 "IPSET_ATTR_SKBQUEUE",
+    }
+}
 
 #[inline]
 pub(super) fn write_address(out: &mut Writer<'_>, kind: impl Attribute, address: IpAddr) {

@@ -1,9 +1,10 @@
 //! Messages of ipset: what can be read, and sent, is written so that it reads as the same.
 
+use super::entry::EntryAttr;
 use super::entry::Member;
 use super::kind::{AnyType, Kind};
 use super::new_set::NewSet;
-use super::numbers::{Command, EntryAttr};
+use super::numbers::Command;
 use super::set::{Parts, SetInfo, family_number};
 use crate::wire::writer::written;
 use crate::wire::{Attrs, nfnetlink};

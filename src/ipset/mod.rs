@@ -50,13 +50,13 @@ mod addresses;
 mod batch;
 mod check;
 mod client;
-mod entry;
+pub(crate) mod entry;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod into_entry;
 mod kind;
 mod listing;
-mod new_set;
+pub(crate) mod new_set;
 pub(crate) mod numbers;
 mod options;
 mod parts;

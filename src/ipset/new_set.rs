@@ -10,12 +10,11 @@ use super::check::seconds;
 use super::entry::write_address;
 use super::kind::{AddressBitmap, AnyType, HashType, Kind, Method, OfFamily, SetType, WithBitmask, WithNetmask};
 use super::kind::{BitmapPort, HashIpMark, HashMac, ListSet};
-use super::numbers::SetAttr;
 use super::options::{BitmapRange, FLAGS, SetOptions};
 use super::ports::Ports;
 use crate::error::Cause;
 use crate::net::{Family, InvalidText};
-use crate::wire::Writer;
+use crate::wire::{Writer, kinds};
 
 /// A set to be made: its type, and the options that sets of this type have.
 ///
@@ -309,6 +308,30 @@ impl<T: SetType> NewSet<T> {
 serde_text!(NewSet<AnyType>);
 
 // The bytes.
+
+kinds! {
+    /// Attributes of a set.
+    SetAttr "IPSET_ATTR_DATA" {
+        Ip = 1 "IPSET_ATTR_IP",
+        IpTo = 2 "IPSET_ATTR_IP_TO",
+        Cidr = 3 "IPSET_ATTR_CIDR",
+        Port = 4 "IPSET_ATTR_PORT",
+        PortTo = 5 "IPSET_ATTR_PORT_TO",
+        Timeout = 6 "IPSET_ATTR_TIMEOUT",
+        Flags = 8 "IPSET_ATTR_CADT_FLAGS",
+        MarkMask = 11 "IPSET_ATTR_MARKMASK",
+        Bitmask = 12 "IPSET_ATTR_BITMASK",
+        InitVal = 17 "IPSET_ATTR_INITVAL",
+        HashSize = 18 "IPSET_ATTR_HASHSIZE",
+        MaxElem = 19 "IPSET_ATTR_MAXELEM",
+        Netmask = 20 "IPSET_ATTR_NETMASK",
+        BucketSize = 21 "IPSET_ATTR_BUCKETSIZE",
+        Size = 23 "IPSET_ATTR_SIZE",
+        Elements = 24 "IPSET_ATTR_ELEMENTS",
+        References = 25 "IPSET_ATTR_REFERENCES",
+        MemSize = 26 "IPSET_ATTR_MEMSIZE",
+    }
+}
 
 impl<T: SetType> NewSet<T> {
     /// The family that the kernel wants to hear; bitmaps of addresses are of IPv4 without being asked.

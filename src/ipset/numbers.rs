@@ -65,67 +65,6 @@ kinds! {
     }
 }
 
-kinds! {
-    /// Attributes of a set.
-    SetAttr "IPSET_ATTR_DATA" {
-        Ip = 1 "IPSET_ATTR_IP",
-        IpTo = 2 "IPSET_ATTR_IP_TO",
-        Cidr = 3 "IPSET_ATTR_CIDR",
-        Port = 4 "IPSET_ATTR_PORT",
-        PortTo = 5 "IPSET_ATTR_PORT_TO",
-        Timeout = 6 "IPSET_ATTR_TIMEOUT",
-        Flags = 8 "IPSET_ATTR_CADT_FLAGS",
-        MarkMask = 11 "IPSET_ATTR_MARKMASK",
-        Bitmask = 12 "IPSET_ATTR_BITMASK",
-        InitVal = 17 "IPSET_ATTR_INITVAL",
-        HashSize = 18 "IPSET_ATTR_HASHSIZE",
-        MaxElem = 19 "IPSET_ATTR_MAXELEM",
-        Netmask = 20 "IPSET_ATTR_NETMASK",
-        BucketSize = 21 "IPSET_ATTR_BUCKETSIZE",
-        Size = 23 "IPSET_ATTR_SIZE",
-        Elements = 24 "IPSET_ATTR_ELEMENTS",
-        References = 25 "IPSET_ATTR_REFERENCES",
-        MemSize = 26 "IPSET_ATTR_MEMSIZE",
-    }
-}
-
-kinds! {
-    /// Attributes of an entry.
-    EntryAttr "IPSET_ATTR_DATA" {
-        Ip = 1 "IPSET_ATTR_IP",
-        IpTo = 2 "IPSET_ATTR_IP_TO",
-        Cidr = 3 "IPSET_ATTR_CIDR",
-        Port = 4 "IPSET_ATTR_PORT",
-        PortTo = 5 "IPSET_ATTR_PORT_TO",
-        Timeout = 6 "IPSET_ATTR_TIMEOUT",
-        Protocol = 7 "IPSET_ATTR_PROTO",
-        Flags = 8 "IPSET_ATTR_CADT_FLAGS",
-        Line = 9 "IPSET_ATTR_LINENO",
-        Mark = 10 "IPSET_ATTR_MARK",
-        Ether = 17 "IPSET_ATTR_ETHER",
-        Name = 18 "IPSET_ATTR_NAME",
-        NameRef = 19 "IPSET_ATTR_NAMEREF",
-        Ip2 = 20 "IPSET_ATTR_IP2",
-        Cidr2 = 21 "IPSET_ATTR_CIDR2",
-        Ip2To = 22 "IPSET_ATTR_IP2_TO",
-        Interface = 23 "IPSET_ATTR_IFACE",
-        Bytes = 24 "IPSET_ATTR_BYTES",
-        Packets = 25 "IPSET_ATTR_PACKETS",
-        Comment = 26 "IPSET_ATTR_COMMENT",
-        SkbMark = 27 "IPSET_ATTR_SKBMARK",
-        SkbPrio = 28 "IPSET_ATTR_SKBPRIO",
-        SkbQueue = 29 "IPSET_ATTR_SKBQUEUE",
-    }
-}
-
-kinds! {
-    /// An address.
-    AddressAttr "IPSET_ATTR_IPADDR" {
-        V4 = 1 "IPSET_ATTR_IPADDR_IPV4",
-        V6 = 2 "IPSET_ATTR_IPADDR_IPV6",
-    }
-}
-
 /// Flags of sets and entries (`enum ipset_cadt_flags`).
 pub(crate) mod flag {
     pub(crate) const BEFORE: u32 = 1;

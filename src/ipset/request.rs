@@ -20,7 +20,8 @@ pub(crate) const STRICT: u16 = EXCLUSIVE;
 /// One change of the kernel's sets, as a value: carried out by [`Ipset::change`](super::Ipset::change) or, with others, by
 /// [`Ipset::batch`](super::Ipset::batch).
 ///
-/// Its text names the operation and the object: `add 10.0.0.7 to set blocked`.
+/// Its text names the operation and the object: `add 10.0.0.7 to set blocked`. The alternate form has the values, too:
+/// `add 10.0.0.7 timeout 60 to set blocked`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Change {
@@ -130,6 +131,9 @@ impl fmt::Display for Change {
             return request.fmt(f);
         }
         match self {
+            Self::Create(name, new) | Self::PutSet(name, new) if f.alternate() => {
+                write!(f, "create set {name} {new}")
+            }
             Self::Create(name, new) | Self::PutSet(name, new) => write!(f, "create set {name} ({})", new.kind),
             Self::Destroy(name) | Self::RemoveSet(name) => write!(f, "destroy set {name}"),
             Self::DestroyAll => f.write_str("destroy all sets"),
@@ -347,6 +351,9 @@ pub(super) struct OfEntry<'a, T: SetType> {
 impl<T: SetType> fmt::Display for OfEntry<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (verb, preposition) = self.verb.words();
+        if f.alternate() && !self.verb.is_bare() {
+            return write!(f, "{verb} {} {preposition} set {}", self.member, self.set);
+        }
         write!(f, "{verb} {} {preposition} set {}", T::any(self.member.entry), self.set)
     }
 }

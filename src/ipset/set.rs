@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::entry::{read_address, set_name};
 use super::kind::{AnyType, Kind, Method, SetType};
-use super::numbers::{Command, SetAttr, family, flag};
+use super::new_set::SetAttr;
+use super::numbers::{Command, family, flag};
 use super::options::{BitmapRange, SetOptions};
 use super::parts::SetName;
 use super::ports::Ports;

@@ -6,12 +6,12 @@ use std::net::IpAddr;
 use std::num::{NonZeroU8, NonZeroU16};
 use std::str::FromStr;
 
-use super::numbers::{DaemonAttr, daemon};
+use super::numbers::daemon;
 use crate::error::DecodeError;
 use crate::name::Interface;
 use crate::net::InvalidText;
 use crate::wire::reader::required;
-use crate::wire::{Attrs, Writer};
+use crate::wire::{Attrs, Writer, kinds};
 
 /// Room for a message in the longest IP packet, behind the headers of IPv4 or IPv6 and UDP.
 const LONGEST_V4: u16 = u16::MAX - 20 - 8;
@@ -154,6 +154,20 @@ impl fmt::Display for SyncDaemon {
 serde_text!(SyncState);
 
 // The bytes.
+
+kinds! {
+    /// Attributes of a sync daemon.
+    DaemonAttr "IPVS_CMD_ATTR_DAEMON" {
+        State = 1 "IPVS_DAEMON_ATTR_STATE",
+        Interface = 2 "IPVS_DAEMON_ATTR_MCAST_IFN",
+        SyncId = 3 "IPVS_DAEMON_ATTR_SYNC_ID",
+        MaxLength = 4 "IPVS_DAEMON_ATTR_SYNC_MAXLEN",
+        Group = 5 "IPVS_DAEMON_ATTR_MCAST_GROUP",
+        Group6 = 6 "IPVS_DAEMON_ATTR_MCAST_GROUP6",
+        Port = 7 "IPVS_DAEMON_ATTR_MCAST_PORT",
+        Ttl = 8 "IPVS_DAEMON_ATTR_MCAST_TTL",
+    }
+}
 
 impl SyncState {
     pub(super) fn write(self, out: &mut Writer<'_>) {

@@ -7,12 +7,12 @@ use std::num::NonZeroU32;
 
 use super::address;
 use super::forwarding::{Forwarding, Tunnel, TunnelFlags};
-use super::numbers::{DestinationAttr, INT_MAX, forwarding, tunnel};
+use super::numbers::{INT_MAX, forwarding, tunnel};
 use super::{ServiceKey, Stats};
 use crate::error::DecodeError;
 use crate::net::{Family, not_of_a_host};
 use crate::wire::reader::required;
-use crate::wire::{Attr, Kind, Writer};
+use crate::wire::{Attr, Kind, Writer, kinds};
 
 /// A destination (real server) of a virtual service.
 ///
@@ -223,6 +223,27 @@ fn one() -> u32 {
 }
 
 // The bytes.
+
+kinds! {
+    /// Attributes of a destination.
+    DestinationAttr "IPVS_CMD_ATTR_DEST" {
+        Address = 1 "IPVS_DEST_ATTR_ADDR",
+        Port = 2 "IPVS_DEST_ATTR_PORT",
+        Forwarding = 3 "IPVS_DEST_ATTR_FWD_METHOD",
+        Weight = 4 "IPVS_DEST_ATTR_WEIGHT",
+        UpperThreshold = 5 "IPVS_DEST_ATTR_U_THRESH",
+        LowerThreshold = 6 "IPVS_DEST_ATTR_L_THRESH",
+        ActiveConnections = 7 "IPVS_DEST_ATTR_ACTIVE_CONNS",
+        InactiveConnections = 8 "IPVS_DEST_ATTR_INACT_CONNS",
+        PersistentConnections = 9 "IPVS_DEST_ATTR_PERSIST_CONNS",
+        Stats = 10 "IPVS_DEST_ATTR_STATS",
+        Family = 11 "IPVS_DEST_ATTR_ADDR_FAMILY",
+        Stats64 = 12 "IPVS_DEST_ATTR_STATS64",
+        TunnelKind = 13 "IPVS_DEST_ATTR_TUN_TYPE",
+        TunnelPort = 14 "IPVS_DEST_ATTR_TUN_PORT",
+        TunnelFlags = 15 "IPVS_DEST_ATTR_TUN_FLAGS",
+    }
+}
 
 /// Writes what identifies a destination.
 pub(super) fn write_key(out: &mut Writer<'_>, address: SocketAddr) {

@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use super::address;
-use super::numbers::ServiceAttr;
+use super::service::ServiceAttr;
 use crate::net::{Family, InvalidText, Protocol, number};
 use crate::wire::Writer;
 

@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use super::daemon::{self, SyncDaemon};
 use super::destination::{self, DestinationInfo};
 use super::key::ServiceKey;
-use super::numbers::{Command, InfoAttr, VERSION, command};
+use super::numbers::{Command, VERSION, command};
 use super::request::{Change, Query};
 use super::service::{self, ServiceInfo};
 use super::timeouts::Timeouts;
 use crate::error::{DecodeError, Result};
 use crate::wire::reader::required;
-use crate::wire::{Attrs, Kind, Writer, genl};
+use crate::wire::{Attrs, Kind, Writer, genl, kinds};
 
 /// What the kernel answers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -77,6 +77,14 @@ impl From<Answer> for Message {
 }
 
 // The bytes.
+
+kinds! {
+    /// Attributes of the answer to `IPVS_CMD_GET_INFO`.
+    InfoAttr "IPVS_INFO_ATTR" {
+        Version = 1 "IPVS_INFO_ATTR_VERSION",
+        ConnectionTableSize = 2 "IPVS_INFO_ATTR_CONN_TAB_SIZE",
+    }
+}
 
 /// Reads an answer, or nothing if it is a message that is no answer to anything.
 pub(super) fn answer(body: &[u8]) -> Result<Option<Answer>, DecodeError> {

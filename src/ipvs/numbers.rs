@@ -52,84 +52,6 @@ kinds! {
     }
 }
 
-kinds! {
-    /// Attributes of a virtual service.
-    ServiceAttr "IPVS_CMD_ATTR_SERVICE" {
-        Family = 1 "IPVS_SVC_ATTR_AF",
-        Protocol = 2 "IPVS_SVC_ATTR_PROTOCOL",
-        Address = 3 "IPVS_SVC_ATTR_ADDR",
-        Port = 4 "IPVS_SVC_ATTR_PORT",
-        FirewallMark = 5 "IPVS_SVC_ATTR_FWMARK",
-        Scheduler = 6 "IPVS_SVC_ATTR_SCHED_NAME",
-        Flags = 7 "IPVS_SVC_ATTR_FLAGS",
-        Timeout = 8 "IPVS_SVC_ATTR_TIMEOUT",
-        Netmask = 9 "IPVS_SVC_ATTR_NETMASK",
-        Stats = 10 "IPVS_SVC_ATTR_STATS",
-        Engine = 11 "IPVS_SVC_ATTR_PE_NAME",
-        Stats64 = 12 "IPVS_SVC_ATTR_STATS64",
-    }
-}
-
-kinds! {
-    /// Attributes of a destination.
-    DestinationAttr "IPVS_CMD_ATTR_DEST" {
-        Address = 1 "IPVS_DEST_ATTR_ADDR",
-        Port = 2 "IPVS_DEST_ATTR_PORT",
-        Forwarding = 3 "IPVS_DEST_ATTR_FWD_METHOD",
-        Weight = 4 "IPVS_DEST_ATTR_WEIGHT",
-        UpperThreshold = 5 "IPVS_DEST_ATTR_U_THRESH",
-        LowerThreshold = 6 "IPVS_DEST_ATTR_L_THRESH",
-        ActiveConnections = 7 "IPVS_DEST_ATTR_ACTIVE_CONNS",
-        InactiveConnections = 8 "IPVS_DEST_ATTR_INACT_CONNS",
-        PersistentConnections = 9 "IPVS_DEST_ATTR_PERSIST_CONNS",
-        Stats = 10 "IPVS_DEST_ATTR_STATS",
-        Family = 11 "IPVS_DEST_ATTR_ADDR_FAMILY",
-        Stats64 = 12 "IPVS_DEST_ATTR_STATS64",
-        TunnelKind = 13 "IPVS_DEST_ATTR_TUN_TYPE",
-        TunnelPort = 14 "IPVS_DEST_ATTR_TUN_PORT",
-        TunnelFlags = 15 "IPVS_DEST_ATTR_TUN_FLAGS",
-    }
-}
-
-kinds! {
-    /// Attributes of a sync daemon.
-    DaemonAttr "IPVS_CMD_ATTR_DAEMON" {
-        State = 1 "IPVS_DAEMON_ATTR_STATE",
-        Interface = 2 "IPVS_DAEMON_ATTR_MCAST_IFN",
-        SyncId = 3 "IPVS_DAEMON_ATTR_SYNC_ID",
-        MaxLength = 4 "IPVS_DAEMON_ATTR_SYNC_MAXLEN",
-        Group = 5 "IPVS_DAEMON_ATTR_MCAST_GROUP",
-        Group6 = 6 "IPVS_DAEMON_ATTR_MCAST_GROUP6",
-        Port = 7 "IPVS_DAEMON_ATTR_MCAST_PORT",
-        Ttl = 8 "IPVS_DAEMON_ATTR_MCAST_TTL",
-    }
-}
-
-kinds! {
-    /// Attributes of statistics, in 32 bits (but for the bytes) or in 64.
-    StatsAttr "IPVS_STATS_ATTR" {
-        Connections = 1 "IPVS_STATS_ATTR_CONNS",
-        PacketsIn = 2 "IPVS_STATS_ATTR_INPKTS",
-        PacketsOut = 3 "IPVS_STATS_ATTR_OUTPKTS",
-        BytesIn = 4 "IPVS_STATS_ATTR_INBYTES",
-        BytesOut = 5 "IPVS_STATS_ATTR_OUTBYTES",
-        ConnectionRate = 6 "IPVS_STATS_ATTR_CPS",
-        PacketRateIn = 7 "IPVS_STATS_ATTR_INPPS",
-        PacketRateOut = 8 "IPVS_STATS_ATTR_OUTPPS",
-        ByteRateIn = 9 "IPVS_STATS_ATTR_INBPS",
-        ByteRateOut = 10 "IPVS_STATS_ATTR_OUTBPS",
-        Padding = 11 "IPVS_STATS_ATTR_PAD",
-    }
-}
-
-kinds! {
-    /// Attributes of the answer to `IPVS_CMD_GET_INFO`.
-    InfoAttr "IPVS_INFO_ATTR" {
-        Version = 1 "IPVS_INFO_ATTR_VERSION",
-        ConnectionTableSize = 2 "IPVS_INFO_ATTR_CONN_TAB_SIZE",
-    }
-}
-
 /// `AF_INET` and `AF_INET6`.
 pub(crate) const INET: u16 = 2;
 pub(crate) const INET6: u16 = 10;
@@ -176,6 +98,11 @@ mod tests {
 
     use std::collections::BTreeSet;
 
+    use super::super::daemon::DaemonAttr;
+    use super::super::destination::DestinationAttr;
+    use super::super::message::InfoAttr;
+    use super::super::service::ServiceAttr;
+    use super::super::stats::StatsAttr;
     use super::super::{ServiceFlags, TunnelFlags, settings};
     use super::*;
     use crate::wire::Kind;

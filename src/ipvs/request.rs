@@ -18,7 +18,16 @@ use crate::wire::{Writer, genl};
 /// One change of the kernel's table, as a value: carried out by [`Ipvs::change`](super::Ipvs::change) or, with others,
 /// by [`Ipvs::batch`](super::Ipvs::batch).
 ///
-/// Its text says what it does: `add service 10.0.0.1:80/tcp`.
+/// Its text names the operation and the object; the alternate form has the values, too:
+///
+/// ```
+/// # use lvs::ipvs::{Change, Destination, ServiceKey};
+/// let key: ServiceKey = "10.96.0.10:443/tcp".parse()?;
+/// let drain = Change::SetDestination(key, Destination::new("10.9.1.1:80".parse()?).weight(0));
+/// assert_eq!(drain.to_string(), "set destination 10.9.1.1:80 of service 10.96.0.10:443/tcp");
+/// assert_eq!(format!("{drain:#}"), "set destination 10.9.1.1:80 masq weight 0 of service 10.96.0.10:443/tcp");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Change {
@@ -86,8 +95,17 @@ impl Change {
 }
 
 impl fmt::Display for Change {
+    /// The operation and the object; in the alternate form (`{:#}`), also the values that it sets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::AddService(service) if f.alternate() => write!(f, "add service {service}"),
+            Self::SetService(service) if f.alternate() => write!(f, "set service {service}"),
+            Self::AddDestination(key, destination) if f.alternate() => {
+                write!(f, "add destination {destination} to service {key}")
+            }
+            Self::SetDestination(key, destination) if f.alternate() => {
+                write!(f, "set destination {destination} of service {key}")
+            }
             Self::AddService(service) => write!(f, "add service {}", service.key),
             Self::SetService(service) => write!(f, "set service {}", service.key),
             Self::DeleteService(key) => write!(f, "delete service {key}"),

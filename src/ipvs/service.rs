@@ -9,13 +9,13 @@ use std::time::Duration;
 use super::address;
 use super::flags::ServiceFlags;
 use super::key::ServiceKey;
-use super::numbers::{HASHED, PERSISTENT, ServiceAttr};
+use super::numbers::{HASHED, PERSISTENT};
 use super::persistence::{Netmask, Persistence};
 use super::{PersistenceEngine, Scheduler, Stats};
 use crate::error::DecodeError;
 use crate::net::{Family, Protocol};
 use crate::wire::reader::required;
-use crate::wire::{Attr, Kind, Writer};
+use crate::wire::{Attr, Kind, Writer, kinds};
 
 /// A virtual service: where clients connect and how their connections are spread.
 ///
@@ -207,6 +207,24 @@ impl fmt::Display for ServiceInfo {
 }
 
 // The bytes.
+
+kinds! {
+    /// Attributes of a virtual service.
+    ServiceAttr "IPVS_CMD_ATTR_SERVICE" {
+        Family = 1 "IPVS_SVC_ATTR_AF",
+        Protocol = 2 "IPVS_SVC_ATTR_PROTOCOL",
+        Address = 3 "IPVS_SVC_ATTR_ADDR",
+        Port = 4 "IPVS_SVC_ATTR_PORT",
+        FirewallMark = 5 "IPVS_SVC_ATTR_FWMARK",
+        Scheduler = 6 "IPVS_SVC_ATTR_SCHED_NAME",
+        Flags = 7 "IPVS_SVC_ATTR_FLAGS",
+        Timeout = 8 "IPVS_SVC_ATTR_TIMEOUT",
+        Netmask = 9 "IPVS_SVC_ATTR_NETMASK",
+        Stats = 10 "IPVS_SVC_ATTR_STATS",
+        Engine = 11 "IPVS_SVC_ATTR_PE_NAME",
+        Stats64 = 12 "IPVS_SVC_ATTR_STATS64",
+    }
+}
 
 impl Service {
     #[inline]

@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-use super::numbers::StatsAttr;
 use crate::error::DecodeError;
-use crate::wire::{Attr, Attrs, Kind, Table, Writer};
+use crate::wire::{Attr, Attrs, Kind, Table, Writer, kinds};
 
 /// How the kernel writes the 64-bit form.
 const ORDER: [StatsAttr; 10] = [
@@ -138,6 +137,23 @@ impl Stats {
 
 fn number(attr: &Attr<'_, StatsAttr>) -> Result<u64, DecodeError> {
     if attr.bytes().len() == 4 { attr.u32_ne().map(u64::from) } else { attr.u64_ne() }
+}
+
+kinds! {
+    /// Attributes of statistics, in 32 bits (but for the bytes) or in 64.
+    StatsAttr "IPVS_STATS_ATTR" {
+        Connections = 1 "IPVS_STATS_ATTR_CONNS",
+        PacketsIn = 2 "IPVS_STATS_ATTR_INPKTS",
+        PacketsOut = 3 "IPVS_STATS_ATTR_OUTPKTS",
+        BytesIn = 4 "IPVS_STATS_ATTR_INBYTES",
+        BytesOut = 5 "IPVS_STATS_ATTR_OUTBYTES",
+        ConnectionRate = 6 "IPVS_STATS_ATTR_CPS",
+        PacketRateIn = 7 "IPVS_STATS_ATTR_INPPS",
+        PacketRateOut = 8 "IPVS_STATS_ATTR_OUTPPS",
+        ByteRateIn = 9 "IPVS_STATS_ATTR_INBPS",
+        ByteRateOut = 10 "IPVS_STATS_ATTR_OUTBPS",
+        Padding = 11 "IPVS_STATS_ATTR_PAD",
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@ use std::time::Duration;
 use nix::libc::{EEXIST, ENOENT};
 
 use super::Denial;
-use crate::ipset::numbers::{Command, EntryAttr, PROTOCOL, SUBSYSTEM, SetAttr, command, error, list};
+use crate::ipset::entry::EntryAttr;
+use crate::ipset::new_set::SetAttr;
+use crate::ipset::numbers::{Command, PROTOCOL, SUBSYSTEM, command, error, list};
 use crate::ipset::request::{STRICT, write_start};
 use crate::ipset::set::{Parts, family_number};
 use crate::ipset::{
