@@ -15,7 +15,7 @@ use crate::error::{BatchText, Cause, Error};
 pub struct BatchError<C, D = usize> {
     /// The changes that were not made, in their order.
     pub failures: Vec<Failure<C>>,
-    /// What was done: the number of changes, from the first on, that have an answer. For virtual IPs a
+    /// Result so far: the number of changes, from the first on, that have an answer. For virtual IPs a
     /// [`Tally`](crate::vip::Tally).
     pub done: D,
     /// The error that ended the batch early, if one did.

@@ -1,4 +1,4 @@
-//! What went wrong: which operation, on which object, and why.
+//! Errors: the operation, its object, and the cause.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -87,7 +87,7 @@ impl Error {
         self.0.operation = format!("{operation}: {}", self.0.operation);
     }
 
-    /// What was attempted, and on which object: `add service 10.0.0.1:80/tcp`.
+    /// The attempted operation and its object: `add service 10.0.0.1:80/tcp`.
     pub fn operation(&self) -> &str {
         &self.0.operation
     }
@@ -155,7 +155,7 @@ impl Error {
         values.all(|value| value.as_ref() == Some(&first)).then_some(first)
     }
 
-    /// The kernel's error number, if the kernel refused the operation or a system call failed. Of a batch, the number that
+    /// The kernel's error number, if the kernel refused the operation or a system call failed. A batch has the number that
     /// its errors have in common.
     pub fn errno(&self) -> Option<i32> {
         self.common(|cause| match cause {
@@ -174,7 +174,7 @@ impl Error {
         })
     }
 
-    /// The meaning of the refusal, if the kernel refused the operation or its state does not allow it. Of a batch, the
+    /// The meaning of the refusal, if the kernel refused the operation or its state does not allow it. A batch has the
     /// meaning that its errors have in common.
     pub fn reason(&self) -> Option<Reason> {
         self.common(Cause::reason)
@@ -331,7 +331,7 @@ pub enum Cause {
     /// The kernel has IPVS, but not this part of it.
     #[error("{what} is not on this kernel{}", in_brackets(*since))]
     NotOnThisKernel {
-        /// What is missing.
+        /// The missing part.
         what: Cow<'static, str>,
         /// The kernel that first had it, if that says more than the name.
         since: Option<&'static str>,
@@ -476,11 +476,11 @@ fn conflict(address: IpAddr, length: u8, interface: Option<Interface>, index: u3
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Refused {
-    /// What that means for this operation.
+    /// The meaning for this operation.
     pub reason: Reason,
-    /// The same in words, with what usually helps.
+    /// The same as message text, with the usual remedy.
     pub explanation: Cow<'static, str>,
-    /// What the kernel sent.
+    /// The kernel's reply.
     pub refusal: Refusal,
 }
 
@@ -489,7 +489,7 @@ impl Refused {
         Self { reason, explanation: explanation.into(), refusal }
     }
 
-    /// What an error number means whatever the operation was.
+    /// The meaning of an error number for any operation.
     pub(crate) fn unexplained(refusal: Refusal) -> Self {
         let errno = Errno::from_raw(refusal.errno);
         match errno {
@@ -514,7 +514,7 @@ impl From<Refused> for Cause {
     }
 }
 
-/// What a refusal means for the operation that was refused.
+/// Meaning of a refusal for the operation that was refused.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Reason {
@@ -554,16 +554,16 @@ pub enum Reason {
     Other,
 }
 
-/// What the kernel sends with a refused request.
+/// The kernel's reply to a refused request.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Refusal {
     /// The error number. ipset has some of its own, from 4096 on. It is positive, unless the kernel made a mistake: a few of ipset's
     /// come with the wrong sign.
     pub errno: i32,
-    /// The kernel's own words (`NLMSGERR_ATTR_MSG`), if it said any.
+    /// The kernel's message text (`NLMSGERR_ATTR_MSG`), if it sent one.
     pub message: Option<String>,
-    /// Where in the request the offending attribute stands, in bytes (`NLMSGERR_ATTR_OFFS`), if the kernel said so.
+    /// Offset of the offending attribute in the request, in bytes (`NLMSGERR_ATTR_OFFS`), if the kernel reports it.
     pub offset: Option<u32>,
 }
 
@@ -620,7 +620,7 @@ pub enum DecodeError {
     Framing {
         /// The kernel's name of the message or list.
         list: &'static str,
-        /// How many bytes were left where the broken part starts.
+        /// Number of bytes left where the broken part starts.
         left: usize,
     },
     /// A value has another length than its type.
@@ -668,7 +668,7 @@ pub enum DecodeError {
         file: &'static str,
         /// The line's number, from 1 on.
         number: u64,
-        /// Which part of it.
+        /// The wrong part of the line.
         what: &'static str,
         /// Its beginning, with what is not UTF-8 replaced.
         line: String,

@@ -7,14 +7,14 @@
 //!   [`Exchange::is_full`]; they travel in one datagram, which the kernel works through in order.
 //! - Call [`Exchange::step`] and do what it says, until it says [`Step::Finished`].
 //!
-//! The socket must acknowledge in short (`NETLINK_CAP_ACK`) and in words (`NETLINK_EXT_ACK`), and be read with
+//! The socket must acknowledge in short (`NETLINK_CAP_ACK`) and with message text (`NETLINK_EXT_ACK`), and be read with
 //! `MSG_TRUNC`.
 //!
 //! Only the last request asks for an acknowledgement. The kernel answers a refused request in any case, so every
 //! request before the last one that was not refused was done. That holds only if no reply is lost: [`Limits`] keeps
 //! the number of requests in a datagram so low that even their refusals all together fit the receive buffer.
 //!
-//! Replies are matched by sequence number and taken from the kernel only. What belongs to a request that was given
+//! Replies are matched by sequence number and taken from the kernel only. Replies to a request that was given
 //! up ([`Exchange::abandon`]) is skipped, so that giving up never spoils the next request.
 //!
 //! ```
@@ -45,14 +45,14 @@ use crate::error::{Cause, Refusal};
 use crate::wire::Writer;
 use crate::wire::message::{self, Content};
 
-/// How much may travel at once.
+/// Bounds of one datagram.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Limits {
     /// The most requests in one datagram: as many refusals must fit the socket's receive buffer. Answers take more
     /// room than refusals: who queues many questions must allow for that.
     pub requests: usize,
-    /// How many bytes of requests make a datagram full.
+    /// Bytes of requests that make a datagram full.
     pub bytes: usize,
     /// The longest datagram that can be received, at most 16 MiB.
     pub inbox: usize,
@@ -62,7 +62,7 @@ impl Limits {
     /// The largest limits that have an effect: no netlink socket takes or makes longer datagrams.
     pub const LARGEST: Self = Self { requests: 1 << 16, bytes: 4 << 20, inbox: 4 << 20 };
 
-    /// What a refusal takes from a socket's receive buffer, in bytes: the kernel counts its own bookkeeping, too.
+    /// Bytes that a refusal takes from a socket's receive buffer: the kernel counts its own bookkeeping, too.
     ///
     /// 768 on Linux 6.1 and 896 on 6.12 and 7.3 for one without words (measured); the kernel's words at their longest
     /// double it.
@@ -94,7 +94,7 @@ impl Default for Limits {
 /// Few requests are longer, in bytes.
 const LONGEST_USUAL: usize = 1024;
 
-/// What to do next.
+/// Next step of the exchange.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Step {
@@ -104,23 +104,23 @@ pub enum Step {
     Receive,
     /// A message came in reply to a request: its body is [`Exchange::message`].
     Message {
-        /// Which of the queued requests it answers, counted from 0.
+        /// Number of the request that it answers, counted from 0.
         request: usize,
         /// The message's type.
         kind: u16,
     },
     /// The kernel refused a request: its body may be [`Exchange::message`].
     Refused {
-        /// Which of the queued requests, counted from 0.
+        /// Number of the request, counted from 0.
         request: usize,
-        /// What the kernel said.
+        /// Error number and message text of the kernel.
         refusal: Refusal,
     },
     /// Every request is answered.
     Finished,
 }
 
-/// What is next in a list.
+/// Next part of a dump.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Listed {
     /// A message: [`Exchange::message`].
@@ -132,7 +132,7 @@ pub(crate) enum Listed {
     End,
 }
 
-/// The requests on their way.
+/// The requests in flight.
 #[derive(Debug)]
 struct InFlight {
     /// The first request's sequence number; the others follow.
@@ -159,19 +159,19 @@ pub struct Exchange {
     /// The sequence number of the next request.
     next: u32,
     outgoing: Vec<u8>,
-    /// Where the last queued message starts.
+    /// Start of the last queued message.
     last: usize,
     inbox: Vec<u8>,
-    /// What of the inbox is received and not yet looked at.
+    /// Range of the receive buffer that is received and not yet read.
     unread: Range<usize>,
     /// The length of a datagram that did not fit.
     truncated: Option<usize>,
-    /// Where the body of the message stands that was given out last.
+    /// Range of the current message's body in the receive buffer.
     message: Range<usize>,
     in_flight: Option<InFlight>,
-    /// Which of the requests on their way were refused so far, in their order.
+    /// Numbers of the requests in flight that were refused so far, in their order.
     refused: Vec<u32>,
-    /// How many datagrams have come.
+    /// Number of received datagrams.
     datagrams: u64,
     /// The sequence number of a dump that was given up and whose end was not seen. The kernel refuses another dump on
     /// this socket until then.
@@ -267,7 +267,7 @@ impl Exchange {
         usize::try_from(count).unwrap_or(usize::MAX) >= self.limits.requests || self.outgoing.len() >= self.limits.bytes
     }
 
-    /// What to do next. After an error all requests are given up.
+    /// Next step of the exchange. After an error all requests are given up.
     ///
     /// # Errors
     /// [`Cause::Truncated`], [`Cause::Decode`], and [`Cause::Interrupted`] in place of [`Step::Finished`].
@@ -293,7 +293,7 @@ impl Exchange {
         }
     }
 
-    /// Where to receive a datagram to.
+    /// The receive buffer for the next datagram.
     pub fn inbox(&mut self) -> &mut [u8] {
         &mut self.inbox
     }
@@ -371,7 +371,7 @@ impl Exchange {
         self.inbox.get(self.message.clone()).unwrap_or_default()
     }
 
-    /// Gives up the requests on their way. What is still to come for them is skipped. Those that were sent may have
+    /// Gives up the requests on their way. Replies that arrive for them later are skipped. Those that were sent may have
     /// been done.
     pub fn abandon(&mut self) {
         self.outgoing.clear();
@@ -385,8 +385,8 @@ impl Exchange {
         }
     }
 
-    /// Says that nothing is to come for requests that were given up: the socket's receive queue is empty. What is queued
-    /// is not affected.
+    /// Says that nothing is to come for requests that were given up: the socket's receive queue is empty. Queued requests
+    /// are not affected.
     ///
     /// For [`Step::Receive`] while [`Exchange::outgoing`] is not sent yet: the next datagram of a list that was given up is
     /// there as soon as the one before is received, so there is nothing to wait for.

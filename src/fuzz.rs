@@ -1,4 +1,4 @@
-//! What is fuzzed and has no public name: the decoders of messages. `tests/corpus/` has the rest.
+//! Fuzz targets without a public name: the decoders of messages. `tests/corpus/` has the rest.
 //!
 //! Here only for tests and for the targets in `fuzz/` (`--cfg fuzzing`).
 

@@ -79,7 +79,7 @@ impl Budget {
         self.left(now, now).map(drop)
     }
 
-    /// How long the next datagram may still take, for which was waited since `since`; `None`: without end.
+    /// Time that the next datagram may still take, awaited since `since`; `None`: without end.
     ///
     /// # Errors
     /// [`Cause::TimedOut`] when it is too late.

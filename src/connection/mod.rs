@@ -100,7 +100,7 @@ impl End {
     }
 }
 
-/// What came of a request.
+/// Result of a request.
 #[derive(Debug)]
 pub(crate) enum Reply {
     /// A message in reply to the request with this number, counted from 0, and its type: its body is
@@ -184,7 +184,7 @@ impl Connection {
         self.exchange.is_full()
     }
 
-    /// How many requests travel at once at most.
+    /// Maximal number of requests in a datagram.
     pub(crate) fn most_requests(&self) -> usize {
         self.exchange.limits().requests
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How a client talks to the kernel. The defaults suit a table of any size.
+/// Buffers and time limits of a client. The defaults suit a table of any size.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Options {

@@ -43,7 +43,7 @@ impl Network {
         self.address
     }
 
-    /// How many bits its addresses share.
+    /// Prefix length: number of bits that its addresses share.
     pub fn prefix(self) -> u8 {
         self.prefix
     }

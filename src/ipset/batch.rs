@@ -14,7 +14,7 @@ use crate::connection::Reply;
 use crate::error::{Cause, Error, Refusal};
 use crate::wire::nfnetlink;
 
-/// How many bytes of entries make a message full. The kernel repeats the whole message when it refuses an entry, and
+/// Bytes of entries that make a message full. The kernel repeats the whole message when it refuses an entry, and
 /// that must fit the longest datagram that can be received ([`Limits::inbox`](crate::exchange::Limits)).
 const FULL: usize = 60 * 1024;
 

@@ -186,7 +186,7 @@ impl Ipset {
     ///
     /// # Errors
     /// [`is_already_exists`](Error::is_already_exists); [`is_full`](Error::is_full); [`Reason::NotEnabled`] when the
-    /// set was created without what the entry carries. Of a range, the entries before the failure are added.
+    /// set was created without what the entry carries. The entries of a range before the failure are added.
     #[doc(alias = "IPSET_CMD_ADD")]
     pub fn add<T: SetType>(&mut self, set: &Set<T>, member: &Member<T>) -> Result<()> {
         self.of_entry(Verb::Add, set, member)
@@ -203,7 +203,7 @@ impl Ipset {
         }
     }
 
-    /// Deletes an entry, or all of a range (`IPSET_CMD_DEL`). What the member carries does not matter.
+    /// Deletes an entry, or all of a range (`IPSET_CMD_DEL`). Only the entry of the member counts.
     ///
     /// # Errors
     /// [`is_not_found`](Error::is_not_found).
@@ -226,7 +226,7 @@ impl Ipset {
     }
 
     /// Whether an entry is in a set (`IPSET_CMD_TEST`). A set of networks contains an address if one of its networks does;
-    /// with `nomatch`, if an exception does. What else the member carries does not matter.
+    /// with `nomatch`, if an exception does. Other values of the member do not matter.
     ///
     /// The kernel also answers no for an entry that the set cannot hold, such as one outside of its range.
     ///
@@ -342,8 +342,7 @@ impl Ipset {
 
     /// As [`Ipset::replace`], with this name for the staged set. No other process may use it.
     ///
-    /// The marker has the FNV-1a hash of the staged set's name as `maxelem`. What a killed replacement leaves under the
-    /// name is removed by the next one with the same names.
+    /// The marker has the FNV-1a hash of the staged set's name as `maxelem`. The sets that a killed replacement leaves are removed by the next one with the same names.
     ///
     /// # Errors
     /// As [`Ipset::replace`].

@@ -107,30 +107,30 @@ entries! {
 /// The ends of a reversed range are swapped. An empty comment, and a mark with its mask, a priority or a queue of
 /// zero, read back as `None`.
 ///
-/// What is carried must have been asked for when the set was made.
+/// A set takes only what it was created with.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub struct Member<T: SetType> {
     /// The entry.
     #[doc(alias = "IPSET_ATTR_DATA")]
     pub entry: T::Entry,
-    /// When it leaves the set by itself, in whole seconds up to 2147483; zero is never. If it is not said, the set's
-    /// default. What is read is the time that is left.
+    /// Time until expiry, in whole seconds up to 2147483; zero means never, `None` the set's
+    /// default. Reading returns the remaining time.
     #[doc(alias = "IPSET_ATTR_TIMEOUT")]
     pub timeout: Option<Duration>,
-    /// What matched it; of a set with counters.
+    /// Counters of matching packets; of a set with counters.
     pub counters: Counters,
     /// Its comment; of a set with comments.
     #[doc(alias = "IPSET_ATTR_COMMENT")]
     pub comment: Option<Comment>,
-    /// What the `SET` target of iptables puts on packets that match it; of a set with skbinfo.
+    /// Values that the `SET` target of iptables puts on matching packets; of a set with skbinfo.
     pub skb: SkbInfo,
     /// An exception: what matches it is not in the set (`nomatch`).
     #[doc(alias = "IPSET_FLAG_NOMATCH")]
     pub nomatch: bool,
 }
 
-/// What matched an entry.
+/// Counters of the packets that matched an entry.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Counters {
     /// Packets, below 2^64 - 1. `None` starts a new entry with zero and keeps the count of one that exists; the kernel may also
@@ -142,7 +142,7 @@ pub struct Counters {
     pub bytes: Option<u64>,
 }
 
-/// What the `SET` target of iptables (`--map-mark`, …) puts on packets.
+/// Values that the `SET` target of iptables (`--map-mark`, …) puts on packets.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct SkbInfo {
     /// A packet mark and which of its bits count.
@@ -193,7 +193,7 @@ impl<T: SetType> Member<T> {
         Self { skb, ..self }
     }
 
-    /// What finds the entry. The kernel refuses some of the rest where it is not asked for, and adds the counters of an
+    /// The same without values: enough to find the entry. The kernel refuses some of the rest where it is not asked for, and adds the counters of an
     /// entry that is tested to those that it has.
     pub(super) fn bare(&self) -> Self {
         Self { nomatch: self.nomatch, ..Self::new(self.entry) }
@@ -402,7 +402,7 @@ impl<T: SetType> Member<T> {
     }
 }
 
-/// What stands in an entry's attributes, as far as it does.
+/// Attributes of an entry that are present.
 #[derive(Default)]
 struct Parts<'a> {
     ip: Option<IpAddr>,

@@ -28,7 +28,7 @@ mod sealed {
 /// let member = Member::<HashIp>::new(Mac::new([2, 0, 0, 0, 0, 1]));
 /// ```
 pub trait SetType: sealed::Sealed + Copy + fmt::Debug + Hash + Ord + 'static {
-    /// What an entry of such a set is.
+    /// Type of the entries of such a set.
     type Entry: Copy + fmt::Debug + Hash + Ord + IntoEntry<Self::Entry> + TryFrom<Entry, Error: Into<Cause>>;
     /// The type as a value; `None` where only a set's header tells ([`AnyType`]).
     const KIND: Option<Kind>;
@@ -98,7 +98,7 @@ macro_rules! types {
                 }
             }
 
-            /// How such a set is kept.
+            /// Method by which such a set is kept.
             pub fn method(self) -> Method {
                 match self {
                     $(Self::$type => Method::$method,)+
@@ -155,7 +155,7 @@ types! {
     ListSet "list:set" = 3 List: ListMember, "other sets, in an order"; ;
 }
 
-/// How a set is kept.
+/// Method by which a set is kept.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Method {
     /// As bits, one for each element of a range.

@@ -46,7 +46,7 @@ impl<T: SetType> NewSet<T> {
         self
     }
 
-    /// What it is made with.
+    /// The options.
     pub fn options(&self) -> &SetOptions {
         &self.options
     }
@@ -195,7 +195,7 @@ impl<T: HashType> NewSet<T> {
         self.change(|options| options.hashsize = Some(size))
     }
 
-    /// How many elements it may have; 65536 by default.
+    /// Maximal number of elements; 65536 by default.
     #[must_use]
     pub fn maxelem(self, count: u32) -> Self {
         self.change(|options| options.maxelem = Some(count))
@@ -237,7 +237,7 @@ impl<T: WithBitmask> NewSet<T> {
 }
 
 impl NewSet<HashIpMark> {
-    /// Which bits of marks count; all by default.
+    /// Mask of the bits of marks that count; all by default.
     #[must_use]
     pub fn markmask(self, mask: u32) -> Self {
         self.change(|options| options.markmask = Some(mask))

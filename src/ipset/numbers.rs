@@ -6,7 +6,7 @@ use crate::wire::kinds;
 pub(crate) const SUBSYSTEM: u8 = 6;
 /// The version of the protocol that is spoken here (`IPSET_PROTOCOL`); since Linux 4.20.
 pub(crate) const PROTOCOL: u8 = 7;
-/// What is given where a name, a type or a comment ends: its zero byte counts (`IPSET_MAXNAMELEN`).
+/// Longest name, type or comment with its zero byte (`IPSET_MAXNAMELEN`).
 pub(crate) const MAX_NAME: usize = 31;
 /// The longest name of an interface in an entry, without its zero byte (`IFNAMSIZ`).
 pub(crate) const MAX_INTERFACE: usize = 15;
@@ -40,7 +40,7 @@ pub(crate) mod command {
     pub(crate) const GET_BYINDEX: u8 = 15;
 }
 
-/// What a list is to leave out (`enum ipset_cmd_flags`).
+/// Parts that a listing leaves out (`enum ipset_cmd_flags`).
 pub(crate) mod list {
     pub(crate) const NAMES_ONLY: u32 = 2;
     pub(crate) const HEADERS_ONLY: u32 = 4;

@@ -9,7 +9,7 @@ use super::numbers::flag;
 use super::ports::Ports;
 use crate::net::{Family, InvalidText, number};
 
-/// What a bitmap is a map of.
+/// Range of a bitmap.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum BitmapRange {
     /// All addresses from the first to the second.
@@ -29,7 +29,7 @@ impl fmt::Display for BitmapRange {
 
 /// The options of a set of any type (`ipset(8)`, "GENERIC CREATE AND ADD OPTIONS" and the types').
 ///
-/// To make a set, [`NewSet`](super::NewSet) has those of its type only. What is not said is the kernel's default; what is read is what
+/// [`NewSet`](super::NewSet) has those of its type only. `None` is the kernel's default; reading returns what
 /// the kernel says, and it leaves out some of its defaults.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
@@ -40,7 +40,7 @@ pub struct SetOptions {
     #[doc(alias = "IPSET_ATTR_FAMILY")]
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub family: Option<Family>,
-    /// What it is a map of; of bitmaps. At most 65536 elements. The kernel swaps reversed ends, and widens a range of
+    /// Range of the bitmap. At most 65536 elements. The kernel swaps reversed ends, and widens a range of
     /// addresses to whole networks of the `netmask`.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub range: Option<BitmapRange>,
@@ -49,7 +49,7 @@ pub struct SetOptions {
     #[doc(alias = "IPSET_ATTR_HASHSIZE")]
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub hashsize: Option<u32>,
-    /// How many elements it may have; 65536 by default, and none with 0. Of hash types.
+    /// Maximal number of elements of a hash type; 65536 by default, none with 0.
     #[doc(alias = "IPSET_ATTR_MAXELEM")]
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub maxelem: Option<u32>,
@@ -75,7 +75,7 @@ pub struct SetOptions {
     #[doc(alias = "IPSET_ATTR_BITMASK")]
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub bitmask: Option<IpAddr>,
-    /// Which bits of marks count; all by default. Of `hash:ip,mark`.
+    /// Mask of the bits of marks that count in `hash:ip,mark`; all by default.
     #[doc(alias = "IPSET_ATTR_MARKMASK")]
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub markmask: Option<u32>,

@@ -1,4 +1,4 @@
-//! What entries are made of.
+//! Parts of entries.
 
 use std::fmt;
 use std::str::FromStr;
@@ -27,7 +27,7 @@ impl SetName {
 }
 
 named! {
-    /// What the name of an interface is compared with (`hash:net,iface`): at most 15 bytes.
+    /// Name that an interface is compared with (`hash:net,iface`): at most 15 bytes.
     ///
     /// The kernel takes any text here, also what no interface can be called, such as the alias `eth0:1`.
     InterfaceName MAX_INTERFACE, "interface name", |_| None
@@ -81,7 +81,7 @@ impl FromStr for Mac {
     }
 }
 
-/// Which interfaces an entry of `hash:net,iface` means.
+/// Interfaces that an entry of `hash:net,iface` matches.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct InterfaceMatch {
     /// The interface, or how its name starts.
@@ -146,7 +146,7 @@ pub struct ListMember {
     /// The member.
     #[doc(alias = "IPSET_ATTR_NAME")]
     pub set: SetName,
-    /// Where: at the end, if nothing is said. Lists do not repeat it, their order tells.
+    /// Place in the list; `None` is the end. Lists do not repeat it, their order tells.
     pub place: Option<Place>,
 }
 

@@ -1,4 +1,4 @@
-//! What is written reads back, and nothing that arrives ends in a panic.
+//! Written messages read back, and no input ends in a panic.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the kernel's error numbers mean for each operation and each type of sets.
+//! Meanings of the kernel's error numbers for each operation and each type of sets.
 
 use std::borrow::Cow;
 

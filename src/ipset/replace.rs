@@ -219,7 +219,7 @@ fn random() -> u32 {
     u32::from_be_bytes([a, b, c, d])
 }
 
-/// How long a replacement waits for another process that lists one of its sets.
+/// Longest wait of a replacement for another process that lists one of its sets.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Tries again while a listing of another process is in the way: the kernel does not report the end of one.

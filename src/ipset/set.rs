@@ -72,15 +72,15 @@ pub struct SetInfo {
     /// The number that rules of packet filters hold; `None` from kernels before Linux 4.20.
     #[doc(alias = "IPSET_ATTR_INDEX")]
     pub index: Option<u16>,
-    /// What it was made with, and how large it has grown.
+    /// Options of the set, and its present size.
     pub options: SetOptions,
-    /// How many rules and lists refer to it.
+    /// Number of rules and lists that refer to it.
     #[doc(alias = "IPSET_ATTR_REFERENCES")]
     pub references: u32,
     /// The memory that it takes, in bytes.
     #[doc(alias = "IPSET_ATTR_MEMSIZE")]
     pub memory: u32,
-    /// How many entries it has.
+    /// Number of entries.
     #[doc(alias = "IPSET_ATTR_ELEMENTS")]
     pub entries: u32,
 }
@@ -95,7 +95,7 @@ pub(crate) fn family_number(family: Option<Family>) -> u8 {
     }
 }
 
-/// What stands in a message about a set, as far as it does.
+/// Attributes of a message about a set that are present.
 #[derive(Default)]
 pub(crate) struct Parts<'a> {
     pub(crate) name: Option<SetName>,
@@ -106,7 +106,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) index: Option<u16>,
     pub(crate) protocol: Option<u8>,
     pub(crate) line: Option<u32>,
-    /// What the set was made with.
+    /// Options that the set was created with.
     pub(crate) data: Option<Attrs<'a, SetAttr>>,
     pub(crate) entries: Option<Attrs<'a, Command>>,
 }

@@ -12,7 +12,7 @@ use super::request::{Change, Verb};
 use super::set::Set;
 use crate::error::{Cause, Error, Reason, Result};
 
-/// How many members were added, updated, deleted, or left alone.
+/// Numbers of members that were added, updated, deleted, or left alone.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Tally {
@@ -112,7 +112,7 @@ fn difference(mut desired: HashMap<Entry, Member<AnyType>>, existing: Vec<Member
     (plan, tally)
 }
 
-/// What a member carries that stays as it was set, in the form in which the kernel lists it.
+/// Values of a member that stay as they were set, in the form in which the kernel lists them.
 fn carried(member: &Member<AnyType>) -> (Option<&[u8]>, SkbInfo, bool) {
     let comment = member.comment.as_ref().map(|comment| comment.as_bytes()).filter(|comment| !comment.is_empty());
     let SkbInfo { mark, priority, queue } = member.skb;

@@ -124,7 +124,7 @@ impl Ipvs {
         self.change(Change::SetService(service.into()))
     }
 
-    /// Changes a virtual service: reads it, lets `edit` change it, and sets it. What `edit` leaves alone stays as
+    /// Changes a virtual service: reads it, lets `edit` change it, and sets it. Everything else stays as
     /// it was, unless another process changes the service between the two.
     ///
     /// # Errors
@@ -204,7 +204,7 @@ impl Ipvs {
         self.change(Change::SetDestination(service.into(), destination.into()))
     }
 
-    /// Changes a destination: reads it, lets `edit` change it, and sets it. What `edit` leaves alone stays as it
+    /// Changes a destination: reads it, lets `edit` change it, and sets it. Everything else stays as it
     /// was, unless another process changes the destination between the two.
     ///
     /// Draining a server, for example, keeps its forwarding method and its thresholds:
@@ -283,7 +283,7 @@ impl Ipvs {
         self.change(Change::Clear)
     }
 
-    /// How long connections are remembered (`IPVS_CMD_GET_CONFIG`): all three.
+    /// The three timeouts of connections (`IPVS_CMD_GET_CONFIG`).
     ///
     /// # Errors
     /// See [`Ipvs`].
@@ -295,7 +295,7 @@ impl Ipvs {
         })
     }
 
-    /// Sets how long connections are remembered (`IPVS_CMD_SET_CONFIG`); what is `None` stays as it is.
+    /// Sets the timeouts of connections (`IPVS_CMD_SET_CONFIG`); `None` leaves one as it is.
     ///
     /// # Errors
     /// [`is_invalid_input`](Error::is_invalid_input) for what is not a number of whole seconds from 1 up.

@@ -30,7 +30,7 @@ pub struct SyncDaemon {
     /// The interface to multicast on (`IPVS_DAEMON_ATTR_MCAST_IFN`).
     #[doc(alias = "IPVS_DAEMON_ATTR_MCAST_IFN")]
     pub interface: Interface,
-    /// Who belongs together (`IPVS_DAEMON_ATTR_SYNC_ID`): a backup takes over from masters of its own number, or from
+    /// Sync group of the daemon (`IPVS_DAEMON_ATTR_SYNC_ID`): a backup accepts masters of its own group, or
     /// all if its own is 0. 0 to 255, since the messages have 8 bits for it.
     #[doc(alias = "IPVS_DAEMON_ATTR_SYNC_ID")]
     #[cfg_attr(feature = "serde", serde(rename = "syncid"))]
@@ -49,7 +49,7 @@ pub struct SyncDaemon {
     #[doc(alias = "IPVS_DAEMON_ATTR_MCAST_PORT")]
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub port: Option<NonZeroU16>,
-    /// How many routers a message may pass, plus one (`IPVS_DAEMON_ATTR_MCAST_TTL`, Linux 4.3). `None`: 1.
+    /// TTL of the messages (`IPVS_DAEMON_ATTR_MCAST_TTL`, Linux 4.3). `None`: 1.
     #[doc(alias = "IPVS_DAEMON_ATTR_MCAST_TTL")]
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub ttl: Option<NonZeroU8>,
@@ -85,7 +85,7 @@ impl SyncDaemon {
         Self { ttl: Some(ttl), ..self }
     }
 
-    /// What the kernel would refuse, or take for something else than was meant.
+    /// Fault of a value that the kernel would refuse or misunderstand.
     pub(super) fn problem(&self) -> Option<Cow<'static, str>> {
         if self.sync_id > 255 {
             return Some(format!("the sync id {} is above 255", self.sync_id).into());
@@ -99,7 +99,7 @@ impl SyncDaemon {
     }
 }
 
-/// Which side of the synchronisation.
+/// Side of the synchronisation.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum SyncState {
     /// Tells others (`IP_VS_STATE_MASTER`).
@@ -202,7 +202,7 @@ impl SyncDaemon {
     }
 }
 
-/// What stands in a daemon's attributes, as far as it does.
+/// Attributes of a daemon that are present.
 #[derive(Default)]
 pub(super) struct Parts {
     state: Option<SyncState>,

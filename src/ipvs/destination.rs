@@ -32,7 +32,7 @@ pub struct Destination {
     /// Its address and port. Port 0 keeps the port that the client asked for.
     #[doc(alias("IPVS_DEST_ATTR_ADDR", "IPVS_DEST_ATTR_PORT", "IPVS_DEST_ATTR_ADDR_FAMILY"))]
     pub address: SocketAddr,
-    /// How packets get there (`IPVS_DEST_ATTR_FWD_METHOD`).
+    /// Forwarding method (`IPVS_DEST_ATTR_FWD_METHOD`).
     #[doc(alias = "IPVS_DEST_ATTR_FWD_METHOD")]
     #[cfg_attr(feature = "serde", serde(default = "masquerade"))]
     pub forwarding: Forwarding,
@@ -70,7 +70,7 @@ impl Destination {
         Self { thresholds: thresholds.into(), ..self }
     }
 
-    /// What the kernel would refuse, or take for something else than was meant.
+    /// Fault of a value that the kernel would refuse or misunderstand.
     pub(super) fn problem(&self, service: &ServiceKey) -> Option<Cow<'static, str>> {
         if let Some(problem) = service.problem().or_else(|| address_problem(self.address)) {
             return Some(problem);
@@ -167,7 +167,7 @@ pub struct DestinationInfo {
     /// Clients that are kept here by persistence (`IPVS_DEST_ATTR_PERSIST_CONNS`).
     #[doc(alias = "IPVS_DEST_ATTR_PERSIST_CONNS")]
     pub persistent_connections: u32,
-    /// What went through it.
+    /// Traffic through the destination.
     pub stats: Stats,
 }
 
@@ -183,7 +183,7 @@ impl DestinationInfo {
         }
     }
 
-    /// What identifies the destination within its service.
+    /// Address and port: the identity of the destination within its service.
     pub fn address(&self) -> SocketAddr {
         self.destination.address
     }
@@ -211,7 +211,7 @@ impl fmt::Display for DestinationInfo {
     }
 }
 
-/// What an absent field stands for, as in [`Destination::new`].
+/// Values of absent fields, as in [`Destination::new`].
 #[cfg(feature = "serde")]
 fn masquerade() -> Forwarding {
     Forwarding::Masquerade
@@ -286,7 +286,7 @@ impl DestinationInfo {
 /// A destination's attributes.
 pub(super) type Table<'a> = crate::wire::Table<'a, DestinationAttr, { DestinationAttr::TABLE }>;
 
-/// How the kernel begins with a destination: these attributes, with payloads of so many bytes. In three groups, since the
+/// The attributes with which the kernel begins a destination, and the lengths of their payloads. In three groups, since the
 /// compiler unrolls no longer ones.
 pub(super) const FIRST: [(DestinationAttr, usize); 4] = [
     (DestinationAttr::Address, 16),

@@ -8,7 +8,7 @@ use super::flags::{read_words, write_words};
 use super::numbers::{forwarding, tunnel};
 use crate::net::{InvalidText, number};
 
-/// How packets get to a destination (`IP_VS_CONN_F_FWD_MASK`).
+/// Forwarding method of packets to a destination (`IP_VS_CONN_F_FWD_MASK`).
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 #[doc(alias("IPVS_DEST_ATTR_FWD_METHOD", "IP_VS_CONN_F_FWD_MASK"))]
@@ -16,7 +16,7 @@ pub enum Forwarding {
     /// Network address translation (`IP_VS_CONN_F_MASQ`): answers must come back through this machine.
     #[doc(alias = "IP_VS_CONN_F_MASQ")]
     Masquerade,
-    /// To this machine itself (`IP_VS_CONN_F_LOCALNODE`). Needless: the other methods see that an address is local.
+    /// Delivery to this machine itself (`IP_VS_CONN_F_LOCALNODE`). Needless: the other methods see that an address is local.
     #[doc(alias = "IP_VS_CONN_F_LOCALNODE")]
     Local,
     /// Encapsulated (`IP_VS_CONN_F_TUNNEL`): the destination holds the virtual address and answers clients itself.
@@ -26,14 +26,14 @@ pub enum Forwarding {
     /// on the same link, holds the virtual address and answers clients itself.
     #[doc(alias = "IP_VS_CONN_F_DROUTE")]
     DirectRoute,
-    /// To where the client wanted (`IP_VS_CONN_F_BYPASS`). The kernel uses it by itself for a bypassed cache.
+    /// Delivery to the address that the client wanted (`IP_VS_CONN_F_BYPASS`). The kernel uses it by itself for a bypassed cache.
     #[doc(alias = "IP_VS_CONN_F_BYPASS")]
     Bypass,
     /// A number that has no meaning up to Linux 7.3. It can be read; setting it is refused.
     Other(u32),
 }
 
-/// How packets are encapsulated.
+/// Encapsulation of packets.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 #[doc(alias = "IPVS_DEST_ATTR_TUN_TYPE")]

@@ -12,7 +12,7 @@ use super::service::ServiceAttr;
 use crate::net::{Family, InvalidText, Protocol, number};
 use crate::wire::Writer;
 
-/// What identifies a virtual service in the kernel's table.
+/// Identity of a virtual service in the kernel's table.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum ServiceKey {
     /// A protocol, an address and a port. Port 0 stands for every port that has no service of its own, and needs

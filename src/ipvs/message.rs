@@ -13,7 +13,7 @@ use crate::error::{DecodeError, Result};
 use crate::wire::reader::required;
 use crate::wire::{Attrs, Kind, Writer, genl, kinds};
 
-/// What the kernel answers.
+/// An answer of the kernel.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Answer {
@@ -23,7 +23,7 @@ pub enum Answer {
     Destination(DestinationInfo),
     /// The version and the size of the connection table.
     Version(Version),
-    /// How long connections are remembered.
+    /// Timeouts of connections.
     Timeouts(Timeouts),
     /// A sync daemon that runs.
     Daemon(SyncDaemon),
@@ -36,7 +36,7 @@ pub struct Version {
     /// Major, minor, patch, such as 1.2.1 (`IPVS_INFO_ATTR_VERSION`).
     #[doc(alias = "IPVS_INFO_ATTR_VERSION")]
     pub release: (u8, u8, u8),
-    /// How many buckets the connection table has (`IPVS_INFO_ATTR_CONN_TAB_SIZE`). Fixed up to Linux 6.12; on 7.x it
+    /// Number of buckets of the connection table (`IPVS_INFO_ATTR_CONN_TAB_SIZE`). Fixed up to Linux 6.12; on 7.x it
     /// grows and is 0 before the first service.
     #[doc(alias = "IPVS_INFO_ATTR_CONN_TAB_SIZE")]
     pub connection_table_size: u32,
@@ -50,11 +50,11 @@ pub struct Version {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Message {
-    /// To the kernel: change the table. Wants `NLM_F_ACK`.
+    /// A change, sent to the kernel with `NLM_F_ACK`.
     Change(Change),
-    /// To the kernel: tell. Wants `NLM_F_DUMP` if [`Query::is_dump`].
+    /// A query, sent to the kernel with `NLM_F_DUMP` if [`Query::is_dump`].
     Query(Query),
-    /// From the kernel.
+    /// An answer from the kernel.
     Answer(Answer),
 }
 
@@ -226,8 +226,8 @@ impl Message {
     }
 
     /// Reads the attributes of a command. An answer is told from a change by what stands in it: the kernel sends
-    /// statistics with each service, and destinations without the service. To set timeouts and to start a daemon look
-    /// just like the answers, and are read as these.
+    /// statistics with each service, and destinations without the service. Requests to set timeouts and to start a
+    /// daemon have the bytes of answers, and are read as these.
     pub(crate) fn read_attributes(command: u8, attributes: &[u8]) -> Result<Self, DecodeError> {
         if command == command::SET_INFO {
             return Version::read(Attrs::new(attributes)).map(|version| Answer::Version(version).into());

@@ -8,19 +8,19 @@ use std::time::Duration;
 
 use crate::net::{Family, InvalidText, number};
 
-/// How a client stays with its destination (`IP_VS_SVC_F_PERSISTENT`).
+/// Persistence of a client on its destination (`IP_VS_SVC_F_PERSISTENT`).
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 #[doc(alias = "IP_VS_SVC_F_PERSISTENT")]
 pub struct Persistence {
-    /// How long a client is remembered, from the beginning of its last connection (`IPVS_SVC_ATTR_TIMEOUT`): whole
+    /// Time for which a client is remembered, from the beginning of its last connection (`IPVS_SVC_ATTR_TIMEOUT`): whole
     /// seconds, at most [`Persistence::LONGEST`]. If it still has connections when that is over, the kernel goes on with
     /// a minute at a time.
     #[doc(alias = "IPVS_SVC_ATTR_TIMEOUT")]
     #[cfg_attr(feature = "serde", serde(with = "crate::net::seconds"))]
     pub timeout: Duration,
-    /// Which clients count as one (`IPVS_SVC_ATTR_NETMASK`).
+    /// Mask of the clients that count as one (`IPVS_SVC_ATTR_NETMASK`).
     #[doc(alias = "IPVS_SVC_ATTR_NETMASK")]
     #[cfg_attr(feature = "serde", serde(default = "Netmask::host", skip_serializing_if = "Netmask::is_host"))]
     pub netmask: Netmask,
@@ -57,7 +57,7 @@ impl Persistence {
     }
 }
 
-/// Which clients of a persistent service count as one.
+/// Mask of the clients of a persistent service that count as one.
 ///
 /// ```
 /// use lvs::ipvs::Netmask;

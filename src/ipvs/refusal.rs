@@ -1,4 +1,4 @@
-//! What the kernel's error numbers mean for each operation.
+//! Meanings of the kernel's error numbers for each operation.
 
 use nix::errno::Errno;
 
@@ -9,7 +9,7 @@ const PERMISSION: &str = "IPVS needs CAP_NET_ADMIN in the initial user namespace
                           that has its own users";
 
 impl Change {
-    /// What it means that the kernel refused this.
+    /// The meaning of the kernel's refusal.
     pub(super) fn refused(&self, refusal: Refusal) -> Refused {
         use Errno::{EADDRINUSE, EEXIST, EINVAL, ENETUNREACH, ENODEV, ENOENT, ERANGE, ESRCH};
         let (reason, explanation) = match (self, Errno::from_raw(refusal.errno)) {
@@ -52,7 +52,7 @@ impl Change {
 }
 
 impl Query {
-    /// What it means that the kernel refused this.
+    /// The meaning of the kernel's refusal.
     pub(super) fn refused(&self, refusal: Refusal) -> Refused {
         match Errno::from_raw(refusal.errno) {
             Errno::ESRCH => Refused::new(Reason::ServiceNotFound, "no such service", refusal),
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
     use crate::ipvs::ServiceKey;
 
-    /// What the kernels of the tests do not say.
+    /// Error numbers that the kernels of the tests do not send.
     #[test]
     fn a_family_or_a_module_that_is_not_there_is_told_for_changes_and_questions() {
         let key = ServiceKey::tcp("[2001:db8::a]:443".parse().unwrap());

@@ -57,7 +57,7 @@ pub enum Change {
     /// Deletes all services of the network namespace (`IPVS_CMD_FLUSH`).
     #[doc(alias = "IPVS_CMD_FLUSH")]
     Clear,
-    /// Sets how long connections are remembered (`IPVS_CMD_SET_CONFIG`).
+    /// Sets the timeouts of connections (`IPVS_CMD_SET_CONFIG`).
     #[doc(alias = "IPVS_CMD_SET_CONFIG")]
     SetTimeouts(Timeouts),
     /// Starts a sync daemon (`IPVS_CMD_NEW_DAEMON`).
@@ -141,7 +141,7 @@ pub enum Query {
     /// The version and the size of the connection table (`IPVS_CMD_GET_INFO`).
     #[doc(alias = "IPVS_CMD_GET_INFO")]
     Version,
-    /// How long connections are remembered (`IPVS_CMD_GET_CONFIG`).
+    /// The timeouts of connections (`IPVS_CMD_GET_CONFIG`).
     #[doc(alias = "IPVS_CMD_GET_CONFIG")]
     Timeouts,
     /// The sync daemons that run (`IPVS_CMD_GET_DAEMON`, a dump).

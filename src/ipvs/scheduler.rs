@@ -1,4 +1,4 @@
-//! How a destination is chosen, and how clients are recognised: the parts of IPVS that are modules of their own.
+//! Schedulers and persistence engines: the parts of IPVS that are modules of their own.
 
 use super::numbers::{ENGINE_LENGTH, SCHEDULER_LENGTH};
 use crate::name::{Name, named};

@@ -32,16 +32,16 @@ use crate::wire::{Attr, Kind, Writer, kinds};
 #[non_exhaustive]
 #[doc(alias = "IPVS_CMD_ATTR_SERVICE")]
 pub struct Service {
-    /// What identifies the service; a change of it makes another service.
+    /// Identity of the service; a change of it makes another service.
     #[cfg_attr(feature = "serde", serde(rename = "service"))]
     pub key: ServiceKey,
-    /// How the destination of a new connection is chosen (`IPVS_SVC_ATTR_SCHED_NAME`).
+    /// Scheduler of new connections (`IPVS_SVC_ATTR_SCHED_NAME`).
     #[doc(alias = "IPVS_SVC_ATTR_SCHED_NAME")]
     pub scheduler: Scheduler,
     /// Whether, and how, a client stays with its destination; `None`: each connection is scheduled by itself.
     #[cfg_attr(feature = "serde", serde(rename = "persistent", default, skip_serializing_if = "Option::is_none"))]
     pub persistence: Option<Persistence>,
-    /// How a client is recognised by more than its address (`IPVS_SVC_ATTR_PE_NAME`); of use to a persistent service.
+    /// Persistence engine, which recognises a client by more than its address (`IPVS_SVC_ATTR_PE_NAME`); of use to a persistent service.
     #[doc(alias = "IPVS_SVC_ATTR_PE_NAME")]
     #[cfg_attr(feature = "serde", serde(rename = "pe", default, skip_serializing_if = "Option::is_none"))]
     pub engine: Option<PersistenceEngine>,
@@ -110,7 +110,7 @@ impl Service {
         Self { flags, ..self }
     }
 
-    /// What the kernel would refuse, or take for something else than was meant.
+    /// Fault of a value that the kernel would refuse or misunderstand.
     #[inline]
     pub(super) fn problem(&self) -> Option<Cow<'static, str>> {
         if let Some(problem) = self.key.problem() {
@@ -154,7 +154,7 @@ impl fmt::Display for Service {
 pub struct ServiceInfo {
     /// The service as it was set.
     pub service: Service,
-    /// What went through all of its destinations.
+    /// Traffic through all of its destinations.
     pub stats: Stats,
 }
 
@@ -164,12 +164,12 @@ impl ServiceInfo {
         Self { service, stats: Stats::default() }
     }
 
-    /// What identifies the service.
+    /// Identity of the service.
     pub fn key(&self) -> ServiceKey {
         self.service.key
     }
 
-    /// How the destination of a new connection is chosen.
+    /// Scheduler of new connections.
     pub fn scheduler(&self) -> Scheduler {
         self.service.scheduler
     }
@@ -259,7 +259,7 @@ impl ServiceInfo {
 /// A service's attributes.
 pub(super) type Table<'a> = crate::wire::Table<'a, ServiceAttr, { ServiceAttr::TABLE }>;
 
-/// How the kernel begins with a service that has an address: these attributes, with payloads of so many bytes.
+/// The attributes with which the kernel begins a service that has an address, and the lengths of their payloads.
 pub(super) const FIRST: [(ServiceAttr, usize); 4] =
     [(ServiceAttr::Family, 2), (ServiceAttr::Protocol, 2), (ServiceAttr::Address, 16), (ServiceAttr::Port, 2)];
 

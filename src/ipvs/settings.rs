@@ -76,7 +76,7 @@ pub struct Setting<T> {
     entry: Entry,
     /// The value in the kernel's words, if it can be that.
     parse: fn(&str) -> Option<T>,
-    /// What to write, or why this value cannot be.
+    /// The text to write, or the fault of the value.
     print: fn(&T) -> Result<String, Cow<'static, str>>,
 }
 
@@ -88,7 +88,7 @@ pub struct Entry {
     pub name: &'static str,
     /// The kernel that first had it; `None` if those of ten years ago did.
     pub since: Option<&'static str>,
-    /// What besides IPVS itself it needs: the module or the build option without which any kernel lacks it.
+    /// Requirement besides IPVS itself: the module or the build option without which any kernel lacks it.
     pub needs: Option<&'static str>,
 }
 
@@ -291,7 +291,7 @@ pub enum Defense {
 }
 
 bitflags::bitflags! {
-    /// What becomes of a new connection (TCP with SYN, SCTP with INIT) from the address and port of one that is still
+    /// Treatment of a new connection (TCP with SYN, SCTP with INIT) from the address and port of one that is still
     /// remembered. None of them: it goes where the old one went.
     #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
     pub struct ConnReuse: i32 {

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::error::DecodeError;
 use crate::wire::{Attr, Attrs, Kind, Table, Writer, kinds};
 
-/// How the kernel writes the 64-bit form.
+/// Order of the attributes in the kernel's 64-bit form.
 const ORDER: [StatsAttr; 10] = [
     StatsAttr::Connections,
     StatsAttr::PacketsIn,
@@ -19,7 +19,7 @@ const ORDER: [StatsAttr; 10] = [
     StatsAttr::ByteRateOut,
 ];
 
-/// What went through a service or a destination since it was made, or since [`Ipvs::zero`](super::Ipvs::zero). A
+/// Traffic through a service or a destination since it was created, or since [`Ipvs::zero`](super::Ipvs::zero). A
 /// destination that is deleted and added again while it still has connections goes on counting.
 ///
 /// The kernel renews these copies every 2 seconds, so they lag behind by as much; they stand still while the sysctl

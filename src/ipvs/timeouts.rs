@@ -1,4 +1,4 @@
-//! How long connections are remembered.
+//! Timeouts of connections.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,7 +10,7 @@ use crate::error::DecodeError;
 use crate::net::{InvalidText, number};
 use crate::wire::{Attrs, Writer};
 
-/// How long a connection without packets is remembered, by its state (`IPVS_CMD_SET_CONFIG`).
+/// Time until a connection without packets expires, by its state (`IPVS_CMD_SET_CONFIG`).
 ///
 /// In whole seconds, from 1 up. The kernel refuses what its ticks cannot count in 31 bits: more than 2,147,483 s where it
 /// has 1000 a second, 8,589,934 s with 250.
@@ -21,7 +21,7 @@ use crate::wire::{Attrs, Writer};
 #[cfg_attr(feature = "serde", serde(default))]
 #[doc(alias("IPVS_CMD_SET_CONFIG", "IPVS_CMD_GET_CONFIG"))]
 pub struct Timeouts {
-    /// Of established TCP connections (`IPVS_CMD_ATTR_TIMEOUT_TCP`); 900 s unless changed. `None` leaves it as it is,
+    /// Timeout of established TCP connections (`IPVS_CMD_ATTR_TIMEOUT_TCP`); 900 s unless changed. `None` leaves it as it is,
     /// and is never read.
     #[doc(alias = "IPVS_CMD_ATTR_TIMEOUT_TCP")]
     #[cfg_attr(
@@ -29,14 +29,14 @@ pub struct Timeouts {
         serde(with = "crate::net::optional_seconds", skip_serializing_if = "Option::is_none")
     )]
     pub tcp: Option<Duration>,
-    /// Of TCP connections that one side has closed (`IPVS_CMD_ATTR_TIMEOUT_TCP_FIN`); 120 s unless changed.
+    /// Timeout of TCP connections that one side has closed (`IPVS_CMD_ATTR_TIMEOUT_TCP_FIN`); 120 s unless changed.
     #[doc(alias = "IPVS_CMD_ATTR_TIMEOUT_TCP_FIN")]
     #[cfg_attr(
         feature = "serde",
         serde(rename = "tcpfin", with = "crate::net::optional_seconds", skip_serializing_if = "Option::is_none")
     )]
     pub tcp_fin: Option<Duration>,
-    /// Of UDP (`IPVS_CMD_ATTR_TIMEOUT_UDP`); 300 s unless changed.
+    /// Timeout of UDP (`IPVS_CMD_ATTR_TIMEOUT_UDP`); 300 s unless changed.
     #[doc(alias = "IPVS_CMD_ATTR_TIMEOUT_UDP")]
     #[cfg_attr(
         feature = "serde",
@@ -68,7 +68,7 @@ impl Timeouts {
         [(Command::TimeoutTcp, self.tcp), (Command::TimeoutTcpFin, self.tcp_fin), (Command::TimeoutUdp, self.udp)]
     }
 
-    /// What the kernel would refuse, or take for something else than was meant.
+    /// Fault of a value that the kernel would refuse or misunderstand.
     pub(super) fn problem(&self) -> Option<Cow<'static, str>> {
         for timeout in self.each().into_iter().filter_map(|(_, timeout)| timeout) {
             if timeout.is_zero() || timeout.subsec_nanos() != 0 || u32::try_from(timeout.as_secs()).is_err() {

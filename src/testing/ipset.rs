@@ -19,12 +19,12 @@ use crate::ipset::{
 use crate::wire::reader::required;
 use crate::wire::{Attrs, Writer, nfnetlink};
 
-/// How many entries one may stand for.
+/// Maximal number of entries that one may stand for.
 const MOST: u32 = 1 << 16;
 /// The longest message of a list.
 const PART: usize = 1024;
 
-/// What the kernel holds, in the order in which it was made.
+/// The sets, in the order in which they were created.
 #[derive(Debug, Default)]
 pub(crate) struct Model {
     sets: Vec<(SetInfo, Members)>,

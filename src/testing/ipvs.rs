@@ -11,7 +11,7 @@ use crate::ipvs::{
     Service, ServiceInfo, ServiceKey, SyncDaemon, SyncState, Timeouts, Version,
 };
 
-/// What the kernel holds, in the order in which it was made.
+/// The table, in the order in which it was filled.
 #[derive(Debug)]
 pub(crate) struct Model {
     services: Vec<(Service, Vec<Destination>)>,

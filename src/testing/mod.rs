@@ -101,7 +101,7 @@ use crate::wire::message::{self, Content, ExtendedAck};
 const IPVS: u16 = 32;
 /// One message of several (`NLM_F_MULTI`).
 const MULTI: u16 = 0x2;
-/// How long a datagram of a list may be. Real ones are longer; so even short lists come in parts.
+/// Maximal length of a dump datagram. Real ones are longer; so even short lists come in parts.
 const PART: usize = 1024;
 /// The port of another process.
 const STRANGER: u32 = 4711;
@@ -113,9 +113,9 @@ pub struct Kernel(Arc<Mutex<State>>);
 struct State {
     peer: Peer,
     faults: Vec<(usize, Fault)>,
-    /// How clients are opened.
+    /// Options of the clients.
     options: Options,
-    /// Where its clock began, and how far it has come since: it moves while a client waits.
+    /// Start of its clock, and the time that has passed: it moves while a client waits.
     began: Instant,
     passed: Duration,
 }
@@ -139,7 +139,7 @@ struct Model {
     ipset: ipset::Model,
 }
 
-/// What comes of receiving.
+/// Result of receiving.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Reply {
     /// A datagram, from the socket with this port number: the kernel's is 0.
@@ -171,14 +171,14 @@ impl Reply {
     }
 }
 
-/// What goes wrong: see [`Kernel::disturb`].
+/// A fault that is injected: see [`Kernel::disturb`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Of requests: the kernel refuses it with this error number and does nothing. A [script](Kernel::script) is not
+    /// The kernel refuses a request with this error number and does nothing. A [script](Kernel::script) is not
     /// disturbed in this way.
     Refused(i32),
-    /// Of datagrams with requests: sending it fails with this error number, and the kernel does not get it.
+    /// Sending a datagram with requests fails with this error number, and the kernel does not get it.
     Unsent(i32),
     /// It never comes, nor does what follows on the same datagram of requests: the client times out. What was asked for is
     /// done.
@@ -214,7 +214,7 @@ pub enum Fault {
     Endless(Duration),
 }
 
-/// What a fault is counted in.
+/// Events by which a fault is counted.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Event {
     Request,
@@ -268,7 +268,7 @@ impl Kernel {
         self
     }
 
-    /// How long the kernel's clock has run: only [`Reply::Delay`], [`Reply::Endless`] and the faults of their kind move it.
+    /// Time that the kernel's clock has run: only [`Reply::Delay`], [`Reply::Endless`] and the faults of their kind move it.
     pub fn elapsed(&self) -> Duration {
         self.state().passed
     }
@@ -307,7 +307,7 @@ impl Kernel {
         self.state().faults.push((skip, fault));
     }
 
-    /// How many faults did not happen yet: a test that disturbs one position after the other is done when the last one was
+    /// Number of faults that did not happen yet: a test that disturbs one position after the other is done when the last one was
     /// not reached.
     pub fn faults_left(&self) -> usize {
         self.state().faults.len()
@@ -389,7 +389,7 @@ impl Model {
     }
 }
 
-/// How a model refuses a request.
+/// Refusal of a request by a model.
 #[derive(Debug)]
 pub(crate) struct Denial {
     pub(crate) errno: i32,

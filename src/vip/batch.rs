@@ -16,7 +16,7 @@ use crate::connection::Request;
 use crate::error::{Cause, Error, Result};
 use crate::net::Family;
 
-/// How many virtual IPs were bound, unbound, or neither.
+/// Numbers of virtual IPs that were bound, unbound, or neither.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Tally {

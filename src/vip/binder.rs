@@ -1,4 +1,4 @@
-//! What is bound, and how.
+//! Virtual IPs and the ways to bind them.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -47,7 +47,7 @@ impl Vip {
         self.address
     }
 
-    /// How many bits of the address count: 32 or 128 for one address.
+    /// Prefix length in bits: 32 or 128 for one address.
     pub fn length(&self) -> u8 {
         self.length
     }
@@ -118,7 +118,7 @@ impl fmt::Debug for Vip {
     }
 }
 
-/// What cannot be a virtual IP.
+/// A text or prefix that is no virtual IP.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidVip(String);
@@ -190,7 +190,7 @@ impl Binder {
         Ok(Self(Way::Label { interface, label: Name::new("label", label)?, protocol }))
     }
 
-    /// What is wrong with binding this, before anything is asked of the kernel.
+    /// Refuses a virtual IP that the binder cannot bind, before anything is sent.
     pub(super) fn check(&self, vip: Vip) -> Result<(), Cause> {
         let wrong = |problem: String| Err(Cause::InvalidInput(problem.into()));
         self.check_protocol()?;

@@ -66,7 +66,7 @@ impl Vips {
         Ok(Outcome::of_adding(tally.bound > 0))
     }
 
-    /// Unbinds a virtual IP (`RTM_DELADDR`, `RTM_DELROUTE`). What the binder does not own stays.
+    /// Unbinds a virtual IP (`RTM_DELADDR`, `RTM_DELROUTE`). Addresses of other owners stay.
     ///
     /// # Errors
     /// [`is_not_found`](Error::is_not_found) when the interface of a [label](Binder::label) is not there.

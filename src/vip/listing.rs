@@ -19,7 +19,7 @@ use crate::net::Family;
 /// Readings of a dump, at most, when the table changes during each.
 const LISTINGS: usize = 10;
 
-/// How long a route is waited for that the kernel creates by itself.
+/// Longest wait for a route that the kernel creates by itself.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Vips {

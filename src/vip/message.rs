@@ -9,7 +9,7 @@ use crate::wire::{Attr, Attrs, Kind, Writer, kinds};
 
 /// The loopback interface has this index in every namespace (`LOOPBACK_IFINDEX`).
 pub(super) const LOOPBACK: u32 = 1;
-/// What has this protocol number the kernel made itself, for an address (`RTPROT_KERNEL`).
+/// Protocol number of routes that the kernel creates for an address (`RTPROT_KERNEL`).
 pub(super) const OF_AN_ADDRESS: u8 = 2;
 
 /// `RTM_*`.
@@ -58,7 +58,7 @@ kinds! {
     }
 }
 
-/// Where something is bound to: the way, and the index of the interface that takes part.
+/// Destination of a bind: the way, and the index of the interface.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Target {
     pub(super) way: Way,

@@ -1,4 +1,4 @@
-//! What the kernel's error numbers mean for interfaces, addresses and routes.
+//! Meanings of the kernel's error numbers for interfaces, addresses and routes.
 
 use nix::errno::Errno;
 

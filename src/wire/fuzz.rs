@@ -1,4 +1,4 @@
-//! What the controller of generic netlink answers.
+//! Answers of the controller of generic netlink.
 
 use super::genl;
 use super::writer::written;

@@ -17,7 +17,7 @@ const VERSION: u8 = 2;
 const HEADER: usize = 4;
 
 kinds! {
-    /// What the controller says of a family (`linux/genetlink.h`).
+    /// Attributes of the controller about a family (`linux/genetlink.h`).
     Controller "CTRL_ATTR" {
         FamilyId = 1 "CTRL_ATTR_FAMILY_ID",
         FamilyName = 2 "CTRL_ATTR_FAMILY_NAME",

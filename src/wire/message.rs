@@ -33,7 +33,7 @@ const OVERRUN: u16 = 4;
 pub(crate) const HEADER: usize = 16;
 
 kinds! {
-    /// What an acknowledgement may say in attributes (`enum nlmsgerr_attrs` in `linux/netlink.h`).
+    /// Attributes of an acknowledgement (`enum nlmsgerr_attrs` in `linux/netlink.h`).
     ExtendedAck "NLMSGERR_ATTR" {
         Message = 1 "NLMSGERR_ATTR_MSG",
         Offset = 2 "NLMSGERR_ATTR_OFFS",
@@ -105,9 +105,9 @@ pub(crate) struct Incoming {
     pub(crate) kind: u16,
     pub(crate) flags: u16,
     pub(crate) sequence: u32,
-    /// Where its body stands in the datagram.
+    /// Range of its body in the datagram.
     pub(crate) body: Range<usize>,
-    /// Where the next message starts in the datagram.
+    /// Start of the next message in the datagram.
     pub(crate) end: usize,
 }
 
@@ -130,7 +130,7 @@ impl Incoming {
             && datagram.get(self.body.clone()).is_some_and(|body| body.starts_with(&[0; 4]))
     }
 
-    /// What it is about; `datagram` is what it was read from.
+    /// Its subject; `datagram` is what it was read from.
     #[inline]
     pub(crate) fn content(&self, datagram: &[u8]) -> Result<Content, DecodeError> {
         let body = || datagram.get(self.body.clone()).unwrap_or_default();
@@ -146,7 +146,7 @@ impl Incoming {
     }
 }
 
-/// What an incoming message is about.
+/// Subject of an incoming message.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Content {
     /// A message of the protocol.

@@ -26,7 +26,7 @@ pub(crate) use writer::Writer;
 pub(crate) trait Kind: Copy + 'static {
     /// The kernel's name of the list, for errors about the list itself.
     const LIST: &'static str;
-    /// How long a [`Table`] of its attributes is.
+    /// Length of a [`Table`] of its attributes.
     const TABLE: usize;
     /// The attribute with this number, if this list has it.
     fn from_number(number: u16) -> Option<Self>;
@@ -72,7 +72,7 @@ pub(crate) use kinds;
 /// Messages and attributes start on multiples of this.
 const ALIGNMENT: usize = 4;
 
-/// How many bytes of padding follow `length` bytes.
+/// Number of bytes of padding behind `length` bytes.
 const fn padding(length: usize) -> usize {
     length.wrapping_neg() % ALIGNMENT
 }

@@ -16,7 +16,7 @@ const NUMBER: u16 = 0x3fff;
 #[derive(Clone, Debug)]
 pub(crate) struct Attrs<'a, K> {
     bytes: &'a [u8],
-    /// Where the next one starts: behind the end, if the last one lacks its padding.
+    /// Start of the next one: behind the end, if the last one lacks its padding.
     next: usize,
     kind: PhantomData<K>,
 }

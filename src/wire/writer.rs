@@ -2,7 +2,7 @@
 
 use super::{Kind, padding};
 
-/// What an attribute's number says of its payload: attributes, or a number in network byte order.
+/// Flags in an attribute's number about its payload: attributes, or a number in network byte order.
 const NESTED: u16 = 1 << 15;
 const NET_BYTEORDER: u16 = 1 << 14;
 
@@ -150,7 +150,7 @@ impl<'b> Writer<'b> {
         self.attribute(kind, NESTED, fill);
     }
 
-    /// How many bytes are in the buffer.
+    /// Number of bytes in the buffer.
     pub(crate) fn length(&self) -> usize {
         self.out.len()
     }
@@ -180,7 +180,7 @@ impl<'b> Writer<'b> {
     }
 }
 
-/// What [`Writer::together`] puts in the buffer.
+/// Part that [`Writer::together`] writes.
 pub(crate) struct Together {
     bytes: [u8; MOST_TOGETHER],
     length: usize,
@@ -200,7 +200,7 @@ impl Together {
     }
 }
 
-/// How many bytes an attribute takes, with its header and the padding behind it.
+/// Number of bytes of an attribute with its header and padding.
 const fn size(payload: usize) -> usize {
     HEADER + payload + padding(payload)
 }
@@ -231,7 +231,7 @@ fn whole<const N: usize>(length: u8, number: u16, payload: &[u8; N]) -> [u8; HEA
     attribute
 }
 
-/// What `fill` writes, for tests.
+/// The bytes that `fill` writes, for tests.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn written(fill: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
     let mut out = Vec::new();

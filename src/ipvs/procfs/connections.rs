@@ -114,23 +114,23 @@ impl<R: BufRead> Iterator for Connections<R> {
 pub struct Connection {
     /// The transport protocol; 0 for the templates of a service by firewall mark.
     pub protocol: Protocol,
-    /// Where the client is. A template has port 0, and with a persistence
+    /// Address of the client. A template has port 0, and with a persistence
     /// [`Netmask`](crate::ipvs::Netmask) it has the network's address.
     pub client: SocketAddr,
-    /// Where the client connects to. A template of a service by firewall mark has the mark in its place:
+    /// Virtual address that the client connects to. A template of a service by firewall mark has the mark in its place:
     /// [`Connection::firewall_mark`].
     pub virtual_address: SocketAddr,
     /// The destination; of the other address family if the packets go through a tunnel.
     pub destination: SocketAddr,
-    /// How far it is.
+    /// State of the connection.
     pub state: ConnectionState,
-    /// How long until it is forgotten if no more packets come, in whole seconds, at most 4,294,967 (49.7 days). Zero
+    /// Time until the connection expires if no more packets arrive, in whole seconds, at most 4,294,967 (49.7 days). Zero
     /// when that time has passed; kernels before the promised ones print a number above that maximum then.
     pub expires: Duration,
-    /// What the persistence engine knows of the client: in templates of a service that has one. Not in
+    /// Data of the persistence engine about the client: in templates of a service that has one. Not in
     /// [`Connections::open_with_origin`].
     pub engine: Option<EngineData>,
-    /// Where this entry comes from: only in [`Connections::open_with_origin`].
+    /// Origin of the entry: only in [`Connections::open_with_origin`].
     pub origin: Option<Origin>,
 }
 
@@ -248,13 +248,13 @@ impl ConnectionState {
     pub const CLOSED: Self = Self(Name::literal("CLOSED"));
 }
 
-/// How a persistence engine recognises the client of a template.
+/// Data by which a persistence engine recognises the client of a template.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub struct EngineData {
     /// The engine.
     pub engine: PersistenceEngine,
-    /// What it goes by; for [`PersistenceEngine::SIP`] the Call-ID, at most 255 bytes, which need not be UTF-8. The
+    /// The data; for [`PersistenceEngine::SIP`] the Call-ID, at most 255 bytes, which need not be UTF-8. The
     /// kernel prints them as they are, up to the first zero byte.
     pub data: Vec<u8>,
 }
@@ -266,7 +266,7 @@ impl EngineData {
     }
 }
 
-/// Where an entry of the connection table comes from.
+/// Origin of an entry of the connection table.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[doc(alias = "IP_VS_CONN_F_SYNC")]
 pub enum Origin {

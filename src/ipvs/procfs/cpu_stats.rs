@@ -8,12 +8,12 @@ use crate::ipvs::{Rates, Stats};
 
 const SOURCE: Source = Source { operation: "read the counters of each CPU", file: "ip_vs_stats_percpu", since: None };
 
-/// What went through all services of a network namespace, by CPU and together (`ip_vs_stats_percpu`).
+/// Traffic through all services of a network namespace, by CPU and together (`ip_vs_stats_percpu`).
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 #[doc(alias("ip_vs_stats_percpu", "ip_vs_stats"))]
 pub struct CpuStats {
-    /// What each CPU has counted: one entry for each CPU that the machine may have, also for those that are off.
+    /// Counters of each CPU: one entry for each CPU that the machine may have, also for those that are off.
     ///
     /// These are the counters themselves, without the delay that all other [`Stats`] have. Nothing sets them to zero
     /// but the end of the namespace, [`Ipvs::zero_all`](crate::ipvs::Ipvs::zero_all) neither.
@@ -23,7 +23,7 @@ pub struct CpuStats {
     pub total: Stats,
 }
 
-/// What went through one CPU.
+/// Traffic that one CPU has counted.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct CpuCounters {

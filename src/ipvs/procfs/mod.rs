@@ -1,4 +1,4 @@
-//! What IPVS tells in files of `/proc/net`: its connections, the counters of each CPU and how full it is nowhere else, and its
+//! The files of IPVS in `/proc/net`: its connections, the counters of each CPU and how full it is nowhere else, and its
 //! table without a privilege, with less in it.
 //!
 //! | file | type | mode |
@@ -38,7 +38,7 @@ const FOLDER: &str = "/proc/thread-self/net";
 /// 440 bytes.
 const LONGEST_LINE: usize = 4096;
 
-/// What is read, for errors to name.
+/// Name of the file, for errors.
 #[derive(Clone, Copy, Debug)]
 struct Source {
     operation: &'static str,
@@ -146,7 +146,7 @@ fn number<T: TryFrom<u64>>(text: &[u8], radix: u32) -> Option<T> {
     value?.try_into().ok()
 }
 
-/// What stands for a protocol where a firewall mark stands for an address.
+/// Name that the kernel prints for the protocol of a firewall mark.
 const OF_MARK: Protocol = Protocol(0);
 
 /// The kernel's names of protocols (`ip_vs_proto_name`).

@@ -1,4 +1,4 @@
-//! What the kernel prints of its table: less than netlink has, at a glance.
+//! Summary of the table as the kernel prints it: less than netlink has.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -112,16 +112,16 @@ impl<R: BufRead> Iterator for Overview<R> {
     }
 }
 
-/// How the lines of titles begin.
+/// Start of the title lines.
 const TITLES: [&[u8]; 3] = [b"IP Virtual Server ", b"Prot ", b"  -> RemoteAddress:"];
 
-/// What the kernel prints of a service.
+/// A service as the kernel prints it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ServiceOverview {
-    /// What identifies it.
+    /// Identity of the service.
     pub address: OverviewAddress,
-    /// How the destination of a new connection is chosen.
+    /// Scheduler of new connections.
     pub scheduler: Scheduler,
     /// Each packet is scheduled by itself (`ops`).
     pub one_packet: bool,
@@ -131,7 +131,7 @@ pub struct ServiceOverview {
     pub destinations: Vec<DestinationOverview>,
 }
 
-/// What identifies a service, as far as the kernel prints it.
+/// Identity of a service, as far as the kernel prints it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum OverviewAddress {
     /// A protocol, an address and a port.
@@ -150,13 +150,13 @@ impl OverviewAddress {
     }
 }
 
-/// What the kernel prints of a destination.
+/// A destination as the kernel prints it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub struct DestinationOverview {
     /// Its address and port.
     pub address: SocketAddr,
-    /// How packets get there.
+    /// Forwarding method.
     pub forwarding: ForwardingName,
     /// Its share of new connections.
     pub weight: u32,

@@ -1,4 +1,4 @@
-//! How full the kernel's tables are.
+//! Load of the kernel's tables.
 
 use std::collections::HashMap;
 use std::io::BufRead;
@@ -23,29 +23,29 @@ pub struct Status {
     pub services: u64,
     /// The table of services (`Service buckets`).
     pub service_table: TableStatus,
-    /// How many threads may at present renew counters and rates (`Stats thread slots`).
+    /// Threads that may at present renew counters and rates (`Stats thread slots`).
     pub estimator_threads: u64,
     /// The most that there may be (`max`); 0 before the first service.
     pub estimator_threads_max: u64,
-    /// How many services and destinations are renewed in one go (`Stats chain max len`); 0 before the kernel has
+    /// Services and destinations that are renewed in one go (`Stats chain max len`); 0 before the kernel has
     /// measured how fast it is.
     pub estimator_chain_max: u64,
-    /// How many services and destinations one thread takes care of at most (`Stats thread ests`).
+    /// Services and destinations of one thread, at most (`Stats thread ests`).
     pub estimators_per_thread: u64,
 }
 
-/// How full a hash table is.
+/// Load of a hash table.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct TableStatus {
-    /// How many buckets it has; 0 before the first service.
+    /// Number of buckets; 0 before the first service.
     pub buckets: u64,
     /// The same as a power of two (`bits`).
     pub bits: u32,
     /// For how many entries it is made: the number of buckets times 2 to this power (`lfactor`). The sysctls
     /// `net.ipv4.vs.conn_lfactor` and `svc_lfactor` set it.
     pub load_factor: i32,
-    /// How many buckets have so many entries; the last stands for seven and more. All are 0 if the table is empty or
+    /// Numbers of buckets with so many entries; the last stands for seven and more. All are 0 if the table is empty or
     /// changed too often while the kernel counted, and the sum is above `buckets` while the table grows or shrinks.
     ///
     /// A connection of masquerading has two entries in its table.
