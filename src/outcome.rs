@@ -1,5 +1,7 @@
 //! The result of an operation that succeeds also if there is nothing to do.
 
+use std::fmt;
+
 /// The result of an operation that ends in a state: an object exists as asked, or is absent.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
@@ -12,6 +14,17 @@ pub enum Outcome {
     Deleted,
     /// Everything was as asked already.
     Unchanged,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Added => "added",
+            Self::Updated => "updated",
+            Self::Deleted => "deleted",
+            Self::Unchanged => "unchanged",
+        })
+    }
 }
 
 impl Outcome {

@@ -3,6 +3,11 @@
 use std::time::Duration;
 
 /// Buffers and time limits of a client. The defaults suit a table of any size.
+///
+/// ```
+/// # use std::time::Duration;
+/// let options = lvs::Options::default().timeout(Duration::from_secs(5)).deadline(Duration::from_secs(60));
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Options {
@@ -29,6 +34,32 @@ pub struct Options {
     /// privilege). It decides how many requests of a batch travel at once. 1 MiB by default; less than 128 KiB is taken
     /// for 128 KiB.
     pub receive_buffer: usize,
+}
+
+impl Options {
+    /// See [`Options::timeout`](field@Options::timeout).
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// See [`Options::deadline`](field@Options::deadline).
+    #[must_use]
+    pub fn deadline(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
+    }
+
+    /// See [`Options::largest_listing`](field@Options::largest_listing).
+    #[must_use]
+    pub fn largest_listing(self, bytes: usize) -> Self {
+        Self { largest_listing: bytes, ..self }
+    }
+
+    /// See [`Options::receive_buffer`](field@Options::receive_buffer).
+    #[must_use]
+    pub fn receive_buffer(self, bytes: usize) -> Self {
+        Self { receive_buffer: bytes, ..self }
+    }
 }
 
 impl Default for Options {

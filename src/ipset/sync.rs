@@ -1,6 +1,7 @@
 //! Bringing the members of a set to desired ones: see [`Ipset::sync`].
 
 use std::collections::HashMap;
+use std::fmt;
 
 use super::addresses::{Addresses, Network};
 use super::batch::{BatchError, Failure, fill};
@@ -24,6 +25,13 @@ pub struct Tally {
     pub deleted: usize,
     /// As desired already.
     pub unchanged: usize,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { added, updated, deleted, unchanged } = self;
+        write!(f, "{added} added, {updated} updated, {deleted} deleted, {unchanged} unchanged")
+    }
 }
 
 impl Ipset {

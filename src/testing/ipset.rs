@@ -57,6 +57,16 @@ impl Members {
 }
 
 impl Model {
+    fn rename(&mut self, from: SetName, to: SetName) -> Result<(), Denial> {
+        self.find(from)?;
+        if self.find(to).is_ok() {
+            return Err(error::EXIST_SETNAME2.into());
+        }
+        let (info, _) = self.find(from)?;
+        info.set = Set::new(to, info.set.kind(), info.set.family());
+        Ok(())
+    }
+
     /// The bodies of the answers to a request of this type with these flags and this body, or how it is refused.
     pub(crate) fn answer(&mut self, kind: u16, flags: u16, body: &[u8]) -> Result<Vec<Vec<u8>>, Denial> {
         let [SUBSYSTEM, command] = kind.to_be_bytes() else {
@@ -93,15 +103,7 @@ impl Model {
                 None => self.sets.iter_mut().for_each(|(_, members)| members.by_entry.clear()),
                 Some(name) => self.find(name)?.1.by_entry.clear(),
             },
-            command::RENAME => {
-                self.find(name_of(&parts)?)?;
-                let to = second_name(&parts)?;
-                if self.find(to).is_ok() {
-                    return Err(error::EXIST_SETNAME2.into());
-                }
-                let (info, _) = self.find(name_of(&parts)?)?;
-                info.set = Set::new(to, info.set.kind(), info.set.family());
-            }
+            command::RENAME => self.rename(name_of(&parts)?, second_name(&parts)?)?,
             command::SWAP => self.swap(name_of(&parts)?, second_name(&parts)?)?,
             command::ADD | command::DEL | command::TEST => self.members(command, strict, &parts, attributes)?,
             command::HEADER => {

@@ -62,6 +62,25 @@ impl Model {
         })
     }
 
+    fn start(&mut self, daemon: SyncDaemon) -> Result<(), i32> {
+        if self.services.iter().any(|(service, to)| to.iter().any(|to| differ(service.key, to))) {
+            return Err(EINVAL);
+        }
+        if self.daemons.iter().any(|there| there.state == daemon.state) {
+            return Err(EEXIST);
+        }
+        self.daemons.push(SyncDaemon {
+            // What an Ethernet has room for.
+            max_length: daemon.max_length.or(NonZeroU16::new(1472)),
+            group: daemon.group.or(Some(IpAddr::from([224, 0, 0, 81]))),
+            port: daemon.port.or(NonZeroU16::new(8848)),
+            ttl: daemon.ttl.or(NonZeroU8::new(1)),
+            ..daemon
+        });
+        self.daemons.sort_by_key(|daemon| daemon.state == SyncState::Backup);
+        Ok(())
+    }
+
     fn make(&mut self, change: Change) -> Result<(), i32> {
         match change {
             Change::AddService(service) => {
@@ -107,23 +126,7 @@ impl Model {
                 self.timeouts =
                     Timeouts { tcp: tcp.or(old.tcp), tcp_fin: tcp_fin.or(old.tcp_fin), udp: udp.or(old.udp) };
             }
-            Change::StartDaemon(daemon) => {
-                if self.services.iter().any(|(service, to)| to.iter().any(|to| differ(service.key, to))) {
-                    return Err(EINVAL);
-                }
-                if self.daemons.iter().any(|there| there.state == daemon.state) {
-                    return Err(EEXIST);
-                }
-                self.daemons.push(SyncDaemon {
-                    // What an Ethernet has room for.
-                    max_length: daemon.max_length.or(NonZeroU16::new(1472)),
-                    group: daemon.group.or(Some(IpAddr::from([224, 0, 0, 81]))),
-                    port: daemon.port.or(NonZeroU16::new(8848)),
-                    ttl: daemon.ttl.or(NonZeroU8::new(1)),
-                    ..daemon
-                });
-                self.daemons.sort_by_key(|daemon| daemon.state == SyncState::Backup);
-            }
+            Change::StartDaemon(daemon) => self.start(daemon)?,
             Change::StopDaemon(state) => {
                 let place = self.daemons.iter().position(|daemon| daemon.state == state).ok_or(ESRCH)?;
                 self.daemons.remove(place);

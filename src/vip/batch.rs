@@ -1,6 +1,7 @@
 //! Changes of many virtual IPs: what is observed, what is sent, and what failed.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 use nix::errno::Errno;
 
@@ -26,6 +27,13 @@ pub struct Tally {
     pub unbound: usize,
     /// As asked for already.
     pub unchanged: usize,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bound, unbound, unchanged } = self;
+        write!(f, "{bound} bound, {unbound} unbound, {unchanged} unchanged")
+    }
 }
 
 /// Some of many virtual IPs could not be bound or unbound: see [`batch::BatchError`].

@@ -148,6 +148,7 @@ impl Binder {
     /// # Errors
     /// When no interface can have this name, or the name has a `%`: the kernel treats it as a pattern and creates an
     /// interface of another name. The kernel reserves `all` and `default`.
+    #[doc(alias("IFLA_INFO_KIND", "RTM_NEWLINK"))]
     pub fn dummy(name: impl AsRef<[u8]>) -> Result<Self, InvalidName> {
         let name = Interface::new(name)?;
         match name.as_bytes() {
@@ -165,6 +166,7 @@ impl Binder {
     ///
     /// It owns the routes of this protocol number (`RTPROT_*`), which must be above 4. Choose one that no other program on
     /// the machine has: `/etc/iproute2/rt_protos` lists those of routing daemons.
+    #[doc(alias("RTN_LOCAL", "RT_TABLE_LOCAL", "RTPROT"))]
     pub const fn local_routes(protocol: u8) -> Self {
         Self(Way::Routes(protocol))
     }
@@ -179,6 +181,7 @@ impl Binder {
     /// # Errors
     /// When no interface can have the name before the colon, there is nothing behind it, or all of it is longer than 15
     /// bytes.
+    #[doc(alias("IFA_LABEL", "IFA_PROTO"))]
     pub fn label(label: impl AsRef<[u8]>, protocol: u8) -> Result<Self, InvalidName> {
         let label = label.as_ref();
         let mut parts = label.splitn(2, |byte| *byte == b':');

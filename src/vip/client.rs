@@ -83,6 +83,7 @@ impl Vips {
     ///
     /// # Errors
     /// [`BatchError`]; each failure is one of [`Vips::bind`].
+    #[doc(alias("RTM_NEWADDR", "RTM_NEWROUTE"))]
     pub fn bind_all(
         &mut self,
         binder: &Binder,
@@ -117,6 +118,7 @@ impl Vips {
     ///
     /// # Errors
     /// [`BatchError`]; each failure is one of [`Vips::unbind`].
+    #[doc(alias("RTM_DELADDR", "RTM_DELROUTE"))]
     pub fn unbind_all(
         &mut self,
         binder: &Binder,
@@ -151,6 +153,7 @@ impl Vips {
     /// # Errors
     /// [`is_not_found`](Error::is_not_found) when the interface of a [label](Binder::label) is not there;
     /// [`is_interrupted`](Error::is_interrupted) when the list changed each time while it was read.
+    #[doc(alias("RTM_GETADDR", "RTM_GETROUTE"))]
     pub fn list(&mut self, binder: &Binder) -> Result<Vec<Vip>> {
         let owned = self.target(binder).and_then(|target| match target {
             Some(target) => self.owned(target),
@@ -167,6 +170,7 @@ impl Vips {
     ///
     /// # Errors
     /// As [`Vips::list`]; failures of [`Vips::unbind`] as [`Cause::Batch`].
+    #[doc(alias("RTM_DELLINK", "flush"))]
     pub fn clear(&mut self, binder: &Binder) -> Result<Outcome> {
         if let Way::Dummy(_) = binder.0 {
             let deleted = self.delete_unused(binder);
