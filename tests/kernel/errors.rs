@@ -174,7 +174,7 @@ fn what_is_not_there(lab: &Lab) {
     let mut rows = vec![
         (ipvs.service(key).map(drop), "read"),
         (ipvs.destinations(key).map(drop), "list destinations of"),
-        (ipvs.set_service(web()), "replace"),
+        (ipvs.set_service(web()), "set"),
         (ipvs.update_service(key, |_| {}), "update"),
         (ipvs.delete_service(key), "delete"),
         (ipvs.zero(key), "zero the counters of"),
