@@ -192,7 +192,7 @@ impl Error {
     }
 
     /// The named object (the service, the destination, the daemon, the interface, the set, the entry) does not exist.
-    /// [`reason`](Error::reason) tells which.
+    /// [`reason`](Error::reason) distinguishes them.
     pub fn is_not_found(&self) -> bool {
         self.is(|cause| {
             matches!(
@@ -333,7 +333,7 @@ pub enum Cause {
     NotOnThisKernel {
         /// The missing part.
         what: Cow<'static, str>,
-        /// The kernel that first had it, if that says more than the name.
+        /// The kernel that first had it, if known.
         since: Option<&'static str>,
     },
     /// A system call failed.
@@ -518,21 +518,21 @@ impl From<Refused> for Cause {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The object to be added is there already.
+    /// The object to be added exists already.
     AlreadyExists,
-    /// There is no such virtual service.
+    /// No such virtual service exists.
     ServiceNotFound,
     /// The virtual service has no such destination.
     DestinationNotFound,
     /// No such sync daemon runs.
     DaemonNotFound,
-    /// There is no such network interface.
+    /// No such network interface exists.
     InterfaceNotFound,
-    /// There is no such set.
+    /// No such set exists.
     SetNotFound,
     /// The set has no such entry.
     EntryNotFound,
-    /// There is no room for more: the set has as many entries as it may have, or the kernel as many sets.
+    /// The table is full: the set has as many entries as it may have, or the kernel as many sets.
     Full,
     /// The sets are of types that cannot stand for each other.
     TypeMismatch,
@@ -615,7 +615,7 @@ fn ipset_name(errno: i32) -> Option<&'static str> {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// A length points outside of what there is.
+    /// A length points outside of the message.
     #[error("{list}: a broken length, {left} bytes before the end")]
     Framing {
         /// The kernel's name of the message or list.
@@ -647,7 +647,7 @@ pub enum DecodeError {
         /// The kernel's name of the attribute.
         attribute: &'static str,
     },
-    /// An attribute that is always there is not.
+    /// A mandatory attribute is absent.
     #[error("{attribute} is missing")]
     Missing {
         /// The kernel's name of the attribute.

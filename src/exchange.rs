@@ -98,9 +98,9 @@ const LONGEST_USUAL: usize = 1024;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Step {
-    /// Send [`Exchange::outgoing`] to the kernel as one datagram and tell with [`Exchange::sent`].
+    /// Send [`Exchange::outgoing`] to the kernel as one datagram, then call [`Exchange::sent`].
     Send,
-    /// Receive one datagram into [`Exchange::inbox`] and tell with [`Exchange::received`].
+    /// Receive one datagram into [`Exchange::inbox`], then call [`Exchange::received`].
     Receive,
     /// A message came in reply to a request: its body is [`Exchange::message`].
     Message {
@@ -140,7 +140,7 @@ struct InFlight {
     count: u32,
     dump: bool,
     progress: Progress,
-    /// The kernel said that its table changed.
+    /// The kernel reported a change of its table.
     interrupted: bool,
 }
 
@@ -424,7 +424,7 @@ impl Exchange {
         }
     }
 
-    /// Whether [`Exchange::step`] would say [`Step::Send`] without a look at what came; then what is to be sent is ready.
+    /// Whether [`Exchange::step`] would return [`Step::Send`] without reading a message; then the datagram is ready.
     #[inline]
     pub(crate) fn may_send(&mut self) -> bool {
         let Some(in_flight) = self.in_flight.as_ref().filter(|in_flight| in_flight.progress == Progress::Queued) else {
@@ -441,7 +441,7 @@ impl Exchange {
         true
     }
 
-    /// Whether [`Exchange::step`] would say [`Step::Finished`] without a look at what came.
+    /// Whether [`Exchange::step`] would return [`Step::Finished`] without reading a message.
     #[inline]
     pub(crate) fn is_finished(&self) -> bool {
         self.in_flight.is_none() && self.is_read()
@@ -484,7 +484,7 @@ impl Exchange {
         })
     }
 
-    /// Looks at the next message of the datagram; `None` if it is nothing to tell.
+    /// Looks at the next message of the datagram; `None` if it is of no interest.
     #[inline]
     fn read_message(&mut self) -> Result<Option<Step>, Cause> {
         let datagram = self.inbox.get(..self.unread.end).unwrap_or_default();

@@ -1,17 +1,17 @@
 //! Linux load balancing in the kernel: IPVS, ipset and virtual IPs over netlink, typed.
 //!
-//! | room | what it is for |
+//! | module | purpose |
 //! |---|---|
 //! | [`ipvs`] | virtual services, their destinations, the schedulers: what `ipvsadm` does |
 //! | [`ipset`] | sets of addresses, networks and ports for packet filters: what `ipset` does |
 //! | [`vip`] | virtual IPs: making an address local to this machine, so that IPVS gets its packets |
-//! | [`ready`] | what this kernel has of all that, and how it is set |
+//! | [`ready`] | the kernel's modules, features and settings for all of it |
 //! | [`netns`] | working in another network namespace without moving the calling thread |
-//! | [`exchange`] | the netlink conversation without a socket, for those who bring their own |
-//! | `testing` | a kernel in memory for the tests of programs, and everything that can go wrong (feature `testing`) |
+//! | [`exchange`] | the netlink state machine without a socket, for programs with their own |
+//! | `testing` | an in-memory kernel with fault injection, for the tests of programs (feature `testing`) |
 //!
-//! [`Error`] says what was attempted, on which object, what the kernel answered and what that usually means; its
-//! predicates ([`is_already_exists`](Error::is_already_exists), …) are the way to tell errors apart.
+//! [`Error`] has the operation, its object, the kernel's answer and its usual meaning; its predicates
+//! ([`is_already_exists`](Error::is_already_exists), …) distinguish errors.
 //!
 //! ```no_run
 //! use std::net::IpAddr;

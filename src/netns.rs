@@ -68,7 +68,7 @@ impl Namespace {
     /// The namespace that a process is in.
     ///
     /// # Errors
-    /// When there is no such process, or the caller may not look at it.
+    /// When no such process exists, or the caller may not look at it.
     pub fn of_process(pid: u32) -> Result<Self> {
         Self::open(format!("/proc/{pid}/ns/net"))
     }

@@ -1,4 +1,4 @@
-//! The result of an operation that succeeds also if there is nothing to do.
+//! The result of an operation that succeeds also with nothing to do.
 
 use std::fmt;
 

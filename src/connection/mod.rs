@@ -290,7 +290,7 @@ impl Connection {
         }
     }
 
-    /// Sends what is queued, if nothing else is to be done first, and receives once; says whether that was all. It is for most
+    /// Sends what is queued, if nothing else is to be done first, and receives once; returns whether that was all. It is for most
     /// requests, and takes half the instructions of [`Connection::reply`].
     #[inline]
     fn succeeds_at_once(&mut self) -> Result<bool, Cause> {
@@ -323,7 +323,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Receives a datagram: netlink answers while it takes the request, so that there is nothing to wait for.
+    /// Receives a datagram: netlink answers while it takes the request, so that no wait is needed.
     #[inline]
     fn receive(&mut self) -> Result<(), Cause> {
         match self.peer.receive(self.exchange.inbox()) {

@@ -23,9 +23,9 @@ use crate::wire::reader::required;
 /// The sets of a network namespace: that of the thread that connects, for as long as the client lives.
 ///
 /// Every operation but to connect needs `CAP_NET_ADMIN` in the user namespace that owns the network namespace, also those
-/// that only read; [`is_permission_denied`](Error::is_permission_denied) says so. A client does not keep the privilege of
+/// that only read; [`is_permission_denied`](Error::is_permission_denied) reports a lack of it. A client does not keep the privilege of
 /// the one who opened it. Operations on one set fail with
-/// [`is_not_found`](Error::is_not_found) when there is no such set. Each can fail for reasons that are not repeated below: no permission,
+/// [`is_not_found`](Error::is_not_found) when no such set exists. Each can fail for reasons that are not repeated below: no permission,
 /// a time-out ([`Options::timeout`]), lost replies ([`Cause::Overrun`]).
 #[derive(Debug)]
 pub struct Ipset {

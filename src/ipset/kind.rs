@@ -30,7 +30,7 @@ mod sealed {
 pub trait SetType: sealed::Sealed + Copy + fmt::Debug + Hash + Ord + 'static {
     /// Type of the entries of such a set.
     type Entry: Copy + fmt::Debug + Hash + Ord + IntoEntry<Self::Entry> + TryFrom<Entry, Error: Into<Cause>>;
-    /// The type as a value; `None` where only a set's header tells ([`AnyType`]).
+    /// The type as a value; `None` where only a set's header has it ([`AnyType`]).
     const KIND: Option<Kind>;
     /// The entry as one of a set of whatever type.
     fn any(entry: Self::Entry) -> Entry;
@@ -177,7 +177,7 @@ impl Kind {
         self.method() == Method::Hash && self != Self::HashMac
     }
 
-    /// Whether entries are networks, at least in a part, so that there are exceptions (`nomatch`).
+    /// Whether entries are networks, at least in a part, so that exceptions are possible (`nomatch`).
     pub fn has_networks(self) -> bool {
         matches!(
             self,

@@ -146,7 +146,7 @@ pub struct ListMember {
     /// The member.
     #[doc(alias = "IPSET_ATTR_NAME")]
     pub set: SetName,
-    /// Place in the list; `None` is the end. Lists do not repeat it, their order tells.
+    /// Place in the list; `None` is the end. Listings do not repeat it: their order shows it.
     pub place: Option<Place>,
 }
 

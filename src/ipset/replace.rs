@@ -25,7 +25,7 @@ struct Replacement {
     name: SetName,
     /// The set that is filled and then takes the place of `name`.
     staged: SetName,
-    /// The set that says that `staged` belongs to a replacement.
+    /// The set that marks `staged` as one of a replacement.
     marker: SetName,
     /// The marker's `maxelem`: which set it stands for.
     number: u32,

@@ -17,7 +17,7 @@ use crate::net::Family;
 use crate::wire::reader::required;
 use crate::wire::{Attr, Attrs, Kind as Attribute};
 
-/// A set that is there: its name, its type, and the family of its addresses.
+/// An existing set: its name, its type, and the family of its addresses.
 ///
 /// It names a set, and does not hold it: when another one takes its name, it means that one.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -126,7 +126,7 @@ impl Batch<'_> {
         taken.map_err(|cause| self.interrupted(cause))
     }
 
-    /// A reloaded module answers to another number: what the old number was told is told again, once.
+    /// A reloaded module answers to another number: requests to the old number are sent again, once.
     fn send_again_after_reload(&mut self, refused: &mut Vec<(usize, Change, Refusal)>) -> Result<()> {
         let Some((.., refusal)) = refused.iter().find(|(.., refusal)| refusal.errno == ENOENT) else {
             return Ok(());

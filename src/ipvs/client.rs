@@ -21,7 +21,7 @@ use crate::wire::genl;
 /// The IPVS table of a network namespace: that of the thread that connects, for as long as the client lives.
 ///
 /// Two sockets serve all operations: lists of destinations have one of their own. Reading and changing the table both need
-/// `CAP_NET_ADMIN` in the initial user namespace; [`is_permission_denied`](Error::is_permission_denied) says so. Only
+/// `CAP_NET_ADMIN` in the initial user namespace; [`is_permission_denied`](Error::is_permission_denied) reports a lack of it. Only
 /// connecting does not. A client does not keep the privilege of the one who opened it: the kernel looks at who sends each
 /// request, too.
 ///
@@ -83,7 +83,7 @@ impl Ipvs {
     /// One virtual service (`IPVS_CMD_GET_SERVICE`).
     ///
     /// # Errors
-    /// [`is_not_found`](Error::is_not_found) when there is no such service.
+    /// [`is_not_found`](Error::is_not_found) when no such service exists.
     #[doc(alias = "IPVS_CMD_GET_SERVICE")]
     pub fn service(&mut self, key: impl Into<ServiceKey>) -> Result<ServiceInfo> {
         self.ask(Query::Service(key.into()), |answer| match answer {
@@ -259,7 +259,7 @@ impl Ipvs {
     /// Sets the counters of a service and its destinations to zero (`IPVS_CMD_ZERO`).
     ///
     /// # Errors
-    /// [`is_not_found`](Error::is_not_found) when there is no such service.
+    /// [`is_not_found`](Error::is_not_found) when no such service exists.
     #[doc(alias = "IPVS_CMD_ZERO")]
     pub fn zero(&mut self, service: impl Into<ServiceKey>) -> Result<()> {
         self.change(Change::Zero(service.into()))
@@ -323,7 +323,7 @@ impl Ipvs {
     ///
     /// # Errors
     /// [`is_already_exists`](Error::is_already_exists) when one of its side runs; [`is_not_found`](Error::is_not_found)
-    /// when there is no such interface; [`is_invalid_input`](Error::is_invalid_input) for a group that is none;
+    /// when no such interface exists; [`is_invalid_input`](Error::is_invalid_input) for a group that is none;
     /// [`Reason::Busy`] when another program has a backup's port.
     #[doc(alias = "IPVS_CMD_NEW_DAEMON")]
     pub fn start_daemon(&mut self, daemon: &SyncDaemon) -> Result<()> {

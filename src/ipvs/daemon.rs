@@ -1,4 +1,4 @@
-//! The sync daemons: how one director tells another about its connections.
+//! The sync daemons, which send a director's connections to another one.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -9,7 +9,7 @@ use crate::net::InvalidText;
 bitflags::bitflags! {
     /// Flags of a service that the user sets (`IP_VS_SVC_F_*`).
     ///
-    /// Persistence is not among them, because [`Persistence`] says it, nor are the kernel's own.
+    /// Persistence is not among them, because [`Persistence`] has it, nor are the kernel's own.
     #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
     pub struct ServiceFlags: u32 {
         /// Schedule every packet by itself (`IP_VS_SVC_F_ONEPACKET`). UDP only.

@@ -122,7 +122,7 @@ impl Ipvs {
     /// [`Ipvs::services`].
     ///
     /// # Errors
-    /// [`is_not_found`](Error::is_not_found) when there is no such service; [`is_interrupted`](Error::is_interrupted)
+    /// [`is_not_found`](Error::is_not_found) when no such service exists; [`is_interrupted`](Error::is_interrupted)
     /// when the list changed during every reading.
     pub fn destinations(&mut self, service: impl Into<ServiceKey>) -> Result<Vec<DestinationInfo>> {
         let service = service.into();
@@ -132,7 +132,7 @@ impl Ipvs {
     /// The destinations of a service, as [`Ipvs::destinations`], or the best listing that can be had.
     ///
     /// # Errors
-    /// [`is_not_found`](Error::is_not_found) when there is no such service.
+    /// [`is_not_found`](Error::is_not_found) when no such service exists.
     pub fn destinations_best_effort(&mut self, service: impl Into<ServiceKey>) -> Result<BestEffort<DestinationInfo>> {
         let service = service.into();
         self.within_deadline(None, |ipvs| ipvs.destinations_merged(service))

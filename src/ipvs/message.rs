@@ -225,7 +225,7 @@ impl Message {
         Self::read_attributes(command, attributes)
     }
 
-    /// Reads the attributes of a command. An answer is told from a change by what stands in it: the kernel sends
+    /// Reads the attributes of a command. An answer differs from a change by its attributes: the kernel sends
     /// statistics with each service, and destinations without the service. Requests to set timeouts and to start a
     /// daemon have the bytes of answers, and are read as these.
     pub(crate) fn read_attributes(command: u8, attributes: &[u8]) -> Result<Self, DecodeError> {

@@ -56,7 +56,7 @@ kinds! {
 pub(crate) const INET: u16 = 2;
 pub(crate) const INET6: u16 = 10;
 
-/// `IP_VS_SVC_F_PERSISTENT`: said by [`Persistence`](super::Persistence).
+/// `IP_VS_SVC_F_PERSISTENT`: set by [`Persistence`](super::Persistence).
 pub(crate) const PERSISTENT: u32 = 0x1;
 /// `IP_VS_SVC_F_HASHED`: the kernel's own.
 pub(crate) const HASHED: u32 = 0x2;

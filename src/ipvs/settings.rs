@@ -303,7 +303,7 @@ bitflags::bitflags! {
     }
 }
 
-/// When a master tells its backups about a connection again, counted in packets from the client.
+/// Time at which a master sends a connection to its backups again, counted in packets from the client.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct SyncThreshold {
     /// For the first time after this many.
@@ -415,7 +415,7 @@ settings! {
     /// remembered any more. Off unless changed.
     NAT_ICMP_SEND: bool = boolean(Entry::new("nat_icmp_send", None));
 
-    /// `pmtu_disc`: tell clients when packets that must not be fragmented are too long. When off, tunnelled packets are
+    /// `pmtu_disc`: inform clients when packets that must not be fragmented are too long. When off, tunnelled packets are
     /// fragmented. On unless changed. Since Linux 3.7.
     PMTU_DISC: bool = boolean(Entry::new("pmtu_disc", Some("3.7")));
 
@@ -445,7 +445,7 @@ settings! {
     /// higher one makes a long list of services quicker to read. Since Linux 7.1.
     SVC_LFACTOR: i8 = number::<_, -8, 8>(Entry::new("svc_lfactor", Some("7.1")));
 
-    /// `sync_persist_mode`: of persistent services tell backups only which client is kept where, not each connection. A backup
+    /// `sync_persist_mode`: send backups only the templates of persistent services, not each connection. A backup
     /// then needs [`SLOPPY_TCP`] and [`SLOPPY_SCTP`]. Off unless changed. Since Linux 3.11.
     SYNC_PERSIST_MODE: bool = boolean(Entry::new("sync_persist_mode", Some("3.11")));
 
@@ -472,7 +472,7 @@ settings! {
         print: |value| Ok(value.to_string()),
     };
 
-    /// `sync_refresh_period`: tell backups about a connection that only goes on no more often than this (or half of its
+    /// `sync_refresh_period`: send backups a connection without a change of state no more often than this (or half of its
     /// timeout, if that is less). Whole seconds, up to 2,147,483; unless changed 0: [`SYNC_THRESHOLD`] alone decides.
     /// Since Linux 3.5.
     SYNC_REFRESH_PERIOD: Duration = seconds(Entry::new("sync_refresh_period", Some("3.5")));
@@ -485,7 +485,7 @@ settings! {
     /// bytes. 0 to 2,147,483,647; unless changed 0: as the system has it. Since Linux 3.5.
     SYNC_SOCK_SIZE: i32 = number::<_, 0, { i32::MAX as i64 }>(Entry::new("sync_sock_size", Some("3.5")));
 
-    /// `sync_threshold`: after how many packets the master tells its backups about a connection. Each up to
+    /// `sync_threshold`: number of packets after which the master sends a connection to its backups. Each up to
     /// 2,147,483,647; after 3 and then every 50 unless changed.
     SYNC_THRESHOLD: SyncThreshold = Setting {
         entry: Entry::new("sync_threshold", None),

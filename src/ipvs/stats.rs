@@ -112,7 +112,7 @@ impl Stats {
         new.or(old).map(|attr| Self::read(attr.nested())).transpose()
     }
 
-    /// Reads either form: each number tells its own width.
+    /// Reads either form: the length of each number is its width.
     pub(super) fn read(attrs: Attrs<'_, StatsAttr>) -> Result<Self, DecodeError> {
         let numbers = match attrs.u64s_ne(&ORDER) {
             Some(numbers) => numbers,

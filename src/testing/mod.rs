@@ -200,7 +200,7 @@ pub enum Fault {
     Forged,
     /// Before it comes a refusal (`EPERM`) of a request that the client did not make.
     Stray,
-    /// The kernel says in it that its table changed while it was listed (`NLM_F_DUMP_INTR`).
+    /// The datagram reports that the table changed during the dump (`NLM_F_DUMP_INTR`).
     Interrupted,
     /// In its place, and in place of what else belongs to the same request, comes this error number.
     Ended(i32),
@@ -239,7 +239,7 @@ impl Kernel {
         Self::with(Peer::Model(Box::new(model)))
     }
 
-    /// A kernel that says what `answer` says to each datagram of requests. When nothing is left of it and the client goes
+    /// A kernel that answers each datagram of requests with `answer`. When nothing is left of it and the client goes
     /// on receiving, the client times out. The closure must not use this kernel itself.
     ///
     /// The bytes are those of `netlink(7)`; a refusal repeats the sequence number of its request. [`Ipvs`] asks for the
@@ -420,7 +420,7 @@ fn is_dump(flags: u16) -> bool {
     flags & message::DUMP == message::DUMP
 }
 
-/// The datagrams that tell the answer to a request.
+/// The datagrams of the answer to a request.
 fn told(request: &[u8], flags: u16, sequence: u32, answer: Answer) -> Vec<Vec<u8>> {
     let (kind, bodies) = match answer {
         Ok(answer) => answer,
@@ -518,7 +518,7 @@ impl connection::Peer for Port {
         self.kernel.state().pass(time);
     }
 
-    /// Receives what has arrived: the whole length of a datagram and its sender; would block when there is none.
+    /// Receives what has arrived: the whole length of a datagram and its sender; would block when none has arrived.
     fn receive(&mut self, inbox: &mut [u8]) -> io::Result<(usize, u32)> {
         let (sender, bytes) = match self.queue.pop_front() {
             None => {

@@ -19,7 +19,7 @@ use crate::outcome::Outcome;
 /// Virtual IPs of a network namespace: that of the thread that connects, for as long as the client lives.
 ///
 /// Changes need `CAP_NET_ADMIN` in the user namespace that owns the network namespace;
-/// [`is_permission_denied`](Error::is_permission_denied) says so. Reading needs nothing, nor does finding out that there is
+/// [`is_permission_denied`](Error::is_permission_denied) reports a lack of it. Reading needs nothing, nor does finding out that there is
 /// nothing to change; a client does not keep the privilege of the one who opened it. Each operation can fail for
 /// reasons that are not repeated below: no permission, a time-out ([`Options::timeout`]), lost replies
 /// ([`Cause::Overrun`]), and [`is_already_exists`](Error::is_already_exists) when the interface of

@@ -107,7 +107,7 @@ pub(super) fn write_get_addresses(out: &mut Writer<'_>, index: u32) {
     write_address_header(out, 0, 0, index);
 }
 
-/// Writes the request, of type [`DELETE_ADDRESS`], to delete an address from an interface that there is not.
+/// Writes the request, of type [`DELETE_ADDRESS`], to delete an address from an interface that does not exist.
 pub(super) fn write_impossible_delete(out: &mut Writer<'_>) {
     write_address_header(out, family_number(Family::Inet), 0, 0);
 }

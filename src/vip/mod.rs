@@ -1,7 +1,7 @@
 //! Virtual IPs: making an address local to this machine, so that its packets reach IPVS.
 //!
-//! IPVS takes packets on their way to a local process. So the address of a virtual service must be local, though no
-//! process need listen there. [`Vips`] sees to that, in the way that a [`Binder`] says:
+//! IPVS takes packets that are delivered to this machine. The address of a virtual service must therefore be local, though no
+//! process needs to listen there. [`Vips`] makes it local, in the way of a [`Binder`]:
 //!
 //! ```no_run
 //! use std::net::IpAddr;

@@ -186,7 +186,7 @@ pub(crate) fn read(datagram: &[u8], start: usize) -> Result<Incoming, DecodeErro
     })
 }
 
-/// Reads what an error message (which `repeats_request`) or the end of a dump says.
+/// Reads an error message (which `repeats_request`) or the end of a dump.
 fn answer(body: &[u8], flags: u16, repeats_request: bool) -> Result<Result<(), Refusal>, DecodeError> {
     let name = if repeats_request { "nlmsgerr" } else { "NLMSG_DONE" };
     let Some((code, mut rest)) = body.split_first_chunk::<4>() else {

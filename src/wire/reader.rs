@@ -101,7 +101,7 @@ impl<'a, K: Kind, const N: usize> Table<'a, K, N> {
         Ok(())
     }
 
-    /// Takes these attributes with these lengths of payload as far as they are the next ones; says whether all were. A few of
+    /// Takes these attributes with these lengths of payload as far as they are the next ones; returns whether all were. A few of
     /// them cost a third of what [`Table::fill`] takes.
     #[inline]
     pub(crate) fn fill_usual<const U: usize>(&mut self, attrs: &mut Attrs<'a, K>, usual: &[(K, usize); U]) -> bool {
@@ -134,7 +134,7 @@ impl<'a, K: Kind, const N: usize> Table<'a, K, N> {
         self.get(kind).map(|attr| read(&attr)).transpose()
     }
 
-    /// An attribute that must be there.
+    /// A mandatory attribute.
     #[inline]
     pub(crate) fn need(&self, kind: K) -> Result<Attr<'a, K>, DecodeError> {
         required(self.get(kind), kind)
@@ -256,7 +256,7 @@ impl<'a, K: Kind> Attr<'a, K> {
     }
 }
 
-/// The value, or the error that says which attribute is missing.
+/// The value, or the error that names the missing attribute.
 #[inline]
 pub(crate) fn required<T, K: Kind>(value: Option<T>, kind: K) -> Result<T, DecodeError> {
     value.ok_or_else(|| DecodeError::Missing { attribute: kind.name() })

@@ -41,7 +41,7 @@ const SOURCE: Source = Source { operation: "read the connections", file: FILE, s
 ///
 /// Up to Linux 6.12 it counts from the start of the table, in which the connections of all namespaces are: the time to
 /// read grows with the *square* of their number (60,000 take ten times as long as on Linux 7.x, which counts within a
-/// bucket). To know only how many there are, [`Status::connections`](super::Status::connections) or the counts of
+/// bucket). For their number only, [`Status::connections`](super::Status::connections) or the counts of
 /// [`DestinationInfo`](crate::ipvs::DestinationInfo) are cheaper.
 ///
 /// # Errors

@@ -43,7 +43,7 @@ const LONGEST_LINE: usize = 4096;
 struct Source {
     operation: &'static str,
     file: &'static str,
-    /// The first Linux release that has it, if there are any without.
+    /// The first Linux release that has it, if some release has not.
     since: Option<&'static str>,
 }
 
@@ -105,7 +105,7 @@ impl<R: BufRead> Lines<R> {
         &self.buffer
     }
 
-    /// Reads the next line, which must be there: it has `what`.
+    /// Reads the next line, which is mandatory: it has `what`.
     fn required(&mut self, what: &'static str) -> Result<&[u8]> {
         if self.advance()? { Ok(&self.buffer) } else { Err(self.wrong(what)) }
     }
