@@ -542,7 +542,7 @@ pub enum Reason {
     Unavailable,
     /// The caller lacks a capability.
     PermissionDenied,
-    /// The kernel holds the request for wrong.
+    /// The kernel rejects the request as invalid.
     Invalid,
     /// The kernel does not know this operation, or not for this address family.
     Unsupported,

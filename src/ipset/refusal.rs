@@ -151,7 +151,7 @@ fn of_errno(operation: Operation, kind: Option<Kind>, refusal: Refusal) -> Refus
         }
         (Errno::EBUSY, Operation::Swap) => (Reason::Busy, "one of the sets is being listed"),
         (Errno::EINVAL, Operation::Add | Operation::Delete) => {
-            (Reason::Invalid, "the kernel holds the entry for wrong (since Linux 6.2, an address of zero)")
+            (Reason::Invalid, "the kernel rejects the entry as invalid (since Linux 6.2, an address of zero)")
         }
         (Errno::ENOMEM, Operation::Create) => (Reason::OutOfMemory, "the set would be larger than the kernel can hold"),
         // Some checks of hash:ip,mac forget the sign of their number.

@@ -19,7 +19,7 @@ impl Change {
             }
             (Self::AddService(_) | Self::SetService(_), EINVAL) => (
                 Reason::Invalid,
-                "the kernel holds the service for wrong (with mh: more destinations than its table?)".into(),
+                "the kernel rejects the service as invalid (with mh: more destinations than its table?)".into(),
             ),
             (Self::AddDestination(..), EEXIST) => (Reason::AlreadyExists, "the destination exists".into()),
             (Self::SetDestination(..) | Self::DeleteDestination(..), ENOENT) => {
@@ -74,7 +74,7 @@ fn refused(refusal: Refusal) -> Refused {
     }
 }
 
-/// Why a destination that passes [`Change::check`] is held for wrong.
+/// Why a destination that passes [`Change::check`] is invalid to the kernel.
 fn wrong_destination(service: Family, destination: Family) -> &'static str {
     match destination {
         _ if destination != service => {

@@ -276,7 +276,7 @@ fn a_table_that_is_too_small_for_its_destinations(lab: &Lab) {
         (1..=4096u16).map(|port| Change::AddDestination(web().key, Destination::new(([10, 244, 1, 1], port).into())));
     ipvs.batch(servers).unwrap();
     let text = format!(
-        "set service {SERVICE}: the kernel holds the service for wrong (with mh: more destinations than its table?) (EINVAL)"
+        "set service {SERVICE}: the kernel rejects the service as invalid (with mh: more destinations than its table?) (EINVAL)"
     );
     refused(ipvs.set_service(Service::new(web().key, Scheduler::MH)), Reason::Invalid, &text);
     assert_eq!(ipvs.service(web().key).unwrap().service, web());
