@@ -55,7 +55,8 @@ impl Ipset {
         let aside = |error: Error| BatchError::aside(error.during(&operation), 0);
         let desired = wanted(set, desired).map_err(|failures| BatchError::new(&operation, failures, 0))?;
         let options = self.set(set.name()).map_err(aside)?.options;
-        if options.netmask.is_some() || options.bitmask.is_some() || options.markmask.is_some() {
+        let marks = options.markmask.is_some_and(|mask| mask != u32::MAX);
+        if options.netmask.is_some() || options.bitmask.is_some() || marks {
             let text = "a set with a mask stores other entries than those that are added: replace it";
             return Err(aside(Error::new("", Cause::precondition(Reason::Unsupported, text))));
         }
