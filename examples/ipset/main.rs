@@ -19,6 +19,8 @@
 //! - A restore continues with the next line after `test` of an entry that exists, and after the warning that an option is
 //!   ignored. `quit` sends the entries before it. (`ipset` ends with status 0 and
 //!   loses the rest.) `-exist` inside of a line holds from that line on. (`ipset` begins with the next batch.)
+//! - After `create -exist` of a set that exists with the other family, later lines of an interactive session read addresses of the
+//!   existing family. (`ipset` reads those of the family that was typed.)
 //! - What `ipset` crashes with (`icmp:` in a `bitmap:port`) is an error with status 1.
 //! - Output that cannot be written (a full disk) and input that cannot be read (a directory) are errors, with exit
 //!   status 1. The commands of a restore are carried out all the same. A message that cannot be written is lost; a

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
 use lvs::ipset::{AnyType, Change, Entry, Ipset, Kind, NewSet, Set, SetName};
+use lvs::{Cause, Reason};
 
 use crate::entry::{Reader, Typed};
 use crate::failure::{Failure, NAME, complain, explain, refused};
@@ -175,8 +176,12 @@ impl Session {
             Ok(()) => {
                 self.sets.remove(&name);
             }
-            // It exists, of the other family; the kernel does not mind.
-            Err(error) if error.is_invalid_input() && exist => {}
+            // A set of the other family exists; the kernel and the original do not compare families.
+            Err(error)
+                if exist && matches!(error.cause(), Cause::Precondition { reason: Reason::AlreadyExists, .. }) =>
+            {
+                self.sets.remove(&name);
+            }
             Err(error) => return Err(explain("create", Some(kind), &error)),
         }
         if !self.settings.quiet && !new.warnings.is_empty() {

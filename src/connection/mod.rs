@@ -229,7 +229,7 @@ impl Connection {
                 }
             };
             let done = match step {
-                // What comes next is known.
+                // The step after sending is known.
                 Step::Send => self.send().and_then(|()| self.receive()),
                 // Nothing is sent yet: this is to read a list to its end that was given up.
                 Step::Receive if !self.exchange.outgoing().is_empty() => self.skip(),

@@ -244,7 +244,7 @@ impl NewSet<HashIpMark> {
     }
 }
 
-// What is wrong with it.
+// Faults of a set.
 
 impl<T: SetType> NewSet<T> {
     pub(super) fn check(&self) -> Result<(), Cause> {

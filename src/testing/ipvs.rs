@@ -70,7 +70,7 @@ impl Model {
             return Err(EEXIST);
         }
         self.daemons.push(SyncDaemon {
-            // What an Ethernet has room for.
+            // The payload of an Ethernet frame.
             max_length: daemon.max_length.or(NonZeroU16::new(1472)),
             group: daemon.group.or(Some(IpAddr::from([224, 0, 0, 81]))),
             port: daemon.port.or(NonZeroU16::new(8848)),

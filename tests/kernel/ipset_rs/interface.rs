@@ -161,6 +161,7 @@ pub(crate) fn options_before_lines() -> Vec<Vec<Case>> {
         "add -exist b 10.0.0.1\nadd b 10.0.0.1\nlist b\n",
         "del b 10.0.0.77\nlist b\n",
         "create b hash:ip\nadd b 10.0.0.5\n",
+        "create -exist b hash:ip family inet6\nlist b\n",
         "add b x\nlist b\n",
         "list -o foo\nlist b\n",
     ];

@@ -366,7 +366,7 @@ impl Run {
         let failed = done.err();
         for (index, change) in changes.iter().enumerate() {
             match &failed {
-                // Of a message for a set that does not exist, the kernel does not name the entry.
+                // The kernel names no entry of a message for a set that does not exist.
                 Some(error) if error.done == index => {
                     let failure = error.failures.first().map(|failure| &failure.error);
                     self.judge(change, Outcome::of_error(failure.or(error.interruption.as_ref()).unwrap()));

@@ -89,7 +89,7 @@ pub(super) struct Count {
     pub(super) conflicts: usize,
     /// Refused by the library before sending.
     pub(super) refused: usize,
-    /// Of those, refused by `ip`, stored otherwise, and stored as asked.
+    /// Numbers of those that `ip` refuses, stores otherwise, and stores as asked.
     pub(super) refused_by_ip: usize,
     pub(super) otherwise_by_ip: usize,
     pub(super) excepted: usize,
