@@ -167,6 +167,11 @@ pub(crate) fn number<N: FromStr>(text: &str) -> Option<N> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
+/// Stores a part of a text that was not given before.
+pub(crate) fn set<T>(part: &mut Option<T>, value: T) -> Option<()> {
+    part.replace(value).is_none().then_some(())
+}
+
 /// Why no host has this address, or `None` if one may.
 pub(crate) fn not_of_a_host(address: IpAddr) -> Option<String> {
     let mapped = matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some());

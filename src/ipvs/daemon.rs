@@ -9,7 +9,7 @@ use std::str::FromStr;
 use super::numbers::daemon;
 use crate::error::DecodeError;
 use crate::name::Interface;
-use crate::net::InvalidText;
+use crate::net::{InvalidText, number, set};
 use crate::wire::reader::required;
 use crate::wire::{Attrs, Writer, kinds};
 
@@ -149,6 +149,44 @@ impl fmt::Display for SyncDaemon {
         }
         Ok(())
     }
+}
+
+impl FromStr for SyncDaemon {
+    type Err = InvalidText;
+
+    /// Reads the text that [`Display`](fmt::Display) writes; the parts after the state may stand in any order. An interface has
+    /// no text if its alternative name holds a blank or is not UTF-8.
+    ///
+    /// ```
+    /// # use lvs::Interface;
+    /// # use lvs::ipvs::{SyncDaemon, SyncState};
+    /// let daemon: SyncDaemon = "master mcast eth0 syncid 7".parse()?;
+    /// assert_eq!(daemon, SyncDaemon::new(SyncState::Master, Interface::new("eth0")?, 7));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        parse(text).ok_or_else(|| InvalidText::new(text, "a sync daemon such as master mcast eth0 syncid 7"))
+    }
+}
+
+fn parse(text: &str) -> Option<SyncDaemon> {
+    let words = text.split(' ').collect::<Vec<_>>();
+    let (state, values) = words.split_first()?;
+    let (mut interface, mut sync_id) = (None, None);
+    let (mut max_length, mut group, mut port, mut ttl) = (None, None, None, None);
+    for pair in values.chunks(2) {
+        match *pair {
+            ["mcast", name] if !name.is_empty() => set(&mut interface, Interface::any(name).ok()?)?,
+            ["syncid", value] => set(&mut sync_id, number(value)?)?,
+            ["maxlen", value] => set(&mut max_length, number(value)?)?,
+            ["group", value] => set(&mut group, value.parse().ok()?)?,
+            ["port", value] => set(&mut port, number(value)?)?,
+            ["ttl", value] => set(&mut ttl, number(value)?)?,
+            _ => return None,
+        }
+    }
+    let (state, interface, sync_id) = (state.parse().ok()?, interface?, sync_id?);
+    Some(SyncDaemon { state, interface, sync_id, max_length, group, port, ttl })
 }
 
 serde_text!(SyncState);

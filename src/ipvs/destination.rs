@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::str::FromStr;
 
 use super::address;
 use super::forwarding::{Forwarding, Tunnel, TunnelFlags};
 use super::numbers::{INT_MAX, forwarding, tunnel};
 use super::{ServiceKey, Stats};
 use crate::error::DecodeError;
-use crate::net::{Family, not_of_a_host};
+use crate::net::{Family, InvalidText, not_of_a_host, number, set};
 use crate::wire::reader::required;
 use crate::wire::{Attr, Kind, Writer, kinds};
 
@@ -136,6 +137,50 @@ impl fmt::Display for Destination {
         }
         Ok(())
     }
+}
+
+impl FromStr for Destination {
+    type Err = InvalidText;
+
+    /// Reads the text that [`Display`](fmt::Display) writes. The weight and the thresholds may stand in any order. Absent parts
+    /// are those of [`Destination::new`].
+    ///
+    /// ```
+    /// # use lvs::ipvs::{Destination, Forwarding};
+    /// let pod: Destination = "10.9.1.1:80 route weight 2".parse()?;
+    /// assert_eq!((pod.forwarding, pod.weight), (Forwarding::DirectRoute, 2));
+    /// assert_eq!("10.9.1.1:80".parse(), Ok(Destination::new("10.9.1.1:80".parse().unwrap())));
+    /// # Ok::<(), lvs::InvalidText>(())
+    /// ```
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        parse(text).ok_or_else(|| InvalidText::new(text, "a destination such as 10.9.1.1:80 masq weight 1"))
+    }
+}
+
+fn parse(text: &str) -> Option<Destination> {
+    let words = text.split(' ').collect::<Vec<_>>();
+    let is_name = |word: &&str| matches!(*word, "weight" | "upper" | "lower");
+    let (first, values) = words.split_at_checked(words.iter().position(is_name).unwrap_or(words.len()))?;
+    let (address, forwarding) = first.split_first()?;
+    let mut destination = Destination::new(address.parse().ok()?);
+    if !forwarding.is_empty() {
+        destination.forwarding = forwarding.join(" ").parse().ok()?;
+    }
+    let (mut weight, mut upper, mut lower) = (None, None, None);
+    for pair in values.chunks(2) {
+        match *pair {
+            ["weight", value] => set(&mut weight, number(value)?)?,
+            ["upper", value] => set(&mut upper, number(value)?)?,
+            ["lower", value] => set(&mut lower, number(value)?)?,
+            _ => return None,
+        }
+    }
+    if upper.is_none() && lower.is_some() {
+        return None;
+    }
+    destination.weight = weight.unwrap_or(destination.weight);
+    destination.thresholds = upper.map(|upper| Thresholds { upper, lower });
+    Some(destination)
 }
 
 /// When a destination has enough connections, counting the active and the inactive ones. Clients that persistence keeps

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::iter::Peekable;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
-use std::str::FromStr;
+use std::str::{FromStr, Split};
 
 use super::address;
 use super::service::ServiceAttr;
@@ -155,15 +156,26 @@ impl FromStr for ServiceKey {
 }
 
 fn parse(text: &str) -> Option<ServiceKey> {
-    if let Some(rest) = text.strip_prefix("fwmark ") {
-        let (mark, family) = match rest.split_once(' ') {
-            Some((mark, family)) => (mark, family.parse().ok()?),
-            None => (rest, Family::Inet),
-        };
-        return Some(ServiceKey::FirewallMark { mark: number(mark)?, family });
+    let mut words = text.split(' ').peekable();
+    let key = ServiceKey::take(&mut words)?;
+    words.next().is_none().then_some(key)
+}
+
+impl ServiceKey {
+    /// Takes the words of a key, and leaves those after it.
+    pub(super) fn take(words: &mut Peekable<Split<'_, char>>) -> Option<Self> {
+        let first = words.next()?;
+        if first == "fwmark" {
+            let mark = number(words.next()?)?;
+            let family = words.peek().and_then(|word| word.parse().ok());
+            if family.is_some() {
+                words.next();
+            }
+            return Some(Self::FirewallMark { mark, family: family.unwrap_or(Family::Inet) });
+        }
+        let (address, protocol) = first.rsplit_once('/')?;
+        Some(Self::Address { protocol: protocol.parse().ok()?, address: address.parse().ok()? })
     }
-    let (address, protocol) = text.rsplit_once('/')?;
-    Some(ServiceKey::Address { protocol: protocol.parse().ok()?, address: address.parse().ok()? })
 }
 
 serde_text!(ServiceKey);

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::address;
@@ -13,7 +14,7 @@ use super::numbers::{HASHED, PERSISTENT};
 use super::persistence::{Netmask, Persistence};
 use super::{PersistenceEngine, Scheduler, Stats};
 use crate::error::DecodeError;
-use crate::net::{Family, Protocol};
+use crate::net::{Family, InvalidText, Protocol, number, set};
 use crate::wire::reader::required;
 use crate::wire::{Attr, Kind, Writer, kinds};
 
@@ -136,7 +137,10 @@ impl fmt::Display for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.key, self.scheduler)?;
         if let Some(persistence) = self.persistence {
-            write!(f, " persistent {}", persistence.timeout.as_secs())?;
+            match persistence.timeout.subsec_nanos() {
+                0 => write!(f, " persistent {}", persistence.timeout.as_secs())?,
+                _ => write!(f, " persistent {:?}", persistence.timeout)?,
+            }
             if persistence.netmask != Netmask::HOST {
                 write!(f, " mask {}", persistence.netmask)?;
             }
@@ -146,6 +150,49 @@ impl fmt::Display for Service {
         }
         if self.flags.is_empty() { Ok(()) } else { write!(f, " {}", self.flags) }
     }
+}
+
+impl FromStr for Service {
+    type Err = InvalidText;
+
+    /// Reads the text that [`Display`](fmt::Display) writes; the parts after the scheduler may stand in any order. A scheduler
+    /// or an engine has no text if its name holds a blank or is not UTF-8, a scheduler also if it is named `inet` or `inet6`.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use lvs::ipvs::{Scheduler, Service, ServiceKey};
+    /// let web: Service = "10.96.0.10:443/tcp wrr persistent 300".parse()?;
+    /// let key: ServiceKey = "10.96.0.10:443/tcp".parse()?;
+    /// assert_eq!(web, Service::new(key, Scheduler::WRR).persistent(Duration::from_secs(300)));
+    /// # Ok::<(), lvs::InvalidText>(())
+    /// ```
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        parse(text).ok_or_else(|| InvalidText::new(text, "a service such as 10.0.0.1:80/tcp wrr persistent 300"))
+    }
+}
+
+fn parse(text: &str) -> Option<Service> {
+    let mut words = text.split(' ').peekable();
+    let key = ServiceKey::take(&mut words)?;
+    let scheduler = words.next().filter(|name| name.parse::<Family>().is_err())?;
+    let (mut timeout, mut netmask, mut engine, mut flags) = (None, None, None, None);
+    while let Some(word) = words.next() {
+        match word {
+            "persistent" => set(&mut timeout, number(words.next()?)?)?,
+            "mask" => set(&mut netmask, words.next()?.parse().ok()?)?,
+            "pe" => set(&mut engine, words.next()?.parse().ok()?)?,
+            _ => set(&mut flags, word.parse().ok()?)?,
+        }
+    }
+    if timeout.is_none() && netmask.is_some() {
+        return None;
+    }
+    let persistence = timeout.map(|timeout| Persistence {
+        timeout: Duration::from_secs(timeout),
+        netmask: netmask.unwrap_or(Netmask::HOST),
+    });
+    let flags = flags.unwrap_or(ServiceFlags::empty());
+    Some(Service { key, scheduler: scheduler.parse().ok()?, persistence, engine, flags })
 }
 
 /// A virtual service as the kernel has it.

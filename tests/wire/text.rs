@@ -34,14 +34,71 @@ fn all_are_stable(text: &str) {
     is_stable::<Netmask>(text);
     is_stable::<SyncState>(text);
     is_stable::<Timeouts>(text);
+    is_stable::<Service>(text);
+    is_stable::<Destination>(text);
+    is_stable::<SyncDaemon>(text);
+}
+
+/// Whether the name has a text: those with a blank, and those of address families, have none.
+fn has_text(name: &str) -> bool {
+    !name.contains(' ') && name.parse::<Family>().is_err()
 }
 
 /// Text that is nearly right: words, numbers and signs that some type knows.
 fn likely() -> impl Strategy<Value = String> {
     let words = prop::sample::select(vec![
-        "tcp", "udp", "sctp", "fwmark", "inet", "inet6", "masq", "route", "tunnel", "gue", "gre", "type", "port",
-        "csum", "method", "ops", "flag-1", "none", "host", "10.0.0.1", "[::1]", "fin", "900s", "0x4", "7", "65536",
-        "+1", " ", " ", ":", "/", ",", ", ", "-", "80",
+        "tcp",
+        "udp",
+        "sctp",
+        "fwmark",
+        "inet",
+        "inet6",
+        "masq",
+        "route",
+        "tunnel",
+        "gue",
+        "gre",
+        "type",
+        "port",
+        "csum",
+        "method",
+        "ops",
+        "flag-1",
+        "none",
+        "host",
+        "10.0.0.1",
+        "[::1]",
+        "fin",
+        "900s",
+        "0x4",
+        "7",
+        "65536",
+        "+1",
+        " ",
+        " ",
+        ":",
+        "/",
+        ",",
+        ", ",
+        "-",
+        "80",
+        "rr",
+        " persistent ",
+        " mask ",
+        " pe ",
+        " weight ",
+        " upper ",
+        " lower ",
+        "master",
+        " mcast ",
+        " syncid ",
+        " maxlen ",
+        " group ",
+        " ttl ",
+        "10.0.0.1:80/tcp ",
+        "10.0.0.1:80",
+        "fwmark 7 ",
+        "master mcast lo syncid 7",
     ]);
     vec(words, 0..8).prop_map(|words| words.concat())
 }
@@ -87,6 +144,17 @@ proptest! {
         prop_assert!(destination.to_string().starts_with(&destination.address.to_string()));
         prop_assert!(daemon.to_string().starts_with(&daemon.state.to_string()));
     }
+
+    #[test]
+    fn every_spec_reads_back(service in services(), destination in destinations(), daemon in daemons()) {
+        reads_back(&destination);
+        if has_text(&service.scheduler.to_string()) && service.engine.is_none_or(|engine| has_text(&engine.to_string())) {
+            reads_back(&service);
+        }
+        if has_text(&daemon.interface.to_string()) {
+            reads_back(&daemon);
+        }
+    }
 }
 
 #[test]
@@ -128,7 +196,57 @@ fn other_spellings_are_refused() {
     refused::<ServiceFlags>(&["", "ops,", "0x", "0x+1", "0x100000000", "none,ops"]);
     refused::<TunnelFlags>(&["0x10000"]);
     refused::<Netmask>(&["", "0", "129", "+1", "255.255.255"]);
+    refused::<Service>(&[
+        "",
+        "10.0.0.1:80/tcp",
+        "10.0.0.1:80/tcp  rr",
+        "fwmark 7 inet6",
+        "fwmark 7 inet inet6",
+        "10.0.0.1:80/tcp rr persistent",
+        "10.0.0.1:80/tcp rr persistent 1.5s",
+        "10.0.0.1:80/tcp rr persistent 1 persistent 2",
+        "10.0.0.1:80/tcp rr mask 255.255.255.0",
+        "10.0.0.1:80/tcp rr ops flag-1",
+        "10.0.0.1:80/tcp rr ",
+    ]);
+    refused::<Destination>(&[
+        "",
+        "10.9.1.1",
+        "10.9.1.1:80 ",
+        "10.9.1.1:80 gate",
+        "10.9.1.1:80 weight",
+        "10.9.1.1:80 weight +1",
+        "10.9.1.1:80 weight 1 masq",
+        "10.9.1.1:80 weight 1 weight 1",
+        "10.9.1.1:80 lower 5",
+        "10.9.1.1:80 upper 0",
+    ]);
+    refused::<SyncDaemon>(&[
+        "",
+        "master",
+        "mcast eth0 syncid 7",
+        "master mcast eth0",
+        "master syncid 7",
+        "master mcast  syncid 7",
+        "master mcast eth0 syncid 7 ttl 0",
+        "master mcast eth0 syncid 7 syncid 7",
+    ]);
     refused::<Timeouts>(&["", "tcp 1", "tcp 1s, tcp 2s", "tcp 1.5s", "tcp 1s,udp 2s"]);
+}
+
+#[test]
+fn parts_of_specs_may_be_absent_and_in_any_order() {
+    let service: Service = "[2001:db8::1:2]:5353/udp wrr ops,flag-1 pe sip mask 64 persistent 258".parse().unwrap();
+    assert_eq!(service, self::service(udp6()));
+    assert_eq!("fwmark 16909060 inet rr none".parse(), Ok(Service::new(mark(Family::Inet), Scheduler::RR)));
+    let bare = Destination::new("10.1.2.4:8443".parse().unwrap());
+    assert_eq!("10.1.2.4:8443".parse(), Ok(bare));
+    assert_eq!("10.1.2.4:8443 weight 0".parse(), Ok(bare.weight(0)));
+    assert_eq!("10.1.2.4:8443 route".parse(), Ok(bare.forwarding(Forwarding::DirectRoute)));
+    let there = "10.1.2.4:8443 tunnel gue port 6080 csum lower 66051 upper 16909060 weight 258";
+    assert_eq!(there.parse(), Ok(destination()));
+    let daemon = "backup ttl 3 port 8851 group 224.0.1.82 maxlen 1027 syncid 16909060 mcast bond0.258";
+    assert_eq!(daemon.parse(), Ok(self::daemon()));
 }
 
 #[test]
