@@ -199,20 +199,26 @@ pub struct Thresholds {
 
 /// A destination as the kernel has it.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 pub struct DestinationInfo {
     /// The destination as it was set.
+    #[cfg_attr(feature = "serde", serde(flatten))]
     pub destination: Destination,
     /// Established connections at this moment (`IPVS_DEST_ATTR_ACTIVE_CONNS`).
     #[doc(alias = "IPVS_DEST_ATTR_ACTIVE_CONNS")]
+    #[cfg_attr(feature = "serde", serde(rename = "activeconn", default))]
     pub active_connections: u32,
     /// Other connections that are remembered, such as closing ones (`IPVS_DEST_ATTR_INACT_CONNS`).
     #[doc(alias = "IPVS_DEST_ATTR_INACT_CONNS")]
+    #[cfg_attr(feature = "serde", serde(rename = "inactconn", default))]
     pub inactive_connections: u32,
     /// Clients that are kept here by persistence (`IPVS_DEST_ATTR_PERSIST_CONNS`).
     #[doc(alias = "IPVS_DEST_ATTR_PERSIST_CONNS")]
+    #[cfg_attr(feature = "serde", serde(rename = "persistconn", default))]
     pub persistent_connections: u32,
     /// Traffic through the destination.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub stats: Stats,
 }
 

@@ -1,5 +1,6 @@
 //! Messages of the family `IPVS`: the kernel's answers, and what is read of them.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use super::daemon::{self, SyncDaemon};
@@ -30,16 +31,49 @@ pub enum Answer {
 }
 
 /// Version of the kernel's IPVS.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 pub struct Version {
     /// Major, minor, patch, such as 1.2.1 (`IPVS_INFO_ATTR_VERSION`).
     #[doc(alias = "IPVS_INFO_ATTR_VERSION")]
+    #[cfg_attr(feature = "serde", serde(rename = "version", with = "release"))]
     pub release: (u8, u8, u8),
     /// Number of buckets of the connection table (`IPVS_INFO_ATTR_CONN_TAB_SIZE`). Fixed up to Linux 6.12; on 7.x it
     /// grows and is 0 before the first service.
     #[doc(alias = "IPVS_INFO_ATTR_CONN_TAB_SIZE")]
+    #[cfg_attr(feature = "serde", serde(rename = "size"))]
     pub connection_table_size: u32,
+}
+
+impl fmt::Display for Version {
+    /// As `ipvsadm -Ln` prints it: `1.2.1 (size=4096)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { release: (major, minor, patch), connection_table_size } = self;
+        write!(f, "{major}.{minor}.{patch} (size={connection_table_size})")
+    }
+}
+
+/// A release as `serde` has it: `1.2.1`.
+#[cfg(feature = "serde")]
+mod release {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use crate::net::{InvalidText, number};
+
+    pub(super) fn serialize<S: Serializer>(release: &(u8, u8, u8), serializer: S) -> Result<S::Ok, S::Error> {
+        let (major, minor, patch) = release;
+        serializer.collect_str(&format_args!("{major}.{minor}.{patch}"))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(u8, u8, u8), D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let parts = text.split('.').map(number).collect::<Option<Vec<_>>>();
+        match parts.as_deref() {
+            Some(&[major, minor, patch]) => Ok((major, minor, patch)),
+            _ => Err(D::Error::custom(InvalidText::new(&text, "a version such as 1.2.1"))),
+        }
+    }
 }
 
 /// A message of the generic netlink family `IPVS`, to or from the kernel.

@@ -28,7 +28,9 @@ use crate::wire::{Writer, genl};
 /// assert_eq!(format!("{drain:#}"), "set destination 10.9.1.1:80 masq weight 0 of service 10.96.0.10:443/tcp");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Change {
     /// Adds a virtual service (`IPVS_CMD_NEW_SERVICE`).
@@ -42,12 +44,15 @@ pub enum Change {
     DeleteService(ServiceKey),
     /// Adds a destination to a service (`IPVS_CMD_NEW_DEST`).
     #[doc(alias = "IPVS_CMD_NEW_DEST")]
+    #[cfg_attr(feature = "serde", serde(with = "of_service"))]
     AddDestination(ServiceKey, Destination),
     /// Sets everything of a destination but its address (`IPVS_CMD_SET_DEST`).
     #[doc(alias = "IPVS_CMD_SET_DEST")]
+    #[cfg_attr(feature = "serde", serde(with = "of_service"))]
     SetDestination(ServiceKey, Destination),
     /// Deletes a destination of a service (`IPVS_CMD_DEL_DEST`).
     #[doc(alias = "IPVS_CMD_DEL_DEST")]
+    #[cfg_attr(feature = "serde", serde(with = "of_service_address"))]
     DeleteDestination(ServiceKey, SocketAddr),
     /// Sets the counters of a service and its destinations to zero (`IPVS_CMD_ZERO`).
     #[doc(alias = "IPVS_CMD_ZERO")]
@@ -127,7 +132,9 @@ impl fmt::Display for Change {
 }
 
 /// A question to the kernel.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Query {
     /// One virtual service (`IPVS_CMD_GET_SERVICE`).
@@ -182,6 +189,65 @@ impl fmt::Display for Query {
             Self::Timeouts => f.write_str("read the timeouts"),
             Self::Daemons => f.write_str("list the sync daemons"),
         }
+    }
+}
+
+/// A destination of a service as `serde` has it: the fields of the destination, and the service.
+#[cfg(feature = "serde")]
+mod of_service {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{Destination, ServiceKey};
+
+    #[derive(Deserialize, Serialize)]
+    struct OfService {
+        service: ServiceKey,
+        #[serde(flatten)]
+        destination: Destination,
+    }
+
+    pub(super) fn serialize<S: Serializer>(
+        service: &ServiceKey,
+        destination: &Destination,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        OfService { service: *service, destination: *destination }.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<(ServiceKey, Destination), D::Error> {
+        OfService::deserialize(deserializer).map(|of| (of.service, of.destination))
+    }
+}
+
+/// The same of an address only.
+#[cfg(feature = "serde")]
+mod of_service_address {
+    use std::net::SocketAddr;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::ServiceKey;
+
+    #[derive(Deserialize, Serialize)]
+    struct OfService {
+        service: ServiceKey,
+        address: SocketAddr,
+    }
+
+    pub(super) fn serialize<S: Serializer>(
+        service: &ServiceKey,
+        address: &SocketAddr,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        OfService { service: *service, address: *address }.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<(ServiceKey, SocketAddr), D::Error> {
+        OfService::deserialize(deserializer).map(|of| (of.service, of.address))
     }
 }
 

@@ -197,11 +197,14 @@ fn parse(text: &str) -> Option<Service> {
 
 /// A virtual service as the kernel has it.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 pub struct ServiceInfo {
     /// The service as it was set.
+    #[cfg_attr(feature = "serde", serde(flatten))]
     pub service: Service,
     /// Traffic through all of its destinations.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub stats: Stats,
 }
 

@@ -25,23 +25,30 @@ const ORDER: [StatsAttr; 10] = [
 /// The kernel renews these copies every 2 seconds, so they lag behind by as much; they stand still while the sysctl
 /// `net.ipv4.vs.run_estimation` is 0.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 #[non_exhaustive]
 #[doc(alias("IPVS_SVC_ATTR_STATS64", "IPVS_DEST_ATTR_STATS64", "IPVS_SVC_ATTR_STATS", "IPVS_DEST_ATTR_STATS"))]
 pub struct Stats {
     /// Connections scheduled (`IPVS_STATS_ATTR_CONNS`).
     #[doc(alias = "IPVS_STATS_ATTR_CONNS")]
+    #[cfg_attr(feature = "serde", serde(rename = "conns"))]
     pub connections: u64,
     /// Packets from clients (`IPVS_STATS_ATTR_INPKTS`).
     #[doc(alias = "IPVS_STATS_ATTR_INPKTS")]
+    #[cfg_attr(feature = "serde", serde(rename = "inpkts"))]
     pub packets_in: u64,
     /// Packets to clients, as far as they pass this machine (`IPVS_STATS_ATTR_OUTPKTS`).
     #[doc(alias = "IPVS_STATS_ATTR_OUTPKTS")]
+    #[cfg_attr(feature = "serde", serde(rename = "outpkts"))]
     pub packets_out: u64,
     /// Bytes from clients (`IPVS_STATS_ATTR_INBYTES`).
     #[doc(alias = "IPVS_STATS_ATTR_INBYTES")]
+    #[cfg_attr(feature = "serde", serde(rename = "inbytes"))]
     pub bytes_in: u64,
     /// Bytes to clients, as far as they pass this machine (`IPVS_STATS_ATTR_OUTBYTES`).
     #[doc(alias = "IPVS_STATS_ATTR_OUTBYTES")]
+    #[cfg_attr(feature = "serde", serde(rename = "outbytes"))]
     pub bytes_out: u64,
     /// The same per second.
     pub rates: Rates,
@@ -49,22 +56,29 @@ pub struct Stats {
 
 /// Moving averages per second; each renewal weighs a quarter.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 #[non_exhaustive]
 pub struct Rates {
     /// Connections per second (`IPVS_STATS_ATTR_CPS`).
     #[doc(alias = "IPVS_STATS_ATTR_CPS")]
+    #[cfg_attr(feature = "serde", serde(rename = "cps"))]
     pub connections: u64,
     /// Packets from clients per second (`IPVS_STATS_ATTR_INPPS`).
     #[doc(alias = "IPVS_STATS_ATTR_INPPS")]
+    #[cfg_attr(feature = "serde", serde(rename = "inpps"))]
     pub packets_in: u64,
     /// Packets to clients per second (`IPVS_STATS_ATTR_OUTPPS`).
     #[doc(alias = "IPVS_STATS_ATTR_OUTPPS")]
+    #[cfg_attr(feature = "serde", serde(rename = "outpps"))]
     pub packets_out: u64,
     /// Bytes from clients per second (`IPVS_STATS_ATTR_INBPS`).
     #[doc(alias = "IPVS_STATS_ATTR_INBPS")]
+    #[cfg_attr(feature = "serde", serde(rename = "inbps"))]
     pub bytes_in: u64,
     /// Bytes to clients per second (`IPVS_STATS_ATTR_OUTBPS`).
     #[doc(alias = "IPVS_STATS_ATTR_OUTBPS")]
+    #[cfg_attr(feature = "serde", serde(rename = "outbps"))]
     pub bytes_out: u64,
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use lvs::Interface;
 use lvs::ipset::{Addresses, Comment, InterfaceName, Kind, Mac, Network, SetName};
-use lvs::ipvs::{ConnectionState, PersistenceEngine, Scheduler};
+use lvs::ipvs::{ConnectionState, Destination, OverviewAddress, PersistenceEngine, Scheduler, Service, SyncDaemon};
 use lvs::vip::{Binder, Vip};
 
 pub(crate) fn run(data: &[u8]) {
@@ -25,6 +25,10 @@ pub(crate) fn run(data: &[u8]) {
     back::<Scheduler>(text);
     back::<PersistenceEngine>(text);
     back::<ConnectionState>(text);
+    back::<Service>(text);
+    back::<Destination>(text);
+    back::<SyncDaemon>(text);
+    back::<OverviewAddress>(text);
     for binder in [Binder::dummy(text), Binder::label(text, 77)].into_iter().flatten() {
         assert!(!binder.to_string().is_empty());
     }

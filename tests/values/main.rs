@@ -1,6 +1,8 @@
 //! Specs and keys as JSON: golden texts, and what is accepted beyond them.
 #![expect(clippy::unwrap_used, reason = "in a test, a failed step is a failed test")]
 
+mod ipvs;
+
 use std::fmt::Debug;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;

@@ -4,7 +4,7 @@ use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
 use lvs::InvalidText;
-use lvs::ipvs::{DestinationInfo, ServiceInfo};
+use lvs::ipvs::{DestinationInfo, OverviewAddress, ServiceInfo};
 
 use crate::properties::{daemons, destinations, families, keys, services, some_timeouts, states, tunnels};
 use crate::values::*;
@@ -37,6 +37,7 @@ fn all_are_stable(text: &str) {
     is_stable::<Service>(text);
     is_stable::<Destination>(text);
     is_stable::<SyncDaemon>(text);
+    is_stable::<OverviewAddress>(text);
 }
 
 /// Whether the name has a text: those with a blank, and those of address families, have none.

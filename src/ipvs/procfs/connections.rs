@@ -110,15 +110,18 @@ impl<R: BufRead> Iterator for Connections<R> {
 
 /// A connection through IPVS, or a template.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 pub struct Connection {
     /// The transport protocol; 0 for the templates of a service by firewall mark.
     pub protocol: Protocol,
     /// Address of the client. A template has port 0, and with a persistence
     /// [`Netmask`](crate::ipvs::Netmask) it has the network's address.
+    #[cfg_attr(feature = "serde", serde(rename = "source"))]
     pub client: SocketAddr,
     /// Virtual address that the client connects to. A template of a service by firewall mark has the mark in its place:
     /// [`Connection::firewall_mark`].
+    #[cfg_attr(feature = "serde", serde(rename = "virtual"))]
     pub virtual_address: SocketAddr,
     /// The destination; of the other address family if the packets go through a tunnel.
     pub destination: SocketAddr,
@@ -126,11 +129,14 @@ pub struct Connection {
     pub state: ConnectionState,
     /// Time until the connection expires if no more packets arrive, in whole seconds, at most 4,294,967 (49.7 days). Zero
     /// when that time has passed; kernels before the promised ones print a number above that maximum then.
+    #[cfg_attr(feature = "serde", serde(rename = "expire", with = "crate::net::seconds"))]
     pub expires: Duration,
     /// Data of the persistence engine about the client: in templates of a service that has one. Not in
     /// [`Connections::open_with_origin`].
+    #[cfg_attr(feature = "serde", serde(rename = "pe", default, skip_serializing_if = "Option::is_none"))]
     pub engine: Option<EngineData>,
     /// Origin of the entry: only in [`Connections::open_with_origin`].
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub origin: Option<Origin>,
 }
 
@@ -250,12 +256,15 @@ impl ConnectionState {
 
 /// Data by which a persistence engine recognises the client of a template.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 pub struct EngineData {
     /// The engine.
+    #[cfg_attr(feature = "serde", serde(rename = "name"))]
     pub engine: PersistenceEngine,
     /// The data; for [`PersistenceEngine::SIP`] the Call-ID, at most 255 bytes, which need not be UTF-8. The
     /// kernel prints them as they are, up to the first zero byte.
+    #[cfg_attr(feature = "serde", serde(with = "data"))]
     pub data: Vec<u8>,
 }
 
@@ -266,8 +275,37 @@ impl EngineData {
     }
 }
 
+/// Data of an engine as `serde` has them: text, or numbers if they are not UTF-8, since clients choose them.
+#[cfg(feature = "serde")]
+mod data {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Data {
+        Text(String),
+        Bytes(Vec<u8>),
+    }
+
+    pub(super) fn serialize<S: Serializer>(data: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(data) {
+            Ok(text) => text.serialize(serializer),
+            Err(_) => data.serialize(serializer),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        Ok(match Data::deserialize(deserializer)? {
+            Data::Text(text) => text.into_bytes(),
+            Data::Bytes(bytes) => bytes,
+        })
+    }
+}
+
 /// Origin of an entry of the connection table.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 #[doc(alias = "IP_VS_CONN_F_SYNC")]
 pub enum Origin {
     /// A packet that this machine saw (`LOCAL`).

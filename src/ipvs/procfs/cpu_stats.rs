@@ -10,6 +10,8 @@ const SOURCE: Source = Source { operation: "read the counters of each CPU", file
 
 /// Traffic through all services of a network namespace, by CPU and together (`ip_vs_stats_percpu`).
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 #[non_exhaustive]
 #[doc(alias("ip_vs_stats_percpu", "ip_vs_stats"))]
 pub struct CpuStats {
@@ -25,19 +27,26 @@ pub struct CpuStats {
 
 /// Traffic that one CPU has counted.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 #[non_exhaustive]
 pub struct CpuCounters {
     /// The CPU's number.
     pub cpu: u32,
     /// Connections scheduled.
+    #[cfg_attr(feature = "serde", serde(rename = "conns"))]
     pub connections: u64,
     /// Packets from clients.
+    #[cfg_attr(feature = "serde", serde(rename = "inpkts"))]
     pub packets_in: u64,
     /// Packets to clients, as far as they pass this machine.
+    #[cfg_attr(feature = "serde", serde(rename = "outpkts"))]
     pub packets_out: u64,
     /// Bytes from clients.
+    #[cfg_attr(feature = "serde", serde(rename = "inbytes"))]
     pub bytes_in: u64,
     /// Bytes to clients, as far as they pass this machine.
+    #[cfg_attr(feature = "serde", serde(rename = "outbytes"))]
     pub bytes_out: u64,
 }
 

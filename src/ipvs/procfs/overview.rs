@@ -1,13 +1,16 @@
 //! Summary of the table as the kernel prints it: less than netlink has.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
+use std::str::FromStr;
 
 use super::{Lines, Source, Words, number, protocol};
 use crate::error::Result;
 use crate::ipvs::{Protocol, Scheduler, ServiceKey};
+use crate::net::{self, InvalidText};
 
 const SOURCE: Source = Source { operation: "read the overview", file: "ip_vs", since: None };
 
@@ -19,7 +22,7 @@ const SOURCE: Source = Source { operation: "read the overview", file: "ip_vs", s
 /// for service in Overview::open()? {
 ///     let service = service?;
 ///     let connections: u32 = service.destinations.iter().map(|server| server.active_connections).sum();
-///     println!("{:?}: {connections}", service.address);
+///     println!("{}: {connections}", service.address);
 /// }
 /// # Ok::<(), lvs::Error>(())
 /// ```
@@ -117,17 +120,22 @@ const TITLES: [&[u8]; 3] = [b"IP Virtual Server ", b"Prot ", b"  -> RemoteAddres
 
 /// A service as the kernel prints it.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 pub struct ServiceOverview {
     /// Identity of the service.
+    #[cfg_attr(feature = "serde", serde(rename = "service"))]
     pub address: OverviewAddress,
     /// Scheduler of new connections.
     pub scheduler: Scheduler,
     /// Each packet is scheduled by itself (`ops`).
+    #[cfg_attr(feature = "serde", serde(rename = "ops", default))]
     pub one_packet: bool,
     /// A client stays with its destination (`persistent`).
+    #[cfg_attr(feature = "serde", serde(default))]
     pub persistent: bool,
     /// Its destinations, the newest first.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub destinations: Vec<DestinationOverview>,
 }
 
@@ -150,8 +158,35 @@ impl OverviewAddress {
     }
 }
 
+impl fmt::Display for OverviewAddress {
+    /// As a [`ServiceKey`]: `10.0.0.1:80/tcp`, `fwmark 7`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(protocol, address) => write!(f, "{address}/{protocol}"),
+            Self::FirewallMark(mark) => write!(f, "fwmark {mark}"),
+        }
+    }
+}
+
+impl FromStr for OverviewAddress {
+    type Err = InvalidText;
+
+    /// Reads the text that [`Display`](fmt::Display) writes.
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        let mark = text.strip_prefix("fwmark ").map(|mark| net::number(mark).map(Self::FirewallMark));
+        let parsed = mark.unwrap_or_else(|| {
+            let (address, protocol) = text.rsplit_once('/')?;
+            Some(Self::Address(protocol.parse().ok()?, address.parse().ok()?))
+        });
+        parsed.ok_or_else(|| InvalidText::new(text, "a service such as 10.0.0.1:80/tcp or fwmark 7"))
+    }
+}
+
+serde_text!(OverviewAddress);
+
 /// A destination as the kernel prints it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 pub struct DestinationOverview {
     /// Its address and port.
@@ -161,23 +196,29 @@ pub struct DestinationOverview {
     /// Its share of new connections.
     pub weight: u32,
     /// Connections in a state that counts as active.
+    #[cfg_attr(feature = "serde", serde(rename = "activeconn", default))]
     pub active_connections: u32,
     /// The others that are still remembered.
+    #[cfg_attr(feature = "serde", serde(rename = "inactconn", default))]
     pub inactive_connections: u32,
 }
 
 /// The kernel's name for how packets get to a destination: [`Forwarding`](crate::ipvs::Forwarding) without the kind of a
 /// tunnel.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 #[non_exhaustive]
 pub enum ForwardingName {
     /// `Masq`: masquerading, and [`Bypass`](crate::ipvs::Forwarding::Bypass), for which the kernel has no name of its own.
+    #[cfg_attr(feature = "serde", serde(rename = "masq"))]
     Masquerade,
     /// `Local`.
     Local,
     /// `Tunnel`.
     Tunnel,
     /// `Route`.
+    #[cfg_attr(feature = "serde", serde(rename = "route"))]
     DirectRoute,
 }
 

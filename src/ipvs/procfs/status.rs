@@ -12,6 +12,8 @@ const SOURCE: Source = Source { operation: "read the status", file: "ip_vs_statu
 ///
 /// Lines that this crate does not know, as later kernels may have, are passed over.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 #[non_exhaustive]
 #[doc(alias = "ip_vs_status")]
 pub struct Status {
@@ -36,6 +38,8 @@ pub struct Status {
 
 /// Load of a hash table.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 #[non_exhaustive]
 pub struct TableStatus {
     /// Number of buckets; 0 before the first service.
