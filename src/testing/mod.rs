@@ -72,16 +72,20 @@
 //!   "not modelled" (`EOPNOTSUPP`) are ranges of networks, entries that stand for more than 65536, and masks of addresses;
 //!   `bitmap:` types and `list:set` are like types that the kernel lacks. Lists come in the order in which things were
 //!   added. No set is ever in use, grows, or takes memory; an address of zero is one like others.
-//! - **Virtual IPs** are not modelled: every operation of [`Vips`] is refused with `EOPNOTSUPP`.
+//! - **Virtual IPs**: every operation of [`Vips`], with all binders. The loopback interface is up; [`Kernel::add_interface`]
+//!   adds others. IPv6 addresses are local at once. Not modelled: routes of other tables than `local`, secondary addresses,
+//!   limits of memory.
 //!
 //! [`Kernel::script`] is whatever a closure says, byte by byte.
 
 mod ipset;
 mod ipvs;
+mod vip;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -137,6 +141,7 @@ type Script = Box<dyn FnMut(&[u8]) -> Vec<Reply> + Send>;
 struct Model {
     ipvs: ipvs::Model,
     ipset: ipset::Model,
+    vip: vip::Model,
 }
 
 /// Result of receiving.
@@ -235,7 +240,7 @@ impl Fault {
 impl Kernel {
     /// A kernel with empty tables.
     pub fn new() -> Self {
-        let model = Model { ipvs: ipvs::Model::new(), ipset: ipset::Model::default() };
+        let model = Model { ipvs: ipvs::Model::new(), ipset: ipset::Model::default(), vip: vip::Model::new() };
         Self::with(Peer::Model(Box::new(model)))
     }
 
@@ -286,9 +291,32 @@ impl Kernel {
         Ipset::over(self.connection(NETLINK_NETFILTER))
     }
 
-    /// A client of virtual IPs, for [scripts](Kernel::script).
+    /// A client of virtual IPs.
     pub fn vips(&self) -> Vips {
         Vips::over(self.connection(NETLINK_ROUTE))
+    }
+
+    /// Adds an interface that is up, with addresses and their prefix lengths that belong to no binder. A second call with the
+    /// same name adds addresses. A [script](Kernel::script) stays as it is.
+    ///
+    /// ```
+    /// use lvs::testing::Kernel;
+    /// use lvs::vip::{Binder, Outcome};
+    ///
+    /// let kernel = Kernel::new();
+    /// kernel.add_interface("eth0", [("192.0.2.1".parse()?, 24)]);
+    /// let (mut vips, binder) = (kernel.vips(), Binder::label("eth0:1", 77)?);
+    /// assert_eq!(vips.bind(&binder, "192.0.2.10".parse::<std::net::IpAddr>()?)?, Outcome::Added);
+    /// assert!(vips.bind(&binder, "192.0.2.1".parse::<std::net::IpAddr>()?).unwrap_err().is_conflict());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn add_interface(&self, name: &str, addresses: impl IntoIterator<Item = (IpAddr, u8)>) {
+        if let Peer::Model(model) = &mut self.state().peer {
+            let index = model.vip.add_link(name.as_bytes(), false);
+            for (address, length) in addresses {
+                model.vip.add_address(index, address, length);
+            }
+        }
     }
 
     fn connection(&self, protocol: isize) -> Connection {
@@ -384,7 +412,7 @@ impl Model {
             (NETLINK_GENERIC, IPVS) => Ok((kind, self.ipvs.answer(body, dump)?)),
             (NETLINK_GENERIC, _) => Err(ENOENT.into()),
             (NETLINK_NETFILTER, _) => Ok((kind, self.ipset.answer(kind, flags, body)?)),
-            _ => Err(Denial::not_modelled("virtual IPs")),
+            _ => self.vip.answer(kind, body, dump),
         }
     }
 }

@@ -57,12 +57,12 @@ impl Vip {
         self.length < self.family().bits()
     }
 
-    pub(super) fn family(&self) -> Family {
+    pub(crate) fn family(&self) -> Family {
         Family::of(self.address)
     }
 
     /// Whether all addresses of `other` are among these.
-    pub(super) fn contains(&self, other: Self) -> bool {
+    pub(crate) fn contains(&self, other: Self) -> bool {
         let first = |address: IpAddr| match address {
             IpAddr::V4(address) => address.to_bits().checked_shr(32 - u32::from(self.length)).map(u128::from),
             IpAddr::V6(address) => address.to_bits().checked_shr(128 - u32::from(self.length)),

@@ -5,18 +5,18 @@ use crate::name::Interface;
 use crate::wire::{Attrs, Writer, kinds};
 
 /// The kind of a dummy interface (`IFLA_INFO_KIND`).
-pub(super) const DUMMY: &str = "dummy";
+pub(crate) const DUMMY: &str = "dummy";
 
 /// `RTM_*`.
-const NEW_LINK: u16 = 16;
-const DELETE_LINK: u16 = 17;
-const GET_LINK: u16 = 18;
+pub(crate) const NEW_LINK: u16 = 16;
+pub(crate) const DELETE_LINK: u16 = 17;
+pub(crate) const GET_LINK: u16 = 18;
 
 /// The length of `struct ifinfomsg`.
-const HEADER: usize = 16;
+pub(crate) const HEADER: usize = 16;
 
 /// `IFF_UP`.
-const UP: u32 = 1;
+pub(crate) const UP: u32 = 1;
 /// Leave the counters out of the answer (`RTEXT_FILTER_SKIP_STATS`).
 const SKIP_STATS: u32 = 8;
 
@@ -102,11 +102,11 @@ fn write_kind(out: &mut Writer<'_>) {
 
 /// An interface.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(super) struct Link {
-    pub(super) index: u32,
-    pub(super) name: Option<Interface>,
+pub(crate) struct Link {
+    pub(crate) index: u32,
+    pub(crate) name: Option<Interface>,
     /// `None`: hardware, or the loopback interface.
-    pub(super) kind: Option<String>,
+    pub(crate) kind: Option<String>,
     pub(super) is_up: bool,
     /// Part of a bridge, a bond or a VRF.
     pub(super) has_master: bool,
@@ -115,7 +115,7 @@ pub(super) struct Link {
 }
 
 /// Reads an interface; `None` if the message is about something else.
-pub(super) fn read_link(kind: u16, body: &[u8]) -> Result<Option<Link>, DecodeError> {
+pub(crate) fn read_link(kind: u16, body: &[u8]) -> Result<Option<Link>, DecodeError> {
     if kind != NEW_LINK {
         return Ok(None);
     }

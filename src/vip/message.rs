@@ -8,30 +8,30 @@ use crate::net::Family;
 use crate::wire::{Attr, Attrs, Kind, Writer, kinds};
 
 /// The loopback interface has this index in every namespace (`LOOPBACK_IFINDEX`).
-pub(super) const LOOPBACK: u32 = 1;
+pub(crate) const LOOPBACK: u32 = 1;
 /// Protocol number of routes that the kernel creates for an address (`RTPROT_KERNEL`).
-pub(super) const OF_AN_ADDRESS: u8 = 2;
+pub(crate) const OF_AN_ADDRESS: u8 = 2;
 
 /// `RTM_*`.
-pub(super) const NEW_ADDRESS: u16 = 20;
-pub(super) const DELETE_ADDRESS: u16 = 21;
-pub(super) const GET_ADDRESS: u16 = 22;
-pub(super) const NEW_ROUTE: u16 = 24;
-pub(super) const DELETE_ROUTE: u16 = 25;
-pub(super) const GET_ROUTE: u16 = 26;
+pub(crate) const NEW_ADDRESS: u16 = 20;
+pub(crate) const DELETE_ADDRESS: u16 = 21;
+pub(crate) const GET_ADDRESS: u16 = 22;
+pub(crate) const NEW_ROUTE: u16 = 24;
+pub(crate) const DELETE_ROUTE: u16 = 25;
+pub(crate) const GET_ROUTE: u16 = 26;
 
 /// The lengths of `struct ifaddrmsg` and `struct rtmsg`.
 const ADDRESS_HEADER: usize = 8;
-const ROUTE_HEADER: usize = 12;
+pub(crate) const ROUTE_HEADER: usize = 12;
 
 /// `RT_TABLE_LOCAL`.
-const TABLE: u8 = 255;
+pub(crate) const TABLE: u8 = 255;
 /// `RT_SCOPE_HOST`.
-const SCOPE: u8 = 254;
+pub(crate) const SCOPE: u8 = 254;
 /// `RTN_LOCAL`.
-const LOCAL: u8 = 2;
+pub(crate) const LOCAL: u8 = 2;
 /// `RTN_BROADCAST` and `RTN_ANYCAST`: such a route of the kernel precedes a local route for the same address.
-const BROADCAST: u8 = 3;
+pub(crate) const BROADCAST: u8 = 3;
 const ANYCAST: u8 = 4;
 /// Answer with the route as it stands in the table (`RTM_F_FIB_MATCH`).
 const AS_IN_THE_TABLE: u32 = 0x2000;
@@ -136,7 +136,7 @@ fn write_route(out: &mut Writer<'_>, protocol: u8, vip: Vip, more: impl FnOnce(&
     more(out);
 }
 
-fn write_ip(out: &mut Writer<'_>, kind: impl Kind, address: IpAddr) {
+pub(crate) fn write_ip(out: &mut Writer<'_>, kind: impl Kind, address: IpAddr) {
     match address {
         IpAddr::V4(address) => out.array(kind, &address.octets()),
         IpAddr::V6(address) => out.array(kind, &address.octets()),
@@ -184,16 +184,16 @@ pub(super) fn is_foreign_address(kind: u16, body: &[u8], target: Target) -> Resu
 
 /// A local route, or a broadcast or anycast route of the kernel.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Route {
-    pub(super) vip: Vip,
-    pub(super) is_local: bool,
-    pub(super) protocol: u8,
+pub(crate) struct Route {
+    pub(crate) vip: Vip,
+    pub(crate) is_local: bool,
+    pub(crate) protocol: u8,
     /// The index of its interface; 0 if it has none or several.
-    pub(super) index: u32,
+    pub(crate) index: u32,
 }
 
 /// Reads a route; `None` if it is neither local nor a broadcast or anycast route of the kernel.
-pub(super) fn read_route(kind: u16, body: &[u8]) -> Result<Option<Route>, DecodeError> {
+pub(crate) fn read_route(kind: u16, body: &[u8]) -> Result<Option<Route>, DecodeError> {
     if kind != NEW_ROUTE {
         return Ok(None);
     }
@@ -222,7 +222,7 @@ pub(super) fn read_route(kind: u16, body: &[u8]) -> Result<Option<Route>, Decode
 }
 
 /// `None` for another family than IPv4 and IPv6.
-fn read_ip(family: u8, attr: &Attr<'_, impl Kind>) -> Result<Option<IpAddr>, DecodeError> {
+pub(crate) fn read_ip(family: u8, attr: &Attr<'_, impl Kind>) -> Result<Option<IpAddr>, DecodeError> {
     if family == family_number(Family::Inet) {
         attr.array::<4>().map(|octets| Some(octets.into()))
     } else if family == family_number(Family::Inet6) {
@@ -233,7 +233,7 @@ fn read_ip(family: u8, attr: &Attr<'_, impl Kind>) -> Result<Option<IpAddr>, Dec
 }
 
 /// `AF_INET` and `AF_INET6`.
-fn family_number(family: Family) -> u8 {
+pub(crate) fn family_number(family: Family) -> u8 {
     match family {
         Family::Inet => 2,
         Family::Inet6 => 10,

@@ -99,9 +99,9 @@ mod binder;
 mod client;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
-mod link;
+pub(crate) mod link;
 mod listing;
-mod message;
+pub(crate) mod message;
 mod plan;
 mod refusal;
 mod request;

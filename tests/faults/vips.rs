@@ -1,4 +1,4 @@
-//! The model knows no virtual IPs: this script keeps the local routes of one protocol.
+//! A script that keeps the local routes of one protocol, read and written by another crate.
 
 use lvs::Result;
 use lvs::testing::{Fault, Kernel, Reply};

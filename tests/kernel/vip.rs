@@ -98,7 +98,7 @@ fn binding_and_unbinding_tell_whether_there_was_something_to_do(lab: &Lab) {
 }
 
 /// An address of another program; the kernel makes its route in the background.
-fn add_ipv6(lab: &Lab, address: &str) {
+pub(crate) fn add_ipv6(lab: &Lab, address: &str) {
     lab.tool(&format!("ip address add {address} dev eth0 nodad"));
     let (ip, _) = address.split_once('/').unwrap();
     until("the address is local", || !lab.tool(&format!("ip -6 route show table local {ip}")).is_empty());
