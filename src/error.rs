@@ -482,11 +482,18 @@ pub struct Refused {
     pub explanation: Cow<'static, str>,
     /// The kernel's reply.
     pub refusal: Refusal,
+    /// The kernel's name of the error number, where the number alone does not determine it.
+    name: Option<&'static str>,
 }
 
 impl Refused {
     pub(crate) fn new(reason: Reason, explanation: impl Into<Cow<'static, str>>, refusal: Refusal) -> Self {
-        Self { reason, explanation: explanation.into(), refusal }
+        Self { reason, explanation: explanation.into(), refusal, name: None }
+    }
+
+    /// Sets the kernel's name of the error number.
+    pub(crate) fn named(self, name: &'static str) -> Self {
+        Self { name: Some(name), ..self }
     }
 
     /// The meaning of an error number for any operation.
@@ -504,7 +511,9 @@ impl Refused {
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.explanation, self.refusal)
+        write!(f, "{} (", self.explanation)?;
+        self.refusal.write(self.name, f)?;
+        f.write_str(")")
     }
 }
 
@@ -567,12 +576,20 @@ pub struct Refusal {
     pub offset: Option<u32>,
 }
 
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (Errno::from_raw(self.errno), ipset_name(self.errno)) {
-            (Errno::UnknownErrno, Some(name)) => f.write_str(name)?,
-            (Errno::UnknownErrno, None) => write!(f, "error {}", self.errno)?,
-            (errno, _) => write!(f, "{errno:?}")?,
+impl Refusal {
+    /// Writes the reply, with this name of the error number or the usual one.
+    fn write(&self, name: Option<&str>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = self.errno.saturating_abs();
+        if self.errno < 0 {
+            f.write_str("-")?;
+        }
+        match (name.or_else(|| ipset_name(number)), Errno::from_raw(number)) {
+            (Some(name), _) => f.write_str(name)?,
+            (None, Errno::UnknownErrno) if number >= TYPE_SPECIFIC => {
+                write!(f, "IPSET_ERR_TYPE_SPECIFIC + {}", number - TYPE_SPECIFIC)?;
+            }
+            (None, Errno::UnknownErrno) => write!(f, "unknown error number {number}")?,
+            (None, errno) => write!(f, "{errno:?}")?,
         }
         if let Some(message) = &self.message {
             write!(f, "; the kernel says: {message}")?;
@@ -584,8 +601,16 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// The kernel's name of an error number of ipset (`enum ipset_errno`). The numbers from 4352 on have another name for each
-/// method of keeping a set.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(None, f)
+    }
+}
+
+/// The first error number of ipset that has another name for each method of keeping a set (`IPSET_ERR_TYPE_SPECIFIC`).
+const TYPE_SPECIFIC: i32 = 4352;
+
+/// The kernel's name of an error number of ipset (`enum ipset_errno`).
 fn ipset_name(errno: i32) -> Option<&'static str> {
     Some(match errno {
         4097 => "IPSET_ERR_PROTOCOL",

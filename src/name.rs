@@ -71,7 +71,7 @@ impl<const N: usize> fmt::Debug for Name<N> {
     }
 }
 
-/// A name that the kernel cannot hold.
+/// A name or a comment that the kernel cannot hold.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the {what} \"{}\" {problem}", name.escape_ascii())]
 pub struct InvalidName {

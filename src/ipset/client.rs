@@ -1,8 +1,10 @@
 //! The client: operations on the kernel's sets.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
+use nix::libc::EEXIST;
 
 use super::batch::{self, BatchError};
 use super::entry::Member;
@@ -14,8 +16,7 @@ use super::replace;
 use super::request::{Change, OfEntry, Query, Sent, Verb};
 use super::set::{Parts, Set};
 use crate::connection::{Connection, Options, Request};
-use crate::error::{Cause, DecodeError, Error, Reason, Result};
-use crate::net::Family;
+use crate::error::{Cause, DecodeError, Error, Reason, Refusal, Result};
 use crate::outcome::Outcome;
 use crate::wire::nfnetlink;
 use crate::wire::reader::required;
@@ -94,8 +95,8 @@ impl Ipset {
     /// Creates a set (`IPSET_CMD_CREATE`).
     ///
     /// # Errors
-    /// [`is_already_exists`](Error::is_already_exists); [`is_unavailable`](Error::is_unavailable) when the kernel lacks
-    /// the type or what the options need.
+    /// [`is_already_exists`](Error::is_already_exists), with the differences of the existing set in the text;
+    /// [`is_unavailable`](Error::is_unavailable) when the kernel lacks the type or a feature that the options need.
     #[doc(alias = "IPSET_CMD_CREATE")]
     pub fn create<T: SetType>(&mut self, name: SetName, new: &NewSet<T>) -> Result<Set<T>> {
         self.change(Change::Create(name, new.any()))?;
@@ -108,11 +109,16 @@ impl Ipset {
     /// # Errors
     /// As [`Ipset::create`]; [`is_already_exists`](Error::is_already_exists) when the existing set differs.
     pub fn put_set<T: SetType>(&mut self, name: SetName, new: &NewSet<T>) -> Result<(Set<T>, Outcome)> {
-        match self.create(name, new) {
-            Err(error) if error.is_already_exists() => self.change(Change::PutSet(name, new.any()))?,
-            created => return created.map(|set| (set, Outcome::Added)),
-        }
-        Ok((Set::new(name, new.kind, new.family()), Outcome::Unchanged))
+        let create = Change::Create(name, new.any());
+        let outcome = match self.send(&create)? {
+            None => Outcome::Added,
+            Some(refusal) if refusal.errno == EEXIST => {
+                self.change(Change::PutSet(name, new.any()))?;
+                Outcome::Unchanged
+            }
+            Some(refusal) => return Err(Error::new(&create, create.refused(refusal))),
+        };
+        Ok((Set::new(name, new.kind, new.family()), outcome))
     }
 
     /// Destroys a set (`IPSET_CMD_DESTROY`).
@@ -373,7 +379,7 @@ impl Ipset {
         let set = self.header(name)?;
         match T::KIND {
             Some(kind) if kind != set.kind() => {
-                let text = format!("it is a {}, not a {kind}", set.kind());
+                let text = format!("the set is of the type {}, wanted {kind}", set.kind());
                 Err(Error::new(format_args!("open set {name}"), Cause::precondition(Reason::TypeMismatch, text)))
             }
             _ => Ok(Set::new(name, set.kind(), set.family())),
@@ -415,8 +421,39 @@ impl Ipset {
         }
     }
 
-    /// Carries out a change; to create a set, the revision of its type is looked up first.
+    /// Carries out a change.
     pub(super) fn carry_out(&mut self, change: &Change) -> Result<()> {
+        if let Some(refusal) = self.send(change)? {
+            let mut refused = change.refused(refusal);
+            if let (Reason::AlreadyExists, Change::Create(name, new) | Change::PutSet(name, new)) =
+                (refused.reason, change)
+            {
+                refused.explanation = self.describe_existing(*name, new).unwrap_or(refused.explanation);
+            }
+            return Err(Error::new(change, refused));
+        }
+        let Change::PutSet(name, new) = change else { return Ok(()) };
+        // The kernel does not compare families.
+        let existing = self.header(*name).map_err(|error| error.during(change))?;
+        if existing.family() == new.family() {
+            return Ok(());
+        }
+        let text = self.describe_existing(*name, new);
+        let text = text.unwrap_or_else(|| format!("set {name} exists and is of the other family").into());
+        Err(Error::new(change, Cause::precondition(Reason::AlreadyExists, text)))
+    }
+
+    /// Describes the existing set in the way of a new one; `None` if it cannot be read.
+    fn describe_existing(&mut self, name: SetName, wanted: &NewSet<AnyType>) -> Option<Cow<'static, str>> {
+        let existing = self.set(name).ok()?;
+        Some(match wanted.difference(existing.set.kind(), &existing.options) {
+            None => format!("set {name} exists, with this type and these options").into(),
+            Some(difference) => format!("set {name} exists and differs: {difference}").into(),
+        })
+    }
+
+    /// Sends a change; to create a set, the revision of its type is looked up first. Returns the kernel's refusal.
+    fn send(&mut self, change: &Change) -> Result<Option<Refusal>> {
         let revision = match change {
             Change::Create(_, new) | Change::PutSet(_, new) => {
                 change.check()?;
@@ -424,17 +461,7 @@ impl Ipset {
             }
             _ => 0,
         };
-        self.connection.run(&Sent { change, revision }, |_, _| Ok(()))?;
-        if let Change::PutSet(name, new) = change {
-            // The kernel does not compare families.
-            let existing = self.header(*name).map_err(|error| error.during(change))?;
-            if existing.family() != new.family() {
-                let wanted = new.family().unwrap_or(Family::Inet);
-                let text = format!("set {name} exists and differs: it is of the other family, wanted {wanted}");
-                return Err(Error::new(change, Cause::precondition(Reason::AlreadyExists, text)));
-            }
-        }
-        Ok(())
+        self.connection.attempt(&Sent { change, revision }, |_, _| Ok(()))
     }
 
     /// The revision in which such a set is created.
@@ -443,7 +470,7 @@ impl Ipset {
         let known = self.revisions(kind)?;
         if *known.end() < needed {
             let text = format!(
-                "it needs revision {needed} of {kind}, which Linux {since} has; this kernel has up to {}",
+                "the options need revision {needed} of {kind}, since Linux {since}; this kernel has revisions up to {}",
                 known.end()
             );
             return Err(Error::new("", Cause::precondition(Reason::Unavailable, text)));

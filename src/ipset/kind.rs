@@ -348,7 +348,7 @@ types! {
     ///
     /// let card = Member::<HashMac>::new(Mac::new([2, 0, 0, 0, 0, 1])).comment("printer".parse()?);
     /// assert_eq!(card, Member::parse("02:00:00:00:00:01 comment \"printer\"")?);
-    /// # Ok::<(), lvs::InvalidText>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     HashMac "hash:mac" = 1 Hash: Mac, "Ethernet addresses"; HashType; "\n- Created by `NewSet::<HashMac>::new`, without a family";
 

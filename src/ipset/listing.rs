@@ -276,7 +276,7 @@ impl<T: SetType> Members<'_, T> {
                 Ok(Listed::Set(info)) => {
                     self.contents.ended = true;
                     self.contents.pending.clear();
-                    let text = format!("it is a {} by now, not a {}", info.set.kind(), self.set.kind());
+                    let text = format!("the set is of the type {} by now, wanted {}", info.set.kind(), self.set.kind());
                     return failed(Cause::precondition(Reason::TypeMismatch, text));
                 }
                 Ok(Listed::Member(member)) => {

@@ -273,7 +273,7 @@ impl<T: SetType> NewSet<T> {
             (false, None, _)
             | (true, Some(BitmapRange::Ports(_)), Kind::BitmapPort)
             | (true, Some(BitmapRange::Addresses(..)), Kind::BitmapIp | Kind::BitmapIpMac) => {}
-            _ => return wrong(format!("a {kind} needs a range of what it is a map of")),
+            _ => return wrong(format!("a {kind} needs the range of its elements")),
         }
         let family = options.family.unwrap_or(Family::Inet);
         if options.netmask.is_some_and(|prefix| prefix == 0 || prefix > family.bits()) {
@@ -302,6 +302,19 @@ impl<T: SetType> NewSet<T> {
             return (self.kind.revision(), "6.2");
         }
         (0, "2.6.39")
+    }
+}
+
+impl NewSet<AnyType> {
+    /// Describes the differences of an existing set, as `hash:ip maxelem 65536, wanted hash:ip,port maxelem 1000`; `None` if the
+    /// kernel treats the sets as equal.
+    pub(super) fn difference(&self, kind: Kind, options: &SetOptions) -> Option<String> {
+        let (mut held, mut wanted) = (options.compared(kind), self.options.compared(self.kind));
+        if (kind, held) == (self.kind, wanted) {
+            return None;
+        }
+        held.keep_different(&mut wanted);
+        Some(format!("{}, wanted {}", Self::new(kind, held), Self::new(self.kind, wanted)))
     }
 }
 

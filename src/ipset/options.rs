@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::kind::{Kind, Method};
 use super::numbers::flag;
 use super::ports::Ports;
 use crate::net::{Family, InvalidText, number};
@@ -16,6 +17,20 @@ pub enum BitmapRange {
     Addresses(Ipv4Addr, Ipv4Addr),
     /// All ports from the first to the second.
     Ports(Ports),
+}
+
+impl BitmapRange {
+    /// The range as the kernel stores it in a set with this netmask.
+    fn stored(self, netmask: Option<u8>) -> Self {
+        match self {
+            Self::Addresses(one, other) => {
+                let hosts = u32::MAX.checked_shr(netmask.unwrap_or(32).into()).unwrap_or(0);
+                let (first, last) = (one.min(other).to_bits() & !hosts, one.max(other).to_bits() | hosts);
+                Self::Addresses(first.into(), last.into())
+            }
+            Self::Ports(Ports { first, last }) => Self::Ports(Ports { first: first.min(last), last: first.max(last) }),
+        }
+    }
 }
 
 impl fmt::Display for BitmapRange {
@@ -165,6 +180,53 @@ impl FromStr for SetOptions {
 }
 
 impl SetOptions {
+    /// The options of a set of this type that the kernel compares, with its defaults.
+    pub(super) fn compared(&self, kind: Kind) -> Self {
+        let mut options = Self { hashsize: None, bucketsize: None, initval: None, forceadd: false, ..*self };
+        if kind.has_family() {
+            options.family.get_or_insert(Family::Inet);
+        }
+        match kind.method() {
+            Method::Hash => _ = options.maxelem.get_or_insert(65536),
+            Method::List => options.size = Some(options.size.unwrap_or(8).max(4)),
+            Method::Bitmap => options.range = options.range.map(|range| range.stored(options.netmask)),
+        }
+        if kind == Kind::HashIpMark {
+            options.markmask.get_or_insert(u32::MAX);
+        }
+        let bits = options.family.unwrap_or(Family::Inet).bits();
+        options.netmask = options.netmask.filter(|prefix| *prefix != bits);
+        options.bitmask = options.bitmask.filter(|mask| match mask {
+            IpAddr::V4(mask) => mask.to_bits() != u32::MAX,
+            IpAddr::V6(mask) => mask.to_bits() != u128::MAX,
+        });
+        options
+    }
+
+    /// Sets the options that are equal in both to `None`.
+    pub(super) fn keep_different(&mut self, other: &mut Self) {
+        fn drop_equal<T: Default + PartialEq>(one: &mut T, other: &mut T) {
+            if one == other {
+                (*one, *other) = (T::default(), T::default());
+            }
+        }
+        drop_equal(&mut self.family, &mut other.family);
+        drop_equal(&mut self.range, &mut other.range);
+        drop_equal(&mut self.hashsize, &mut other.hashsize);
+        drop_equal(&mut self.maxelem, &mut other.maxelem);
+        drop_equal(&mut self.bucketsize, &mut other.bucketsize);
+        drop_equal(&mut self.initval, &mut other.initval);
+        drop_equal(&mut self.netmask, &mut other.netmask);
+        drop_equal(&mut self.bitmask, &mut other.bitmask);
+        drop_equal(&mut self.markmask, &mut other.markmask);
+        drop_equal(&mut self.size, &mut other.size);
+        drop_equal(&mut self.timeout, &mut other.timeout);
+        drop_equal(&mut self.counters, &mut other.counters);
+        drop_equal(&mut self.comment, &mut other.comment);
+        drop_equal(&mut self.skbinfo, &mut other.skbinfo);
+        drop_equal(&mut self.forceadd, &mut other.forceadd);
+    }
+
     /// Reads one option; `None` if it is unknown, was given before, or has a wrong value.
     fn read<'a>(&mut self, name: &str, rest: &mut impl Iterator<Item = &'a str>) -> Option<()> {
         match name {

@@ -1,5 +1,6 @@
 //! Parts of entries.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -213,7 +214,7 @@ impl FromStr for ListMember {
     }
 }
 
-/// A comment on an entry: at most 255 bytes, without double quotes and line breaks, which `ipset` could not read back.
+/// A comment on an entry: at most 255 bytes, without double quotes and line breaks, which `ipset restore` cannot read.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[doc(alias = "IPSET_ATTR_COMMENT")]
 pub struct Comment(Box<[u8]>);
@@ -222,24 +223,26 @@ impl Comment {
     /// A comment of this text.
     ///
     /// # Errors
-    /// When it is too long, or has a quote or a line break in it.
-    pub fn new(text: &str) -> Result<Self, InvalidText> {
-        if text.contains(['"', '\n']) {
-            return Err(InvalidText::new(text, "a comment without quotes and line breaks"));
+    /// When it is longer than 255 bytes, or has a quote, a line break or a zero byte.
+    pub fn new(text: &str) -> Result<Self, InvalidName> {
+        match text.contains(['"', '\n']) {
+            true => Err(InvalidName::new("comment", text.as_bytes(), "has a quote or a line break")),
+            false => Self::any(text),
         }
-        Self::any(text)
     }
 
     /// Any comment that the kernel takes. Its bytes need not be text.
     ///
     /// # Errors
     /// When it is longer than 255 bytes, or has a zero byte.
-    pub fn any(bytes: impl AsRef<[u8]>) -> Result<Self, InvalidText> {
+    pub fn any(bytes: impl AsRef<[u8]>) -> Result<Self, InvalidName> {
         let bytes = bytes.as_ref();
-        if bytes.len() > MAX_COMMENT || bytes.contains(&0) {
-            return Err(InvalidText::new(&String::from_utf8_lossy(bytes), "a comment: at most 255 bytes"));
-        }
-        Ok(Self(bytes.into()))
+        let problem: Cow<'static, str> = match bytes.len() {
+            length if length > MAX_COMMENT => format!("has {length} bytes; the kernel allows {MAX_COMMENT}").into(),
+            _ if bytes.contains(&0) => "has a zero byte".into(),
+            _ => return Ok(Self(bytes.into())),
+        };
+        Err(InvalidName::new("comment", bytes, problem))
     }
 
     /// One that stands in a set already.
@@ -254,10 +257,10 @@ impl Comment {
 }
 
 impl FromStr for Comment {
-    type Err = InvalidText;
+    type Err = InvalidName;
 
     /// As [`Comment::new`].
-    fn from_str(text: &str) -> Result<Self, InvalidText> {
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
         Self::new(text)
     }
 }

@@ -77,87 +77,94 @@ fn general(operation: Operation, kind: Option<Kind>, refusal: Refusal) -> Refuse
     let (reason, explanation): (_, Cow<'static, str>) = match (refusal.errno, operation) {
         (error::PROTOCOL, Create | Add | Delete | Test) => (
             Reason::Invalid,
-            "this kernel does not know such an option or entry for sets of this type (or an address is of the wrong family)"
+            "this kernel does not know such an option or entry for sets of this type, or an address is of the wrong family"
                 .into(),
         ),
         (error::PROTOCOL, _) => (Reason::Unsupported, "this kernel speaks another version of ipset's protocol".into()),
         (error::FIND_TYPE, _) => {
             (Reason::Unavailable, kind.map_or_else(|| "no such type of sets".into(), missing_module))
         }
-        (error::MAX_SETS, _) => (Reason::Full, "there are as many sets as the kernel can have".into()),
+        (error::MAX_SETS, _) => (Reason::Full, "the kernel has as many sets as it can have".into()),
         (error::BUSY, Destroy) => {
             (Reason::Busy, "the set is used by a rule, is in a list:set, or is being listed".into())
         }
-        (error::EXIST_SETNAME2, Rename) => (Reason::AlreadyExists, "a set has the new name already".into()),
-        (error::EXIST_SETNAME2, _) => (Reason::SetNotFound, "the second set is not there".into()),
+        (error::EXIST_SETNAME2, Rename) => (Reason::AlreadyExists, "a set of the new name exists".into()),
+        (error::EXIST_SETNAME2, _) => (Reason::SetNotFound, "no set has the second name".into()),
         (error::TYPE_MISMATCH, Swap) => {
-            (Reason::TypeMismatch, "the sets differ in what their entries are or in their family".into())
+            (Reason::TypeMismatch, "the sets differ in the parts of their entries or in their family".into())
         }
         (error::EXIST, Add) => (Reason::AlreadyExists, "the entry is in the set already".into()),
         (error::EXIST, _) => (Reason::EntryNotFound, "the entry is not in the set".into()),
-        (error::INVALID_CIDR, _) => (Reason::Invalid, "the prefix length is not possible here (two networks of prefix length 1 have all addresses)".into()),
-        (error::INVALID_NETMASK, _) => (Reason::Invalid, "the netmask or bitmask is not possible here".into()),
+        (error::INVALID_CIDR, _) => (Reason::Invalid, "the prefix length is refused for sets of this type: two networks of prefix length 1 have all addresses".into()),
+        (error::INVALID_NETMASK, _) => (Reason::Invalid, "the netmask or bitmask is refused for sets of this type".into()),
         (error::INVALID_FAMILY, _) => (Reason::Invalid, "sets of this type are not of this family".into()),
-        (error::TIMEOUT, _) => (Reason::NotEnabled, "the set was made without timeouts".into()),
+        (error::TIMEOUT, _) => (Reason::NotEnabled, "the set was created without timeouts".into()),
         (error::REFERENCED, _) => {
             (Reason::Busy, "the set is used by a rule, is in a list:set, or is being listed".into())
         }
         (error::IPADDR_IPV4, _) => (Reason::Invalid, "an IPv4 address is needed".into()),
         (error::IPADDR_IPV6, _) => (Reason::Invalid, "an IPv6 address is needed".into()),
-        (error::COUNTER, _) => (Reason::NotEnabled, "the set was made without counters".into()),
-        (error::COMMENT, _) => (Reason::NotEnabled, "the set was made without comments".into()),
+        (error::COUNTER, _) => (Reason::NotEnabled, "the set was created without counters".into()),
+        (error::COMMENT, _) => (Reason::NotEnabled, "the set was created without comments".into()),
         (error::INVALID_MARKMASK, _) => (Reason::Invalid, "the mask of marks is zero".into()),
-        (error::SKBINFO, _) => (Reason::NotEnabled, "the set was made without skbinfo".into()),
+        (error::SKBINFO, _) => (Reason::NotEnabled, "the set was created without skbinfo".into()),
         (error::BITMASK_NETMASK_EXCL, _) => (Reason::Invalid, "a netmask and a bitmask exclude each other".into()),
         _ => return Refused::unexplained(refusal),
     };
     Refused::new(reason, explanation, refusal)
 }
 
-/// These numbers mean another thing for each method.
+/// These numbers have another name and meaning for each method.
 fn of_method(operation: Operation, kind: Option<Kind>, refusal: Refusal) -> Refused {
     let Some(kind) = kind else {
         return Refused::unexplained(refusal);
     };
     let number = refusal.errno - error::OF_METHOD;
-    let (reason, explanation): (_, &str) = match (kind.method(), number) {
-        (Method::Bitmap, 0) => (Reason::Invalid, "it is outside of the set's range"),
+    let (reason, name, explanation): (_, _, &str) = match (kind.method(), number) {
+        (Method::Bitmap, 0) => (Reason::Invalid, "IPSET_ERR_BITMAP_RANGE", "the entry is outside of the set's range"),
         (Method::Bitmap, 1) if operation == Operation::Create => {
-            (Reason::Invalid, "the range has more than 65536 elements")
+            (Reason::Invalid, "IPSET_ERR_BITMAP_RANGE_SIZE", "the range has more than 65536 elements")
         }
-        (Method::Hash, 0) => (Reason::Full, "the set is full (maxelem), or a network has too many interfaces"),
-        (Method::Hash, 1) => (Reason::Invalid, "the address, the mark or the Ethernet address is zero"),
-        (Method::Hash, 2) => (Reason::Invalid, "0 is no protocol"),
-        (Method::Hash, 3) => (Reason::Invalid, "the protocol is missing"),
-        (Method::Hash, 4) => (Reason::Invalid, "sets of this type and family take no ranges"),
-        (Method::Hash, 5) => (Reason::Invalid, "the range has too many addresses"),
-        (Method::List, 0) => (Reason::SetNotFound, "the set to be listed is not there"),
-        (Method::List, 1) => (Reason::Invalid, "a list:set cannot be in a list:set"),
-        (Method::List, 2) => (Reason::Invalid, "nothing to be before is named"),
-        (Method::List, 3) => (Reason::SetNotFound, "the set that says where is not there"),
-        (Method::List, 4) => (Reason::Full, "the list is full"),
-        (Method::List, 5) => (Reason::EntryNotFound, "the set that says where is not in the list"),
+        (Method::Hash, 0) => {
+            let text = "the set is full (maxelem), or a network has 64 interfaces";
+            (Reason::Full, "IPSET_ERR_HASH_FULL", text)
+        }
+        (Method::Hash, 1) => {
+            (Reason::Invalid, "IPSET_ERR_HASH_ELEM", "the address, the mark or the Ethernet address is zero")
+        }
+        (Method::Hash, 2) => (Reason::Invalid, "IPSET_ERR_INVALID_PROTO", "the protocol is 0"),
+        (Method::Hash, 3) => (Reason::Invalid, "IPSET_ERR_MISSING_PROTO", "the protocol is missing"),
+        (Method::Hash, 4) => {
+            let text = "sets of this type and family take no ranges";
+            (Reason::Invalid, "IPSET_ERR_HASH_RANGE_UNSUPPORTED", text)
+        }
+        (Method::Hash, 5) => (Reason::Invalid, "IPSET_ERR_HASH_RANGE", "the range has too many addresses"),
+        (Method::List, 0) => (Reason::SetNotFound, "IPSET_ERR_NAME", "no set has the name of the member"),
+        (Method::List, 1) => (Reason::Invalid, "IPSET_ERR_LOOP", "a list:set cannot be in a list:set"),
+        (Method::List, 2) => (Reason::Invalid, "IPSET_ERR_BEFORE", "the member to be before is missing"),
+        (Method::List, 3) => (Reason::SetNotFound, "IPSET_ERR_NAMEREF", "no set has the name of the place"),
+        (Method::List, 4) => (Reason::Full, "IPSET_ERR_LIST_FULL", "the list is full"),
+        (Method::List, 5) => (Reason::EntryNotFound, "IPSET_ERR_REF_EXIST", "the set of the place is not in the list"),
         _ => return Refused::unexplained(refusal),
     };
-    Refused::new(reason, explanation, refusal)
+    Refused::new(reason, explanation, refusal).named(name)
 }
 
 fn of_errno(operation: Operation, kind: Option<Kind>, refusal: Refusal) -> Refused {
     let (reason, explanation): (_, &str) = match (Errno::from_raw(refusal.errno), operation) {
         (Errno::EPERM, _) => (Reason::PermissionDenied, PERMISSION),
         (Errno::ENOENT, _) => (Reason::SetNotFound, "no such set"),
-        (Errno::EEXIST, Operation::Create) => {
-            (Reason::AlreadyExists, "a set of this name exists, of another type or with other options if that was fine")
-        }
+        (Errno::EEXIST, Operation::Create) => (Reason::AlreadyExists, "a set of this name exists"),
         (Errno::EBUSY, Operation::Swap) => (Reason::Busy, "one of the sets is being listed"),
         (Errno::EINVAL, Operation::Add | Operation::Delete) => {
             (Reason::Invalid, "the kernel rejects the entry as invalid (since Linux 6.2, an address of zero)")
         }
         (Errno::ENOMEM, Operation::Create) => (Reason::OutOfMemory, "the set would be larger than the kernel can hold"),
         // Some checks of hash:ip,mac forget the sign of their number.
-        _ if refusal.errno < 0 && kind == Some(Kind::HashIpMac) => {
-            (Reason::Invalid, "the address is of the wrong family, or the set was made without what the entry carries")
-        }
+        _ if refusal.errno < 0 && kind == Some(Kind::HashIpMac) => (
+            Reason::Invalid,
+            "the address is of the wrong family, or the set was created without what the entry carries",
+        ),
         _ => return Refused::unexplained(refusal),
     };
     Refused::new(reason, explanation, refusal)
@@ -165,4 +172,28 @@ fn of_errno(operation: Operation, kind: Option<Kind>, refusal: Refusal) -> Refus
 
 fn missing_module(kind: Kind) -> Cow<'static, str> {
     format!("no type {kind}: the module {} is not loaded and could not be loaded", kind.module()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every error number has a name in the text, whatever the operation and the type.
+    #[test]
+    fn error_numbers_are_shown_by_name() {
+        let refusal = |errno| Refusal { errno, message: None, offset: None };
+        for kind in Kind::ALL {
+            for errno in (error::PROTOCOL..=error::BITMASK_NETMASK_EXCL).chain(error::OF_METHOD..error::OF_METHOD + 6) {
+                for errno in [errno, -errno] {
+                    let text = Verb::Add.refused(*kind, refusal(errno)).to_string();
+                    assert!(text.contains("IPSET_ERR_") && !text.contains(&errno.to_string()), "{text}");
+                }
+            }
+        }
+        let text = |verb: Verb, kind, errno| verb.refused(kind, refusal(errno)).to_string();
+        let full = text(Verb::Add, Kind::HashIp, 4352);
+        assert_eq!(full, "the set is full (maxelem), or a network has 64 interfaces (IPSET_ERR_HASH_FULL)");
+        assert!(text(Verb::Add, Kind::ListSet, 4356).ends_with("the list is full (IPSET_ERR_LIST_FULL)"));
+        assert!(text(Verb::Add, Kind::HashIp, 4360).ends_with("(IPSET_ERR_TYPE_SPECIFIC + 8)"));
+    }
 }

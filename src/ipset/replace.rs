@@ -62,7 +62,7 @@ impl Replacement {
     fn prepare<T: SetType>(&self, ipset: &mut Ipset, new: &NewSet<T>) -> Result<Set<T>> {
         new.check().map_err(|cause| Error::new(self, cause))?;
         if self.staged == self.name || self.staged == self.marker {
-            let text = format!("the staged set cannot be called {}", self.staged);
+            let text = format!("the staged set cannot have the name {}", self.staged);
             return Err(Error::new(self, Cause::InvalidInput(text.into())));
         }
         self.compare(ipset, new)?;
@@ -90,7 +90,7 @@ impl Replacement {
         if (contents(held.0), held.1) == (contents(wanted.0), wanted.1) {
             return Ok(());
         }
-        let text = format!("it is a {}, which no {} can replace", Described(held), Described(wanted));
+        let text = format!("set {} exists and differs: {}, wanted {}", self.name, Described(held), Described(wanted));
         Err(Error::new(self, Cause::precondition(Reason::TypeMismatch, text)))
     }
 
@@ -144,7 +144,7 @@ impl Replacement {
     }
 
     fn in_the_way(&self, other: SetName) -> Error {
-        let text = format!("set {other} is in the way: no replacement of {} has left it over", self.name);
+        let text = format!("set {other} is in the way: no replacement of {} has left it", self.name);
         Error::new(self, Cause::precondition(Reason::AlreadyExists, text))
     }
 }
@@ -161,7 +161,7 @@ struct Described((Kind, Option<Family>));
 impl fmt::Display for Described {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            (kind, Some(family)) if kind.has_family() => write!(f, "{kind} of the family {family}"),
+            (kind, Some(family)) if kind.has_family() => write!(f, "{kind} family {family}"),
             (kind, _) => kind.fmt(f),
         }
     }

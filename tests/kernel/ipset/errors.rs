@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use lvs::ipset::{
-    Addresses, AnyType, BitmapIp, Comment, Counters, HashIp, HashIpPort, HashNet, Ipset, Kind, ListMember, ListSet,
-    Member, NewSet, Ports, ProtocolPorts, Set, SetOptions, SkbInfo,
+    Addresses, AnyType, BitmapIp, Change, Comment, Counters, HashIp, HashIpPort, HashNet, Ipset, Kind, ListMember,
+    ListSet, Member, NewSet, Ports, ProtocolPorts, Set, SetOptions, SkbInfo,
 };
 use lvs::{Cause, Error, Reason};
 
@@ -22,6 +22,7 @@ pub(super) fn tests() -> Vec<Trial> {
         of_what_is_refused_before_sending,
         of_ports,
     );
+    all.extend(tests!(COMPARED; of_sets_that_exist,));
     all.extend(tests!(&[Need::Ipset(Kind::HashIp)]; without_privilege, in_a_user_namespace_of_its_own,));
     all
 }
@@ -42,10 +43,10 @@ fn of_what_a_set_was_made_without(lab: &Lab) {
     let plain = set(&mut ipset);
     let member = || Member::<HashIp>::new(addresses("10.0.0.1"));
     for (member, wanted) in [
-        (member().timeout(Duration::from_secs(5)), "made without timeouts"),
-        (member().counters(Counters { packets: Some(1), bytes: Some(2) }), "made without counters"),
-        (member().comment(Comment::new("x").unwrap()), "made without comments"),
-        (member().skb(SkbInfo { queue: Some(1), ..SkbInfo::default() }), "made without skbinfo"),
+        (member().timeout(Duration::from_secs(5)), "created without timeouts"),
+        (member().counters(Counters { packets: Some(1), bytes: Some(2) }), "created without counters"),
+        (member().comment(Comment::new("x").unwrap()), "created without comments"),
+        (member().skb(SkbInfo { queue: Some(1), ..SkbInfo::default() }), "created without skbinfo"),
     ] {
         let error = ipset.add(&plain, &member).unwrap_err();
         assert_eq!(refused(&error), Reason::NotEnabled);
@@ -75,13 +76,77 @@ fn of_lists(lab: &Lab) {
     let list = ipset.create(name("list"), &NewSet::<ListSet>::new()).unwrap();
     let plain = ListMember::new(name("plain"));
     for (member, wanted) in [
-        (ListMember::new(name("nothing")), "the set to be listed is not there"),
+        (ListMember::new(name("nothing")), "no set has the name of the member"),
         (ListMember::new(name("list")), "a list:set cannot be in a list:set"),
-        (plain.before(name("nothing")), "the set that says where is not there"),
-        (plain.after(name("plain")), "the set that says where is not in the list"),
+        (plain.before(name("nothing")), "no set has the name of the place"),
+        (plain.after(name("plain")), "the set of the place is not in the list"),
     ] {
         let error = ipset.add(&list, &Member::new(member)).unwrap_err();
         assert!(error.to_string().contains(wanted), "{error}");
+    }
+}
+
+const COMPARED: &[Need] = &[
+    Need::Ipset(Kind::BitmapIp),
+    Need::Ipset(Kind::BitmapPort),
+    Need::Ipset(Kind::HashIp),
+    Need::Ipset(Kind::HashIpMark),
+    Need::Ipset(Kind::HashIpPort),
+    Need::Ipset(Kind::HashNet),
+    Need::Ipset(Kind::ListSet),
+];
+
+fn of_sets_that_exist(lab: &Lab) {
+    let mut ipset = lab.ipset();
+    let held = name("held");
+    let new = |text: &str| text.parse::<NewSet<AnyType>>().unwrap();
+    for (existing, wanted, difference) in [
+        ("hash:ip family inet maxelem 7", "hash:ip,port family inet maxelem 7", "hash:ip, wanted hash:ip,port"),
+        (
+            "hash:ip family inet",
+            "hash:ip,port family inet maxelem 1048576",
+            "hash:ip maxelem 65536, wanted hash:ip,port maxelem 1048576",
+        ),
+        (
+            "hash:ip family inet counters timeout 5",
+            "hash:ip family inet counters comment",
+            "hash:ip timeout 5, wanted hash:ip comment",
+        ),
+        ("hash:net family inet", "hash:net family inet6", "hash:net family inet, wanted hash:net family inet6"),
+        ("hash:net family inet", "list:set", "hash:net family inet maxelem 65536, wanted list:set size 8"),
+        ("bitmap:port range 1-5", "bitmap:port range 1-6", "bitmap:port range 1-5, wanted bitmap:port range 1-6"),
+        ("list:set", "list:set size 9", "list:set size 8, wanted list:set size 9"),
+        (
+            "hash:ip,mark family inet",
+            "hash:ip,mark family inet markmask 0xff",
+            "hash:ip,mark markmask 0xffffffff, wanted hash:ip,mark markmask 0x000000ff",
+        ),
+    ] {
+        let (existing, wanted) = (new(existing), new(wanted));
+        ipset.create(held, &existing).unwrap();
+        for error in [
+            ipset.create(held, &wanted).unwrap_err(),
+            ipset.put_set(held, &wanted).unwrap_err(),
+            ipset.batch([Change::PutSet(held, wanted)]).unwrap_err().into(),
+        ] {
+            assert!(error.is_already_exists(), "{error}");
+            let text = format!("set held exists and differs: {difference}");
+            assert!(error.to_string().contains(&text), "{error}");
+        }
+        ipset.put_set(held, &existing).unwrap();
+        ipset.destroy(held).unwrap();
+    }
+    for (existing, wanted) in [
+        ("bitmap:ip range 10.0.0.9-10.0.0.3 netmask 30", "bitmap:ip range 10.0.0.0-10.0.0.11 netmask 30"),
+        ("list:set size 2", "list:set size 4"),
+        ("hash:ip family inet netmask 32 hashsize 64 forceadd", "hash:ip maxelem 65536"),
+        ("hash:ip,mark family inet", "hash:ip,mark family inet markmask 0xffffffff"),
+    ] {
+        ipset.create(held, &new(existing)).unwrap();
+        ipset.put_set(held, &new(wanted)).unwrap();
+        let error = ipset.create(held, &new(wanted)).unwrap_err().to_string();
+        assert!(error.contains("set held exists, with this type and these options (EEXIST)"), "{error}");
+        ipset.destroy(held).unwrap();
     }
 }
 
