@@ -79,7 +79,7 @@ struct Given<'a> {
     timeouts: Timeouts,
     state: SyncState,
     interface: Vec<u8>,
-    sync_id: u32,
+    sync_id: u8,
     max_length: u16,
     group: Option<IpAddr>,
     port: u16,
@@ -211,7 +211,7 @@ impl<'a> Given<'a> {
                 self.tunnel = named.ok_or_else(|| illegal("tunnel type"))?;
             }
             Item::McastInterface => self.interface = name(value, 15),
-            Item::SyncId => self.sync_id = number(0..=255, "syncid")?,
+            Item::SyncId => self.sync_id = number(0..=255, "syncid")?.try_into().unwrap_or(u8::MAX),
             Item::McastPort => self.port = port("mcast-port")?,
             Item::McastTtl => self.ttl = number(1..=255, "mcast-ttl")?.try_into().unwrap_or(u8::MAX),
             Item::SyncMaxlen => self.max_length = number(1..=65507, "sync-maxlen")?.try_into().unwrap_or(u16::MAX),

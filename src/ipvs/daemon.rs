@@ -31,10 +31,11 @@ pub struct SyncDaemon {
     #[doc(alias = "IPVS_DAEMON_ATTR_MCAST_IFN")]
     pub interface: Interface,
     /// Sync group of the daemon (`IPVS_DAEMON_ATTR_SYNC_ID`): a backup accepts masters of its own group, or
-    /// all if its own is 0. 0 to 255, since the messages have 8 bits for it.
+    /// all if its own is 0. The attribute has 32 bits, the messages between daemons have 8: a daemon that another program
+    /// started with a number above 255 is an error to read.
     #[doc(alias = "IPVS_DAEMON_ATTR_SYNC_ID")]
     #[cfg_attr(feature = "serde", serde(rename = "syncid"))]
-    pub sync_id: u32,
+    pub sync_id: u8,
     /// The longest message, in bytes without its headers (`IPVS_DAEMON_ATTR_SYNC_MAXLEN`, Linux 4.3): at most 65,507, or
     /// 65,487 with an IPv6 group. The kernel raises the value of a backup to 1024. `None`: as the interface allows.
     #[doc(alias = "IPVS_DAEMON_ATTR_SYNC_MAXLEN")]
@@ -57,7 +58,7 @@ pub struct SyncDaemon {
 
 impl SyncDaemon {
     /// A daemon with the kernel's values for everything else.
-    pub fn new(state: SyncState, interface: Interface, sync_id: u32) -> Self {
+    pub fn new(state: SyncState, interface: Interface, sync_id: u8) -> Self {
         Self { state, interface, sync_id, max_length: None, group: None, port: None, ttl: None }
     }
 
@@ -87,9 +88,6 @@ impl SyncDaemon {
 
     /// Fault of a value that the kernel would refuse or misunderstand.
     pub(super) fn problem(&self) -> Option<Cow<'static, str>> {
-        if self.sync_id > 255 {
-            return Some(format!("the sync id {} is above 255", self.sync_id).into());
-        }
         let most = if self.group.is_some_and(|group| group.is_ipv6()) { LONGEST_V6 } else { LONGEST_V4 };
         if let Some(length) = self.max_length.filter(|length| length.get() > most) {
             return Some(format!("the longest message of {length} bytes is above {most}").into());
@@ -221,7 +219,7 @@ impl SyncDaemon {
     pub(super) fn write(&self, out: &mut Writer<'_>) {
         self.state.write(out);
         out.text(DaemonAttr::Interface, self.interface.as_bytes());
-        out.u32_ne(DaemonAttr::SyncId, self.sync_id);
+        out.u32_ne(DaemonAttr::SyncId, self.sync_id.into());
         if let Some(length) = self.max_length {
             out.u16_ne(DaemonAttr::MaxLength, length.get());
         }
@@ -245,7 +243,7 @@ impl SyncDaemon {
 pub(super) struct Parts {
     state: Option<SyncState>,
     interface: Option<Interface>,
-    sync_id: Option<u32>,
+    sync_id: Option<u8>,
     max_length: Option<NonZeroU16>,
     group: Option<IpAddr>,
     group6: Option<IpAddr>,
@@ -271,7 +269,10 @@ impl Parts {
                     b"" => {}
                     name => parts.interface = Some(Interface::any(name).map_err(|_| attr.wrong_text())?),
                 },
-                DaemonAttr::SyncId => parts.sync_id = Some(attr.u32_ne()?),
+                DaemonAttr::SyncId => {
+                    let number = attr.u32_ne()?;
+                    parts.sync_id = Some(u8::try_from(number).map_err(|_| attr.wrong_value(number))?);
+                }
                 DaemonAttr::MaxLength => parts.max_length = NonZeroU16::new(attr.u16_ne()?),
                 DaemonAttr::Group => parts.group = Some(IpAddr::from(attr.array::<4>()?)),
                 DaemonAttr::Group6 => parts.group6 = Some(IpAddr::from(attr.array::<16>()?)),

@@ -96,7 +96,7 @@ pub(crate) fn daemons() -> BoxedStrategy<SyncDaemon> {
     let interface = name(15).prop_filter_map("no interface's name", |name| Interface::new(&name).ok());
     let group = prop::option::of(families().prop_flat_map(ip));
     let rest = (any::<u16>(), group, any::<u16>(), any::<u8>());
-    (states(), interface, any::<u32>(), rest)
+    (states(), interface, any::<u8>(), rest)
         .prop_map(|(state, interface, sync_id, (max_length, group, port, ttl))| {
             let mut daemon = SyncDaemon::new(state, interface, sync_id);
             daemon.max_length = NonZeroU16::new(max_length);

@@ -1,5 +1,7 @@
 //! The bytes of each value, one by one.
 
+use lvs::DecodeError;
+
 use crate::values::*;
 
 #[test]
@@ -186,7 +188,7 @@ fn a_daemon_has_its_port_in_the_machines_order() {
         &[
             (1, &2u32.to_ne_bytes()),
             (2, b"bond0.258\0"),
-            (3, &0x0102_0304u32.to_ne_bytes()),
+            (3, &0xfeu32.to_ne_bytes()),
             (4, &1027u16.to_ne_bytes()),
             (5, &[224, 0, 1, 82]),
             (7, &8851u16.to_ne_bytes()),
@@ -219,6 +221,16 @@ fn a_plain_daemon_leaves_the_rest_to_the_kernel() {
     let zeros = [attribute(4, &[0; 2]), attribute(7, &[0; 2]), attribute(8, &[0])].concat();
     let nest = [payload(&encode(Change::StartDaemon(plain)), DAEMON), &zeros].concat();
     assert_eq!(decode(NEW_DAEMON, &attribute(DAEMON, &nest)), Ok(Answer::Daemon(plain).into()));
+}
+
+#[test]
+fn a_sync_id_that_no_message_can_have_is_an_error_to_read() {
+    let nest = without(payload(&encode(Change::StartDaemon(daemon())), DAEMON), 3);
+    for id in [256u32, 0x0102_0304, u32::MAX] {
+        let nest = [nest.clone(), attribute(3, &id.to_ne_bytes())].concat();
+        let wrong = DecodeError::Value { attribute: "IPVS_DAEMON_ATTR_SYNC_ID", value: id.into() };
+        assert_eq!(decode(NEW_DAEMON, &attribute(DAEMON, &nest)), Err(wrong.to_string()));
+    }
 }
 
 #[test]

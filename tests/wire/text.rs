@@ -172,7 +172,7 @@ fn ipvs_speaks_as_ipvsadm_does() {
     assert_eq!(ServiceInfo::new(v6).to_string(), format!("{v6}, {counters}"));
     assert_eq!(Rates::default().to_string(), "cps 0 inpps 0 outpps 0 inbps 0 outbps 0");
     let daemon = daemon().to_string();
-    assert_eq!(daemon, "backup mcast bond0.258 syncid 16909060 maxlen 1027 group 224.0.1.82 port 8851 ttl 3");
+    assert_eq!(daemon, "backup mcast bond0.258 syncid 254 maxlen 1027 group 224.0.1.82 port 8851 ttl 3");
 }
 
 #[test]
@@ -230,6 +230,7 @@ fn other_spellings_are_refused() {
         "master syncid 7",
         "master mcast  syncid 7",
         "master mcast eth0 syncid 7 ttl 0",
+        "master mcast eth0 syncid 256",
         "master mcast eth0 syncid 7 syncid 7",
     ]);
     refused::<Timeouts>(&["", "tcp 1", "tcp 1s, tcp 2s", "tcp 1.5s", "tcp 1s,udp 2s"]);
@@ -246,7 +247,7 @@ fn parts_of_specs_may_be_absent_and_in_any_order() {
     assert_eq!("10.1.2.4:8443 route".parse(), Ok(bare.forwarding(Forwarding::DirectRoute)));
     let there = "10.1.2.4:8443 tunnel gue port 6080 csum lower 66051 upper 16909060 weight 258";
     assert_eq!(there.parse(), Ok(destination()));
-    let daemon = "backup ttl 3 port 8851 group 224.0.1.82 maxlen 1027 syncid 16909060 mcast bond0.258";
+    let daemon = "backup ttl 3 port 8851 group 224.0.1.82 maxlen 1027 syncid 254 mcast bond0.258";
     assert_eq!(daemon.parse(), Ok(self::daemon()));
 }
 

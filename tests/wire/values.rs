@@ -62,7 +62,7 @@ pub(crate) fn destination() -> Destination {
 }
 
 pub(crate) fn daemon() -> SyncDaemon {
-    let mut daemon = SyncDaemon::new(SyncState::Backup, Interface::new("bond0.258").unwrap(), 0x0102_0304);
+    let mut daemon = SyncDaemon::new(SyncState::Backup, Interface::new("bond0.258").unwrap(), 0xfe);
     daemon.max_length = NonZeroU16::new(1027);
     daemon.group = Some("224.0.1.82".parse().unwrap());
     daemon.port = NonZeroU16::new(8851);
