@@ -132,27 +132,42 @@ pub struct Member<T: SetType> {
 
 /// Counters of the packets that matched an entry.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct Counters {
     /// Packets, below 2^64 - 1. `None` starts a new entry with zero and keeps the count of one that exists; the kernel may also
     /// keep that of a deleted entry whose memory it uses again.
     #[doc(alias = "IPSET_ATTR_PACKETS")]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub packets: Option<u64>,
     /// Bytes of the packets, below 2^64 - 1; `None` as for packets.
     #[doc(alias = "IPSET_ATTR_BYTES")]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub bytes: Option<u64>,
 }
 
 /// Values that the `SET` target of iptables (`--map-mark`, …) puts on packets.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct SkbInfo {
     /// A packet mark and which of its bits count.
     #[doc(alias = "IPSET_ATTR_SKBMARK")]
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "skbmark", with = "super::data::skbmark", skip_serializing_if = "Option::is_none")
+    )]
     pub mark: Option<(u32, u32)>,
     /// A class of traffic control: major and minor number.
     #[doc(alias = "IPSET_ATTR_SKBPRIO")]
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "skbprio", with = "super::data::skbprio", skip_serializing_if = "Option::is_none")
+    )]
     pub priority: Option<(u16, u16)>,
     /// A queue of the network card.
     #[doc(alias = "IPSET_ATTR_SKBQUEUE")]
+    #[cfg_attr(feature = "serde", serde(rename = "skbqueue", skip_serializing_if = "Option::is_none"))]
     pub queue: Option<u16>,
 }
 

@@ -15,7 +15,9 @@ use crate::wire::reader::required;
 use crate::wire::{Kind as Attribute, nfnetlink};
 
 /// One line of a list.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Listed {
     /// A set. Its members follow.
     Set(SetInfo),

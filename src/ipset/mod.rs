@@ -50,6 +50,8 @@ mod addresses;
 mod batch;
 mod check;
 mod client;
+#[cfg(feature = "serde")]
+mod data;
 pub(crate) mod entry;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;

@@ -97,10 +97,10 @@ impl<T: SetType> fmt::Display for NewSet<T> {
     }
 }
 
-impl FromStr for NewSet<AnyType> {
+impl<T: SetType> FromStr for NewSet<T> {
     type Err = InvalidText;
 
-    /// Reads the text that [`Display`](fmt::Display) writes.
+    /// Reads the text that [`Display`](fmt::Display) writes, of a set of the type `T`.
     ///
     /// ```
     /// # use lvs::ipset::{AnyType, HashIp, NewSet};
@@ -111,8 +111,8 @@ impl FromStr for NewSet<AnyType> {
     fn from_str(text: &str) -> Result<Self, InvalidText> {
         let (kind, options) = text.split_once(' ').unwrap_or((text, ""));
         match (kind.parse(), options.parse()) {
-            (Ok(kind), Ok(options)) => Ok(Self::new(kind, options)),
-            _ => Err(InvalidText::new(text, "a set such as hash:ip family inet timeout 600")),
+            (Ok(kind), Ok(options)) if T::KIND.is_none_or(|wanted| wanted == kind) => Ok(Self::with(kind, options)),
+            _ => Err(InvalidText::new(text, "a set of the type, such as hash:ip family inet timeout 600")),
         }
     }
 }
@@ -318,7 +318,7 @@ impl NewSet<AnyType> {
     }
 }
 
-serde_text!(NewSet<AnyType>);
+serde_text!(@ [T: SetType] NewSet<T>);
 
 // The bytes.
 
@@ -346,14 +346,19 @@ kinds! {
     }
 }
 
+/// Family of a set of this type for which this family is asked. Bitmaps of addresses are always of IPv4.
+pub(super) fn family_of(kind: Kind, asked: Option<Family>) -> Option<Family> {
+    match kind {
+        Kind::BitmapIp | Kind::BitmapIpMac => Some(Family::Inet),
+        kind if kind.has_family() => asked.or(Some(Family::Inet)),
+        _ => None,
+    }
+}
+
 impl<T: SetType> NewSet<T> {
-    /// The family that the kernel wants to hear; bitmaps of addresses are of IPv4 without being asked.
+    /// The family of the set, as requests have it.
     pub(super) fn family(&self) -> Option<Family> {
-        match self.kind {
-            Kind::BitmapIp | Kind::BitmapIpMac => Some(Family::Inet),
-            kind if kind.has_family() => self.options.family.or(Some(Family::Inet)),
-            _ => None,
-        }
+        family_of(self.kind, self.options.family)
     }
 
     pub(crate) fn write(&self, out: &mut Writer<'_>) {

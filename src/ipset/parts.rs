@@ -153,6 +153,8 @@ pub struct ListMember {
 
 /// A place in a `list:set`.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Place {
     /// Right before this member.
     #[doc(alias("IPSET_ATTR_NAMEREF", "IPSET_FLAG_BEFORE"))]

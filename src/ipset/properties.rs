@@ -208,6 +208,18 @@ proptest! {
         prop_assert_eq!(Member::parse_as(kind, &text), Ok(member), "{}", text);
     }
 
+    #[cfg(feature = "serde")]
+    #[test]
+    fn members_read_back_from_json((kind, mut member) in member()) {
+        member.entry = readable(member.entry);
+        let json = serde_json::to_string(&member).unwrap();
+        prop_assert_eq!(&serde_json::from_str::<Member<AnyType>>(&json).unwrap(), &member, "{}", json);
+        let set = Set::new("tried".parse().unwrap(), kind, super::new_set::family_of(kind, None));
+        let change = Change::Put(set, member);
+        let json = serde_json::to_string(&change).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Change>(&json).unwrap(), change, "{}", json);
+    }
+
     #[test]
     fn sets_read_back_from_their_text(set in set()) {
         prop_assert_eq!(set.to_string().parse(), Ok(set), "{}", set);

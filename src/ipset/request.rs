@@ -22,7 +22,9 @@ pub(crate) const STRICT: u16 = EXCLUSIVE;
 ///
 /// Its text names the operation and the object: `add 10.0.0.7 to set blocked`. The alternate form has the values, too:
 /// `add 10.0.0.7 timeout 60 to set blocked`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Change {
     /// Creates a set (`IPSET_CMD_CREATE`).
@@ -51,13 +53,17 @@ pub enum Change {
     Swap(SetName, SetName),
     /// Adds an entry (`IPSET_CMD_ADD`).
     #[doc(alias = "IPSET_CMD_ADD")]
+    #[cfg_attr(feature = "serde", serde(with = "super::data::of_set"))]
     Add(Set<AnyType>, Member<AnyType>),
     /// Adds an entry, or updates the existing one (`IPSET_CMD_ADD` without `NLM_F_EXCL`).
+    #[cfg_attr(feature = "serde", serde(with = "super::data::of_set"))]
     Put(Set<AnyType>, Member<AnyType>),
     /// Deletes an entry (`IPSET_CMD_DEL`).
     #[doc(alias = "IPSET_CMD_DEL")]
+    #[cfg_attr(feature = "serde", serde(with = "super::data::of_set"))]
     Delete(Set<AnyType>, Member<AnyType>),
     /// Deletes an entry if it exists (`IPSET_CMD_DEL` without `NLM_F_EXCL`).
+    #[cfg_attr(feature = "serde", serde(with = "super::data::of_set"))]
     Remove(Set<AnyType>, Member<AnyType>),
 }
 
@@ -181,7 +187,9 @@ impl Request for Sent<'_> {
 }
 
 /// A query of the kernel's sets.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Query {
     /// The versions of the protocol (`IPSET_CMD_PROTOCOL`).
@@ -201,6 +209,7 @@ pub enum Query {
     NameOf(u16),
     /// Whether an entry is in a set (`IPSET_CMD_TEST`).
     #[doc(alias = "IPSET_CMD_TEST")]
+    #[cfg_attr(feature = "serde", serde(with = "super::data::of_set"))]
     Test(Set<AnyType>, Member<AnyType>),
     /// The names of all sets (`IPSET_CMD_LIST`).
     #[doc(alias = "IPSET_CMD_LIST")]

@@ -62,26 +62,33 @@ impl<T: SetType> fmt::Display for Set<T> {
 
 /// A set as the kernel lists it.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 pub struct SetInfo {
     /// The set.
+    #[cfg_attr(feature = "serde", serde(flatten))]
     pub set: Set<AnyType>,
     /// The revision of its type that it was made with.
     #[doc(alias = "IPSET_ATTR_REVISION")]
     pub revision: u8,
     /// The number that rules of packet filters hold; `None` from kernels before Linux 4.20.
     #[doc(alias = "IPSET_ATTR_INDEX")]
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub index: Option<u16>,
     /// Options of the set, and its present size.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub options: SetOptions,
     /// Number of rules and lists that refer to it.
     #[doc(alias = "IPSET_ATTR_REFERENCES")]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub references: u32,
     /// The memory that it takes, in bytes.
     #[doc(alias = "IPSET_ATTR_MEMSIZE")]
+    #[cfg_attr(feature = "serde", serde(rename = "memsize", default))]
     pub memory: u32,
     /// Number of entries.
     #[doc(alias = "IPSET_ATTR_ELEMENTS")]
+    #[cfg_attr(feature = "serde", serde(rename = "numentries", default))]
     pub entries: u32,
 }
 

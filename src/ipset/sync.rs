@@ -14,7 +14,9 @@ use super::set::Set;
 use crate::error::{Cause, Error, Reason, Result};
 
 /// Numbers of members that were added, updated, deleted, or left alone.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 #[non_exhaustive]
 pub struct Tally {
     /// Added, and absent before.

@@ -107,14 +107,8 @@ impl<T: SetType> fmt::Display for Member<T> {
         words.value("bytes", self.counters.bytes)?;
         let comment = self.comment.as_ref().map(Comment::to_string);
         words.value("comment", comment.map(|text| format!("\"{}\"", text.replace(['"', '\n'], "\u{fffd}"))))?;
-        words.value(
-            "skbmark",
-            self.skb.mark.map(|(mark, mask)| match mask {
-                u32::MAX => format!("{mark:#x}"),
-                mask => format!("{mark:#x}/{mask:#x}"),
-            }),
-        )?;
-        words.value("skbprio", self.skb.priority.map(|(major, minor)| format!("{major:x}:{minor:x}")))?;
+        words.value("skbmark", self.skb.mark.map(skbmark))?;
+        words.value("skbprio", self.skb.priority.map(skbprio))?;
         words.value("skbqueue", self.skb.queue)
     }
 }
@@ -202,18 +196,32 @@ fn read_options(member: &mut Member<AnyType>, mut rest: &str) -> Option<()> {
             "timeout" => set(&mut member.timeout, Duration::from_secs(number(value)?))?,
             "packets" => set(&mut member.counters.packets, number(value)?)?,
             "bytes" => set(&mut member.counters.bytes, number(value)?)?,
-            "skbmark" => {
-                let (mark, mask) = value.split_once('/').map_or((value, None), |(mark, mask)| (mark, Some(mask)));
-                set(&mut member.skb.mark, (bits(mark)?, mask.map_or(Some(u32::MAX), bits)?))?;
-            }
-            "skbprio" => {
-                let (major, minor) = value.split_once(':')?;
-                set(&mut member.skb.priority, (hex(major)?.try_into().ok()?, hex(minor)?.try_into().ok()?))?;
-            }
+            "skbmark" => set(&mut member.skb.mark, read_skbmark(value)?)?,
+            "skbprio" => set(&mut member.skb.priority, read_skbprio(value)?)?,
             "skbqueue" => set(&mut member.skb.queue, number(value)?)?,
             _ => return None,
         }
     }
+}
+
+/// A mark and its mask: `0x1/0xff`, and `0x1` with a mask of ones.
+pub(super) fn skbmark((mark, mask): (u32, u32)) -> String {
+    if mask == u32::MAX { format!("{mark:#x}") } else { format!("{mark:#x}/{mask:#x}") }
+}
+
+pub(super) fn read_skbmark(text: &str) -> Option<(u32, u32)> {
+    let (mark, mask) = text.split_once('/').map_or((text, None), |(mark, mask)| (mark, Some(mask)));
+    Some((bits(mark)?, mask.map_or(Some(u32::MAX), bits)?))
+}
+
+/// A class of traffic control: `1:a`.
+pub(super) fn skbprio((major, minor): (u16, u16)) -> String {
+    format!("{major:x}:{minor:x}")
+}
+
+pub(super) fn read_skbprio(text: &str) -> Option<(u16, u16)> {
+    let (major, minor) = text.split_once(':')?;
+    Some((hex(major)?.try_into().ok()?, hex(minor)?.try_into().ok()?))
 }
 
 serde_text!(@ [T: Known] Member<T>);

@@ -1,6 +1,7 @@
 //! Specs and keys as JSON: golden texts, and what is accepted beyond them.
 #![expect(clippy::unwrap_used, reason = "in a test, a failed step is a failed test")]
 
+mod ipset;
 mod ipvs;
 
 use std::fmt::Debug;
