@@ -67,6 +67,7 @@ macro_rules! serde_text {
 
 mod batch;
 mod connection;
+pub mod director;
 mod error;
 pub mod exchange;
 #[cfg(any(test, fuzzing))]

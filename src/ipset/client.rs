@@ -100,7 +100,7 @@ impl Ipset {
     #[doc(alias = "IPSET_CMD_CREATE")]
     pub fn create<T: SetType>(&mut self, name: SetName, new: &NewSet<T>) -> Result<Set<T>> {
         self.change(Change::Create(name, new.any()))?;
-        Ok(Set::new(name, new.kind, new.family()))
+        Ok(new.named(name))
     }
 
     /// Creates a set unless one of this name exists, which must be of the same type, family and options, except for
@@ -118,7 +118,7 @@ impl Ipset {
             }
             Some(refusal) => return Err(Error::new(&create, create.refused(refusal))),
         };
-        Ok((Set::new(name, new.kind, new.family()), outcome))
+        Ok((new.named(name), outcome))
     }
 
     /// Destroys a set (`IPSET_CMD_DESTROY`).

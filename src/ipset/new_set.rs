@@ -11,7 +11,9 @@ use super::entry::write_address;
 use super::kind::{AddressBitmap, AnyType, HashType, Kind, Method, OfFamily, SetType, WithBitmask, WithNetmask};
 use super::kind::{BitmapPort, HashIpMark, HashMac, ListSet};
 use super::options::{BitmapRange, FLAGS, SetOptions};
+use super::parts::SetName;
 use super::ports::Ports;
+use super::set::Set;
 use crate::error::Cause;
 use crate::net::{Family, InvalidText};
 use crate::wire::{Writer, kinds};
@@ -44,6 +46,16 @@ impl<T: SetType> NewSet<T> {
     fn change(mut self, change: impl FnOnce(&mut SetOptions)) -> Self {
         change(&mut self.options);
         self
+    }
+
+    /// The type.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The set that [`Ipset::create`](super::Ipset::create) makes of it under this name; nothing is made here.
+    pub fn named(&self, name: SetName) -> Set<T> {
+        Set::new(name, self.kind, self.family())
     }
 
     /// The options.

@@ -135,6 +135,24 @@ fn carried(member: &Member<AnyType>) -> (Option<&[u8]>, SkbInfo, bool) {
     (comment, skb, member.nomatch)
 }
 
+impl Member<AnyType> {
+    /// The member as a set of this type lists it, without a timeout and counters: two members are equal if the set holds the
+    /// same for both. `None` if it stands for several entries.
+    ///
+    /// ```
+    /// # use lvs::ipset::{AnyType, Kind, Member};
+    /// let member = Member::parse_as(Kind::HashNet, "10.0.0.1/8 timeout 60")?;
+    /// assert_eq!(member.as_listed(Kind::HashNet), Some(Member::parse_as(Kind::HashNet, "10.0.0.0/8")?));
+    /// assert_eq!(Member::parse_as(Kind::HashIp, "10.0.0.0/8")?.as_listed(Kind::HashIp), None);
+    /// # Ok::<(), lvs::InvalidText>(())
+    /// ```
+    pub fn as_listed(&self, kind: Kind) -> Option<Self> {
+        let (_, skb, nomatch) = carried(self);
+        let comment = self.comment.clone().filter(|comment| !comment.as_bytes().is_empty());
+        self.is_single(kind).then(|| Self { comment, skb, nomatch, ..Self::new(listed(kind, self.entry)) })
+    }
+}
+
 /// A single entry in the form in which the kernel lists it.
 fn listed(kind: Kind, entry: Entry) -> Entry {
     let first = |addresses| one_form(addresses, kind.starts_with_network());

@@ -62,7 +62,7 @@ impl Vip {
     }
 
     /// Whether all addresses of `other` are among these.
-    pub(crate) fn contains(&self, other: Self) -> bool {
+    pub fn contains(&self, other: Self) -> bool {
         let first = |address: IpAddr| match address {
             IpAddr::V4(address) => address.to_bits().checked_shr(32 - u32::from(self.length)).map(u128::from),
             IpAddr::V6(address) => address.to_bits().checked_shr(128 - u32::from(self.length)),

@@ -1,0 +1,438 @@
+//! Carrying out a plan.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::client::Director;
+use super::drain::Draining;
+use super::plan::{Conflict, Plan, vip_of};
+use super::step::{Change, Phase, Step};
+use crate::batch;
+use crate::error::{Error, Result};
+use crate::ipset::{self, Addresses, Entry, SetName};
+use crate::ipvs::{self, ServiceKey};
+use crate::vip::{self, Vip};
+
+/// Some steps of a plan failed: see [`batch::BatchError`]. The others were carried out; [`Report::steps`] has those that were
+/// withheld since they depend on one that failed.
+///
+/// [`Director::sync`] again does what is missing.
+pub type BatchError = batch::BatchError<Step, Report>;
+
+/// A step that failed: see [`batch::Failure`].
+pub type Failure = batch::Failure<Step>;
+
+/// Result of a plan.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Report {
+    /// The steps of the plan, each with its end.
+    pub steps: Vec<(Step, End)>,
+    /// Desired, but foreign or outside of what is owned: left alone.
+    pub conflicts: Vec<Conflict>,
+    /// Destinations that are quiesced and wait to be deleted.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub draining: Vec<Draining>,
+    /// Number of foreign services.
+    pub foreign: usize,
+    /// The time at which the next call is due: when a drain may be over. `None` if nothing drains.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub again_at: Option<Instant>,
+    /// Time that each phase with steps took.
+    pub durations: Vec<(Phase, Duration)>,
+}
+
+/// The end of a step.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "lowercase"))]
+#[non_exhaustive]
+pub enum End {
+    /// Carried out.
+    Done,
+    /// The kernel had another state than was read: what the step adds existed, or what it changes or deletes was gone. Another
+    /// program changes the same objects; [`Director::sync`] reads again.
+    Overtaken,
+    /// Not tried: a step that it depends on failed, or the plan was interrupted.
+    Withheld,
+    /// Failed, with the error in the [`BatchError`].
+    Failed,
+}
+
+impl Report {
+    /// Number of steps that ended so.
+    pub fn count(&self, end: End) -> usize {
+        self.steps.iter().filter(|(_, ended)| *ended == end).count()
+    }
+
+    /// Whether nothing was changed or tried.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+}
+
+impl fmt::Display for Report {
+    /// `12 steps: 11 done, 0 overtaken, 1 withheld, 0 failed; 0 conflicts, 3 draining`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [done, overtaken, withheld, failed] =
+            [End::Done, End::Overtaken, End::Withheld, End::Failed].map(|end| self.count(end));
+        let (steps, conflicts, draining) = (self.steps.len(), self.conflicts.len(), self.draining.len());
+        write!(f, "{steps} steps: {done} done, {overtaken} overtaken, {withheld} withheld, {failed} failed; ")?;
+        write!(f, "{conflicts} conflicts, {draining} draining")
+    }
+}
+
+/// A plan that is being carried out.
+pub(super) struct Work<'a> {
+    director: &'a mut Director,
+    steps: Vec<Step>,
+    ends: Vec<End>,
+    failures: Vec<Failure>,
+    /// Services that do not exist as desired.
+    services: HashSet<ServiceKey>,
+    /// Of a service that was added: destinations that were, of those that should be.
+    complete: HashMap<ServiceKey, (usize, usize)>,
+    /// Of a service: destinations with a weight above 0 that it does not have though it should.
+    lost: HashMap<ServiceKey, usize>,
+    sets: HashSet<SetName>,
+    /// Addresses of members that are not in their sets as desired, or are still in them.
+    addresses: HashSet<IpAddr>,
+    /// Addresses that are still bound.
+    vips: HashSet<Vip>,
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn new(director: &'a mut Director) -> Self {
+        Self {
+            director,
+            steps: Vec::new(),
+            ends: Vec::new(),
+            failures: Vec::new(),
+            services: HashSet::new(),
+            complete: HashMap::new(),
+            lost: HashMap::new(),
+            sets: HashSet::new(),
+            addresses: HashSet::new(),
+            vips: HashSet::new(),
+        }
+    }
+
+    pub(super) fn run(mut self, plan: Plan) -> Result<Report, BatchError> {
+        let Plan { steps, conflicts, draining, foreign, serving, .. } = plan;
+        self.ends = vec![End::Withheld; steps.len()];
+        self.steps = steps;
+        let mut durations = Vec::new();
+        let mut interruption = None;
+        let mut at = 0;
+        while let (Some(phase), None) = (self.steps.get(at).map(|step| step.phase), &interruption) {
+            let rest = self.steps.get(at..).unwrap_or_default();
+            let end = at + rest.iter().take_while(|step| step.phase == phase).count();
+            let began = Instant::now();
+            interruption = self.phase(at, end, &serving).err();
+            durations.push((phase, began.elapsed()));
+            at = end;
+        }
+        let Self { steps, ends, failures, .. } = self;
+        let steps = steps.into_iter().zip(ends).collect();
+        let report = Report { steps, conflicts, draining, foreign, again_at: None, durations };
+        if failures.is_empty() && interruption.is_none() {
+            return Ok(report);
+        }
+        Err(BatchError::new("carry out a plan", failures, report).interrupted(interruption, 0..0))
+    }
+
+    /// Carries out the steps of one phase, those of one module together.
+    fn phase(&mut self, from: usize, end: usize, serving: &HashMap<ServiceKey, usize>) -> Result<()> {
+        let (mut of_ipvs, mut of_sets, mut vips) = (Vec::new(), Vec::new(), Vec::new());
+        let mut replaced = Vec::new();
+        for index in from..end {
+            let Some(step) = self.steps.get(index) else { break };
+            match &step.change {
+                Change::Ipvs(change) => of_ipvs.push((index, *change)),
+                Change::Vip(change) => vips.push((index, *change)),
+                Change::ReplaceSet(..) => replaced.push(index),
+                Change::Ipset(_) | Change::Register(_) | Change::Unregister(_) => of_sets.push(index),
+            }
+        }
+        for index in replaced {
+            self.replace_set(index)?;
+        }
+        self.ipset(&of_sets)?;
+        self.ipvs(of_ipvs, serving)?;
+        self.vips(vips)
+    }
+
+    fn end(&mut self, index: usize, end: End) {
+        if let Some(place) = self.ends.get_mut(index) {
+            *place = end;
+        }
+        if end == End::Done {
+            if let (Some(step), Some(memory)) = (self.steps.get(index), self.director.memory()) {
+                memory.note(&step.change);
+            }
+        }
+    }
+
+    fn fail(&mut self, index: usize, error: Error) {
+        self.end(index, End::Failed);
+        let Some(step) = self.steps.get(index).cloned() else { return };
+        self.hold(&step.change);
+        if let (Change::Ipset(ipset::Change::Put(set, _)), true) = (&step.change, error.is_full()) {
+            // It has no room for the others either.
+            self.sets.insert(set.name());
+        }
+        self.failures.push(Failure::new(step, error.at(index)));
+    }
+
+    /// Withholds what depends on a change that was not made.
+    fn hold(&mut self, change: &Change) {
+        match change {
+            Change::Register(key) => _ = self.services.insert(*key),
+            Change::Ipvs(change) => match change {
+                ipvs::Change::AddService(service) => _ = self.services.insert(service.key),
+                ipvs::Change::DeleteService(key) => _ = self.services.insert(*key),
+                ipvs::Change::AddDestination(key, destination) | ipvs::Change::SetDestination(key, destination)
+                    if destination.weight > 0 =>
+                {
+                    *self.lost.entry(*key).or_default() += 1;
+                }
+                _ => {}
+            },
+            Change::Vip(vip::Change::Unbind(_, vip)) => _ = self.vips.insert(*vip),
+            Change::Ipset(ipset::Change::PutSet(name, _)) | Change::ReplaceSet(name, ..) => _ = self.sets.insert(*name),
+            Change::Ipset(ipset::Change::Put(_, member) | ipset::Change::Remove(_, member)) => {
+                self.addresses.extend(address_of(member.entry));
+            }
+            _ => {}
+        }
+    }
+
+    fn replace_set(&mut self, index: usize) -> Result<()> {
+        let Some(Change::ReplaceSet(name, new, members)) = self.steps.get(index).map(|step| step.change.clone()) else {
+            return Ok(());
+        };
+        match self.director.ipset.replace(name, &new, members) {
+            Ok(_) => self.end(index, End::Done),
+            Err(error) => {
+                let error = Error::from(error);
+                if interrupts(&error) {
+                    return Err(error);
+                }
+                self.fail(index, error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets and members: the kernel stops at the first that fails, the rest is sent again.
+    fn ipset(&mut self, steps: &[usize]) -> Result<()> {
+        let mut rest = steps;
+        while !rest.is_empty() {
+            let mut sent = Vec::new();
+            let mut changes = Vec::new();
+            for index in rest {
+                match self.set_change(*index) {
+                    Some(change) => {
+                        sent.push(*index);
+                        changes.push(change);
+                    }
+                    None => self.withhold(*index),
+                }
+            }
+            rest = &[];
+            let done = match self.director.ipset.batch(changes) {
+                Ok(_) => sent.len(),
+                Err(mut error) => {
+                    let Some(failure) = error.failures.pop() else {
+                        return Err(error.into());
+                    };
+                    let done = failure.position().unwrap_or_default();
+                    let Some(index) = sent.get(done) else { return Err(failure.error) };
+                    self.fail(*index, failure.error.alone());
+                    let behind = steps.iter().position(|step| step == index).map_or(steps.len(), |place| place + 1);
+                    rest = steps.get(behind..).unwrap_or_default();
+                    done
+                }
+            };
+            for index in sent.into_iter().take(done) {
+                self.end(index, End::Done);
+            }
+        }
+        Ok(())
+    }
+
+    /// The change of a set that a step makes; `None` if it is withheld.
+    fn set_change(&self, index: usize) -> Option<ipset::Change> {
+        let registry = self.director.owner.registry();
+        match &self.steps.get(index)?.change {
+            Change::Register(key) => {
+                let (set, member) = registry?.entry(*key)?;
+                Some(ipset::Change::Put(set, member))
+            }
+            Change::Unregister(key) if !self.services.contains(key) => {
+                let (set, member) = registry?.entry(*key)?;
+                Some(ipset::Change::Remove(set, member))
+            }
+            Change::Ipset(change) => {
+                let held = match change {
+                    ipset::Change::Put(set, member) | ipset::Change::Remove(set, member) => {
+                        let held = |address| self.addresses.contains(&address);
+                        self.sets.contains(&set.name()) || address_of(member.entry).is_some_and(held)
+                    }
+                    _ => false,
+                };
+                (!held).then(|| change.clone())
+            }
+            _ => None,
+        }
+    }
+
+    fn withhold(&mut self, index: usize) {
+        if let Some(change) = self.steps.get(index).map(|step| step.change.clone()) {
+            self.hold(&change);
+        }
+    }
+
+    fn ipvs(&mut self, steps: Vec<(usize, ipvs::Change)>, serving: &HashMap<ServiceKey, usize>) -> Result<()> {
+        let (sent, held): (Vec<_>, Vec<_>) = steps.into_iter().partition(|(_, change)| !self.is_held(change, serving));
+        for (index, _) in held {
+            self.withhold(index);
+        }
+        for (_, change) in &sent {
+            match change {
+                ipvs::Change::AddService(service) => _ = self.complete.insert(service.key, (0, 0)),
+                ipvs::Change::AddDestination(key, _) => {
+                    if let Some((_, all)) = self.complete.get_mut(key) {
+                        *all += 1;
+                    }
+                }
+                _ => {}
+            }
+        }
+        let error = self.director.ipvs.batch(sent.iter().map(|(_, change)| *change)).err();
+        let (failures, interruption, known) = match error {
+            None => (Vec::new(), None, sent.len()),
+            Some(error) => (error.failures, error.interruption, error.done),
+        };
+        let mut failures = failures.into_iter().peekable();
+        for (position, (index, change)) in sent.into_iter().enumerate().take(known) {
+            match failures.next_if(|failure| failure.position() == Some(position)) {
+                None => {
+                    if let ipvs::Change::AddDestination(key, _) = change {
+                        if let Some((made, _)) = self.complete.get_mut(&key) {
+                            *made += 1;
+                        }
+                    }
+                    self.end(index, End::Done);
+                }
+                Some(failure) => self.ipvs_failed(index, change, failure.error),
+            }
+        }
+        interruption.map_or(Ok(()), Err)
+    }
+
+    fn ipvs_failed(&mut self, index: usize, change: ipvs::Change, error: Error) {
+        use ipvs::Change::{AddDestination, AddService, DeleteDestination, DeleteService, SetDestination, SetService};
+        if error.follows().is_some() {
+            return self.withhold(index);
+        }
+        let overtaken = match change {
+            AddService(_) | AddDestination(..) => error.is_already_exists(),
+            SetService(_) | SetDestination(..) | DeleteService(_) | DeleteDestination(..) => error.is_not_found(),
+            _ => false,
+        };
+        if !overtaken {
+            return self.fail(index, error.alone());
+        }
+        if let AddService(service) = change {
+            // Another program was faster: the key is not ours.
+            self.services.insert(service.key);
+            if let Err(error) = self.director.disown(service.key) {
+                return self.fail(index, error);
+            }
+        }
+        self.end(index, End::Overtaken);
+    }
+
+    fn is_held(&self, change: &ipvs::Change, serving: &HashMap<ServiceKey, usize>) -> bool {
+        match change {
+            ipvs::Change::AddService(service) => self.services.contains(&service.key),
+            ipvs::Change::AddDestination(key, _) => self.services.contains(key),
+            // Without what it should have got, the service would have no destination left.
+            ipvs::Change::DeleteDestination(key, _) => self.is_bare(key, serving),
+            ipvs::Change::SetDestination(key, destination) => destination.weight == 0 && self.is_bare(key, serving),
+            ipvs::Change::DeleteService(key) => vip_of(*key).is_some_and(|vip| self.vips.contains(&vip)),
+            _ => false,
+        }
+    }
+
+    fn is_bare(&self, key: &ServiceKey, serving: &HashMap<ServiceKey, usize>) -> bool {
+        let lost = self.lost.get(key).copied().unwrap_or_default();
+        lost > 0 && serving.get(key).is_some_and(|serving| lost >= *serving)
+    }
+
+    fn vips(&mut self, steps: Vec<(usize, vip::Change)>) -> Result<()> {
+        let (mut bind, mut unbind) = (Vec::new(), Vec::new());
+        for (index, change) in steps {
+            match change {
+                vip::Change::Bind(_, vip) => {
+                    let free = !self.addresses.contains(&vip.address()) && self.is_served(index);
+                    if free {
+                        bind.push((index, vip));
+                    }
+                }
+                vip::Change::Unbind(_, vip) => unbind.push((index, vip)),
+            }
+        }
+        let Director { vips, binder, .. } = &mut *self.director;
+        let mut error = None;
+        if !bind.is_empty() {
+            error = vips.bind_all(binder, bind.iter().map(|(_, vip)| *vip)).err();
+        }
+        if !unbind.is_empty() && error.is_none() {
+            error = vips.unbind_all(binder, unbind.iter().map(|(_, vip)| *vip)).err();
+        }
+        let (failures, interruption) = match error {
+            None => (Vec::new(), None),
+            Some(error) => (error.failures, error.interruption),
+        };
+        let mut failed: HashMap<_, _> =
+            failures.into_iter().map(|failure| (failure.change.vip(), failure.error)).collect();
+        for (index, vip) in bind.into_iter().chain(unbind) {
+            match failed.remove(&vip) {
+                Some(error) => self.fail(index, error),
+                // Which of them were made before it is unknown: all are read again.
+                None if interruption.is_some() => {}
+                None => self.end(index, End::Done),
+            }
+        }
+        interruption.map_or(Ok(()), Err)
+    }
+
+    /// Whether a step needs no service, or has one that is complete.
+    fn is_served(&self, index: usize) -> bool {
+        let Some(step) = self.steps.get(index) else { return false };
+        let complete = |key: &ServiceKey| {
+            let exists = !self.services.contains(key);
+            exists && self.complete.get(key).is_some_and(|(made, all)| *made > 0 || *all == 0)
+        };
+        step.needs.is_empty() || step.needs.iter().any(complete)
+    }
+}
+
+/// The address that packets to a service have in an entry.
+fn address_of(entry: Entry) -> Option<IpAddr> {
+    match entry {
+        Entry::Ip(Addresses::One(ip))
+        | Entry::IpPort(Addresses::One(ip), _)
+        | Entry::IpPortIp(Addresses::One(ip), ..) => Some(ip),
+        _ => None,
+    }
+}
+
+/// Whether an error ends everything: nothing is known of the changes in flight, or no change is possible.
+fn interrupts(error: &Error) -> bool {
+    error.interruption().is_some()
+}

@@ -1,0 +1,317 @@
+//! The client: reads, plans and carries out.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::time::{Duration, Instant};
+
+use super::apply::{BatchError, End, Report, Work};
+use super::desired::Desired;
+use super::drain::Drains;
+use super::owner::{Owner, Registry};
+use super::plan::{Plan, plan};
+use super::snapshot::{FoundService, FoundSet, Snapshot};
+use super::step::Change;
+use crate::error::{Cause, Error, Reason, Result};
+use crate::ipset::{self, AnyType, Ipset, Kind, NewSet, Set};
+use crate::ipvs::{self, Ipvs, ServiceKey};
+use crate::ready::{self, Part, Presence};
+use crate::vip::{Binder, Vips};
+
+/// Makes the kernel's state what is [desired](Desired), and leaves alone what others made.
+#[derive(Debug)]
+pub struct Director {
+    pub(super) ipvs: Ipvs,
+    pub(super) ipset: Ipset,
+    pub(super) vips: Vips,
+    pub(super) owner: Owner,
+    pub(super) binder: Binder,
+    drains: Drains,
+    pace: Pace,
+    memory: Option<Memory>,
+    /// Keys of services that were adopted, of an owner without sets for them.
+    adopted: Vec<ServiceKey>,
+}
+
+/// How often a director looks at what it remembers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Pace {
+    /// Time after which everything is read again; zero reads everything with each call. 10 minutes by default.
+    pub full_audit: Duration,
+    /// Number of services that are read with each call in between. 4 by default.
+    pub audited: usize,
+    /// Time after which drains are looked at: see [`Report::again_at`]. One second by default.
+    pub drains: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { full_audit: Duration::from_secs(600), audited: 4, drains: Duration::from_secs(1) }
+    }
+}
+
+impl Pace {
+    /// The same with this time between two full audits.
+    #[must_use]
+    pub fn full_audit(self, full_audit: Duration) -> Self {
+        Self { full_audit, ..self }
+    }
+
+    /// The same with this number of services that are read with each call.
+    #[must_use]
+    pub fn audited(self, audited: usize) -> Self {
+        Self { audited, ..self }
+    }
+
+    /// The same with this time between two looks at drains.
+    #[must_use]
+    pub fn drains(self, drains: Duration) -> Self {
+        Self { drains, ..self }
+    }
+}
+
+/// What was read and changed since.
+#[derive(Debug)]
+struct Memory {
+    snapshot: Snapshot,
+    read_at: Instant,
+    /// The service that was audited last.
+    audited: Option<ServiceKey>,
+}
+
+/// Two passes: the second one if another program was faster.
+const PASSES: usize = 2;
+
+impl Director {
+    /// Opens the clients, in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// As [`Ipvs::connect`], [`Ipset::connect`] and [`Vips::connect`].
+    pub fn connect(owner: Owner, binder: Binder) -> Result<Self> {
+        Ok(Self::over(Ipvs::connect()?, Ipset::connect()?, Vips::connect()?, owner, binder))
+    }
+
+    /// With clients at hand, such as those of another namespace or of a kernel for tests.
+    pub fn over(ipvs: Ipvs, ipset: Ipset, vips: Vips, owner: Owner, binder: Binder) -> Self {
+        let (drains, pace) = (Drains::default(), Pace::default());
+        Self { ipvs, ipset, vips, owner, binder, drains, pace, memory: None, adopted: Vec::new() }
+    }
+
+    /// The same at another pace.
+    #[must_use]
+    pub fn pace(self, pace: Pace) -> Self {
+        Self { pace, ..self }
+    }
+
+    /// Reads what is there.
+    ///
+    /// # Errors
+    /// As [`Ipvs::table`], [`Vips::list`], [`Ipset::members`]. A set of keys that is of another type is an error too.
+    pub fn snapshot(&mut self) -> Result<Snapshot> {
+        let mut snapshot = Snapshot::empty(self.owner.clone(), self.binder);
+        let table = self.ipvs.table()?.into_iter();
+        snapshot.services =
+            table.map(|(info, to)| (info.key(), FoundService::new(info.service, to))).collect::<BTreeMap<_, _>>();
+        snapshot.vips = self.vips.list(&self.binder)?.into_iter().collect();
+        self.read_sets(&mut snapshot)?;
+        snapshot.keys.extend(self.adopted.iter().copied());
+        Ok(snapshot)
+    }
+
+    fn read_sets(&mut self, snapshot: &mut Snapshot) -> Result<()> {
+        let registries = self.owner.registry().map(Registry::sets);
+        for (name, new) in registries.into_iter().flatten() {
+            let set = match self.ipset.header(name) {
+                Err(error) if error.is_not_found() => continue,
+                set => set?,
+            };
+            registry_is_right(&set, &new)?;
+            snapshot.registries.insert(name);
+            snapshot
+                .keys
+                .extend(self.ipset.members(&set)?.into_iter().filter_map(|member| Registry::key(member.entry)));
+        }
+        if !self.owner.has_sets() {
+            return Ok(());
+        }
+        for name in self.ipset.names()?.into_iter().filter(|name| self.owner.owns_set(*name)) {
+            let info = self.ipset.set(name)?;
+            let members = self.ipset.members(&info.set)?;
+            snapshot.sets.insert(name, FoundSet::new(info.set.kind(), info.options, members));
+        }
+        Ok(())
+    }
+
+    /// Plans without changing anything: reads everything, and asks which schedulers and types of sets the kernel has.
+    ///
+    /// # Errors
+    /// As [`Director::snapshot`].
+    pub fn plan(&mut self, desired: &Desired) -> Result<Plan> {
+        let snapshot = self.snapshot()?;
+        let mut plan = plan(desired, &snapshot, &self.drains, Instant::now());
+        let report = ready::check()?;
+        plan.missing = needed(&plan).into_iter().filter(|part| report.presence(*part) == Presence::Absent).collect();
+        Ok(plan)
+    }
+
+    /// Carries out a plan. A step that depends on one that failed is withheld; everything else is done.
+    ///
+    /// # Errors
+    /// [`BatchError`], with the steps that failed and the report of all.
+    pub fn apply(&mut self, plan: Plan) -> Result<Report, BatchError> {
+        self.apply_at(plan, Instant::now())
+    }
+
+    fn apply_at(&mut self, plan: Plan, now: Instant) -> Result<Report, BatchError> {
+        self.drains.set(&plan.draining);
+        let deadline = plan.draining.iter().map(|drain| drain.deadline).min();
+        let soon = now.checked_add(self.pace.drains);
+        let again_at = deadline.map(|deadline| soon.map_or(deadline, |soon| soon.min(deadline)));
+        let mut result = Work::new(self).run(plan);
+        let report = match &mut result {
+            Ok(report) => report,
+            Err(error) => &mut error.done,
+        };
+        report.again_at = again_at;
+        if report.steps.iter().any(|(_, end)| *end != End::Done) {
+            self.memory = None;
+        }
+        result
+    }
+
+    /// Makes what is there what is desired.
+    ///
+    /// The first call reads everything. Later ones rely on what they remember, read some services to compare ([`Pace`]), and
+    /// those that drain; after a failure, and after [`Pace::full_audit`], everything is read again.
+    ///
+    /// # Errors
+    /// [`BatchError`]. Its interruption alone, without failures and steps, is an error of reading.
+    pub fn sync(&mut self, desired: &Desired) -> Result<Report, BatchError> {
+        self.sync_at(desired, Instant::now())
+    }
+
+    /// As [`Director::sync`], with the present time given: for tests, and programs with a clock of their own.
+    ///
+    /// # Errors
+    /// As [`Director::sync`].
+    pub fn sync_at(&mut self, desired: &Desired, now: Instant) -> Result<Report, BatchError> {
+        let mut report = self.sync_once(desired, now)?;
+        for _ in 1..PASSES {
+            if report.count(End::Overtaken) == 0 {
+                break;
+            }
+            report = self.sync_once(desired, now)?;
+        }
+        Ok(report)
+    }
+
+    fn sync_once(&mut self, desired: &Desired, now: Instant) -> Result<Report, BatchError> {
+        let memory = self.look(now).map_err(|error| BatchError::aside(error, Report::default()))?;
+        let plan = plan(desired, &memory.snapshot, &self.drains, now);
+        self.memory = Some(memory);
+        self.apply_at(plan, now)
+    }
+
+    /// What is remembered, brought up to date.
+    fn look(&mut self, now: Instant) -> Result<Memory> {
+        let fresh = |memory: &Memory| now.saturating_duration_since(memory.read_at) < self.pace.full_audit;
+        let Some(mut memory) = self.memory.take().filter(fresh) else {
+            return Ok(Memory { snapshot: self.snapshot()?, read_at: now, audited: None });
+        };
+        for service in self.drains.services() {
+            self.read_service(&mut memory.snapshot, service)?;
+        }
+        for _ in 0..self.pace.audited.min(memory.snapshot.services.len()) {
+            let behind = memory.audited.map_or(Bound::Unbounded, Bound::Excluded);
+            let next = memory.snapshot.services.range((behind, Bound::Unbounded)).next().map(|(key, _)| *key);
+            if let Some(key) = next {
+                self.read_service(&mut memory.snapshot, key)?;
+            }
+            memory.audited = next;
+        }
+        Ok(memory)
+    }
+
+    fn read_service(&mut self, snapshot: &mut Snapshot, key: ServiceKey) -> Result<()> {
+        let read = self.ipvs.service(key).and_then(|info| Ok((info.service, self.ipvs.destinations(key)?)));
+        match read {
+            Ok((service, destinations)) => {
+                snapshot.services.insert(key, FoundService::new(service, destinations));
+            }
+            Err(error) if error.is_not_found() => _ = snapshot.services.remove(&key),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Makes a foreign service one of the owner's, so that the next call changes it, and later ones may delete it.
+    ///
+    /// With [`Owner::registered`] its key is registered; with another owner this director remembers it for as long as it lives.
+    ///
+    /// # Errors
+    /// As [`Ipset::put`]; [`is_invalid_input`](crate::Error::is_invalid_input) for a key that cannot be registered.
+    pub fn adopt(&mut self, key: impl Into<ServiceKey>) -> Result<()> {
+        let key = key.into();
+        match self.owner.registry() {
+            None => self.adopted.push(key),
+            Some(registry) => {
+                let (set, member) = registry.entry(key).ok_or_else(|| cannot_register(key))?;
+                let new = registry.sets().into_iter().find(|(name, _)| *name == set.name());
+                if let Some((name, new)) = new {
+                    self.ipset.put_set(name, &new)?;
+                }
+                self.ipset.put(&set, &member)?;
+            }
+        }
+        if let Some(memory) = self.memory() {
+            memory.note(&Change::Register(key));
+        }
+        Ok(())
+    }
+
+    /// Takes back a key that was registered for a service that another program made.
+    pub(super) fn disown(&mut self, key: ServiceKey) -> Result<()> {
+        match self.owner.registry().and_then(|registry| registry.entry(key)) {
+            Some((set, member)) => self.ipset.remove(&set, &member).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn memory(&mut self) -> Option<&mut Snapshot> {
+        self.memory.as_mut().map(|memory| &mut memory.snapshot)
+    }
+}
+
+fn registry_is_right(set: &Set<AnyType>, new: &NewSet<AnyType>) -> Result<()> {
+    if set.kind() == new.kind() && set.family() == new.named(set.name()).family() {
+        return Ok(());
+    }
+    let text = format!("the set exists and is a {}, not a {}", set.kind(), new.kind());
+    let cause = Cause::precondition(Reason::TypeMismatch, text);
+    Err(Error::new(format_args!("read the keys in set {set}"), cause))
+}
+
+fn cannot_register(key: ServiceKey) -> Error {
+    let cause = Cause::InvalidInput("keys of TCP, UDP, SCTP and firewall marks can be registered".into());
+    Error::new(format_args!("adopt service {key}"), cause)
+}
+
+/// Schedulers and types of sets that the steps of a plan need.
+fn needed(plan: &Plan) -> Vec<Part> {
+    let mut parts = Vec::new();
+    for step in &plan.steps {
+        let part = match &step.change {
+            Change::Ipvs(ipvs::Change::AddService(service) | ipvs::Change::SetService(service)) => {
+                Part::Scheduler(service.scheduler)
+            }
+            Change::Ipset(ipset::Change::PutSet(_, new)) | Change::ReplaceSet(_, new, _) => Part::SetType(new.kind()),
+            Change::Register(ServiceKey::Address { .. }) => Part::SetType(Kind::HashIpPort),
+            Change::Register(ServiceKey::FirewallMark { .. }) => Part::SetType(Kind::HashIpMark),
+            _ => continue,
+        };
+        if !parts.contains(&part) {
+            parts.push(part);
+        }
+    }
+    parts
+}

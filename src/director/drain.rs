@@ -1,0 +1,173 @@
+//! How a destination that is no longer desired ends.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::Protocol;
+use crate::ipvs::{DestinationInfo, ServiceKey};
+
+/// How the destinations of a service end that are no longer desired.
+///
+/// The weight is set to 0, so that the destination gets no new connections; it is deleted when it is idle, or when the deadline
+/// has passed. Being quiesced is a state of the kernel: it survives the end of this process. The deadline is not: a new
+/// [`Director`](super::Director) begins it anew when it first finds the destination.
+///
+/// ```
+/// use std::time::Duration;
+/// use lvs::director::{Drain, Until};
+///
+/// let minute = Drain::within(Duration::from_secs(60));
+/// assert_eq!((minute.until, minute.datagrams), (Until::Idle, false));
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(default))]
+#[non_exhaustive]
+pub struct Drain {
+    /// The state in which the destination is deleted.
+    pub until: Until,
+    /// Time after which it is deleted in any state; zero deletes at once.
+    #[cfg_attr(feature = "serde", serde(with = "crate::net::seconds"))]
+    pub deadline: Duration,
+    /// Whether services of UDP, SCTP and other protocols without the connections of TCP are drained. Otherwise their
+    /// destinations are deleted at once: IPVS cannot tell when such a flow has ended.
+    pub datagrams: bool,
+}
+
+/// State in which a drained destination is deleted.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
+#[non_exhaustive]
+pub enum Until {
+    /// No established connection (`ActiveConn` of `ipvsadm -L`).
+    #[default]
+    Idle,
+    /// Also no connection in another state, such as `TIME_WAIT` (`InActConn`).
+    Forgotten,
+    /// Also no client that persistence keeps (`PersistConn`).
+    Unpinned,
+}
+
+impl Drain {
+    /// Deletes at once. Established connections stall, or are reset with the sysctl `expire_nodest_conn`.
+    pub const NONE: Self = Self { until: Until::Idle, deadline: Duration::ZERO, datagrams: false };
+
+    /// Deletes the destination when it has no established connection, and at the latest after this time.
+    pub fn within(deadline: Duration) -> Self {
+        Self { deadline, ..Self::NONE }
+    }
+
+    /// The same, waiting until this state.
+    #[must_use]
+    pub fn until(self, until: Until) -> Self {
+        Self { until, ..self }
+    }
+
+    /// The same, for services of every protocol.
+    #[must_use]
+    pub fn datagrams(self, datagrams: bool) -> Self {
+        Self { datagrams, ..self }
+    }
+
+    /// Whether a destination of this service is quiesced before it is deleted.
+    pub(super) fn applies_to(&self, key: ServiceKey) -> bool {
+        let waits = self.datagrams || key.protocol().is_none_or(|protocol| protocol == Protocol::TCP);
+        waits && !self.deadline.is_zero()
+    }
+
+    /// Whether a destination without new connections can be deleted.
+    pub(super) fn is_over(&self, info: &DestinationInfo) -> bool {
+        let DestinationInfo { active_connections, inactive_connections, persistent_connections, .. } = *info;
+        let counted = match self.until {
+            Until::Idle => [active_connections, 0, 0],
+            Until::Forgotten => [active_connections, inactive_connections, 0],
+            Until::Unpinned => [active_connections, inactive_connections, persistent_connections],
+        };
+        counted == [0; 3]
+    }
+}
+
+/// Until no connection is established, at most 15 minutes; only TCP and services by firewall mark.
+impl Default for Drain {
+    fn default() -> Self {
+        Self::within(Duration::from_secs(15 * 60))
+    }
+}
+
+/// The time at which each drain began.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Drains(BTreeMap<(ServiceKey, SocketAddr), Instant>);
+
+impl Drains {
+    /// The time at which the destination was found without being desired for the first time.
+    pub fn since(&self, service: ServiceKey, destination: SocketAddr) -> Option<Instant> {
+        self.0.get(&(service, destination)).copied()
+    }
+
+    /// The services that have drains.
+    pub(super) fn services(&self) -> Vec<ServiceKey> {
+        let mut services: Vec<_> = self.0.keys().map(|(service, _)| *service).collect();
+        services.dedup();
+        services
+    }
+
+    /// Keeps exactly these.
+    pub(super) fn set(&mut self, draining: &[Draining]) {
+        self.0 = draining.iter().map(|drain| ((drain.service, drain.destination), drain.since)).collect();
+    }
+}
+
+/// A destination that is quiesced and not deleted yet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Draining {
+    /// The service.
+    pub service: ServiceKey,
+    /// The destination.
+    pub destination: SocketAddr,
+    /// The time at which it began.
+    pub since: Instant,
+    /// The time at which the destination is deleted at the latest.
+    pub deadline: Instant,
+    /// Connections when the table was read: see [`DestinationInfo`].
+    pub connections: Connections,
+}
+
+/// Numbers of connections to a destination: see [`DestinationInfo`].
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Connections {
+    /// Established connections.
+    pub active: u32,
+    /// Connections in other states.
+    pub inactive: u32,
+    /// Clients that persistence keeps.
+    pub persistent: u32,
+}
+
+impl From<&DestinationInfo> for Connections {
+    fn from(info: &DestinationInfo) -> Self {
+        Self {
+            active: info.active_connections,
+            inactive: info.inactive_connections,
+            persistent: info.persistent_connections,
+        }
+    }
+}
+
+impl fmt::Display for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { active, inactive, persistent } = self;
+        write!(f, "active {active} inactive {inactive} persistent {persistent}")
+    }
+}
+
+impl fmt::Display for Draining {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { service, destination, connections, .. } = self;
+        write!(f, "destination {destination} of service {service}: draining, {connections}")
+    }
+}

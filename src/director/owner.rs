@@ -1,0 +1,230 @@
+//! Ownership: the services, sets and virtual IPs that a director may change.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
+
+use crate::ipset::{
+    Addresses, AnyType, Entry, HashIpMark, HashIpPort, Member, Network, NewSet, ProtocolPorts, Set, SetName,
+};
+use crate::ipvs::ServiceKey;
+use crate::{Family, InvalidName, Protocol};
+
+/// The services and sets that a [`Director`](super::Director) owns. Everything else is foreign: never changed, never deleted.
+///
+/// A service or set that is desired, exists, and is foreign is a [conflict](super::Conflict): it is left alone until it is
+/// [adopted](super::Director::adopt), or gone. Virtual IPs need no owner here: a [`Binder`](crate::vip::Binder) knows its own.
+/// Destinations belong to their service, whoever added them.
+///
+/// Two directors on one table need different owners, binders and prefixes of sets.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Owner {
+    pub(super) services: Services,
+    /// Beginning of the names of its sets.
+    pub(super) sets: Option<Vec<u8>>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Services {
+    Nothing,
+    Registered(Registry),
+    Bound,
+    Ranges(Ranges),
+    Everything,
+}
+
+/// Addresses, ports and firewall marks of services.
+///
+/// ```
+/// # use lvs::director::{Owner, Ranges};
+/// let cluster = Ranges::networks(["10.96.0.0/16".parse()?]).ports(1..=32767).marks(0x100..=0x1ff);
+/// let owner = Owner::ranges(cluster);
+/// # Ok::<(), lvs::InvalidText>(())
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Ranges {
+    networks: Vec<Network>,
+    ports: RangeInclusive<u16>,
+    marks: Option<RangeInclusive<u32>>,
+}
+
+impl Ranges {
+    /// The services with an address in these networks, with every port; no firewall marks.
+    pub fn networks(networks: impl IntoIterator<Item = Network>) -> Self {
+        Self { networks: networks.into_iter().collect(), ports: 0..=u16::MAX, marks: None }
+    }
+
+    /// The same, with these ports only.
+    #[must_use]
+    pub fn ports(self, ports: RangeInclusive<u16>) -> Self {
+        Self { ports, ..self }
+    }
+
+    /// The same, with the services of these firewall marks.
+    #[must_use]
+    pub fn marks(self, marks: RangeInclusive<u32>) -> Self {
+        Self { marks: Some(marks), ..self }
+    }
+
+    pub(super) fn have(&self, key: ServiceKey) -> bool {
+        match key {
+            ServiceKey::Address { address, .. } => {
+                let contains = |network: &Network| {
+                    Network::new(address.ip(), network.prefix()).is_some_and(|of| of.address() == network.address())
+                };
+                self.ports.contains(&address.port()) && self.networks.iter().any(contains)
+            }
+            ServiceKey::FirewallMark { mark, .. } => {
+                self.marks.as_ref().is_some_and(|marks| marks.contains(&mark.get()))
+            }
+        }
+    }
+}
+
+impl Owner {
+    /// No service and no set.
+    pub fn nothing() -> Self {
+        Self { services: Services::Nothing, sets: None }
+    }
+
+    /// The services whose keys stand in sets of the kernel with this name: `NAME-4`, `NAME-6` and `NAME-mark`.
+    ///
+    /// The key is added before the service is, and deleted after it, so that at every moment each service of this owner has its key
+    /// there: a director that is killed finds its own again. Keys of TCP, UDP, SCTP and firewall marks can be registered.
+    /// Only when another program adds a service of the same key in the moment after it was registered, and this process is
+    /// killed in that moment too, does a foreign service count as owned.
+    ///
+    /// # Errors
+    /// When a set cannot have such a name: it has at most 26 bytes.
+    pub fn registered(name: impl AsRef<str>) -> Result<Self, InvalidName> {
+        Ok(Self { services: Services::Registered(Registry::new(name.as_ref())?), sets: None })
+    }
+
+    /// The services whose address the director's binder has bound.
+    ///
+    /// Nothing is written for it. It has no services by firewall mark, and no services that are not
+    /// [bound](super::WantedService::bind). After a kill between the service and its virtual IP the service is a conflict:
+    /// [`Owner::registered`] has no such gap.
+    pub fn bound() -> Self {
+        Self { services: Services::Bound, sets: None }
+    }
+
+    /// The services in these ranges, whoever added them.
+    pub fn ranges(ranges: Ranges) -> Self {
+        Self { services: Services::Ranges(ranges), sets: None }
+    }
+
+    /// Every service of the network namespace: services that are not desired are deleted, whoever added them.
+    pub fn everything() -> Self {
+        Self { services: Services::Everything, sets: None }
+    }
+
+    /// The same, with the sets whose names begin so, whoever made them: those that are not desired are destroyed.
+    ///
+    /// ```
+    /// # use lvs::director::Owner;
+    /// let owner = Owner::registered("web")?.sets("web-");
+    /// # Ok::<(), lvs::InvalidName>(())
+    /// ```
+    #[must_use]
+    pub fn sets(self, prefix: impl AsRef<[u8]>) -> Self {
+        Self { sets: Some(prefix.as_ref().to_vec()), ..self }
+    }
+
+    /// Whether a set of this name belongs to the owner. The sets of registered keys are its own, but not sets to be desired.
+    pub(super) fn owns_set(&self, name: SetName) -> bool {
+        let registry = self.registry().is_some_and(|registry| registry.has(name));
+        !registry && self.sets.as_ref().is_some_and(|prefix| name.as_bytes().starts_with(prefix))
+    }
+
+    pub(super) fn has_sets(&self) -> bool {
+        self.sets.is_some()
+    }
+
+    pub(super) fn registry(&self) -> Option<&Registry> {
+        match &self.services {
+            Services::Registered(registry) => Some(registry),
+            _ => None,
+        }
+    }
+}
+
+/// Sets with the keys of services.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Registry([SetName; 3]);
+
+/// Address that stands for a family in the set of firewall marks, which has room for one: a service by mark has none.
+const MARKS: [(Family, Ipv4Addr); 2] =
+    [(Family::Inet, Ipv4Addr::new(127, 0, 0, 4)), (Family::Inet6, Ipv4Addr::new(127, 0, 0, 6))];
+
+/// Most keys in a set.
+const KEYS: u32 = 1 << 20;
+
+impl Registry {
+    fn new(name: &str) -> Result<Self, InvalidName> {
+        let set = |suffix| format!("{name}-{suffix}").parse();
+        Ok(Self([set("4")?, set("6")?, set("mark")?]))
+    }
+
+    pub(super) fn has(&self, name: SetName) -> bool {
+        self.0.contains(&name)
+    }
+
+    /// The sets, and what they are made as.
+    pub(super) fn sets(&self) -> [(SetName, NewSet<AnyType>); 3] {
+        let [inet, inet6, mark] = self.0;
+        [
+            (inet, NewSet::<HashIpPort>::ipv4().maxelem(KEYS).any()),
+            (inet6, NewSet::<HashIpPort>::ipv6().maxelem(KEYS).any()),
+            (mark, NewSet::<HashIpMark>::ipv4().maxelem(KEYS).any()),
+        ]
+    }
+
+    /// The set that has the key, and the entry in it; `None` for a protocol that cannot be registered.
+    pub(super) fn entry(&self, key: ServiceKey) -> Option<(Set<AnyType>, Member<AnyType>)> {
+        let [inet, inet6, mark] = self.sets();
+        let ((name, new), entry) = match key {
+            ServiceKey::Address { protocol, address } => {
+                if ![Protocol::TCP, Protocol::UDP, Protocol::SCTP].contains(&protocol) {
+                    return None;
+                }
+                let ports = ProtocolPorts::of(protocol, address.port())?;
+                let set = if address.is_ipv4() { inet } else { inet6 };
+                (set, Entry::IpPort(address.ip().into(), ports))
+            }
+            ServiceKey::FirewallMark { mark: number, family } => {
+                let (_, address) = MARKS.into_iter().find(|(known, _)| *known == family)?;
+                (mark, Entry::IpMark(address.into(), number.get()))
+            }
+        };
+        Some((new.named(name), Member::new(entry)))
+    }
+
+    /// The key of an entry; `None` for one that no director has added.
+    pub(super) fn key(entry: Entry) -> Option<ServiceKey> {
+        match entry {
+            Entry::IpPort(Addresses::One(ip), ProtocolPorts { protocol, ports }) if ports.first == ports.last => {
+                let (protocol, address) = (Protocol(protocol.into()), (ip, ports.first).into());
+                Some(ServiceKey::Address { protocol, address })
+            }
+            Entry::IpMark(Addresses::One(IpAddr::V4(address)), mark) => {
+                let (family, _) = MARKS.into_iter().find(|(_, known)| *known == address)?;
+                Some(ServiceKey::FirewallMark { mark: NonZeroU32::new(mark)?, family })
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.services {
+            Services::Nothing => f.write_str("no services"),
+            Services::Registered(Registry([inet, ..])) => write!(f, "the services registered in {inet}, …"),
+            Services::Bound => f.write_str("the services with bound addresses"),
+            Services::Ranges(_) => f.write_str("the services of some ranges"),
+            Services::Everything => f.write_str("every service"),
+        }
+    }
+}

@@ -1,0 +1,434 @@
+//! The difference between what should be and what is there.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::time::Instant;
+
+use super::desired::{Desired, Role, WantedService, WantedSet};
+use super::drain::{Connections, Drain, Draining, Drains};
+use super::owner::Services;
+use super::snapshot::{FoundService, FoundSet, Pair, Snapshot, pairs};
+use super::step::{Before, Change, Phase, Step};
+use crate::ipset::{self, AnyType, NewSet, SetName, SetOptions};
+use crate::ipvs::{self, Destination, DestinationInfo, ServiceKey};
+use crate::ready::Part;
+use crate::vip::{self, Vip};
+
+/// Steps that make what is there what should be, in their order.
+///
+/// Its text has one line for each step, conflict, and drain; it is empty if there is nothing to do.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Plan {
+    /// The steps.
+    pub steps: Vec<Step>,
+    /// Desired, but foreign or outside of what is owned: left alone.
+    pub conflicts: Vec<Conflict>,
+    /// Destinations that are quiesced, or will be by a step, and wait to be deleted.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))]
+    pub draining: Vec<Draining>,
+    /// Schedulers and types of sets that the steps need and this kernel cannot load.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))]
+    pub missing: Vec<Part>,
+    /// Number of foreign services.
+    pub foreign: usize,
+    /// Number of destinations with a weight above 0 that a service has at the end; of services that grow and shrink.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(super) serving: HashMap<ServiceKey, usize>,
+}
+
+/// Something desired that is left alone.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Conflict {
+    /// The service exists and is foreign: see [`Director::adopt`](super::Director::adopt).
+    Foreign(ServiceKey),
+    /// The owner cannot have a service with this key.
+    NotOwnable(ServiceKey),
+    /// The owner cannot have a set of this name: see [`Owner::sets`](super::Owner::sets).
+    Set(SetName),
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Foreign(key) => {
+                write!(f, "service {key} exists and is foreign: it is left alone until it is adopted")
+            }
+            Self::NotOwnable(key) => write!(f, "service {key} is outside of what the owner can have"),
+            Self::Set(name) => {
+                write!(f, "set {name} is outside of what the owner can have: its name begins differently")
+            }
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Conflict {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(feature = "serde")]
+fn as_text<T: fmt::Display, S: serde::Serializer>(values: &[T], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(values.iter().map(ToString::to_string))
+}
+
+impl Plan {
+    /// Whether there is nothing to do now. Conflicts and drains may remain.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.steps.iter().try_for_each(|step| writeln!(f, "{step}"))?;
+        self.conflicts.iter().try_for_each(|conflict| writeln!(f, "! {conflict}"))?;
+        self.missing.iter().try_for_each(|part| writeln!(f, "! {part} cannot be loaded"))?;
+        self.draining.iter().try_for_each(|drain| writeln!(f, "  {drain}"))
+    }
+}
+
+/// Finds the steps from what is there to what should be. No system call, no clock: equal arguments give equal plans.
+///
+/// `drains` has the times at which drains began; one that is not among them begins `now`.
+pub fn plan(desired: &Desired, found: &Snapshot, drains: &Drains, now: Instant) -> Plan {
+    let mut planner = Planner {
+        desired,
+        found,
+        drains,
+        now,
+        plan: Plan::default(),
+        phases: BTreeMap::new(),
+        bound: BTreeMap::new(),
+        kept: BTreeSet::new(),
+        registries: BTreeSet::new(),
+    };
+    planner.services();
+    planner.stale_keys();
+    planner.vips();
+    planner.sets();
+    planner.finish()
+}
+
+struct Planner<'a> {
+    desired: &'a Desired,
+    found: &'a Snapshot,
+    drains: &'a Drains,
+    now: Instant,
+    plan: Plan,
+    phases: BTreeMap<Phase, Vec<Step>>,
+    /// Virtual IPs that are to be bound, with the services of which one must be complete; empty if none must.
+    bound: BTreeMap<Vip, Vec<ServiceKey>>,
+    /// Virtual IPs that stay if they are bound.
+    kept: BTreeSet<Vip>,
+    /// Sets of keys that are to be made.
+    registries: BTreeSet<SetName>,
+}
+
+impl<'a> Planner<'a> {
+    fn step(&mut self, phase: Phase, change: Change) {
+        self.push(phase, change, None);
+    }
+
+    fn ipvs(&mut self, phase: Phase, change: ipvs::Change) {
+        self.push(phase, Change::Ipvs(change), None);
+    }
+
+    fn push(&mut self, phase: Phase, change: Change, before: Option<Before>) {
+        self.phases.entry(phase).or_default().push(Step { phase, change, before, needs: Vec::new() });
+    }
+
+    fn finish(mut self) -> Plan {
+        // Of what ends with the phase: members that stop packets before those that let them pass, sets last.
+        if let Some(clean) = self.phases.get_mut(&Phase::Clean) {
+            clean.sort_by_key(|step| match &step.change {
+                Change::Unregister(_) | Change::Vip(_) => 0,
+                Change::Ipset(ipset::Change::Remove(set, _)) => {
+                    let guard = self.desired.find_set(set.name()).is_some_and(|wanted| wanted.role == Role::Guard);
+                    if guard { 1 } else { 2 }
+                }
+                _ => 3,
+            });
+        }
+        self.plan.steps = self.phases.into_values().flatten().collect();
+        self.plan
+    }
+
+    fn services(&mut self) {
+        let (desired, found) = (self.desired, self.found);
+        let keys = (|wanted: &&WantedService| wanted.service().key, |found: &&FoundService| found.service.key);
+        for pair in pairs(desired.services(), found.services(), keys.0, keys.1) {
+            match pair {
+                Pair::Left(wanted) => self.new_service(wanted),
+                Pair::Both(wanted, there) if found.owns(there.service.key) => self.existing_service(wanted, there),
+                Pair::Both(wanted, _) => {
+                    let key = wanted.service().key;
+                    self.plan.foreign += 1;
+                    self.plan.conflicts.push(Conflict::Foreign(key));
+                    self.kept.extend(vip_of(key));
+                }
+                Pair::Right(there) if found.owns(there.service.key) => self.unwanted_service(there),
+                Pair::Right(_) => self.plan.foreign += 1,
+            }
+        }
+    }
+
+    fn new_service(&mut self, wanted: &WantedService) {
+        let key = wanted.service().key;
+        if !self.ownable(wanted) {
+            self.plan.conflicts.push(Conflict::NotOwnable(key));
+            self.kept.extend(vip_of(key));
+            return;
+        }
+        self.register(key);
+        self.ipvs(Phase::Add, ipvs::Change::AddService(*wanted.service()));
+        for destination in wanted.destinations() {
+            self.ipvs(Phase::Add, ipvs::Change::AddDestination(key, *destination));
+        }
+        self.bind(wanted, Some(key));
+    }
+
+    fn register(&mut self, key: ServiceKey) {
+        let Some(registry) = self.found.owner.registry().filter(|_| !self.found.keys.contains(&key)) else { return };
+        let Some((set, _)) = registry.entry(key) else { return };
+        let new = registry.sets().into_iter().find(|(name, _)| *name == set.name());
+        if let Some((name, new)) = new.filter(|(name, _)| !self.found.registries.contains(name)) {
+            if self.registries.insert(name) {
+                self.step(Phase::Fill, Change::Ipset(ipset::Change::PutSet(name, new)));
+            }
+        }
+        self.step(Phase::Fill, Change::Register(key));
+    }
+
+    fn ownable(&self, wanted: &WantedService) -> bool {
+        let key = wanted.service().key;
+        match &self.found.owner.services {
+            Services::Registered(registry) => registry.entry(key).is_some(),
+            Services::Bound => wanted.bind && key.address().is_some(),
+            _ => self.found.owns(key),
+        }
+    }
+
+    fn bind(&mut self, wanted: &WantedService, needs: Option<ServiceKey>) {
+        let Some(vip) = vip_of(wanted.service().key).filter(|_| wanted.bind) else { return };
+        match needs {
+            // None needed already: another service of the address exists.
+            Some(key) => match self.bound.get_mut(&vip) {
+                Some(keys) if keys.is_empty() => {}
+                Some(keys) => keys.push(key),
+                None => _ = self.bound.insert(vip, vec![key]),
+            },
+            None => _ = self.bound.insert(vip, Vec::new()),
+        }
+    }
+
+    fn existing_service(&mut self, wanted: &WantedService, there: &FoundService) {
+        let key = there.service.key;
+        if *wanted.service() != there.service {
+            let before = Some(Before::Service(there.service));
+            self.push(Phase::Add, Change::Ipvs(ipvs::Change::SetService(*wanted.service())), before);
+        }
+        let [grow, shrink, reap] = self.lengths();
+        let (desired, found) = (wanted.destinations().iter(), there.destinations.iter());
+        for pair in pairs(desired, found, |wanted| wanted.address, |info| info.address()) {
+            match pair {
+                Pair::Left(destination) => self.ipvs(Phase::Grow, ipvs::Change::AddDestination(key, *destination)),
+                Pair::Right(info) => self.unwanted_destination(key, info, wanted.drain),
+                Pair::Both(destination, info) if *destination != info.destination => {
+                    let lower = destination.weight < info.destination.weight;
+                    let phase = if lower { Phase::Shrink } else { Phase::Grow };
+                    self.set_destination(phase, key, *destination, info);
+                }
+                Pair::Both(..) => {}
+            }
+        }
+        let after = self.lengths();
+        if after[0] > grow && (after[1] > shrink || after[2] > reap) {
+            let serving = wanted.destinations().iter().filter(|destination| destination.weight > 0).count();
+            self.plan.serving.insert(key, serving);
+        }
+        self.bind(wanted, None);
+    }
+
+    /// Numbers of steps that grow, shrink and reap so far.
+    fn lengths(&self) -> [usize; 3] {
+        [Phase::Grow, Phase::Shrink, Phase::Reap].map(|phase| self.phases.get(&phase).map_or(0, Vec::len))
+    }
+
+    fn set_destination(&mut self, phase: Phase, key: ServiceKey, destination: Destination, info: &DestinationInfo) {
+        let before = Some(Before::Destination(info.destination));
+        self.push(phase, Change::Ipvs(ipvs::Change::SetDestination(key, destination)), before);
+    }
+
+    /// Deletes a destination, quiesces it, or leaves it alone while it drains.
+    fn unwanted_destination(&mut self, key: ServiceKey, info: &DestinationInfo, drain: Drain) {
+        if self.is_over(key, info, drain) {
+            self.ipvs(Phase::Reap, ipvs::Change::DeleteDestination(key, info.address()));
+            return;
+        }
+        let quiesced = info.destination.weight == 0;
+        if !quiesced {
+            self.set_destination(Phase::Shrink, key, info.destination.weight(0), info);
+        }
+        let since = self.since(key, info);
+        // A clock can show no later time: then the drain has no end but that of its connections.
+        let deadline = since.checked_add(drain.deadline).unwrap_or(since);
+        let connections = Connections::from(info);
+        self.plan.draining.push(Draining { service: key, destination: info.address(), since, deadline, connections });
+    }
+
+    /// The time at which its drain began: one that takes connections begins now.
+    fn since(&self, key: ServiceKey, info: &DestinationInfo) -> Instant {
+        let quiesced = info.destination.weight == 0;
+        self.drains.since(key, info.address()).filter(|_| quiesced).unwrap_or(self.now)
+    }
+
+    fn is_over(&self, key: ServiceKey, info: &DestinationInfo, drain: Drain) -> bool {
+        if !drain.applies_to(key) {
+            return true;
+        }
+        let elapsed = self.now.saturating_duration_since(self.since(key, info));
+        info.destination.weight == 0 && (drain.is_over(info) || elapsed >= drain.deadline)
+    }
+
+    fn unwanted_service(&mut self, there: &FoundService) {
+        let (key, drain) = (there.service.key, self.desired.drain);
+        if there.destinations.iter().all(|info| self.is_over(key, info, drain)) {
+            self.ipvs(Phase::Delete, ipvs::Change::DeleteService(key));
+            if self.found.owner.registry().is_some() {
+                self.step(Phase::Clean, Change::Unregister(key));
+            }
+            return;
+        }
+        self.kept.extend(vip_of(key));
+        for info in &there.destinations {
+            self.unwanted_destination(key, info, drain);
+        }
+    }
+
+    /// Keys of services that are gone.
+    fn stale_keys(&mut self) {
+        let (found, desired) = (self.found, self.desired);
+        if found.owner.registry().is_some() {
+            for key in found.keys.iter().filter(|key| found.service(**key).is_none() && desired.get(**key).is_none()) {
+                self.step(Phase::Clean, Change::Unregister(*key));
+            }
+        }
+    }
+
+    fn vips(&mut self) {
+        let (found, desired) = (self.found, self.desired);
+        let prefixes: Vec<_> = desired.vips().filter(Vip::is_prefix).collect();
+        self.bound.extend(desired.vips().map(|vip| (vip, Vec::new())));
+        // A prefix makes its addresses local already.
+        let bound = std::mem::take(&mut self.bound);
+        let single = |vip: &Vip| vip.is_prefix() || !prefixes.iter().any(|prefix| prefix.contains(*vip));
+        let bound = bound.into_iter().filter(|(vip, _)| single(vip));
+        for pair in pairs(bound, found.vips(), |(vip, _)| *vip, |vip| *vip) {
+            match pair {
+                Pair::Left((vip, needs)) => {
+                    let change = Change::Vip(vip::Change::Bind(found.binder, vip));
+                    let step = Step { phase: Phase::Bind, change, before: None, needs };
+                    self.phases.entry(Phase::Bind).or_default().push(step);
+                }
+                Pair::Right(vip) if !self.kept.contains(&vip) => {
+                    // An owner that knows its services by their address loses them with it.
+                    let bound = matches!(found.owner.services, Services::Bound);
+                    let phase = if bound { Phase::Clean } else { Phase::Unbind };
+                    self.step(phase, Change::Vip(vip::Change::Unbind(found.binder, vip)));
+                }
+                Pair::Right(_) | Pair::Both(..) => {}
+            }
+        }
+    }
+
+    fn sets(&mut self) {
+        let (found, desired) = (self.found, self.desired);
+        let (mut wanted, outside): (Vec<_>, Vec<_>) = desired.sets().partition(|(name, _)| found.owner.owns_set(*name));
+        self.plan.conflicts.extend(outside.iter().map(|(name, _)| Conflict::Set(*name)));
+        // A list needs the sets that it has; sets of other types need none.
+        wanted.sort_by_key(|(name, set)| (set.kind() == ipset::Kind::ListSet, *name));
+        for (name, set) in wanted {
+            self.set(name, set, found.sets.get(&name));
+        }
+        let gone = found.sets.iter().filter(|(name, _)| desired.find_set(**name).is_none());
+        let (lists, others): (Vec<_>, Vec<_>) = gone.partition(|(_, set)| set.new.kind() == ipset::Kind::ListSet);
+        for (name, _) in lists.into_iter().chain(others) {
+            self.step(Phase::Clean, Change::Ipset(ipset::Change::RemoveSet(*name)));
+        }
+    }
+
+    fn set(&mut self, name: SetName, wanted: &WantedSet, there: Option<&FoundSet>) {
+        let phase = match wanted.role {
+            Role::Allow => Phase::Fill,
+            Role::Guard => Phase::Guard,
+        };
+        let new = *wanted.new_set();
+        let handle = new.named(name);
+        let there = match there {
+            None => {
+                self.step(phase, Change::Ipset(ipset::Change::PutSet(name, new)));
+                &[][..]
+            }
+            Some(there) if comparable(&there.new) != comparable(&new) => {
+                self.step(phase, Change::ReplaceSet(name, new, wanted.members().to_vec()));
+                return;
+            }
+            Some(there) => &there.members[..],
+        };
+        let (mut put, mut remove) = (Vec::new(), Vec::new());
+        for pair in pairs(wanted.members().iter(), there.iter(), |member| member.entry, |member| member.entry) {
+            match pair {
+                Pair::Left(member) => put.push(member),
+                Pair::Right(member) => remove.push(member),
+                Pair::Both(member, there) if !same(member, there) => put.push(member),
+                Pair::Both(..) => {}
+            }
+        }
+        let room = new.kind().method() != ipset::Method::Hash || there.len() + put.len() <= maxelem(&new);
+        if !room && !remove.is_empty() {
+            // What is new and what ends do not fit together.
+            self.step(phase, Change::ReplaceSet(name, new, wanted.members().to_vec()));
+            return;
+        }
+        for member in put {
+            self.step(phase, Change::Ipset(ipset::Change::Put(handle, member.clone())));
+        }
+        for member in remove {
+            self.step(Phase::Clean, Change::Ipset(ipset::Change::Remove(handle, member.clone())));
+        }
+    }
+}
+
+/// Whether two members of equal entries carry the same.
+fn same(wanted: &ipset::Member<AnyType>, there: &ipset::Member<AnyType>) -> bool {
+    wanted.comment == there.comment && wanted.skb == there.skb && wanted.nomatch == there.nomatch
+}
+
+fn maxelem(new: &NewSet<AnyType>) -> usize {
+    new.options().maxelem.map_or(65536, |most| most.try_into().unwrap_or(usize::MAX))
+}
+
+/// The options that make two sets different, with the kernel's defaults.
+fn comparable(new: &NewSet<AnyType>) -> NewSet<AnyType> {
+    let mut options = SetOptions { hashsize: None, bucketsize: None, initval: None, ..*new.options() };
+    let kind = new.kind();
+    if kind.has_family() {
+        options.family = options.family.or(Some(crate::Family::Inet));
+    }
+    match kind.method() {
+        ipset::Method::Hash => options.maxelem = options.maxelem.or(Some(65536)),
+        ipset::Method::List => options.size = None,
+        ipset::Method::Bitmap => {}
+    }
+    NewSet::<AnyType>::new(kind, options)
+}
+
+/// The virtual IP of a service; `None` of one by firewall mark.
+pub(super) fn vip_of(key: ServiceKey) -> Option<Vip> {
+    key.address().map(|address| address.ip().into())
+}
