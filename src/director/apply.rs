@@ -339,7 +339,8 @@ impl<'a> Work<'a> {
             return self.withhold(index);
         }
         let overtaken = match change {
-            AddService(_) | AddDestination(..) => error.is_already_exists(),
+            AddService(_) => error.is_already_exists(),
+            AddDestination(..) => error.is_already_exists() || error.is_not_found(),
             SetService(_) | SetDestination(..) | DeleteService(_) | DeleteDestination(..) => error.is_not_found(),
             _ => false,
         };

@@ -164,13 +164,11 @@ impl<'a> Planner<'a> {
         for pair in pairs(desired.services(), found.services(), keys.0, keys.1) {
             match pair {
                 Pair::Left(wanted) => self.new_service(wanted),
-                Pair::Both(wanted, there) if found.owns(there.service.key) => self.existing_service(wanted, there),
-                Pair::Both(wanted, _) => {
-                    let key = wanted.service().key;
+                Pair::Both(wanted, there) if !found.owns(there.service.key) => {
                     self.plan.foreign += 1;
-                    self.plan.conflicts.push(Conflict::Foreign(key));
-                    self.kept.extend(vip_of(key));
+                    self.conflict(wanted, Conflict::Foreign(there.service.key));
                 }
+                Pair::Both(wanted, there) => self.existing_service(wanted, there),
                 Pair::Right(there) if found.owns(there.service.key) => self.unwanted_service(there),
                 Pair::Right(_) => self.plan.foreign += 1,
             }
@@ -180,14 +178,12 @@ impl<'a> Planner<'a> {
     fn new_service(&mut self, wanted: &WantedService) {
         let key = wanted.service().key;
         if !self.ownable(wanted) {
-            self.plan.conflicts.push(Conflict::NotOwnable(key));
-            self.kept.extend(vip_of(key));
-            return;
+            return self.conflict(wanted, Conflict::NotOwnable(key));
         }
         self.register(key);
         self.ipvs(Phase::Add, ipvs::Change::AddService(*wanted.service()));
         for destination in wanted.destinations() {
-            self.ipvs(Phase::Add, ipvs::Change::AddDestination(key, *destination));
+            self.ipvs(Phase::Grow, ipvs::Change::AddDestination(key, *destination));
         }
         self.bind(wanted, Some(key));
     }
@@ -226,8 +222,16 @@ impl<'a> Planner<'a> {
         }
     }
 
+    fn conflict(&mut self, wanted: &WantedService, conflict: Conflict) {
+        self.plan.conflicts.push(conflict);
+        self.kept.extend(vip_of(wanted.service().key));
+    }
+
     fn existing_service(&mut self, wanted: &WantedService, there: &FoundService) {
         let key = there.service.key;
+        if !self.ownable(wanted) {
+            return self.conflict(wanted, Conflict::NotOwnable(key));
+        }
         if *wanted.service() != there.service {
             let before = Some(Before::Service(there.service));
             self.push(Phase::Add, Change::Ipvs(ipvs::Change::SetService(*wanted.service())), before);

@@ -34,9 +34,10 @@ pub struct Step {
 pub enum Phase {
     /// Sets of [`Role::Allow`](super::Role::Allow) are made and filled, keys are registered.
     Fill,
-    /// New services, each with its destinations; services that change.
+    /// New services; services that change. Only when the kernel has accepted a new service does it get destinations: another
+    /// program may have added one of the same key.
     Add,
-    /// New destinations of services that exist; higher weights.
+    /// New destinations, higher weights.
     Grow,
     /// Sets of [`Role::Guard`](super::Role::Guard) are made and filled.
     Guard,

@@ -1,0 +1,310 @@
+//! The rules of the page, one by one.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use lvs::director::{Conflict, Desired, Director, Drain, End, Event, Owner, Phase, Role};
+use lvs::ipset::{HashIp, Member, NewSet, SetName};
+use lvs::ipvs::{Destination, Ipvs, Scheduler, Service};
+use lvs::testing::Kernel;
+use lvs::vip::{Binder, Vips};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn web() -> Service {
+    Service::tcp("10.96.0.10:443".parse().unwrap(), Scheduler::WRR)
+}
+
+fn pod(number: u8) -> Destination {
+    Destination::new(SocketAddr::from(([10, 244, 1, number], 6443)))
+}
+
+fn vip0() -> Binder {
+    Binder::dummy("vip0").unwrap()
+}
+
+fn vip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+struct Lab {
+    kernel: Kernel,
+    director: Director,
+    ipvs: Ipvs,
+    vips: Vips,
+}
+
+impl Lab {
+    fn new() -> Self {
+        Self::of(Owner::registered("web").unwrap().sets("web-"))
+    }
+
+    fn of(owner: Owner) -> Self {
+        let kernel = Kernel::new();
+        let director = Director::over(kernel.ipvs().unwrap(), kernel.ipset(), kernel.vips(), owner, vip0());
+        let (ipvs, vips) = (kernel.ipvs().unwrap(), kernel.vips());
+        Self { kernel, director, ipvs, vips }
+    }
+
+    fn bound(&mut self) -> Vec<String> {
+        self.vips.list(&vip0()).unwrap().iter().map(ToString::to_string).collect()
+    }
+
+    /// The destinations of the service with their weights.
+    fn weights(&mut self, service: Service) -> Vec<(u8, u32)> {
+        let last = |address: SocketAddr| match address.ip() {
+            IpAddr::V4(v4) => v4.octets()[3],
+            IpAddr::V6(_) => 0,
+        };
+        let found = self.ipvs.destinations(service).unwrap();
+        let mut weights: Vec<_> =
+            found.iter().map(|info| (last(info.address()), info.destination.weight)).collect();
+        weights.sort_unstable();
+        weights
+    }
+}
+
+#[test]
+fn a_plan_is_text_and_json() {
+    let mut lab = Lab::new();
+    let mut desired = Desired::default();
+    desired.service(web(), [pod(7).weight(2), pod(8)]).unwrap().drain = Drain::within(MINUTE);
+    lab.director.sync(&desired).unwrap();
+    lab.ipvs.add_service(Service::udp("10.96.0.53:53".parse().unwrap(), Scheduler::RR)).unwrap();
+
+    desired.service(web().scheduler(Scheduler::LC), [pod(7), pod(9)]).unwrap().drain = Drain::within(MINUTE);
+    desired.service(Service::udp("10.96.0.53:53".parse().unwrap(), Scheduler::RR), [pod(7)]).unwrap();
+    desired.service(Service::tcp("10.96.0.11:80".parse().unwrap(), Scheduler::RR), [pod(7)]).unwrap();
+    let name: SetName = "web-clients".parse().unwrap();
+    desired.set(name, &NewSet::<HashIp>::ipv4(), [Member::new(vip("10.0.0.1"))]).unwrap().role = Role::Guard;
+    let snapshot = lab.director.snapshot().unwrap();
+    let plan = lvs::director::plan(&desired, &snapshot, &Default::default(), Instant::now());
+    let text = "\
++ key 10.96.0.11:80/tcp
+~ service 10.96.0.10:443/tcp: scheduler wrr -> lc
++ service 10.96.0.11:80/tcp rr
++ destination 10.244.1.9:6443 masq weight 1 of service 10.96.0.10:443/tcp
++ destination 10.244.1.7:6443 masq weight 1 of service 10.96.0.11:80/tcp
++ set web-clients hash:ip family inet
++ member 10.0.0.1 of set web-clients
++ virtual IP 10.96.0.11 on vip0
+~ destination 10.244.1.7:6443 of service 10.96.0.10:443/tcp: weight 2 -> 1
+~ destination 10.244.1.8:6443 of service 10.96.0.10:443/tcp: weight 1 -> 0
+! service 10.96.0.53:53/udp exists and is foreign: it is left alone until it is adopted
+  destination 10.244.1.8:6443 of service 10.96.0.10:443/tcp: draining, active 0 inactive 0 persistent 0
+";
+    assert_eq!(plan.to_string(), text);
+    let json = serde_json::to_value(&plan).unwrap();
+    assert_eq!(json["steps"][1]["phase"], "add");
+    assert_eq!(json["steps"][1]["text"], "~ service 10.96.0.10:443/tcp: scheduler wrr -> lc");
+    assert_eq!(json["foreign"], 1);
+    let phases: Vec<_> = plan.steps.iter().map(|step| step.phase).collect();
+    assert!(phases.is_sorted());
+    assert_eq!(phases[0], Phase::Fill);
+}
+
+#[test]
+fn a_foreign_service_is_a_conflict_until_it_is_adopted() {
+    let mut lab = Lab::new();
+    lab.ipvs.add_service(web()).unwrap();
+    lab.ipvs.add_destination(web(), pod(1)).unwrap();
+    let mut desired = Desired::default();
+    desired.service(web(), [pod(7)]).unwrap();
+    desired.service(Service::tcp("10.96.0.11:80".parse().unwrap(), Scheduler::RR), [pod(7)]).unwrap();
+
+    let report = lab.director.sync(&desired).unwrap();
+    assert_eq!(report.conflicts, [Conflict::Foreign(web().key)]);
+    assert_eq!(lab.weights(web()), [(1, 1)]);
+    assert_eq!(lab.bound(), ["10.96.0.11"]);
+
+    lab.director.adopt(web()).unwrap();
+    let report = lab.director.sync(&desired).unwrap();
+    assert_eq!(report.conflicts, []);
+    assert_eq!(lab.weights(web()), [(1, 0), (7, 1)]);
+
+    // It is owned from then on, by other directors, too.
+    let owner = Owner::registered("web").unwrap();
+    let (ipvs, ipset, vips) = (lab.kernel.ipvs().unwrap(), lab.kernel.ipset(), lab.kernel.vips());
+    let mut other = Director::over(ipvs, ipset, vips, owner, vip0());
+    let mut nothing = Desired::default();
+    nothing.drain = Drain::NONE;
+    other.sync(&nothing).unwrap();
+    assert!(lab.ipvs.services().unwrap().is_empty());
+    assert_eq!(lab.bound(), [""; 0]);
+}
+
+#[test]
+fn an_owner_of_nothing_changes_nothing() {
+    let mut lab = Lab::of(Owner::nothing());
+    lab.ipvs.add_service(web()).unwrap();
+    let mut desired = Desired::default();
+    desired.service(Service::tcp("10.96.0.11:80".parse().unwrap(), Scheduler::RR), [pod(7)]).unwrap();
+    let name: SetName = "web-clients".parse().unwrap();
+    desired.set(name, &NewSet::<HashIp>::ipv4(), []).unwrap();
+    let report = lab.director.sync(&desired).unwrap();
+    let other = Service::tcp("10.96.0.11:80".parse().unwrap(), Scheduler::RR).key;
+    assert_eq!(report.conflicts, [Conflict::NotOwnable(other), Conflict::Set(name)]);
+    assert!(report.is_empty());
+    assert_eq!(lab.ipvs.services().unwrap().len(), 1);
+}
+
+#[test]
+fn a_service_that_fails_takes_only_its_own_virtual_ip_with_it() {
+    let mut lab = Lab::new();
+    let mut desired = Desired::default();
+    let odd = Scheduler::new("odd").unwrap();
+    desired.service(web().scheduler(odd), [pod(7), pod(8)]).unwrap();
+    desired.service(Service::tcp("10.96.0.11:80".parse().unwrap(), Scheduler::RR), [pod(7)]).unwrap();
+    // One of two services of an address is enough for it.
+    desired.service(Service::tcp("10.96.0.12:80".parse().unwrap(), Scheduler::RR), [pod(7)]).unwrap();
+    desired.service(Service::tcp("10.96.0.12:443".parse().unwrap(), odd), [pod(7)]).unwrap();
+
+    let error = lab.director.sync(&desired).unwrap_err();
+    let failed: Vec<_> = error.failures.iter().map(|failure| failure.change.to_string()).collect();
+    assert_eq!(failed, ["+ service 10.96.0.10:443/tcp odd", "+ service 10.96.0.12:443/tcp odd"]);
+    let withheld = error.done.steps.iter().filter(|(_, end)| *end == End::Withheld);
+    let withheld: Vec<_> = withheld.map(|(step, _)| step.to_string()).collect();
+    assert_eq!(
+        withheld,
+        [
+            "+ destination 10.244.1.7:6443 masq weight 1 of service 10.96.0.10:443/tcp",
+            "+ destination 10.244.1.8:6443 masq weight 1 of service 10.96.0.10:443/tcp",
+            "+ destination 10.244.1.7:6443 masq weight 1 of service 10.96.0.12:443/tcp",
+            "+ virtual IP 10.96.0.10 on vip0",
+        ]
+    );
+    assert_eq!(lab.bound(), ["10.96.0.11", "10.96.0.12"]);
+    let error = lvs::Error::from(error);
+    assert!(error.to_string().contains("no scheduler odd"), "{error}");
+
+    // Mended, it is all there.
+    desired.service(web(), [pod(7)]).unwrap();
+    desired.service(Service::tcp("10.96.0.12:443".parse().unwrap(), Scheduler::RR), [pod(7)]).unwrap();
+    lab.director.sync(&desired).unwrap();
+    assert_eq!(lab.bound().len(), 3);
+}
+
+#[test]
+fn a_virtual_ip_that_another_interface_has_fails_alone() {
+    let mut lab = Lab::new();
+    lab.kernel.add_interface("eth0", [(vip("10.96.0.11"), 24)]);
+    let mut desired = Desired::default();
+    desired.service(web(), [pod(7)]).unwrap();
+    desired.vip(vip("10.96.0.11"));
+    let error = lab.director.sync(&desired).unwrap_err();
+    assert_eq!(error.failures.len(), 1);
+    assert!(error.failures[0].error.is_conflict());
+    assert_eq!(lab.bound(), ["10.96.0.10"]);
+}
+
+#[test]
+fn a_service_that_another_program_adds_first_stays_its_own() {
+    let mut lab = Lab::new();
+    let mut desired = Desired::default();
+    desired.service(web(), [pod(7)]).unwrap();
+    let snapshot = lab.director.snapshot().unwrap();
+    let plan = lvs::director::plan(&desired, &snapshot, &Default::default(), Instant::now());
+    lab.ipvs.add_service(web()).unwrap();
+    let report = lab.director.apply(plan).unwrap();
+    assert_eq!(report.count(End::Overtaken), 1);
+    assert_eq!(lab.weights(web()), []);
+    // Its key was taken back.
+    let report = lab.director.sync(&desired).unwrap();
+    assert_eq!(report.conflicts, [Conflict::Foreign(web().key)]);
+}
+
+#[test]
+fn what_another_program_deletes_comes_back() {
+    let mut lab = Lab::new();
+    let mut desired = Desired::default();
+    desired.service(web(), [pod(7), pod(8)]).unwrap();
+    lab.director.sync(&desired).unwrap();
+    // The rolling audit sees it.
+    lab.ipvs.delete_destination(web(), pod(8).address).unwrap();
+    lab.director.sync(&desired).unwrap();
+    assert_eq!(lab.weights(web()), [(7, 1), (8, 1)]);
+    lab.ipvs.delete_service(web()).unwrap();
+    lab.director.sync(&desired).unwrap();
+    assert_eq!(lab.weights(web()), [(7, 1), (8, 1)]);
+}
+
+#[test]
+fn a_destination_that_is_desired_again_is_raised() {
+    let mut lab = Lab::new();
+    let mut desired = Desired::default();
+    desired.service(web(), [pod(7), pod(8)]).unwrap();
+    lab.director.sync(&desired).unwrap();
+    desired.service(web(), [pod(7)]).unwrap();
+    let report = lab.director.sync(&desired).unwrap();
+    assert_eq!(report.draining.len(), 1);
+    assert!(report.again_at.is_some());
+    desired.service(web(), [pod(7), pod(8)]).unwrap();
+    let report = lab.director.sync(&desired).unwrap();
+    let steps: Vec<_> = report.steps.iter().map(|(step, _)| step.to_string()).collect();
+    assert_eq!(steps, ["~ destination 10.244.1.8:6443 of service 10.96.0.10:443/tcp: weight 0 -> 1"]);
+    assert_eq!((report.draining.len(), report.again_at), (0, None));
+}
+
+#[test]
+fn a_document_tells_all_its_mistakes() {
+    let json = r#"{
+        "services": [
+            {"service": "10.96.0.10:443/tcp", "scheduler": "wrr", "unknown": 1, "destinations": [
+                {"address": "10.244.1.7:6443", "weight": 4000000000},
+                {"address": "10.244.1.8:6443"}, {"address": "10.244.1.8:6443"}
+            ]},
+            {"service": "10.96.0.11:0/tcp", "scheduler": "rr"}
+        ],
+        "sets": [{"name": "web-clients", "set": "hash:ip family inet", "members": ["10.0.0.1", "10.0.0.0/8", "x"]}]
+    }"#;
+    let error = serde_json::from_str::<Desired>(json).unwrap_err().to_string();
+    let lines: Vec<_> = error.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "service 10.96.0.10:443/tcp: destination 10.244.1.7:6443: weight 4000000000 is above 2147483647",
+            "service 10.96.0.10:443/tcp: destination 10.244.1.8:6443: is repeated",
+            "service 10.96.0.11:0/tcp: port 0 (any port) needs a persistent service",
+            "set web-clients: member x: \"x\" is not an entry such as 10.0.0.1",
+            "set web-clients: member 10.0.0.0/8: stands for several entries: list each",
+        ]
+    );
+}
+
+#[test]
+fn a_document_reads_back() {
+    let mut desired = Desired::default();
+    desired.drain = Drain::NONE;
+    let wanted = desired.service(web(), [pod(7).weight(2)]).unwrap();
+    (wanted.drain, wanted.bind) = (Drain::within(MINUTE), false);
+    desired.vip(vip("10.96.0.20"));
+    let name: SetName = "web-clients".parse().unwrap();
+    desired.set(name, &NewSet::<HashIp>::ipv4(), [Member::new(vip("10.0.0.1"))]).unwrap().role = Role::Guard;
+    let json = serde_json::to_string(&desired).unwrap();
+    let golden = r#"{"services":[{"service":"10.96.0.10:443/tcp","scheduler":"wrr","destinations":[{"address":"10.244.1.7:6443","forwarding":"masq","weight":2}],"drain":{"until":"idle","deadline":60,"datagrams":false},"bind":false}],"vips":["10.96.0.20"],"sets":[{"name":"web-clients","set":"hash:ip family inet","members":["10.0.0.1"],"role":"guard"}],"drain":{"until":"idle","deadline":0,"datagrams":false}}"#;
+    assert_eq!(json, golden);
+    assert_eq!(serde_json::from_str::<Desired>(&json).unwrap(), desired);
+}
+
+#[test]
+fn two_snapshots_give_events() {
+    let mut lab = Lab::new();
+    let mut desired = Desired::default();
+    desired.service(web(), [pod(7), pod(8)]).unwrap();
+    lab.director.sync(&desired).unwrap();
+    let before = lab.director.snapshot().unwrap();
+    assert_eq!(before.changes(&before), []);
+    lab.ipvs.set_destination(web(), pod(7).weight(5)).unwrap();
+    lab.ipvs.delete_destination(web(), pod(8).address).unwrap();
+    lab.vips.unbind(&vip0(), vip("10.96.0.10")).unwrap();
+    let after = lab.director.snapshot().unwrap();
+    let events = before.changes(&after);
+    assert_eq!(
+        events,
+        [
+            Event::DestinationChanged { service: web().key, before: pod(7), after: pod(7).weight(5) },
+            Event::DestinationGone(web().key, pod(8).address),
+            Event::VipGone(vip("10.96.0.10").into()),
+        ]
+    );
+}
