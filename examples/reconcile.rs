@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             Err(error) if mode == "--once" => return Err(error.into()),
             Err(error) => {
                 writeln!(out, "{error}")?;
-                error.done
+                *error.done
             }
         };
         for (step, end) in &report.steps {

@@ -19,7 +19,7 @@ use crate::vip::{self, Vip};
 /// withheld since they depend on one that failed.
 ///
 /// [`Director::sync`] again does what is missing.
-pub type BatchError = batch::BatchError<Step, Report>;
+pub type BatchError = batch::BatchError<Step, Box<Report>>;
 
 /// A step that failed: see [`batch::Failure`].
 pub type Failure = batch::Failure<Step>;
@@ -140,7 +140,7 @@ impl<'a> Work<'a> {
         if failures.is_empty() && interruption.is_none() {
             return Ok(report);
         }
-        Err(BatchError::new("carry out a plan", failures, report).interrupted(interruption, 0..0))
+        Err(BatchError::new("carry out a plan", failures, Box::new(report)).interrupted(interruption, 0..0))
     }
 
     /// Carries out the steps of one phase, those of one module together.

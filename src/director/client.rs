@@ -206,7 +206,7 @@ impl Director {
     }
 
     fn sync_once(&mut self, desired: &Desired, now: Instant) -> Result<Report, BatchError> {
-        let memory = self.look(now).map_err(|error| BatchError::aside(error, Report::default()))?;
+        let memory = self.look(now).map_err(|error| BatchError::aside(error, Box::default()))?;
         let plan = plan(desired, &memory.snapshot, &self.drains, now);
         self.memory = Some(memory);
         self.apply_at(plan, now)
@@ -223,11 +223,12 @@ impl Director {
         }
         for _ in 0..self.pace.audited.min(memory.snapshot.services.len()) {
             let behind = memory.audited.map_or(Bound::Unbounded, Bound::Excluded);
-            let next = memory.snapshot.services.range((behind, Bound::Unbounded)).next().map(|(key, _)| *key);
-            if let Some(key) = next {
-                self.read_service(&mut memory.snapshot, key)?;
-            }
-            memory.audited = next;
+            let services = &memory.snapshot.services;
+            // Behind the last service the first one follows.
+            let next = services.range((behind, Bound::Unbounded)).next().or_else(|| services.iter().next());
+            let Some(key) = next.map(|(key, _)| *key) else { break };
+            self.read_service(&mut memory.snapshot, key)?;
+            memory.audited = Some(key);
         }
         Ok(memory)
     }

@@ -1,13 +1,14 @@
 //! What should be.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::drain::Drain;
+use crate::error::{Cause, Error};
 use crate::ipset::{self, AnyType, Kind, Member, Method, NewSet, SetName, SetType};
 use crate::ipvs::{self, Destination, Service, ServiceKey};
 use crate::vip::Vip;
-use crate::{Cause, Error};
 
 /// What should be: services with their destinations, virtual IPs, and sets.
 ///
@@ -104,8 +105,7 @@ impl Desired {
         let service = service.into();
         let destinations = destinations.into_iter().map(Into::into).collect();
         let wanted = WantedService::new(service, destinations, self.drain)?;
-        let place = self.services.entry(service.key);
-        Ok(place.insert_entry(wanted).into_mut())
+        Ok(put(&mut self.services, service.key, wanted))
     }
 
     /// Takes a service out: its destinations drain, then it is deleted.
@@ -147,7 +147,7 @@ impl Desired {
     ) -> Result<&mut WantedSet, InvalidDesired> {
         let members = members.into_iter().map(Member::any).collect();
         let wanted = WantedSet::new(name, new.any(), members)?;
-        Ok(self.sets.entry(name).insert_entry(wanted).into_mut())
+        Ok(put(&mut self.sets, name, wanted))
     }
 
     /// The sets, in the order of their names.
@@ -157,6 +157,16 @@ impl Desired {
 
     pub(super) fn find_set(&self, name: SetName) -> Option<&WantedSet> {
         self.sets.get(&name)
+    }
+}
+
+fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: V) -> &mut V {
+    match map.entry(key) {
+        Entry::Vacant(place) => place.insert(value),
+        Entry::Occupied(mut place) => {
+            place.insert(value);
+            place.into_mut()
+        }
     }
 }
 

@@ -5,8 +5,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::Protocol;
 use crate::ipvs::{DestinationInfo, ServiceKey};
+use crate::net::Protocol;
 
 /// How the destinations of a service end that are no longer desired.
 ///

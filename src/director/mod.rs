@@ -4,7 +4,7 @@
 //! - [`Desired`] is the state that should be. It is checked when it is built, and can be read with `serde`.
 //! - [`Owner`] decides which services and sets the director may change. All others are foreign and stay as they are.
 //! - [`Director`] is the client. [`Director::sync`] reads, plans and applies; [`Director::plan`] changes nothing.
-//! - [`plan`] is the pure function between [`Desired`], a [`Snapshot`] and [`Drains`]. It returns a [`Plan`]: ordered [`Step`]s.
+//! - [`plan`](plan()) is the pure function between [`Desired`], a [`Snapshot`] and [`Drains`]. It returns a [`Plan`]: ordered [`Step`]s.
 //! - [`Report`] is the result: every step with its [`End`], the [conflicts](Conflict), and the destinations that [drain](Draining).
 //!
 //! ```no_run

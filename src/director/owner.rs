@@ -9,7 +9,8 @@ use crate::ipset::{
     Addresses, AnyType, Entry, HashIpMark, HashIpPort, Member, Network, NewSet, ProtocolPorts, Set, SetName,
 };
 use crate::ipvs::ServiceKey;
-use crate::{Family, InvalidName, Protocol};
+use crate::name::InvalidName;
+use crate::net::{Family, Protocol};
 
 /// The services and sets that a [`Director`](super::Director) owns. Everything else is foreign: never changed, never deleted.
 ///

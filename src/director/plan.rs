@@ -11,6 +11,7 @@ use super::snapshot::{FoundService, FoundSet, Pair, Snapshot, pairs};
 use super::step::{Before, Change, Phase, Step};
 use crate::ipset::{self, AnyType, NewSet, SetName, SetOptions};
 use crate::ipvs::{self, Destination, DestinationInfo, ServiceKey};
+use crate::net::Family;
 use crate::ready::Part;
 use crate::vip::{self, Vip};
 
@@ -422,7 +423,7 @@ fn comparable(new: &NewSet<AnyType>) -> NewSet<AnyType> {
     let mut options = SetOptions { hashsize: None, bucketsize: None, initval: None, ..*new.options() };
     let kind = new.kind();
     if kind.has_family() {
-        options.family = options.family.or(Some(crate::Family::Inet));
+        options.family = options.family.or(Some(Family::Inet));
     }
     match kind.method() {
         ipset::Method::Hash => options.maxelem = options.maxelem.or(Some(65536)),

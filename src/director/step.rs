@@ -84,22 +84,6 @@ pub enum Before {
 }
 
 impl Change {
-    /// The service that it is about.
-    pub(super) fn service(&self) -> Option<ServiceKey> {
-        match self {
-            Self::Register(key) | Self::Unregister(key) => Some(*key),
-            Self::Ipvs(change) => match change {
-                ipvs::Change::AddService(service) | ipvs::Change::SetService(service) => Some(service.key),
-                ipvs::Change::AddDestination(key, _)
-                | ipvs::Change::SetDestination(key, _)
-                | ipvs::Change::DeleteDestination(key, _)
-                | ipvs::Change::DeleteService(key) => Some(*key),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-
     /// `+`, `~` or `-`.
     fn sign(&self) -> char {
         use ipset::Change as Set;

@@ -57,8 +57,7 @@ impl Lab {
             IpAddr::V6(_) => 0,
         };
         let found = self.ipvs.destinations(service).unwrap();
-        let mut weights: Vec<_> =
-            found.iter().map(|info| (last(info.address()), info.destination.weight)).collect();
+        let mut weights: Vec<_> = found.iter().map(|info| (last(info.address()), info.destination.weight)).collect();
         weights.sort_unstable();
         weights
     }

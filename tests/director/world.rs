@@ -90,8 +90,9 @@ fn service(random: &mut Random, key: ServiceKey) -> Service {
 
 fn destinations(random: &mut Random, key: ServiceKey) -> Vec<Destination> {
     let pods = pods(key);
-    let chosen = pods.into_iter().filter(|_| random.percent(60)).collect::<Vec<_>>();
+    let mut chosen: Vec<_> = pods.into_iter().filter(|_| random.percent(60)).collect();
     let weight = |random: &mut Random| u32::try_from(random.below(4)).unwrap();
+    random.shuffle(&mut chosen);
     chosen.into_iter().map(|pod| Destination::new(pod).weight(weight(random))).collect()
 }
 
