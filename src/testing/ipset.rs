@@ -7,14 +7,15 @@ use std::time::Duration;
 use nix::libc::{EEXIST, ENOENT};
 
 use super::Denial;
+use crate::error::DecodeError;
 use crate::ipset::entry::EntryAttr;
 use crate::ipset::new_set::SetAttr;
 use crate::ipset::numbers::{Command, PROTOCOL, SUBSYSTEM, command, error, list};
 use crate::ipset::request::{STRICT, write_start};
 use crate::ipset::set::{Parts, family_number};
 use crate::ipset::{
-    Addresses, AnyType, Counters, Entry, Kind, Member, Method, Network, NewSet, Ports, ProtocolPorts, Set, SetInfo,
-    SetName, SetOptions,
+    Addresses, AnyType, Counters, Entry, Kind, Member, Method, Network, NewSet, Ports, ProtocolPorts, Query, Set,
+    SetInfo, SetName, SetOptions,
 };
 use crate::wire::reader::required;
 use crate::wire::{Attrs, Writer, nfnetlink};
@@ -128,6 +129,11 @@ impl Model {
         Ok(answer)
     }
 
+    /// The set of this name.
+    pub(crate) fn set(&self, name: SetName) -> Option<Set<AnyType>> {
+        self.sets.iter().map(|(info, _)| info.set).find(|set| set.name() == name)
+    }
+
     fn place(&self, name: SetName) -> Result<usize, Denial> {
         self.sets.iter().position(|(info, _)| info.set.name() == name).ok_or(ENOENT.into())
     }
@@ -195,31 +201,21 @@ impl Model {
     fn members(&mut self, command: u8, strict: bool, parts: &Parts<'_>, attributes: &[u8]) -> Result<(), Denial> {
         let name = name_of(parts)?;
         let (info, members) = self.find(name)?;
-        let kind = info.set.kind();
-        let mut several = None;
-        for attr in Attrs::<Command>::new(attributes) {
-            let attr = attr?;
-            match attr.kind {
-                Command::Data => each(command, strict, info, members, &Member::read(kind, attr.nested())?)?,
-                Command::Entries => {
-                    let all = attr.nested::<Command>().map(|entry| Member::read(kind, entry?.nested::<EntryAttr>()));
-                    several = Some(all.collect::<Result<Vec<_>, _>>()?);
-                }
-                _ => {}
-            }
-        }
-        for (member, line) in several.iter().flatten().zip(1..) {
+        let asked = members_of(info.set.kind(), attributes)?;
+        for (member, line) in asked.iter().zip(1..) {
             each(command, strict, info, members, member).map_err(|denial| Denial {
-                // The kernel repeats the request and says in it which entry was wrong.
-                repeated: Some(message(|out| {
-                    out.text(Command::SetName, name.as_bytes());
-                    out.u32_ne(Command::Line, line);
-                    out.marked_nest(Command::Entries, |out| {
-                        for (member, line) in several.iter().flatten().zip(1..) {
-                            out.marked_nest(Command::Data, |out| member.write(out, Some(line)));
-                        }
-                    });
-                })),
+                // Of several entries, the kernel repeats the request and says in it which one was wrong.
+                repeated: parts.entries.is_some().then(|| {
+                    message(|out| {
+                        out.text(Command::SetName, name.as_bytes());
+                        out.u32_ne(Command::Line, line);
+                        out.marked_nest(Command::Entries, |out| {
+                            for (member, line) in asked.iter().zip(1..) {
+                                out.marked_nest(Command::Data, |out| member.write(out, Some(line)));
+                            }
+                        });
+                    })
+                }),
                 ..denial
             })?;
         }
@@ -230,20 +226,14 @@ impl Model {
         if let Some(name) = name {
             self.find(name)?;
         }
-        let mut flags = 0;
-        for attr in Attrs::<Command>::new(attributes) {
-            let attr = attr?;
-            if attr.kind == Command::Flags {
-                flags = attr.u32_be()?;
-            }
-        }
+        let listing = listing(name, attributes)?;
         let mut messages = Vec::new();
         for (info, members) in self.sets.iter().filter(|(info, _)| name.is_none_or(|name| name == info.set.name())) {
-            if flags & list::NAMES_ONLY != 0 {
+            if listing == Query::Names {
                 messages.push(message(|out| out.text(Command::SetName, info.set.name().as_bytes())));
                 continue;
             }
-            let listed = if flags & list::HEADERS_ONLY != 0 { Vec::new() } else { members.in_order() };
+            let listed = if matches!(listing, Query::Headers(_)) { Vec::new() } else { members.in_order() };
             let mut rest = listed.iter();
             messages.push(message(|out| {
                 write_header(out, info);
@@ -265,6 +255,40 @@ impl Model {
         }
         Ok(messages)
     }
+}
+
+/// The members in a request about a set of this type.
+pub(crate) fn members_of(kind: Kind, attributes: &[u8]) -> Result<Vec<Member<AnyType>>, DecodeError> {
+    let mut members = Vec::new();
+    for attr in Attrs::<Command>::new(attributes) {
+        let attr = attr?;
+        match attr.kind {
+            Command::Data => members.push(Member::read(kind, attr.nested())?),
+            Command::Entries => {
+                for entry in attr.nested::<Command>() {
+                    members.push(Member::read(kind, entry?.nested::<EntryAttr>())?);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(members)
+}
+
+/// The query of a list.
+pub(crate) fn listing(name: Option<SetName>, attributes: &[u8]) -> Result<Query, DecodeError> {
+    let mut flags = 0;
+    for attr in Attrs::<Command>::new(attributes) {
+        let attr = attr?;
+        if attr.kind == Command::Flags {
+            flags = attr.u32_be()?;
+        }
+    }
+    Ok(match flags {
+        list::NAMES_ONLY => Query::Names,
+        list::HEADERS_ONLY => Query::Headers(name),
+        _ => Query::List(name),
+    })
 }
 
 /// The body of a message.

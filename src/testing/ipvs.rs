@@ -1,6 +1,6 @@
 //! A small model of the kernel's table: see [`testing`](crate::testing).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU8, NonZeroU16};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::ipvs::{
 /// The table, in the order in which it was filled.
 #[derive(Debug)]
 pub(crate) struct Model {
-    services: Vec<(Service, Vec<Destination>)>,
+    services: Vec<(Service, Vec<DestinationInfo>)>,
     timeouts: Timeouts,
     daemons: Vec<SyncDaemon>,
 }
@@ -41,8 +41,16 @@ impl Model {
         Ok(answers.into_iter().map(|answer| Message::from(answer).encode()).collect())
     }
 
-    fn find(&mut self, key: ServiceKey) -> Result<&mut (Service, Vec<Destination>), i32> {
+    fn find(&mut self, key: ServiceKey) -> Result<&mut (Service, Vec<DestinationInfo>), i32> {
         self.services.iter_mut().find(|(service, _)| service.key == key).ok_or(ESRCH)
+    }
+
+    /// Sets the active, inactive and persistent connections of a destination, if it exists.
+    pub(crate) fn set_connections(&mut self, service: ServiceKey, destination: SocketAddr, numbers: [u32; 3]) -> bool {
+        let destinations = self.find(service).into_iter().flat_map(|(_, destinations)| destinations);
+        let Some(found) = destinations.into_iter().find(|there| there.address() == destination) else { return false };
+        [found.active_connections, found.inactive_connections, found.persistent_connections] = numbers;
+        true
     }
 
     fn tell(&mut self, query: Query) -> Result<Vec<Answer>, i32> {
@@ -54,7 +62,7 @@ impl Model {
                 // The newest first; of a service that is not there, none.
                 let destinations = self.find(key).map(|(_, destinations)| destinations.clone()).unwrap_or_default();
                 let newest = destinations.into_iter().rev();
-                newest.map(|destination| Answer::Destination(DestinationInfo::new(destination))).collect()
+                newest.map(Answer::Destination).collect()
             }
             Query::Version => vec![Answer::Version(Version { release: (1, 2, 1), connection_table_size: 4096 })],
             Query::Timeouts => vec![Answer::Timeouts(self.timeouts)],
@@ -63,7 +71,7 @@ impl Model {
     }
 
     fn start(&mut self, daemon: SyncDaemon) -> Result<(), i32> {
-        if self.services.iter().any(|(service, to)| to.iter().any(|to| differ(service.key, to))) {
+        if self.services.iter().any(|(service, to)| to.iter().any(|to| differ(service.key, &to.destination))) {
             return Err(EINVAL);
         }
         if self.daemons.iter().any(|there| there.state == daemon.state) {
@@ -102,20 +110,20 @@ impl Model {
             Change::AddDestination(key, new) => {
                 self.check_families(key, &new)?;
                 let (_, destinations) = self.find(key)?;
-                if destinations.iter().any(|there| there.address == new.address) {
+                if destinations.iter().any(|there| there.address() == new.address) {
                     return Err(EEXIST);
                 }
-                destinations.push(new);
+                destinations.push(DestinationInfo::new(new));
             }
             Change::SetDestination(key, new) => {
                 self.check_families(key, &new)?;
                 let (_, destinations) = self.find(key)?;
-                let found = destinations.iter_mut().find(|there| there.address == new.address);
-                *found.ok_or(ENOENT)? = new;
+                let found = destinations.iter_mut().find(|there| there.address() == new.address);
+                found.ok_or(ENOENT)?.destination = new;
             }
             Change::DeleteDestination(key, address) => {
                 let (_, destinations) = self.find(key)?;
-                let place = destinations.iter().position(|there| there.address == address).ok_or(ENOENT)?;
+                let place = destinations.iter().position(|there| there.address() == address).ok_or(ENOENT)?;
                 destinations.remove(place);
             }
             Change::Zero(key) => self.find(key).map(drop)?,

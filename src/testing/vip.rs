@@ -10,6 +10,7 @@ use crate::error::DecodeError;
 use crate::vip::Vip;
 use crate::vip::link::{self, DUMMY, InfoAttr, LinkAttr, read_link};
 use crate::vip::message::{self, AddressAttr, LOOPBACK, OF_AN_ADDRESS, Route, RouteAttr};
+use crate::wire::reader::required;
 use crate::wire::{Attrs, Writer};
 
 /// Largest number of queues of an interface.
@@ -92,6 +93,23 @@ impl Model {
 
     fn link(&self, index: u32) -> Result<&Link, Denial> {
         self.links.iter().find(|link| link.index == index).ok_or(ENODEV.into())
+    }
+
+    /// The name of the interface that a request is about.
+    pub(crate) fn asked_name(&self, body: &[u8]) -> Result<String, DecodeError> {
+        let asked = read_link(link::NEW_LINK, body)?.unwrap_or_default();
+        Ok(asked.name.map_or_else(|| self.name(asked.index), |name| name.to_string()))
+    }
+
+    /// The label that a request about addresses has, or the name of its interface.
+    pub(crate) fn place_of(&self, asked: &Asked<'_>) -> String {
+        let label = asked.label.map(|label| String::from_utf8_lossy(label).into_owned());
+        label.unwrap_or_else(|| self.name(asked.index))
+    }
+
+    fn name(&self, index: u32) -> String {
+        let found = self.link(index).map(|link| String::from_utf8_lossy(&link.name).into_owned());
+        found.unwrap_or_else(|_| format!("number {index}"))
     }
 
     fn get_links(&self, body: &[u8], dump: bool) -> Result<Vec<Vec<u8>>, Denial> {
@@ -227,16 +245,16 @@ impl Model {
 }
 
 /// A request about addresses.
-struct Asked<'a> {
+pub(crate) struct Asked<'a> {
     length: u8,
     index: u32,
-    ip: Option<IpAddr>,
+    pub(crate) ip: Option<IpAddr>,
     label: Option<&'a [u8]>,
     protocol: u8,
 }
 
 impl<'a> Asked<'a> {
-    fn read(body: &'a [u8]) -> Result<Self, DecodeError> {
+    pub(crate) fn read(body: &'a [u8]) -> Result<Self, DecodeError> {
         let Some((&[family, length, _, _, i0, i1, i2, i3], attributes)) = body.split_first_chunk() else {
             return Err(DecodeError::Length { attribute: "ifaddrmsg", wanted: 8, got: body.len() });
         };
@@ -292,8 +310,8 @@ fn requested_route(body: &[u8]) -> Result<Route, Denial> {
     message::read_route(message::NEW_ROUTE, body)?.ok_or_else(|| Denial::not_modelled("routes that are not local"))
 }
 
-fn requested_destination(body: &[u8]) -> Result<IpAddr, Denial> {
-    let family = byte(body, 0)?;
+pub(crate) fn requested_destination(body: &[u8]) -> Result<IpAddr, DecodeError> {
+    let family = body.first().copied().unwrap_or_default();
     let mut to = None;
     for attr in Attrs::<RouteAttr>::new(body.get(message::ROUTE_HEADER..).unwrap_or_default()) {
         let attr = attr?;
@@ -301,7 +319,7 @@ fn requested_destination(body: &[u8]) -> Result<IpAddr, Denial> {
             to = message::read_ip(family, &attr)?;
         }
     }
-    to.ok_or(EINVAL.into())
+    required(to, RouteAttr::Destination)
 }
 
 fn byte(body: &[u8], place: usize) -> Result<u8, Denial> {

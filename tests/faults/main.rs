@@ -7,6 +7,7 @@ mod everywhere;
 mod ipset;
 mod ipvs;
 mod items;
+mod kernel;
 mod keys;
 mod listing;
 mod panics;
