@@ -191,7 +191,7 @@ impl Error {
         self.reason() == Some(Reason::AlreadyExists)
     }
 
-    /// The named object (the service, the destination, the daemon, the interface, the set, the entry) does not exist.
+    /// The named object (the service, the destination, the daemon, the interface, the set, the entry, the flow) does not exist.
     /// [`reason`](Error::reason) distinguishes them.
     pub fn is_not_found(&self) -> bool {
         self.is(|cause| {
@@ -204,6 +204,7 @@ impl Error {
                         | Reason::InterfaceNotFound
                         | Reason::SetNotFound
                         | Reason::EntryNotFound
+                        | Reason::FlowNotFound
                 )
             )
         })
@@ -541,6 +542,8 @@ pub enum Reason {
     SetNotFound,
     /// The set has no such entry.
     EntryNotFound,
+    /// The connection tracker has no such flow.
+    FlowNotFound,
     /// The table is full: the set has as many entries as it may have, or the kernel as many sets.
     Full,
     /// The sets are of types that cannot stand for each other.

@@ -2,6 +2,7 @@
 //!
 //! Here only for tests and for the targets in `fuzz/` (`--cfg fuzzing`).
 
+pub use crate::conntrack::fuzz::run as conntrack;
 pub use crate::ipset::fuzz::run as ipset;
 pub use crate::vip::fuzz::run as route;
 pub use crate::wire::fuzz::run as control;
@@ -13,6 +14,11 @@ mod files;
 #[cfg(test)]
 mod tests {
     use super::files;
+
+    #[test]
+    fn messages_of_the_connection_tracker() {
+        files::each("conntrack", super::conntrack);
+    }
 
     #[test]
     fn messages_of_ipset() {

@@ -5,6 +5,7 @@
 //! | [`ipvs`] | virtual services, their destinations, the schedulers: what `ipvsadm` does |
 //! | [`ipset`] | sets of addresses, networks and ports for packet filters: what `ipset` does |
 //! | [`vip`] | virtual IPs: making an address local to this machine, so that IPVS gets its packets |
+//! | [`conntrack`] | UDP flows of the connection tracker: deleting those that an added service cannot reach |
 //! | [`ready`] | the kernel's modules, features and settings for all of it |
 //! | [`netns`] | working in another network namespace without moving the calling thread |
 //! | [`exchange`] | the netlink state machine without a socket, for programs with their own |
@@ -67,6 +68,7 @@ macro_rules! serde_text {
 
 mod batch;
 mod connection;
+pub mod conntrack;
 pub mod director;
 mod error;
 pub mod exchange;
@@ -102,6 +104,7 @@ const _: () = {
     is_send_and_sync::<ipvs::Connections>();
     is_send_and_sync::<vip::Vips>();
     is_send_and_sync::<vip::BatchError>();
+    is_send_and_sync::<conntrack::Conntrack>();
     is_send_and_sync::<netns::Namespace>();
     is_send_and_sync::<exchange::Exchange>();
     #[cfg(feature = "testing")]

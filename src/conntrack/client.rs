@@ -1,0 +1,78 @@
+//! The client: operations on the connection tracker.
+
+use netlink_sys::protocols::NETLINK_NETFILTER;
+
+use super::flow::Flow;
+use super::request::Change;
+use crate::connection::{Connection, Options};
+use crate::error::{Error, Result};
+use crate::outcome::Outcome;
+
+/// The connection tracker of a network namespace: that of the thread that connects, for as long as the client lives.
+///
+/// Every operation but connecting needs `CAP_NET_ADMIN` in the user namespace that owns the network namespace, also listing;
+/// [`is_permission_denied`](Error::is_permission_denied) reports a lack of it. A client does not keep the privilege of the one who
+/// opened it. The first request loads the module `nf_conntrack_netlink`, and with it `nf_conntrack`; if the kernel cannot,
+/// operations fail with [`is_unavailable`](Error::is_unavailable). A loaded module does not track by itself: without a rule
+/// or a service that needs it, listings are empty. Each operation can also fail for reasons that are not repeated below: a
+/// time-out ([`Options::timeout`]), lost replies ([`Cause::Overrun`](crate::Cause::Overrun)).
+#[derive(Debug)]
+#[doc(alias("nf_conntrack", "ctnetlink", "conntrack"))]
+pub struct Conntrack {
+    pub(super) connection: Connection,
+}
+
+impl Conntrack {
+    /// Opens a socket.
+    ///
+    /// # Errors
+    /// When the system has no room for another socket.
+    pub fn connect() -> Result<Self> {
+        Self::connect_with(&Options::default())
+    }
+
+    /// As [`Conntrack::connect`], with other buffers or another time-out.
+    ///
+    /// # Errors
+    /// As [`Conntrack::connect`].
+    pub fn connect_with(options: &Options) -> Result<Self> {
+        let connection = Connection::open(NETLINK_NETFILTER, options);
+        connection.map(Self::over).map_err(|cause| Error::new("connect to the connection tracker", cause))
+    }
+
+    pub(crate) fn over(connection: Connection) -> Self {
+        Self { connection }
+    }
+
+    /// Deletes a flow (`IPCTNL_MSG_CT_DELETE`). Its next packet begins a new one, which is translated anew.
+    ///
+    /// The kernel looks the flow up by its original tuple and zone and compares the number of the entry: a later flow with
+    /// equal tuples stays.
+    ///
+    /// # Errors
+    /// [`is_not_found`](Error::is_not_found) when the flow has ended; [`is_in_use`](Error::is_in_use) before Linux 6.4 when it is
+    /// offloaded to a flow table.
+    #[doc(alias = "IPCTNL_MSG_CT_DELETE")]
+    pub fn delete(&mut self, flow: &Flow) -> Result<()> {
+        self.change(Change::Delete(*flow))
+    }
+
+    /// Deletes a flow if it has not ended.
+    ///
+    /// # Errors
+    /// As [`Conntrack::delete`], but for a flow that has ended.
+    pub fn remove(&mut self, flow: &Flow) -> Result<Outcome> {
+        match self.delete(flow) {
+            Err(error) if error.is_not_found() => Ok(Outcome::Unchanged),
+            done => done.map(|()| Outcome::Deleted),
+        }
+    }
+
+    /// Makes one change.
+    ///
+    /// # Errors
+    /// As the method named like the change.
+    pub fn change(&mut self, change: Change) -> Result<()> {
+        self.connection.run(&change, |_, _| Ok(()))
+    }
+}
