@@ -1,32 +1,47 @@
-//! Loads a set of networks from standard input, one on each line, and puts it in the place of the old one at once.
+//! Prints its progress while it loads networks from standard input, and puts them in the place of a set at once.
 //!
 //! ```text
 //! $ blocklist blocked < networks.txt                            # as root
-//! blocked: 2 networks
+//! blocked: 100000 of 150000
+//! blocked: 150000 networks
 //! $ iptables -I INPUT -m set --match-set blocked src -j DROP
 //! ```
 //!
-//! A rule that refers to the set sees either all of the old networks or all of the new ones. A line that is no network stops
-//! the program before anything changes.
+//! Each line is a network or an address, such as `10.0.0.0/8` or `192.0.2.7 timeout 600`; empty lines and lines that begin with
+//! `#` are skipped. Any other line stops the program before anything changes. A rule that refers to the set sees either all of
+//! the old networks or all of the new ones.
 
 use std::env::args;
 use std::error::Error;
 use std::io::{BufRead, Write, stdin, stdout};
+use std::time::Duration;
 
-use lvs::ipset::{HashNet, Ipset, Member, Network, NewSet};
+use lvs::ipset::{HashNet, Ipset, Member, NewSet};
+
+/// Networks from one line of progress to the next.
+const STEP: usize = 100_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let name = args().nth(1).ok_or("usage: blocklist SET < FILE")?;
     let mut networks = Vec::new();
     for (number, line) in (1..).zip(stdin().lock().lines()) {
         let line = line?;
-        let network: Network = line.trim().parse().map_err(|error| format!("line {number}: {error}"))?;
-        networks.push(network);
+        if !line.trim().is_empty() && !line.starts_with('#') {
+            let network = Member::<HashNet>::parse(line.trim()).map_err(|error| format!("line {number}: {error}"))?;
+            networks.push(network);
+        }
     }
 
-    let size = u32::try_from(networks.len())?.max(65_536);
-    let new = NewSet::<HashNet>::ipv4().maxelem(size);
-    let set = Ipset::connect()?.replace(name.parse()?, &new, networks.iter().map(|network| Member::new(*network)))?;
-    writeln!(stdout(), "{}: {} networks", set.name(), networks.len())?;
+    let count = networks.len();
+    let members = (1..).zip(networks).map(|(number, network)| {
+        if number % STEP == 0 {
+            // Lost output is an error at the end, when the networks are in place.
+            let _ = writeln!(stdout(), "{name}: {number} of {count}");
+        }
+        network
+    });
+    let new = NewSet::<HashNet>::ipv4().timeout(Duration::ZERO).maxelem(u32::try_from(count)?.max(65_536));
+    let set = Ipset::connect()?.replace(name.parse()?, &new, members)?;
+    writeln!(stdout(), "{}: {count} networks", set.name())?;
     Ok(())
 }
