@@ -139,6 +139,8 @@ const EXAMPLES: &[(&str, &[&str], i32)] = &[
     ("blocklist", &["blocked"], 0),
     ("blocklist", &[], 1),
     ("doctor", &[], 0),
+    ("exporter", &[], 0),
+    ("health", &[], 1),
     ("quickstart", &[], 0),
     ("test_without_root", &[], 0),
     ("vip_cost", &["nothing of this name"], 0),

@@ -9,6 +9,7 @@ mod cluster;
 mod concurrency;
 mod differential;
 mod errors;
+mod examples;
 mod failover;
 mod forwarding;
 mod ipset;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         concurrency::tests(),
         differential::tests(),
         errors::tests(),
+        examples::tests(),
         failover::tests(),
         forwarding::tests(),
         ipset::tests(),

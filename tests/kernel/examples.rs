@@ -1,0 +1,108 @@
+//! The examples that are programs of their own, run as a user runs them.
+
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+
+use libtest_mimic::Trial;
+use lvs::ipset::{HashNet, Kind, Member};
+use lvs::ipvs::{Destination, Scheduler, Service};
+
+use crate::lab::{Lab, Need, address, tests};
+use crate::lost::{Stream, run};
+use crate::peers::until;
+
+pub(crate) fn tests() -> Vec<Trial> {
+    let mut all = tests!(&[Need::Ipvs, Need::Program("health")];
+        health_quiesces_and_raises_with_damping,
+        exporter_prints_services_and_destinations,
+    );
+    all.extend(tests!(&[Need::Ipset(Kind::HashNet), Need::Program("blocklist")];
+        blocklist_replaces_a_set_with_progress,
+    ));
+    all
+}
+
+fn health_quiesces_and_raises_with_damping(lab: &Lab) {
+    let listen = |at: SocketAddr| lab.run(|| TcpListener::bind(at)).unwrap();
+    let free = || listen(address("127.0.0.1:0")).local_addr().unwrap();
+    let (failing, passing) = (free(), listen(address("127.0.0.1:0")));
+    let web = Service::tcp(address("10.96.0.10:80"), Scheduler::WRR);
+    let mut ipvs = lab.ipvs();
+    ipvs.add_service(web).unwrap();
+    ipvs.add_destination(web, Destination::new(failing).weight(5)).unwrap();
+    // Quiesced by another program.
+    ipvs.add_destination(web, Destination::new(passing.local_addr().unwrap()).weight(0)).unwrap();
+
+    let mut health = lab.run(|| Command::new("health").arg("20").stdout(Stdio::piped()).spawn()).unwrap();
+    let mut lines = BufReader::new(health.stdout.take().unwrap()).lines();
+    let mut expect = |text: &str| {
+        assert_eq!(lines.next().unwrap().unwrap(), format!("10.96.0.10:80/tcp {failing}: weight {text}"));
+    };
+    expect("5 -> 0");
+    let listener = listen(failing);
+    expect("0 -> 5");
+    listener.set_nonblocking(true).unwrap();
+    let checks = listener.incoming().take_while(Result::is_ok).count();
+    assert!(checks >= 3, "raised after {checks} checks");
+    drop(listener);
+    expect("5 -> 0");
+    let mut weights: Vec<_> = ipvs.destinations(web).unwrap().iter().map(|info| info.destination.weight).collect();
+    weights.sort_unstable();
+    assert_eq!(weights, [0, 0]);
+
+    // Deleted and added again, it is checked anew.
+    ipvs.delete_service(web).unwrap();
+    ipvs.add_service(web).unwrap();
+    ipvs.add_destination(web, Destination::new(failing).weight(3)).unwrap();
+    expect("3 -> 0");
+    let _listener = listen(failing);
+    expect("0 -> 3");
+    health.kill().unwrap();
+    health.wait().unwrap();
+}
+
+fn exporter_prints_services_and_destinations(lab: &Lab) {
+    let server = lab.run(|| TcpListener::bind("127.0.0.1:0")).unwrap();
+    let web = Service::tcp(address("10.96.0.10:80"), Scheduler::RR);
+    let mut ipvs = lab.ipvs();
+    ipvs.add_service(web).unwrap();
+    ipvs.add_destination(web, Destination::new(server.local_addr().unwrap()).weight(7)).unwrap();
+    let of_server = format!("{{service=\"10.96.0.10:80/tcp\",destination=\"{}\"}}", server.local_addr().unwrap());
+
+    let text = lab.tool("exporter");
+    assert!(text.lines().any(|line| line == format!("ipvs_destination_weight{of_server} 7")), "{text}");
+    assert!(text.contains("ipvs_service_connections_total{service=\"10.96.0.10:80/tcp\"} 0\n"), "{text}");
+    // Each metric is one group: its type, then its samples.
+    let mut metric = "";
+    for line in text.lines() {
+        match line.strip_prefix("# TYPE ") {
+            Some(head) => metric = head.split_once(' ').unwrap().0,
+            None => assert_eq!(line.split_once('{').unwrap().0, metric, "{text}"),
+        }
+    }
+
+    lab.tool("ip address add 10.96.0.10/32 dev lo");
+    let _client = lab.run(|| TcpStream::connect("10.96.0.10:80")).unwrap();
+    let connected = format!("ipvs_destination_connections_total{of_server} 1\n");
+    until(&connected, || lab.tool("exporter").contains(&connected));
+    assert!(lab.tool("exporter").contains(&format!("ipvs_destination_active_connections{of_server} 1\n")));
+}
+
+fn blocklist_replaces_a_set_with_progress(lab: &Lab) {
+    assert_eq!(lab.tool_with_input("blocklist blocked", "# old\n\n198.51.100.0/24\n"), "blocked: 1 networks\n");
+    let networks = (0..100_000_u32).map(|n| format!("{}/28\n", Ipv4Addr::from_bits(0x0a00_0000 + n * 16)));
+    let input = networks.collect::<String>() + "192.0.2.7 timeout 600\n";
+    let progress = "blocked: 100000 of 100001\nblocked: 100001 networks\n";
+    assert_eq!(lab.tool_with_input("blocklist blocked", &input), progress);
+    // A wrong line changes nothing.
+    assert_eq!(run(lab, "blocklist", &["blocked"], b"10.0.0.0/8\n10.0.0.0/33\n", Stream::Kept, Stream::Kept), 1);
+
+    let mut ipset = lab.ipset();
+    assert_eq!(ipset.names().unwrap(), ["blocked".parse().unwrap()]);
+    let blocked = ipset.open::<HashNet>("blocked".parse().unwrap()).unwrap();
+    assert_eq!(ipset.members(&blocked).unwrap().len(), 100_001);
+    for (text, expected) in [("10.0.0.16/28", true), ("192.0.2.7", true), ("198.51.100.0/24", false)] {
+        assert_eq!(ipset.test(&blocked, &Member::parse(text).unwrap()).unwrap(), expected, "{text}");
+    }
+}
