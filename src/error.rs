@@ -87,6 +87,11 @@ impl Error {
         self.0.operation = format!("{operation}: {}", self.0.operation);
     }
 
+    /// Whether the text begins with this larger operation.
+    fn is_during(&self, operation: &str) -> bool {
+        self.0.operation.strip_prefix(operation).is_some_and(|rest| rest.starts_with(": "))
+    }
+
     /// The attempted operation and its object: `add service 10.0.0.1:80/tcp`.
     pub fn operation(&self) -> &str {
         &self.0.operation
@@ -266,6 +271,10 @@ impl fmt::Display for Error {
                 if failures.is_empty() && interruption.operation() == self.operation() =>
             {
                 write!(f, "{interruption}")?;
+            }
+            (Cause::Batch { failures, .. }, None) if matches!(&failures[..], [only] if only.is_during(&self.0.operation)) =>
+            {
+                write!(f, "{}", self.0.cause)?;
             }
             (cause, _) => write!(f, "{}: {cause}", self.0.operation)?,
         }

@@ -137,6 +137,16 @@ fn endpoints_of_a_service_that_failed_follow_from_it() {
     assert!(error.to_string().contains("1 change failed, and 200 that follow"), "{error}");
 }
 
+#[test]
+fn one_operation_is_named_once() {
+    let mut ipset = Kernel::new().ipset();
+    let members = [Member::<HashIp>::parse("10.0.0.1 timeout 5").unwrap()];
+    let error = ipset.replace("q".parse().unwrap(), &NewSet::<HashIp>::ipv4(), members).unwrap_err();
+    let text = error.to_string();
+    assert_eq!(text.matches("replace set q").count(), 1, "{text}");
+    assert_eq!(Error::from(error).to_string(), text);
+}
+
 /// Small changes of a table of few services and servers, so that they meet.
 fn change() -> impl Strategy<Value = Change> {
     let key = (1..4u16).prop_map(|port| service(port).key);
