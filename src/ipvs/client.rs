@@ -10,7 +10,7 @@ use super::listing::SHORT_LIST;
 use super::message::{Answer, Version, answer};
 use super::numbers::{FAMILY, MODULE};
 use super::request::{Change, Query, ToFamily};
-use super::{BatchError, Destination, Service, ServiceInfo, ServiceKey, SyncDaemon, SyncState, Timeouts, batch};
+use super::{BatchError, Destination, IntoServiceKey, Service, ServiceInfo, SyncDaemon, SyncState, Timeouts, batch};
 use crate::connection::Options;
 use crate::connection::{Connection, Reply, Request};
 use crate::error::{Cause, Error, Reason, Refusal, Refused, Result};
@@ -85,8 +85,8 @@ impl Ipvs {
     /// # Errors
     /// [`is_not_found`](Error::is_not_found) when no such service exists.
     #[doc(alias = "IPVS_CMD_GET_SERVICE")]
-    pub fn service(&mut self, key: impl Into<ServiceKey>) -> Result<ServiceInfo> {
-        self.ask(Query::Service(key.into()), |answer| match answer {
+    pub fn service(&mut self, key: impl IntoServiceKey) -> Result<ServiceInfo> {
+        self.ask(Query::Service(key.into_service_key()), |answer| match answer {
             Answer::Service(info) => Some(info),
             _ => None,
         })
@@ -129,8 +129,8 @@ impl Ipvs {
     ///
     /// # Errors
     /// As [`Ipvs::set_service`]; [`is_invalid_input`](Error::is_invalid_input) when `edit` changes the key.
-    pub fn update_service(&mut self, key: impl Into<ServiceKey>, edit: impl FnOnce(&mut Service)) -> Result<()> {
-        let key = key.into();
+    pub fn update_service(&mut self, key: impl IntoServiceKey, edit: impl FnOnce(&mut Service)) -> Result<()> {
+        let key = key.into_service_key();
         let operation = || format!("update service {key}");
         let before = self.service(key).map_err(|error| error.during(operation()))?.service;
         let mut service = before;
@@ -148,16 +148,16 @@ impl Ipvs {
     /// # Errors
     /// [`is_not_found`](Error::is_not_found) when no such service exists.
     #[doc(alias = "IPVS_CMD_DEL_SERVICE")]
-    pub fn delete_service(&mut self, key: impl Into<ServiceKey>) -> Result<()> {
-        self.change(Change::DeleteService(key.into()))
+    pub fn delete_service(&mut self, key: impl IntoServiceKey) -> Result<()> {
+        self.change(Change::DeleteService(key.into_service_key()))
     }
 
     /// Deletes a virtual service and its destinations, if the service exists.
     ///
     /// # Errors
     /// See [`Ipvs`].
-    pub fn remove_service(&mut self, key: impl Into<ServiceKey>) -> Result<Outcome> {
-        self.remove(Change::DeleteService(key.into()))
+    pub fn remove_service(&mut self, key: impl IntoServiceKey) -> Result<Outcome> {
+        self.remove(Change::DeleteService(key.into_service_key()))
     }
 
     /// Adds a destination to a service (`IPVS_CMD_NEW_DEST`).
@@ -168,12 +168,8 @@ impl Ipvs {
     /// [`is_invalid_input`](Error::is_invalid_input) before anything is sent, for a destination that the kernel would refuse
     /// or misunderstand.
     #[doc(alias = "IPVS_CMD_NEW_DEST")]
-    pub fn add_destination(
-        &mut self,
-        service: impl Into<ServiceKey>,
-        destination: impl Into<Destination>,
-    ) -> Result<()> {
-        self.change(Change::AddDestination(service.into(), destination.into()))
+    pub fn add_destination(&mut self, service: impl IntoServiceKey, destination: impl Into<Destination>) -> Result<()> {
+        self.change(Change::AddDestination(service.into_service_key(), destination.into()))
     }
 
     /// Adds a destination to a service, or sets the existing one.
@@ -182,10 +178,10 @@ impl Ipvs {
     /// As [`Ipvs::add_destination`], but for an existing one.
     pub fn put_destination(
         &mut self,
-        service: impl Into<ServiceKey>,
+        service: impl IntoServiceKey,
         destination: impl Into<Destination>,
     ) -> Result<Outcome> {
-        let (service, destination) = (service.into(), destination.into());
+        let (service, destination) = (service.into_service_key(), destination.into());
         self.put(Change::AddDestination(service, destination), Change::SetDestination(service, destination))
     }
 
@@ -196,12 +192,8 @@ impl Ipvs {
     /// [`is_not_found`](Error::is_not_found) when no such service or destination exists; otherwise as
     /// [`Ipvs::add_destination`].
     #[doc(alias = "IPVS_CMD_SET_DEST")]
-    pub fn set_destination(
-        &mut self,
-        service: impl Into<ServiceKey>,
-        destination: impl Into<Destination>,
-    ) -> Result<()> {
-        self.change(Change::SetDestination(service.into(), destination.into()))
+    pub fn set_destination(&mut self, service: impl IntoServiceKey, destination: impl Into<Destination>) -> Result<()> {
+        self.change(Change::SetDestination(service.into_service_key(), destination.into()))
     }
 
     /// Changes a destination: reads it, lets `edit` change it, and sets it. Everything else stays as it
@@ -214,11 +206,11 @@ impl Ipvs {
     /// As [`Ipvs::set_destination`]; [`is_invalid_input`](Error::is_invalid_input) when `edit` changes the address.
     pub fn update_destination(
         &mut self,
-        service: impl Into<ServiceKey>,
+        service: impl IntoServiceKey,
         address: SocketAddr,
         edit: impl FnOnce(&mut Destination),
     ) -> Result<()> {
-        let service = service.into();
+        let service = service.into_service_key();
         let operation = || format!("update destination {address} of service {service}");
         if let Some(problem) = destination::address_problem(address) {
             return Err(Error::new(operation(), Cause::InvalidInput(problem)));
@@ -244,16 +236,16 @@ impl Ipvs {
     /// # Errors
     /// [`is_not_found`](Error::is_not_found) when no such service or destination exists.
     #[doc(alias = "IPVS_CMD_DEL_DEST")]
-    pub fn delete_destination(&mut self, service: impl Into<ServiceKey>, address: SocketAddr) -> Result<()> {
-        self.change(Change::DeleteDestination(service.into(), address))
+    pub fn delete_destination(&mut self, service: impl IntoServiceKey, address: SocketAddr) -> Result<()> {
+        self.change(Change::DeleteDestination(service.into_service_key(), address))
     }
 
     /// Deletes a destination of a service, if the service and the destination exist.
     ///
     /// # Errors
     /// See [`Ipvs`].
-    pub fn remove_destination(&mut self, service: impl Into<ServiceKey>, address: SocketAddr) -> Result<Outcome> {
-        self.remove(Change::DeleteDestination(service.into(), address))
+    pub fn remove_destination(&mut self, service: impl IntoServiceKey, address: SocketAddr) -> Result<Outcome> {
+        self.remove(Change::DeleteDestination(service.into_service_key(), address))
     }
 
     /// Sets the counters of a service and its destinations to zero (`IPVS_CMD_ZERO`).
@@ -261,8 +253,8 @@ impl Ipvs {
     /// # Errors
     /// [`is_not_found`](Error::is_not_found) when no such service exists.
     #[doc(alias = "IPVS_CMD_ZERO")]
-    pub fn zero(&mut self, service: impl Into<ServiceKey>) -> Result<()> {
-        self.change(Change::Zero(service.into()))
+    pub fn zero(&mut self, service: impl IntoServiceKey) -> Result<()> {
+        self.change(Change::Zero(service.into_service_key()))
     }
 
     /// Sets all counters to zero (`IPVS_CMD_ZERO`).

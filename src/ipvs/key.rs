@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 use std::str::{FromStr, Split};
 
 use super::address;
-use super::service::ServiceAttr;
+use super::service::{Service, ServiceAttr, ServiceInfo};
 use crate::net::{Family, InvalidText, Protocol, number};
 use crate::wire::Writer;
 
@@ -123,6 +123,46 @@ impl ServiceKey {
             Self::Address { address, .. } => Family::of(address.ip()),
             Self::FirewallMark { family, .. } => *family,
         }
+    }
+}
+
+/// Values that identify a virtual service.
+///
+/// ```
+/// # use lvs::ipvs::{IntoServiceKey, Scheduler, Service};
+/// let web = Service::tcp("10.96.0.10:443".parse()?, Scheduler::WRR);
+/// assert_eq!((&web).into_service_key(), web.key);
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not identify a virtual service",
+    label = "neither a `ServiceKey` nor a `Service`",
+    note = "to identify a service by its address, write `ServiceKey::tcp(address)` or `ServiceKey::udp(address)`",
+    note = "to read a key from text, write `text.parse::<ServiceKey>()?`"
+)]
+pub trait IntoServiceKey {
+    /// The key of the service.
+    fn into_service_key(self) -> ServiceKey;
+}
+
+macro_rules! into_service_key {
+    ($($type:ty),+) => {
+        $(
+            impl IntoServiceKey for $type {
+                #[inline]
+                fn into_service_key(self) -> ServiceKey {
+                    self.into()
+                }
+            }
+        )+
+    };
+}
+
+into_service_key!(ServiceKey, Service, &Service, &ServiceInfo);
+
+impl IntoServiceKey for &ServiceKey {
+    fn into_service_key(self) -> ServiceKey {
+        *self
     }
 }
 

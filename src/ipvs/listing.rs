@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::message;
 use super::request::{Query, ToFamily};
-use super::{DestinationInfo, Ipvs, ServiceInfo, ServiceKey};
+use super::{DestinationInfo, IntoServiceKey, Ipvs, ServiceInfo, ServiceKey};
 use crate::connection::Request;
 use crate::error::{Cause, DecodeError, Error, Result};
 use crate::wire::message::HEADER;
@@ -111,6 +111,9 @@ impl Ipvs {
     /// listed twice: see the [module](super#lists-while-others-change-the-table). A service that cannot be decoded is an item
     /// that is an error; the next item is the next service. Any other error is the last item.
     ///
+    /// The client is busy until the stream is dropped. [`Ipvs::table`] has the destinations, too; for other operations meanwhile,
+    /// connect a second client.
+    ///
     /// # Errors
     /// See [`Ipvs`]; later ones are items.
     pub fn stream_services(&mut self) -> Result<Services<'_>> {
@@ -124,8 +127,8 @@ impl Ipvs {
     /// # Errors
     /// [`is_not_found`](Error::is_not_found) when no such service exists; [`is_interrupted`](Error::is_interrupted)
     /// when the list changed during every reading.
-    pub fn destinations(&mut self, service: impl Into<ServiceKey>) -> Result<Vec<DestinationInfo>> {
-        let service = service.into();
+    pub fn destinations(&mut self, service: impl IntoServiceKey) -> Result<Vec<DestinationInfo>> {
+        let service = service.into_service_key();
         self.within_deadline(None, |ipvs| ipvs.destinations_of(service))
     }
 
@@ -133,8 +136,8 @@ impl Ipvs {
     ///
     /// # Errors
     /// [`is_not_found`](Error::is_not_found) when no such service exists.
-    pub fn destinations_best_effort(&mut self, service: impl Into<ServiceKey>) -> Result<BestEffort<DestinationInfo>> {
-        let service = service.into();
+    pub fn destinations_best_effort(&mut self, service: impl IntoServiceKey) -> Result<BestEffort<DestinationInfo>> {
+        let service = service.into_service_key();
         self.within_deadline(None, |ipvs| ipvs.destinations_merged(service))
     }
 

@@ -79,7 +79,7 @@ pub use daemon::{SyncDaemon, SyncState};
 pub use destination::{Destination, DestinationInfo, Thresholds};
 pub use flags::ServiceFlags;
 pub use forwarding::{Forwarding, Tunnel, TunnelFlags};
-pub use key::ServiceKey;
+pub use key::{IntoServiceKey, ServiceKey};
 pub use listing::{BestEffort, Services};
 pub use message::{Answer, Message, Version};
 #[cfg(feature = "interop")]

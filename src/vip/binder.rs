@@ -89,6 +89,49 @@ impl From<Ipv6Addr> for Vip {
     }
 }
 
+/// Values that are a virtual IP.
+///
+/// ```
+/// # use lvs::vip::{IntoVip, Vip};
+/// let address = std::net::Ipv4Addr::new(10, 96, 0, 10);
+/// assert_eq!(address.into_vip(), Vip::from(address));
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a virtual IP",
+    label = "neither an address nor a `Vip`",
+    note = "to read a virtual IP from text, write `text.parse::<Vip>()?`"
+)]
+pub trait IntoVip {
+    /// The virtual IP.
+    fn into_vip(self) -> Vip;
+}
+
+macro_rules! into_vip {
+    ($($type:ty),+) => {
+        $(
+            impl IntoVip for $type {
+                fn into_vip(self) -> Vip {
+                    self.into()
+                }
+            }
+        )+
+    };
+}
+
+into_vip!(Vip, IpAddr, Ipv4Addr, Ipv6Addr);
+
+impl IntoVip for &Vip {
+    fn into_vip(self) -> Vip {
+        *self
+    }
+}
+
+impl IntoVip for &IpAddr {
+    fn into_vip(self) -> Vip {
+        (*self).into()
+    }
+}
+
 impl FromStr for Vip {
     type Err = InvalidVip;
 

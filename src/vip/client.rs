@@ -10,7 +10,7 @@ use super::message::Target;
 use super::plan::distinct;
 use super::refusal::explain;
 use super::request::{Change, Message};
-use super::{BatchError, Binder, Tally, Vip};
+use super::{BatchError, Binder, IntoVip, Tally, Vip};
 use crate::connection::{Connection, Options};
 use crate::error::{Cause, Error, Reason, Refused, Result};
 use crate::name::Interface;
@@ -59,8 +59,8 @@ impl Vips {
     /// [`is_unavailable`](Error::is_unavailable) when the kernel has no dummy interfaces;
     /// [`is_invalid_input`](Error::is_invalid_input) when no host can have the address, or the binder cannot bind a prefix.
     #[doc(alias = "RTM_NEWADDR")]
-    pub fn bind(&mut self, binder: &Binder, vip: impl Into<Vip>) -> Result<Outcome> {
-        let vip = vip.into();
+    pub fn bind(&mut self, binder: &Binder, vip: impl IntoVip) -> Result<Outcome> {
+        let vip = vip.into_vip();
         let tally = self.bind_all(binder, [vip]);
         let tally = tally.map_err(|error| error.single().during(Change::Bind(*binder, vip)))?;
         Ok(Outcome::of_adding(tally.bound > 0))
@@ -71,8 +71,8 @@ impl Vips {
     /// # Errors
     /// [`is_not_found`](Error::is_not_found) when the interface of a [label](Binder::label) is not there.
     #[doc(alias = "RTM_DELADDR")]
-    pub fn unbind(&mut self, binder: &Binder, vip: impl Into<Vip>) -> Result<Outcome> {
-        let vip = vip.into();
+    pub fn unbind(&mut self, binder: &Binder, vip: impl IntoVip) -> Result<Outcome> {
+        let vip = vip.into_vip();
         let tally = self.unbind_all(binder, [vip]);
         let tally = tally.map_err(|error| error.single().during(Change::Unbind(*binder, vip)))?;
         Ok(Outcome::of_deleting(tally.unbound > 0))
@@ -87,7 +87,7 @@ impl Vips {
     pub fn bind_all(
         &mut self,
         binder: &Binder,
-        vips: impl IntoIterator<Item = impl Into<Vip>>,
+        vips: impl IntoIterator<Item = impl IntoVip>,
     ) -> Result<Tally, BatchError> {
         let mut work = Work::new(self, binder);
         let ended = work.bind(&distinct(vips));
@@ -101,14 +101,14 @@ impl Vips {
     /// # use lvs::vip::{BatchError, Binder, Vip, Vips};
     /// /// Binds all or none.
     /// fn bind_all_or_none(vips: &mut Vips, binder: &Binder, wanted: &[Vip]) -> Result<(), BatchError> {
-    ///     vips.check(binder, wanted.iter().copied())?;
-    ///     vips.bind_all(binder, wanted.iter().copied()).map(drop)
+    ///     vips.check(binder, wanted)?;
+    ///     vips.bind_all(binder, wanted).map(drop)
     /// }
     /// ```
     ///
     /// # Errors
     /// [`BatchError`]; each failure is one of [`Vips::bind`].
-    pub fn check(&mut self, binder: &Binder, vips: impl IntoIterator<Item = impl Into<Vip>>) -> Result<(), BatchError> {
+    pub fn check(&mut self, binder: &Binder, vips: impl IntoIterator<Item = impl IntoVip>) -> Result<(), BatchError> {
         let mut work = Work::new(self, binder);
         let ended = work.check(&distinct(vips));
         work.finish(ended, "check virtual IPs for").map(drop)
@@ -122,7 +122,7 @@ impl Vips {
     pub fn unbind_all(
         &mut self,
         binder: &Binder,
-        vips: impl IntoIterator<Item = impl Into<Vip>>,
+        vips: impl IntoIterator<Item = impl IntoVip>,
     ) -> Result<Tally, BatchError> {
         let mut work = Work::new(self, binder);
         let ended = work.unbind(distinct(vips));
@@ -140,7 +140,7 @@ impl Vips {
     pub fn sync(
         &mut self,
         binder: &Binder,
-        desired: impl IntoIterator<Item = impl Into<Vip>>,
+        desired: impl IntoIterator<Item = impl IntoVip>,
     ) -> Result<Tally, BatchError> {
         let mut work = Work::new(self, binder);
         let ended = work.sync(&distinct(desired));

@@ -108,6 +108,6 @@ mod request;
 
 pub use crate::outcome::Outcome;
 pub use batch::{BatchError, Failure, Tally};
-pub use binder::{Binder, InvalidVip, Vip};
+pub use binder::{Binder, IntoVip, InvalidVip, Vip};
 pub use client::Vips;
 pub use request::Change;

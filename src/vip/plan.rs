@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::batch::Failure;
-use super::binder::{Binder, Vip, Way};
+use super::binder::{Binder, IntoVip, Vip, Way};
 use super::message::{OF_AN_ADDRESS, Route, Target};
 use crate::error::Error;
 
@@ -82,9 +82,9 @@ impl Observed {
 }
 
 /// Returns the virtual IPs in their order, without repetitions.
-pub(super) fn distinct(vips: impl IntoIterator<Item = impl Into<Vip>>) -> Vec<Vip> {
+pub(super) fn distinct(vips: impl IntoIterator<Item = impl IntoVip>) -> Vec<Vip> {
     let mut seen = HashSet::new();
-    vips.into_iter().map(Into::into).filter(|vip| seen.insert(*vip)).collect()
+    vips.into_iter().map(IntoVip::into_vip).filter(|vip| seen.insert(*vip)).collect()
 }
 
 /// Returns the bound virtual IPs that make addresses local which are desired and could not be bound.
