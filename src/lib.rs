@@ -35,8 +35,8 @@
 //!
 //! Each client holds one netlink socket (that of IPVS two), in the network namespace of the thread that opened it, and takes
 //! `&mut self`. Nothing runs in the background, nothing is cached but the number of the IPVS family, nothing is written to a
-//! log. All descriptors are close-on-exec: no child process inherits one. After `fork`, only one of the two processes may use a
-//! client.
+//! log. Threads have a client each, or share one in a `Mutex`. All descriptors are close-on-exec: no child process inherits
+//! one. After `fork`, only one of the two processes may use a client.
 #![forbid(unsafe_code)]
 
 /// Makes values of these types the text of their `Display` for `serde`. A value that its text does not read back as is an error.

@@ -38,25 +38,25 @@ pub struct Options {
 
 impl Options {
     /// See [`Options::timeout`](field@Options::timeout).
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
 
     /// See [`Options::deadline`](field@Options::deadline).
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
     }
 
     /// See [`Options::largest_listing`](field@Options::largest_listing).
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn largest_listing(self, bytes: usize) -> Self {
         Self { largest_listing: bytes, ..self }
     }
 
     /// See [`Options::receive_buffer`](field@Options::receive_buffer).
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn receive_buffer(self, bytes: usize) -> Self {
         Self { receive_buffer: bytes, ..self }
     }

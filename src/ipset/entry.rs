@@ -185,25 +185,25 @@ impl<T: SetType> Member<T> {
     }
 
     /// Leaves the set by itself after this time, in whole seconds up to 2147483; zero is never.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout: Some(timeout), ..self }
     }
 
     /// Starts with these counts rather than with zero.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn counters(self, counters: Counters) -> Self {
         Self { counters, ..self }
     }
 
     /// With a comment.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn comment(self, comment: Comment) -> Self {
         Self { comment: Some(comment), ..self }
     }
 
     /// With what the `SET` target puts on packets.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn skb(self, skb: SkbInfo) -> Self {
         Self { skb, ..self }
     }
@@ -215,7 +215,7 @@ impl<T: SetType> Member<T> {
     }
 
     /// The same as a member of a set of whatever type.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn any(self) -> Member<AnyType> {
         let Self { entry, timeout, counters, comment, skb, nomatch } = self;
         Member { entry: T::any(entry), timeout, counters, comment, skb, nomatch }
@@ -224,7 +224,7 @@ impl<T: SetType> Member<T> {
 
 impl<T: Networks> Member<T> {
     /// An exception: what matches it is not in the set.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn nomatch(self) -> Self {
         Self { nomatch: true, ..self }
     }

@@ -64,31 +64,31 @@ impl<T: SetType> NewSet<T> {
     }
 
     /// Entries leave the set by themselves: see [`SetOptions::timeout`].
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn timeout(self, timeout: Duration) -> Self {
         self.change(|options| options.timeout = Some(timeout))
     }
 
     /// Entries count what matches them.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn counters(self) -> Self {
         self.change(|options| options.counters = true)
     }
 
     /// Entries may have comments.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn comment(self) -> Self {
         self.change(|options| options.comment = true)
     }
 
     /// Entries may have what the `SET` target of iptables puts on packets.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn skbinfo(self) -> Self {
         self.change(|options| options.skbinfo = true)
     }
 
     /// The same as a set of whatever type.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn any(self) -> NewSet<AnyType> {
         NewSet::with(self.kind, self.options)
     }
@@ -172,7 +172,7 @@ impl NewSet<ListSet> {
     }
 
     /// Its size: see [`SetOptions::size`].
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn size(self, size: u32) -> Self {
         self.change(|options| options.size = Some(size))
     }
@@ -202,31 +202,31 @@ impl NewSet<BitmapPort> {
 
 impl<T: HashType> NewSet<T> {
     /// The size of the hash table: see [`SetOptions::hashsize`].
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn hashsize(self, size: u32) -> Self {
         self.change(|options| options.hashsize = Some(size))
     }
 
     /// Maximal number of elements; 65536 by default.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn maxelem(self, count: u32) -> Self {
         self.change(|options| options.maxelem = Some(count))
     }
 
     /// The size of the hash table's buckets: see [`SetOptions::bucketsize`].
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn bucketsize(self, size: u8) -> Self {
         self.change(|options| options.bucketsize = Some(size))
     }
 
     /// The start value of the hash function: see [`SetOptions::initval`].
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn initval(self, value: u32) -> Self {
         self.change(|options| options.initval = Some(value))
     }
 
     /// A full set drops some other entry for a new one.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn forceadd(self) -> Self {
         self.change(|options| options.forceadd = true)
     }
@@ -234,7 +234,7 @@ impl<T: HashType> NewSet<T> {
 
 impl<T: WithNetmask> NewSet<T> {
     /// Addresses are cut to networks of this prefix length.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn netmask(self, prefix: u8) -> Self {
         self.change(|options| options.netmask = Some(prefix))
     }
@@ -242,7 +242,7 @@ impl<T: WithNetmask> NewSet<T> {
 
 impl<T: WithBitmask> NewSet<T> {
     /// Addresses are cut by this mask. Since Linux 6.2; not together with a netmask.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn bitmask(self, mask: IpAddr) -> Self {
         self.change(|options| options.bitmask = Some(mask))
     }
@@ -250,7 +250,7 @@ impl<T: WithBitmask> NewSet<T> {
 
 impl NewSet<HashIpMark> {
     /// Mask of the bits of marks that count; all by default.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn markmask(self, mask: u32) -> Self {
         self.change(|options| options.markmask = Some(mask))
     }

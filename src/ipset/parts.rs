@@ -103,13 +103,13 @@ impl InterfaceMatch {
     }
 
     /// The port of a bridge rather than the bridge.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn physdev(self) -> Self {
         Self { physdev: true, ..self }
     }
 
     /// All interfaces whose name starts so.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn wildcard(self) -> Self {
         Self { wildcard: true, ..self }
     }
@@ -171,13 +171,13 @@ impl ListMember {
     }
 
     /// Right before another member.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn before(self, other: SetName) -> Self {
         Self { place: Some(Place::Before(other)), ..self }
     }
 
     /// Right after another member.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn after(self, other: SetName) -> Self {
         Self { place: Some(Place::After(other)), ..self }
     }

@@ -63,25 +63,25 @@ impl SyncDaemon {
     }
 
     /// The same with this length of the longest message, in bytes without its headers.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn max_length(self, max_length: NonZeroU16) -> Self {
         Self { max_length: Some(max_length), ..self }
     }
 
     /// The same with this multicast group.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn group(self, group: IpAddr) -> Self {
         Self { group: Some(group), ..self }
     }
 
     /// The same with this UDP port.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn port(self, port: NonZeroU16) -> Self {
         Self { port: Some(port), ..self }
     }
 
     /// The same with this time to live of its messages.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn ttl(self, ttl: NonZeroU8) -> Self {
         Self { ttl: Some(ttl), ..self }
     }

@@ -24,6 +24,8 @@ use crate::wire::{Attr, Kind, Writer, kinds};
 ///
 /// let pod = Destination::new("10.244.1.7:6443".parse().unwrap()).weight(2);
 /// assert_eq!(pod.forwarding, Forwarding::Masquerade);
+/// let drained = pod.weight(0);
+/// assert_eq!(drained.address, pod.address);
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
@@ -54,19 +56,19 @@ impl Destination {
     }
 
     /// The same with another weight.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn weight(self, weight: u32) -> Self {
         Self { weight, ..self }
     }
 
     /// The same, reached in another way.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn forwarding(self, forwarding: Forwarding) -> Self {
         Self { forwarding, ..self }
     }
 
     /// The same with these thresholds; `None`: no limit of connections.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn thresholds(self, thresholds: impl Into<Option<Thresholds>>) -> Self {
         Self { thresholds: thresholds.into(), ..self }
     }

@@ -37,7 +37,7 @@ impl Persistence {
     }
 
     /// The same, taking the clients of a network for one.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn netmask(self, netmask: Netmask) -> Self {
         Self { netmask, ..self }
     }

@@ -82,31 +82,31 @@ impl Service {
     }
 
     /// The same, keeping each client at its destination for this [`timeout`](Persistence::timeout).
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn persistent(self, timeout: Duration) -> Self {
         self.persistence(Persistence::new(timeout))
     }
 
     /// The same with another scheduler.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn scheduler(self, scheduler: Scheduler) -> Self {
         Self { scheduler, ..self }
     }
 
     /// The same with this persistence; `None`: not persistent.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn persistence(self, persistence: impl Into<Option<Persistence>>) -> Self {
         Self { persistence: persistence.into(), ..self }
     }
 
     /// The same with this persistence engine; `None`: clients are recognised by their address.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn engine(self, engine: impl Into<Option<PersistenceEngine>>) -> Self {
         Self { engine: engine.into(), ..self }
     }
 
     /// The same with exactly these flags.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn flags(self, flags: ServiceFlags) -> Self {
         Self { flags, ..self }
     }

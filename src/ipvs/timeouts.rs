@@ -47,19 +47,19 @@ pub struct Timeouts {
 
 impl Timeouts {
     /// The same with this timeout of established TCP connections.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn tcp(self, timeout: Duration) -> Self {
         Self { tcp: Some(timeout), ..self }
     }
 
     /// The same with this timeout of TCP connections that one side has closed.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn tcp_fin(self, timeout: Duration) -> Self {
         Self { tcp_fin: Some(timeout), ..self }
     }
 
     /// The same with this timeout of UDP.
-    #[must_use]
+    #[must_use = "the changed value is returned"]
     pub fn udp(self, timeout: Duration) -> Self {
         Self { udp: Some(timeout), ..self }
     }
