@@ -46,8 +46,8 @@ impl Conntrack {
 
     /// Deletes a flow (`IPCTNL_MSG_CT_DELETE`). Its next packet begins a new one, which is translated anew.
     ///
-    /// The kernel looks the flow up by its original tuple and zone and compares the number of the entry: a later flow with
-    /// equal tuples stays.
+    /// The kernel looks the flow up by its reply tuple and zone, and compares the number of the entry: a later flow of the same client
+    /// stays, unless its replies are to come from the same address and its entry is at the same place in the kernel's memory.
     ///
     /// # Errors
     /// [`is_not_found`](Error::is_not_found) when the flow has ended; [`is_in_use`](Error::is_in_use) before Linux 6.4 when it is

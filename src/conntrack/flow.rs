@@ -21,10 +21,8 @@ pub struct Flow {
     /// Addresses that the tracker expects of a reply (`CTA_TUPLE_REPLY`). A masqueraded flow has its endpoint as the source.
     #[doc(alias = "CTA_TUPLE_REPLY")]
     pub reply: Tuple,
-    /// Zone of the original direction (`CTA_ZONE`, `CTA_TUPLE_ZONE`); 0 is the default zone.
-    #[doc(alias("CTA_ZONE", "CTA_TUPLE_ZONE"))]
-    pub zone: u16,
-    /// The kernel's number of the entry (`CTA_ID`). A later flow with equal tuples has another one.
+    /// The kernel's number of the entry (`CTA_ID`). A later flow with an equal original tuple has another number, unless its entry
+    /// is at the same place in the kernel's memory.
     #[doc(alias = "CTA_ID")]
     pub id: u32,
     /// Connection mark (`CTA_MARK`); `None` if the kernel has no connection marks.
@@ -67,8 +65,8 @@ impl Flow {
 
     /// Finds a flow that cannot be looked up.
     pub(super) fn check(&self) -> Result<(), Cause> {
-        let Tuple { source, destination } = self.original;
-        match source.is_ipv4() == destination.is_ipv4() {
+        let Tuple { source, destination, .. } = self.reply;
+        match [source, destination].iter().all(|address| Family::of(address.ip()) == self.family()) {
             true => Ok(()),
             false => Err(Cause::InvalidInput("the addresses of the flow are of two families".into())),
         }
@@ -92,6 +90,9 @@ pub struct Tuple {
     /// Address and port of the receiver.
     #[doc(alias("CTA_IP_V4_DST", "CTA_IP_V6_DST", "CTA_PROTO_DST_PORT"))]
     pub destination: SocketAddr,
+    /// Zone of the direction (`CTA_ZONE`, `CTA_TUPLE_ZONE`); 0 is the default zone.
+    #[doc(alias("CTA_ZONE", "CTA_TUPLE_ZONE"))]
+    pub zone: u16,
 }
 
 impl fmt::Display for Tuple {
@@ -105,21 +106,17 @@ impl fmt::Display for Tuple {
 impl Flow {
     /// Reads the attributes of an entry; `None` if it is of another protocol.
     pub(super) fn read(attributes: &[u8]) -> Result<Option<Self>, DecodeError> {
-        let (mut original, mut reply) = (None, None);
-        let (mut zone, mut id, mut mark, mut timeout) = (0, None, None, None);
+        let (mut original, mut reply, mut zone) = (None, None, None);
+        let (mut id, mut mark, mut timeout) = (None, None, None);
         for attr in Attrs::<FlowAttr>::new(attributes) {
             let attr = attr?;
             match attr.kind {
-                FlowAttr::Original => {
-                    let parts = Parts::read(attr.nested())?;
-                    zone = parts.zone.unwrap_or(zone);
-                    original = Some(parts);
-                }
+                FlowAttr::Original => original = Some(Parts::read(attr.nested())?),
                 FlowAttr::Reply => reply = Some(Parts::read(attr.nested())?),
                 FlowAttr::Timeout => timeout = Some(Duration::from_secs(attr.u32_be()?.into())),
                 FlowAttr::Mark => mark = Some(attr.u32_be()?),
                 FlowAttr::Id => id = Some(attr.u32_be()?),
-                FlowAttr::Zone => zone = attr.u16_be()?,
+                FlowAttr::Zone => zone = Some(attr.u16_be()?),
                 FlowAttr::Filter => {}
             }
         }
@@ -127,15 +124,16 @@ impl Flow {
         if required(original.protocol, ProtoAttr::Number)? != UDP {
             return Ok(None);
         }
-        let (original, reply, id) = (original.tuple()?, reply.tuple()?, required(id, FlowAttr::Id)?);
-        Ok(Some(Self { original, reply, zone, id, mark, timeout }))
+        let (original, reply, id) = (original.tuple(zone)?, reply.tuple(zone)?, required(id, FlowAttr::Id)?);
+        Ok(Some(Self { original, reply, id, mark, timeout }))
     }
 
-    /// Writes the attributes that identify the entry.
+    /// Writes the attributes that identify the entry. The reply tuple distinguishes a stale flow from the one that takes its place,
+    /// where the number and the original tuple may be equal.
     pub(super) fn write_key(&self, out: &mut Writer<'_>) {
-        out.marked_nest(FlowAttr::Original, |out| self.original.write(out));
-        if self.zone != 0 {
-            out.u16_be(FlowAttr::Zone, self.zone);
+        out.marked_nest(FlowAttr::Reply, |out| self.reply.write(out));
+        if self.reply.zone != 0 {
+            out.u16_be(FlowAttr::Zone, self.reply.zone);
         }
         out.array(FlowAttr::Id, &self.id.to_be_bytes());
     }
@@ -145,8 +143,13 @@ impl Flow {
 impl Flow {
     /// Writes all attributes, as the kernel does.
     pub(super) fn write(&self, out: &mut Writer<'_>) {
-        self.write_key(out);
-        out.marked_nest(FlowAttr::Reply, |out| self.reply.write(out));
+        for (attr, tuple) in [(FlowAttr::Original, self.original), (FlowAttr::Reply, self.reply)] {
+            out.marked_nest(attr, |out| {
+                tuple.write(out);
+                out.u16_be(TupleAttr::Zone, tuple.zone);
+            });
+        }
+        out.array(FlowAttr::Id, &self.id.to_be_bytes());
         if let Some(mark) = self.mark {
             out.array(FlowAttr::Mark, &mark.to_be_bytes());
         }
@@ -235,7 +238,8 @@ impl Parts {
         Ok(())
     }
 
-    fn tuple(&self) -> Result<Tuple, DecodeError> {
+    /// The tuple; `zone` is that of both directions.
+    fn tuple(&self, zone: Option<u16>) -> Result<Tuple, DecodeError> {
         let source = required(self.source, IpAttr::V4Source)?;
         let destination = required(self.destination, IpAttr::V4Destination)?;
         let source_port = required(self.source_port, ProtoAttr::SourcePort)?;
@@ -243,6 +247,7 @@ impl Parts {
         Ok(Tuple {
             source: SocketAddr::new(source, source_port),
             destination: SocketAddr::new(destination, destination_port),
+            zone: self.zone.or(zone).unwrap_or_default(),
         })
     }
 }

@@ -4,10 +4,11 @@
 //! - A [`Flow`] is an entry of the tracker, with the [`Tuple`] of each direction. [`Flow::is_stale`] is the rule for services.
 //! - A [`Change`] is one change as a value, a [`Query`] one question.
 //!
-//! The tracker decides about address translation when it sees the first packet of a flow, and every further datagram renews the
-//! entry. A UDP flow that began before its virtual IP was bound, or before its service existed, thus gets no replies for as
-//! long as it lasts, although IPVS schedules it. The same happens to a flow over a service that is deleted and added again.
-//! Deleting the entry mends the flow: the next datagram begins a new one.
+//! The tracker translates the addresses of a flow as it did for the first packet, and every further datagram renews the entry. A
+//! UDP flow that began before its virtual IP was bound, or before its service existed, is thus not masqueraded for as long as
+//! it lasts: it gets no replies, although IPVS schedules it. The same happens to a flow of which a datagram arrives
+//! while its service is deleted and added again. Deleting the entry mends the flow: the next datagram begins a new one.
+//! Only a director with `net.ipv4.vs.conntrack` at 1 and rules of source NAT is affected.
 //!
 //! ```no_run
 //! use std::net::SocketAddr;

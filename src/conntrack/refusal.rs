@@ -17,7 +17,7 @@ pub(super) fn explain(refusal: Refusal) -> Refused {
         // Netfilter's answer for a subsystem that is absent. The requests themselves are valid.
         Errno::EINVAL => (
             Reason::Unavailable,
-            "the kernel has no netlink interface of the connection tracker: the module nf_conntrack_netlink is not loaded and could not be loaded",
+            "this kernel has no netlink interface of the connection tracker: load its module with `modprobe nf_conntrack_netlink` (as root)",
         ),
         Errno::EBUSY => (Reason::Busy, "the flow is offloaded to a flow table (deletable since Linux 6.4)"),
         _ => return Refused::unexplained(refusal),

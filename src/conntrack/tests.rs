@@ -17,7 +17,7 @@ use crate::wire::nfnetlink;
 use crate::wire::writer::written;
 
 fn tuple(source: &str, destination: &str) -> Tuple {
-    Tuple { source: source.parse().unwrap(), destination: destination.parse().unwrap() }
+    Tuple { source: source.parse().unwrap(), destination: destination.parse().unwrap(), zone: 0x0102 }
 }
 
 /// A masqueraded flow to a virtual address; no number reads as the same when its bytes are swapped.
@@ -29,11 +29,17 @@ fn flow(family: Family) -> Flow {
         }
     };
     let timeout = Some(Duration::from_secs(258));
-    Flow { original, reply, zone: 0x0102, id: 0x0304_0506, mark: Some(0x0708_090a), timeout }
+    Flow { original, reply, id: 0x0304_0506, mark: Some(0x0708_090a), timeout }
+}
+
+fn in_the_default_zone(family: Family) -> Flow {
+    let mut flow = flow(family);
+    (flow.original.zone, flow.reply.zone) = (0, 0);
+    flow
 }
 
 fn theirs(tuple: Tuple, protocol: Protocol) -> Vec<Theirs> {
-    let Tuple { source, destination } = tuple;
+    let Tuple { source, destination, .. } = tuple;
     vec![
         Theirs::Ip(vec![IPTuple::SourceAddress(source.ip()), IPTuple::DestinationAddress(destination.ip())]),
         Theirs::Proto(vec![
@@ -54,7 +60,7 @@ fn entry(flow: &Flow, protocol: Protocol) -> Vec<ConntrackAttribute> {
         ConntrackAttribute::CtaTupleOrig(theirs(flow.original, protocol)),
         ConntrackAttribute::CtaTupleReply(theirs(flow.reply, protocol)),
         other(12, &flow.id.to_be_bytes()),
-        other(18, &flow.zone.to_be_bytes()),
+        other(18, &flow.reply.zone.to_be_bytes()),
         ConntrackAttribute::CtaTimeout(258),
         ConntrackAttribute::CtaMark(0x0708_090a),
         other(11, &1u32.to_be_bytes()),
@@ -78,17 +84,17 @@ fn an_entry_reads_as_its_flow() {
         assert_eq!(read(entry(&flow(family), Protocol::Udp)), Ok(Some(flow(family))));
         let mut least = entry(&flow(family), Protocol::Udp);
         least.truncate(3);
-        let want = Flow { zone: 0, mark: None, timeout: None, ..flow(family) };
+        let want = Flow { mark: None, timeout: None, ..in_the_default_zone(family) };
         assert_eq!(read(least), Ok(Some(want)));
     }
 }
 
 #[test]
-fn the_zone_of_the_original_direction_counts() {
+fn each_direction_has_its_zone() {
     let zone = |number: u16| Theirs::Other(DefaultNla::new(3, number.to_be_bytes().to_vec()));
     let mut attributes = entry(&flow(Family::Inet), Protocol::Udp);
     attributes.remove(3);
-    for (original, reply, want) in [(Some(7), None, 7), (None, Some(7), 0)] {
+    for (original, reply, want) in [(Some(7), None, (7, 0)), (None, Some(7), (0, 7))] {
         let with = |tuple, number: Option<u16>| {
             let mut theirs = theirs(tuple, Protocol::Udp);
             theirs.extend(number.map(zone));
@@ -96,7 +102,8 @@ fn the_zone_of_the_original_direction_counts() {
         };
         attributes[0] = ConntrackAttribute::CtaTupleOrig(with(flow(Family::Inet).original, original));
         attributes[1] = ConntrackAttribute::CtaTupleReply(with(flow(Family::Inet).reply, reply));
-        assert_eq!(read(attributes.clone()).unwrap().map(|flow| flow.zone), Some(want));
+        let flow = read(attributes.clone()).unwrap().unwrap();
+        assert_eq!((flow.original.zone, flow.reply.zone), want);
     }
 }
 
@@ -153,13 +160,13 @@ fn a_deletion_is_the_bytes_that_netlink_packet_netfilter_makes() {
     for (family, number) in [(Family::Inet, 2), (Family::Inet6, 10)] {
         let flow = flow(family);
         let mut attributes = entry(&flow, Protocol::Udp);
-        let want = vec![attributes.remove(0), other(18, &[1, 2]), other(12, &[3, 4, 5, 6])];
+        let want = vec![attributes.remove(1), other(18, &[1, 2]), other(12, &[3, 4, 5, 6])];
         let bytes = written(|out| Change::Delete(flow).write(out));
         assert_eq!(bytes[..4], [number, 0, 0, 0]);
         assert_eq!(bytes[4..], emitted(want.clone()));
         assert_eq!(ConntrackMessage::parse_with_param(&bytes[4..], 2).unwrap(), ConntrackMessage::Delete(want));
         // In the default zone.
-        let bytes = written(|out| Change::Delete(Flow { zone: 0, ..flow }).write(out));
+        let bytes = written(|out| Change::Delete(in_the_default_zone(family)).write(out));
         assert_eq!(nfnetlink::attributes(&bytes).unwrap().len(), if number == 2 { 60 } else { 84 });
     }
 }
@@ -197,7 +204,7 @@ fn a_flow_to_a_service_is_stale_unless_an_endpoint_replies() {
 #[test]
 fn a_flow_of_two_families_is_refused() {
     let mut mixed = flow(Family::Inet);
-    mixed.original.source = "[2001:db8::2]:4001".parse().unwrap();
+    mixed.reply.source = "[2001:db8::2]:4001".parse().unwrap();
     let error = Change::Delete(mixed).check().unwrap_err();
     assert!(error.is_invalid_input());
     assert!(Change::Delete(flow(Family::Inet)).check().is_ok());
@@ -216,13 +223,13 @@ proptest! {
     #[test]
     fn any_flow_reads_back(
         (four, six) in any::<([[u8; 4]; 4], [[u8; 16]; 4])>(), is_four: bool, ports: [u16; 4],
-        (zone, id, mark, timeout) in any::<(u16, u32, Option<u32>, Option<u32>)>(),
+        (zones, id, mark, timeout) in any::<([u16; 2], u32, Option<u32>, Option<u32>)>(),
     ) {
         let address = |at: usize| SocketAddr::new(if is_four { four[at].into() } else { six[at].into() }, ports[at]);
         let flow = Flow {
-            original: Tuple { source: address(0), destination: address(1) },
-            reply: Tuple { source: address(2), destination: address(3) },
-            zone, id, mark, timeout: timeout.map(|seconds| Duration::from_secs(seconds.into())),
+            original: Tuple { source: address(0), destination: address(1), zone: zones[0] },
+            reply: Tuple { source: address(2), destination: address(3), zone: zones[1] },
+            id, mark, timeout: timeout.map(|seconds| Duration::from_secs(seconds.into())),
         };
         prop_assert_eq!(Flow::read(&written(|out| flow.write(out))), Ok(Some(flow)));
     }

@@ -7,6 +7,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 
 use libtest_mimic::{Completion, Trial};
+use lvs::Family;
+use lvs::conntrack::Conntrack;
 use lvs::ipset::{Ipset, Kind};
 use lvs::ipvs::{Ipvs, settings};
 use lvs::netns::Namespace;
@@ -205,6 +207,10 @@ pub(crate) fn run_as_child() -> Option<ExitCode> {
         println!("{}", outcome(settings::CONNTRACK.get()));
         println!("{}", outcome(settings::CONNTRACK.set(true)));
         println!("{}", outcome(settings::RUN_ESTIMATION.set(false)));
+        return Some(ExitCode::SUCCESS);
+    }
+    if job == "conntrack" {
+        println!("{}", outcome(Conntrack::connect().and_then(|mut conntrack| conntrack.flows(Family::Inet))));
         return Some(ExitCode::SUCCESS);
     }
     if job == "ipset" {

@@ -7,6 +7,7 @@
 
 mod cluster;
 mod concurrency;
+mod conntrack;
 mod differential;
 mod errors;
 mod examples;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(1);
     let tests = [
         concurrency::tests(),
+        conntrack::tests(),
         differential::tests(),
         errors::tests(),
         examples::tests(),
