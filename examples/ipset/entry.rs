@@ -52,10 +52,10 @@ impl Typo {
 
     fn addresses(&self) -> Addresses {
         // The kernel looks at the host bits: not every network of a null address is refused as null.
-        match (self.to, self.prefix.and_then(|prefix| Network::of_host(self.from, prefix))) {
-            (Some(to), _) => Addresses::Range(self.from, to),
-            (None, Some(network)) => network.into(),
-            (None, None) => Addresses::One(self.from),
+        match (self.from, self.to, self.prefix.and_then(|prefix| Network::of_host(self.from, prefix))) {
+            (IpAddr::V4(from), Some(IpAddr::V4(to)), _) => Addresses::Range(from, to),
+            (_, _, Some(network)) => network.into(),
+            (from, _, None) => Addresses::One(from),
         }
     }
 
@@ -420,7 +420,7 @@ impl Typed {
             }
             (Entry::IpIp(_, other) | Entry::IpPortIp(_, _, other), _) => {
                 if let Addresses::Range(first, _) = *other {
-                    *other = Addresses::One(first);
+                    *other = Addresses::One(first.into());
                 }
             }
             _ => {}

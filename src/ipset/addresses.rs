@@ -69,7 +69,7 @@ impl FromStr for Network {
 ///
 /// In a type of networks (`hash:net`, …) an address is the network of that one host, and a range is cut into the fewest
 /// networks that make it up. In a type of addresses (`hash:ip`, …) a range or a network stands for each of its
-/// addresses. With IPv6 the kernel takes no ranges, and networks only in types of networks.
+/// addresses. The kernel takes no ranges of IPv6 addresses, and networks of them only in types of networks.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Addresses {
     /// One address.
@@ -78,9 +78,9 @@ pub enum Addresses {
     /// All addresses of a network.
     #[doc(alias("IPSET_ATTR_CIDR", "IPSET_ATTR_CIDR2"))]
     Network(Network),
-    /// All addresses from the first to the second.
+    /// All IPv4 addresses from the first to the second. The ends may be reversed.
     #[doc(alias("IPSET_ATTR_IP_TO", "IPSET_ATTR_IP2_TO"))]
-    Range(IpAddr, IpAddr),
+    Range(Ipv4Addr, Ipv4Addr),
 }
 
 impl Addresses {
@@ -92,7 +92,8 @@ impl Addresses {
     /// The first of them.
     pub fn first(self) -> IpAddr {
         match self {
-            Self::One(address) | Self::Range(address, _) => address,
+            Self::One(address) => address,
+            Self::Range(address, _) => address.into(),
             Self::Network(network) => network.address,
         }
     }
@@ -130,7 +131,7 @@ impl From<Network> for Addresses {
 impl From<RangeInclusive<Ipv4Addr>> for Addresses {
     fn from(range: RangeInclusive<Ipv4Addr>) -> Self {
         let (first, last) = range.into_inner();
-        Self::Range(first.into(), last.into())
+        Self::Range(first, last)
     }
 }
 
@@ -155,7 +156,7 @@ impl FromStr for Addresses {
         } else {
             text.parse::<IpAddr>().ok().map(Self::from)
         };
-        parsed.ok_or_else(|| InvalidText::new(text, "an address, a network or a range of addresses"))
+        parsed.ok_or_else(|| InvalidText::new(text, "an address, a network or a range of IPv4 addresses"))
     }
 }
 
@@ -186,7 +187,7 @@ mod tests {
             assert_eq!(text.parse::<Addresses>().map(|addresses| addresses.to_string()).as_deref(), Ok(text));
         }
         assert_eq!("10.0.0.1/32".parse::<Addresses>(), Ok(Addresses::from(Ipv4Addr::new(10, 0, 0, 1))));
-        for text in ["", "10.0.0.1-", "10.0.0.1-x", "10.0.0.1/", "a"] {
+        for text in ["", "10.0.0.1-", "10.0.0.1-x", "10.0.0.1-::1", "::1-::9", "10.0.0.1/", "a"] {
             assert!(text.parse::<Addresses>().is_err(), "{text}");
         }
     }

@@ -307,8 +307,8 @@ fn write_addresses(out: &mut Writer<'_>, addresses: Addresses, [from, to, prefix
             out.u8(prefix, network.prefix());
         }
         Addresses::Range(one, other) => {
-            write_address(out, from, one.min(other));
-            write_address(out, to, one.max(other));
+            write_address(out, from, one.min(other).into());
+            write_address(out, to, one.max(other).into());
         }
     }
 }
@@ -531,11 +531,11 @@ impl Parts<'_> {
     }
 
     fn first(&self) -> Result<Addresses, DecodeError> {
-        addresses(required(self.ip, EntryAttr::Ip)?, self.ip_to, self.prefix, EntryAttr::Cidr)
+        addresses(required(self.ip, EntryAttr::Ip)?, self.ip_to, self.prefix, FIRST)
     }
 
     fn second(&self) -> Result<Addresses, DecodeError> {
-        addresses(required(self.ip2, EntryAttr::Ip2)?, self.ip2_to, self.prefix2, EntryAttr::Cidr2)
+        addresses(required(self.ip2, EntryAttr::Ip2)?, self.ip2_to, self.prefix2, SECOND)
     }
 
     fn ports(&self) -> Result<Ports, DecodeError> {
@@ -552,13 +552,17 @@ fn addresses(
     address: IpAddr,
     last: Option<IpAddr>,
     prefix: Option<u8>,
-    attribute: EntryAttr,
+    [_, to, cidr]: [EntryAttr; 3],
 ) -> Result<Addresses, DecodeError> {
     match (last, prefix) {
-        (Some(last), _) => Ok(Addresses::Range(address, last)),
         (None, None) => Ok(address.into()),
+        (Some(last), _) => match (address, last) {
+            (IpAddr::V4(first), IpAddr::V4(last)) => Ok(Addresses::Range(first, last)),
+            // The kernel has no ranges of IPv6 addresses.
+            _ => Err(DecodeError::Length { attribute: to.name(), wanted: 4, got: 16 }),
+        },
         (None, Some(prefix)) => {
-            let wrong = DecodeError::Value { attribute: attribute.name(), value: prefix.into() };
+            let wrong = DecodeError::Value { attribute: cidr.name(), value: prefix.into() };
             Network::new(address, prefix).map(Addresses::from).ok_or(wrong)
         }
     }

@@ -177,7 +177,7 @@ fn one_form(addresses: Addresses, is_network: bool) -> Addresses {
             Network::new(network.address(), network.prefix()).map_or(addresses, Addresses::from)
         }
         Addresses::Network(network) => Addresses::One(network.address()),
-        Addresses::Range(first, _) => Addresses::One(first),
+        Addresses::Range(first, _) => Addresses::One(first.into()),
         Addresses::One(_) => addresses,
     }
 }

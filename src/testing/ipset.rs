@@ -488,9 +488,7 @@ fn entries(kind: Kind, entry: &Entry) -> Result<Vec<Entry>, Denial> {
 /// The first and the last of many IPv4 addresses.
 fn ends(addresses: Addresses) -> Option<(u32, u32)> {
     match addresses {
-        Addresses::Range(IpAddr::V4(one), IpAddr::V4(other)) => {
-            Some((one.min(other).to_bits(), one.max(other).to_bits()))
-        }
+        Addresses::Range(one, other) => Some((one.min(other).to_bits(), one.max(other).to_bits())),
         Addresses::Network(network) => match network.address() {
             IpAddr::V4(first) => {
                 let others = u32::MAX.checked_shr(network.prefix().into()).unwrap_or(0);
@@ -498,7 +496,7 @@ fn ends(addresses: Addresses) -> Option<(u32, u32)> {
             }
             IpAddr::V6(_) => None,
         },
-        Addresses::One(_) | Addresses::Range(..) => None,
+        Addresses::One(_) => None,
     }
 }
 

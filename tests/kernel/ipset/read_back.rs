@@ -255,10 +255,8 @@ fn addresses(family: Family, has_networks: bool, random: &mut Random) -> Address
         }
         (1, IpAddr::V4(v4)) => {
             let last = Ipv4Addr::from_bits(v4.to_bits().wrapping_add(u32::try_from(random.below(10)).unwrap()));
-            let (first, last) = (first, IpAddr::V4(last));
-            if random.percent(20) { Addresses::Range(last, first) } else { Addresses::Range(first, last) }
+            if random.percent(20) { Addresses::Range(last, v4) } else { Addresses::Range(v4, last) }
         }
-        (1, IpAddr::V6(_)) if random.percent(30) => Addresses::Range(first, first),
         (2, _) if random.percent(5) => {
             address(if family == Family::Inet { Family::Inet6 } else { Family::Inet }, random).into()
         }
@@ -405,7 +403,7 @@ fn parts(kind: Kind, addresses: &Addresses, has_networks: bool, options: &SetOpt
             let size = 1_u128 << (bits - u32::from(network.prefix()));
             (number(network.address()), number(network.address()) + (size - 1))
         }
-        Addresses::Range(one, other) => (number(one).min(number(other)), number(one).max(number(other))),
+        Addresses::Range(one, other) => (one.min(other).to_bits().into(), one.max(other).to_bits().into()),
     };
     if has_networks {
         return networks(low, high, bits)
