@@ -33,6 +33,28 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! A service, and the entry of a `hash:ip,port` that matches its packets, convert into each other by address and protocol:
+//!
+//! ```
+//! use lvs::ipset::{HashIpPort, Member};
+//! use lvs::ipvs::ServiceKey;
+//!
+//! fn member(service: ServiceKey) -> Option<Member<HashIpPort>> {
+//!     Some(Member::new((service.address()?, service.protocol()?)))
+//! }
+//!
+//! fn service(member: &Member<HashIpPort>) -> Option<ServiceKey> {
+//!     let (address, protocol) = member.endpoint()?;
+//!     Some(ServiceKey::Address { protocol, address })
+//! }
+//!
+//! let web: ServiceKey = "10.96.0.10:443/tcp".parse()?;
+//! let entry = member(web).unwrap();
+//! assert_eq!(entry.to_string(), "10.96.0.10,tcp:443");
+//! assert_eq!(service(&entry), Some(web));
+//! # Ok::<(), lvs::InvalidText>(())
+//! ```
+//!
 //! Each client holds one netlink socket (that of IPVS two), in the network namespace of the thread that opened it, and takes
 //! `&mut self`. Nothing runs in the background, nothing is cached but the number of the IPVS family, nothing is written to a
 //! log. Threads have a client each, or share one in a `Mutex`. All descriptors are close-on-exec: no child process inherits

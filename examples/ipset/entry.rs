@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use lvs::Protocol;
 use lvs::ipset::{
     Addresses, AnyType, Entry, Family, InterfaceMatch, InterfaceName, Kind, ListMember, Member, Network, Place, Ports,
     ProtocolPorts, Set, SetName,
@@ -258,7 +259,7 @@ impl Reader<'_> {
                 let (protocol, first, last) = self.protocol_and_ports(text)?;
                 let ports = Ports { first, last: last.unwrap_or(first) };
                 parts.port_range = last.is_some();
-                return Ok(ProtocolPorts { protocol, ports });
+                return Ok(ProtocolPorts::of(Protocol(protocol.into()), ports));
             }
         };
         parts.misfit = Some(misfit);
@@ -293,7 +294,7 @@ impl Reader<'_> {
         if let (Entry::IpPort(_, ports) | Entry::IpPortIp(_, ports, _), Command::Add | Command::Del) =
             (&member.entry, command)
         {
-            if ports.protocol == 0 {
+            if ports.protocol == Protocol(0) {
                 return Err(refused(command.name(), Some(set.kind()), INVALID_PROTOCOL));
             }
         }

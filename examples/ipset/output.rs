@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv6Addr};
 
+use lvs::Protocol;
 use lvs::ipset::{
     Addresses, AnyType, Entry, Family, InterfaceMatch, Kind, Listed, Member, ProtocolPorts, SetInfo, SetName,
 };
@@ -30,19 +31,20 @@ impl fmt::Display for Ip {
 
 /// A port of a protocol: `tcp:80`, `icmp:echo-request`, `esp:0`.
 pub(crate) struct Port<'a> {
-    pub(crate) protocol: u8,
+    pub(crate) protocol: Protocol,
     pub(crate) port: u16,
     pub(crate) names: &'a Names,
 }
 
 impl fmt::Display for Port<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", self.names.protocol_name(self.protocol))?;
-        if !matches!(self.protocol, ICMP | ICMPV6) {
+        let protocol = u8::try_from(self.protocol.0).unwrap_or_default();
+        write!(f, "{}:", self.names.protocol_name(protocol))?;
+        if !matches!(protocol, ICMP | ICMPV6) {
             return self.port.fmt(f);
         }
         let [kind, code] = self.port.to_be_bytes();
-        match icmp_name(self.protocol, kind, code) {
+        match icmp_name(protocol, kind, code) {
             Some(name) => f.write_str(name),
             None => write!(f, "{kind}/{code}"),
         }
@@ -498,7 +500,7 @@ mod tests {
     #[test]
     fn ports_have_names() {
         let names = Names::default();
-        let port = |protocol, port| Port { protocol, port, names: &names }.to_string();
+        let port = |protocol, port| Port { protocol: Protocol(protocol), port, names: &names }.to_string();
         assert!(port(1, 0x0800).ends_with(":echo-request"));
         assert!(port(1, 0x2104).ends_with(":33/4"));
         assert!(port(6, 80).ends_with(":80"));

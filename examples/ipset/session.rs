@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
 use lvs::ipset::{AnyType, Change, Entry, Ipset, Kind, NewSet, Set, SetName};
-use lvs::{Cause, Reason};
+use lvs::{Cause, Protocol, Reason};
 
 use crate::entry::{Reader, Typed};
 use crate::failure::{Failure, NAME, complain, explain, refused};
@@ -224,7 +224,7 @@ impl Session {
             _ => None,
         };
         // No set holds protocol 0; the library refuses it.
-        let found = if ports.is_some_and(|ports| ports.protocol == 0) {
+        let found = if ports.is_some_and(|ports| ports.protocol == Protocol(0)) {
             Ok(false)
         } else {
             self.ipset.get()?.test(set, &typed.member)

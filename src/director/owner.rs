@@ -190,7 +190,7 @@ impl Registry {
                 if ![Protocol::TCP, Protocol::UDP, Protocol::SCTP].contains(&protocol) {
                     return None;
                 }
-                let ports = ProtocolPorts::of(protocol, address.port())?;
+                let ports = ProtocolPorts::of(protocol, address.port());
                 let set = if address.is_ipv4() { inet } else { inet6 };
                 (set, Entry::IpPort(address.ip().into(), ports))
             }
@@ -206,7 +206,7 @@ impl Registry {
     pub(super) fn key(entry: Entry) -> Option<ServiceKey> {
         match entry {
             Entry::IpPort(Addresses::One(ip), ProtocolPorts { protocol, ports }) if ports.first == ports.last => {
-                let (protocol, address) = (Protocol(protocol.into()), (ip, ports.first).into());
+                let address = (ip, ports.first).into();
                 Some(ServiceKey::Address { protocol, address })
             }
             Entry::IpMark(Addresses::One(IpAddr::V4(address)), mark) => {

@@ -10,7 +10,7 @@ use super::kind::{Kind, SetType};
 use super::numbers::MAX_TIMEOUT;
 use super::ports::ProtocolPorts;
 use crate::error::Cause;
-use crate::net::Family;
+use crate::net::{Family, Protocol};
 
 /// Refuses an entry that a set of this type and family cannot hold as it is.
 #[inline]
@@ -91,14 +91,14 @@ fn check_addresses(
 fn check_ports(family: Option<Family>, ports: &ProtocolPorts) -> Result<(), Cause> {
     let inet6 = family == Some(Family::Inet6);
     let fault = match ports.protocol {
-        ProtocolPorts::TCP | ProtocolPorts::UDP | ProtocolPorts::SCTP | ProtocolPorts::UDPLITE => return Ok(()),
+        Protocol::TCP | Protocol::UDP | Protocol::SCTP | ProtocolPorts::UDPLITE => return Ok(()),
         ProtocolPorts::ICMP if inet6 => "ICMP is a protocol of IPv4 sets; IPv6 sets take ICMPv6",
         ProtocolPorts::ICMPV6 if !inet6 => "ICMPv6 is a protocol of IPv6 sets; IPv4 sets take ICMP",
         ProtocolPorts::ICMP | ProtocolPorts::ICMPV6 if ports.ports.first != ports.ports.last => {
             "the kernel takes no ranges of ICMP types and codes"
         }
         ProtocolPorts::ICMP | ProtocolPorts::ICMPV6 => return Ok(()),
-        0 => "the protocol must not be 0",
+        Protocol(0 | 256..) => "the protocol of a packet is 1 to 255",
         _ if (ports.ports.first, ports.ports.last) != (0, 0) => "the protocol has no ports: its port must be 0",
         _ => return Ok(()),
     };

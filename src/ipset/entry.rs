@@ -12,6 +12,7 @@ use super::numbers::flag;
 use super::parts::{Comment, InterfaceMatch, InterfaceName, ListMember, Mac, Place, SetName};
 use super::ports::{Ports, ProtocolPorts};
 use crate::error::DecodeError;
+use crate::net::Protocol;
 use crate::wire::reader::required;
 use crate::wire::{Attr, Attrs, Kind as Attribute, Writer, kinds};
 
@@ -374,7 +375,8 @@ impl Entry {
 
 fn write_with_port(out: &mut Writer<'_>, ip: Addresses, port: ProtocolPorts) {
     write_addresses(out, ip, FIRST);
-    out.u8(EntryAttr::Protocol, port.protocol);
+    let Protocol(protocol) = port.protocol;
+    out.u8(EntryAttr::Protocol, protocol.try_into().unwrap_or_default());
     write_ports(out, port.ports);
 }
 
@@ -544,7 +546,8 @@ impl Parts<'_> {
     }
 
     fn protocol_ports(&self) -> Result<ProtocolPorts, DecodeError> {
-        Ok(ProtocolPorts { protocol: required(self.protocol, EntryAttr::Protocol)?, ports: self.ports()? })
+        let protocol = Protocol(required(self.protocol, EntryAttr::Protocol)?.into());
+        Ok(ProtocolPorts { protocol, ports: self.ports()? })
     }
 }
 

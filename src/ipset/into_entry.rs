@@ -1,16 +1,19 @@
 //! Values that are entries.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use super::addresses::{Addresses, Network};
-use super::entry::Entry;
+use super::entry::{Entry, Member};
+use super::kind::HashIpPort;
 use super::parts::{InterfaceMatch, ListMember, Mac, SetName};
 use super::ports::{Ports, ProtocolPorts};
+use crate::net::Protocol;
 
 /// Values that are an entry `E` of a set.
 ///
-/// An address stands for [`Addresses`] wherever an entry has them.
+/// An address stands for [`Addresses`] wherever an entry has them, and a socket address with its protocol for an address and a
+/// port.
 ///
 /// ```compile_fail
 /// # use lvs::ipset::{HashNet, Member};
@@ -61,6 +64,8 @@ into_entry! {
     [I: Into<IpAddr>] (I, Mac) => (IpAddr, Mac): (ip, mac) => (ip.into(), mac);
     [A: Into<Addresses>] (A, u32) => (Addresses, u32): (ip, mark) => (ip.into(), mark);
     [A: Into<Addresses>] (A, ProtocolPorts) => (Addresses, ProtocolPorts): (ip, port) => (ip.into(), port);
+    [] (SocketAddr, Protocol) => (Addresses, ProtocolPorts):
+        (address, protocol) => (address.ip().into(), ProtocolPorts::of(protocol, address.port()));
     [A: Into<Addresses>, I: Into<IpAddr>] (A, ProtocolPorts, I) => (Addresses, ProtocolPorts, IpAddr):
         (ip, port, other) => (ip.into(), port, other.into());
     [A: Into<Addresses>, B: Into<Addresses>] (A, ProtocolPorts, B) => (Addresses, ProtocolPorts, Addresses):
@@ -75,4 +80,29 @@ into_entry! {
     [] ListMember => ListMember: set => set;
     [] SetName => ListMember: set => set.into();
     [T: Into<Entry>] T => Entry: entry => entry.into();
+}
+
+impl Member<HashIpPort> {
+    /// Returns the address, port and protocol of the entry; `None` if the entry is a network or a range, or has no ports. The other
+    /// direction is [`Member::new`].
+    ///
+    /// ```
+    /// # use lvs::Protocol;
+    /// # use lvs::ipset::{HashIpPort, Member};
+    /// let web = ("10.96.0.10:443".parse()?, Protocol::TCP);
+    /// let member = Member::<HashIpPort>::new(web);
+    /// assert_eq!(member.to_string(), "10.96.0.10,tcp:443");
+    /// assert_eq!(member.endpoint(), Some(web));
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
+    pub fn endpoint(&self) -> Option<(SocketAddr, Protocol)> {
+        let (addresses, ProtocolPorts { protocol, ports }) = self.entry;
+        let has_ports = matches!(protocol, Protocol::TCP | Protocol::UDP | Protocol::SCTP | ProtocolPorts::UDPLITE);
+        match addresses {
+            Addresses::One(address) if has_ports && ports.first == ports.last => {
+                Some((SocketAddr::new(address, ports.first), protocol))
+            }
+            _ => None,
+        }
+    }
 }

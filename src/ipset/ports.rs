@@ -39,35 +39,32 @@ impl fmt::Display for Ports {
 /// Ports of a protocol; of other protocols than TCP, UDP, UDP-Lite, SCTP, ICMP and ICMPv6, the protocol alone.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ProtocolPorts {
-    /// The number of the protocol (`/etc/protocols`), not 0.
+    /// The protocol (`/etc/protocols`), 1 to 255.
     #[doc(alias = "IPSET_ATTR_PROTO")]
-    pub protocol: u8,
+    pub protocol: Protocol,
     /// Its ports; of ICMP and ICMPv6, the type in the high byte and the code in the low one.
     #[doc(alias("IPSET_ATTR_PORT", "IPSET_ATTR_PORT_TO"))]
     pub ports: Ports,
 }
 
 impl ProtocolPorts {
-    pub(crate) const ICMP: u8 = 1;
-    pub(crate) const TCP: u8 = 6;
-    pub(crate) const UDP: u8 = 17;
-    pub(crate) const ICMPV6: u8 = 58;
-    pub(crate) const SCTP: u8 = 132;
-    pub(crate) const UDPLITE: u8 = 136;
+    pub(crate) const ICMP: Protocol = Protocol(1);
+    pub(crate) const ICMPV6: Protocol = Protocol(58);
+    pub(crate) const UDPLITE: Protocol = Protocol(136);
 
     /// One port, or a range of them, of TCP.
     pub fn tcp(ports: impl Into<Ports>) -> Self {
-        Self { protocol: Self::TCP, ports: ports.into() }
+        Self { protocol: Protocol::TCP, ports: ports.into() }
     }
 
     /// One port, or a range of them, of UDP.
     pub fn udp(ports: impl Into<Ports>) -> Self {
-        Self { protocol: Self::UDP, ports: ports.into() }
+        Self { protocol: Protocol::UDP, ports: ports.into() }
     }
 
     /// One port, or a range of them, of SCTP.
     pub fn sctp(ports: impl Into<Ports>) -> Self {
-        Self { protocol: Self::SCTP, ports: ports.into() }
+        Self { protocol: Protocol::SCTP, ports: ports.into() }
     }
 
     /// One port, or a range of them, of UDP-Lite.
@@ -85,35 +82,23 @@ impl ProtocolPorts {
         Self { protocol: Self::ICMPV6, ports: u16::from_be_bytes([kind, code]).into() }
     }
 
-    /// Ports of the protocol of a service; `None` if its number is above 255.
-    ///
-    /// The entry of `hash:ip,port` that matches the packets to a virtual service:
-    /// ```
-    /// # use lvs::ipset::{HashIpPort, Member, ProtocolPorts};
-    /// # use lvs::ipvs::ServiceKey;
-    /// fn entry(key: ServiceKey) -> Option<Member<HashIpPort>> {
-    ///     let address = key.address()?;
-    ///     Some(Member::new((address.ip(), ProtocolPorts::of(key.protocol()?, address.port())?)))
-    /// }
-    /// # let member = entry("10.96.0.10:443/tcp".parse().unwrap()).unwrap();
-    /// assert_eq!(member.to_string(), "10.96.0.10,tcp:443");
-    /// ```
-    pub fn of(protocol: Protocol, ports: impl Into<Ports>) -> Option<Self> {
-        Some(Self { protocol: protocol.0.try_into().ok()?, ports: ports.into() })
+    /// One port, or a range of them, of this protocol.
+    pub fn of(protocol: Protocol, ports: impl Into<Ports>) -> Self {
+        Self { protocol, ports: ports.into() }
     }
 
     /// Any other protocol, without ports.
     pub fn protocol(number: u8) -> Self {
-        Self { protocol: number, ports: 0.into() }
+        Self { protocol: Protocol(number.into()), ports: 0.into() }
     }
 }
 
 impl fmt::Display for ProtocolPorts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.protocol {
-            Self::TCP => f.write_str("tcp")?,
-            Self::UDP => f.write_str("udp")?,
-            Self::SCTP => f.write_str("sctp")?,
+            Protocol::TCP => f.write_str("tcp")?,
+            Protocol::UDP => f.write_str("udp")?,
+            Protocol::SCTP => f.write_str("sctp")?,
             Self::UDPLITE => f.write_str("udplite")?,
             Self::ICMP | Self::ICMPV6 => {
                 f.write_str(if self.protocol == Self::ICMP { "icmp" } else { "icmpv6" })?;
@@ -162,13 +147,13 @@ impl FromStr for ProtocolPorts {
 fn parse(text: &str) -> Option<ProtocolPorts> {
     let (protocol, ports) = text.split_once(':')?;
     let protocol = match protocol {
-        "tcp" => ProtocolPorts::TCP,
-        "udp" => ProtocolPorts::UDP,
-        "sctp" => ProtocolPorts::SCTP,
+        "tcp" => Protocol::TCP,
+        "udp" => Protocol::UDP,
+        "sctp" => Protocol::SCTP,
         "udplite" => ProtocolPorts::UDPLITE,
         "icmp" => ProtocolPorts::ICMP,
         "icmpv6" => ProtocolPorts::ICMPV6,
-        other => number(other)?,
+        other => Protocol(number::<u8>(other)?.into()),
     };
     let icmp = |text: &str| {
         let (kind, code) = text.split_once('/')?;

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::set::Parts;
 use super::*;
+use crate::net::Protocol;
 use crate::wire::Attrs;
 use crate::wire::writer::written;
 
@@ -48,7 +49,8 @@ fn name() -> impl Strategy<Value = SetName> {
 /// A type of sets and an entry of one.
 fn entry() -> impl Strategy<Value = (Kind, Entry)> {
     let mac = || any::<[u8; 6]>().prop_map(Mac::new);
-    let protocol = || (any::<u8>(), ports()).prop_map(|(protocol, ports)| ProtocolPorts { protocol, ports });
+    let protocol =
+        || (any::<u8>(), ports()).prop_map(|(protocol, ports)| ProtocolPorts::of(Protocol(u16::from(protocol)), ports));
     let interface = ("[a-z0-9.]{3,15}", any::<bool>(), any::<bool>())
         .prop_map(|(name, physdev, wildcard)| InterfaceMatch { name: name.parse().unwrap(), physdev, wildcard });
     let place = option::of((any::<bool>(), name()))

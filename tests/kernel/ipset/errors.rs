@@ -8,7 +8,7 @@ use lvs::ipset::{
     Addresses, AnyType, BitmapIp, Change, Comment, Counters, HashIp, HashIpPort, HashNet, Ipset, Kind, ListMember,
     ListSet, Member, NewSet, Ports, ProtocolPorts, Set, SetOptions, SkbInfo,
 };
-use lvs::{Cause, Error, Reason};
+use lvs::{Cause, Error, Protocol, Reason};
 
 use super::{addresses, name};
 use crate::lab::{self, Lab, Need, tests};
@@ -206,7 +206,7 @@ fn of_ports(lab: &Lab) {
     let mut ipset = lab.ipset();
     for (new, address) in [(NewSet::<HashIpPort>::ipv4(), "10.0.0.1"), (NewSet::ipv6(), "2001:db8::1")] {
         let ports = ipset.create(name("ports"), &new).unwrap();
-        for protocol in 0..=u8::MAX {
+        for protocol in (0..=256).map(Protocol) {
             for (first, last) in [(0, 0), (80, 80), (0x0800, 0x0803), (0, 3)] {
                 let asked = ProtocolPorts { protocol, ports: Ports { first, last } };
                 let member = Member::new((addresses(address), asked));

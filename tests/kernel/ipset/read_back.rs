@@ -9,6 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
+use lvs::Protocol;
 use lvs::ipset::{
     Addresses, AnyType, BitmapRange, Comment, Counters, Entry, Family, InterfaceMatch, InterfaceName, Ipset, Kind,
     ListMember, Mac, Member, Method, Network, NewSet, Ports, ProtocolPorts, Set, SetName, SetOptions,
@@ -275,8 +276,8 @@ fn ports(random: &mut Random) -> Ports {
 }
 
 fn protocol_ports(random: &mut Random) -> ProtocolPorts {
-    let protocol = *random.one(&[0, 1, 1, 2, 6, 6, 6, 17, 17, 33, 47, 58, 58, 132, 136, 255]);
-    ProtocolPorts { protocol, ports: ports(random) }
+    let protocol = *random.one(&[0, 1, 1, 2, 6, 6, 6, 17, 17, 33, 47, 58, 58, 132, 136, 255, 256]);
+    ProtocolPorts::of(Protocol(protocol), ports(random))
 }
 
 fn entry(kind: Kind, family: Family, random: &mut Random) -> Entry {
