@@ -73,7 +73,7 @@ impl FromStr for Network {
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Addresses {
     /// One address.
-    #[doc(alias("IPSET_ATTR_IP", "IPSET_ATTR_IP2"))]
+    #[doc(alias("IPSET_ATTR_IP", "IPSET_ATTR_IP2", "IPSET_ATTR_IPADDR_IPV4", "IPSET_ATTR_IPADDR_IPV6"))]
     One(IpAddr),
     /// All addresses of a network.
     #[doc(alias("IPSET_ATTR_CIDR", "IPSET_ATTR_CIDR2"))]

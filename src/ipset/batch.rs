@@ -22,6 +22,7 @@ const FULL: usize = 60 * 1024;
 ///
 /// The change of a refused entry is read from the message that the kernel repeats. Where the kernel does not name the entry, the
 /// refusal is the interruption, and the entries of the message are [`unknown`](batch::BatchError::unknown).
+#[doc(alias = "IPSET_ATTR_LINENO")]
 pub type BatchError = batch::BatchError<Change>;
 
 /// A change that was not made: see [`batch::Failure`].

@@ -62,7 +62,7 @@ impl Ipset {
     ///
     /// # Errors
     /// See [`Ipset`].
-    #[doc(alias = "IPSET_CMD_PROTOCOL")]
+    #[doc(alias("IPSET_CMD_PROTOCOL", "IPSET_ATTR_PROTOCOL", "IPSET_ATTR_PROTOCOL_MIN"))]
     pub fn version(&mut self) -> Result<RangeInclusive<u8>> {
         self.ask(Query::Version, |parts| {
             let highest = required(parts.protocol, Command::Protocol)?;
@@ -76,7 +76,7 @@ impl Ipset {
     ///
     /// # Errors
     /// [`is_unavailable`](Error::is_unavailable) when it does not have the type.
-    #[doc(alias = "IPSET_CMD_TYPE")]
+    #[doc(alias("IPSET_CMD_TYPE", "IPSET_ATTR_REVISION_MIN"))]
     pub fn revisions(&mut self, kind: Kind) -> Result<RangeInclusive<u8>> {
         let place = Kind::ALL.iter().position(|known| *known == kind).unwrap_or_default();
         if let Some(Some((lowest, highest))) = self.revisions.get(place) {
@@ -173,7 +173,7 @@ impl Ipset {
     /// # Errors
     /// [`is_already_exists`](Error::is_already_exists) when another set has it; [`is_in_use`](Error::is_in_use) as
     /// [`Ipset::destroy`].
-    #[doc(alias = "IPSET_CMD_RENAME")]
+    #[doc(alias("IPSET_CMD_RENAME", "IPSET_ATTR_SETNAME2"))]
     pub fn rename(&mut self, from: SetName, to: SetName) -> Result<()> {
         self.change(Change::Rename(from, to))
     }
@@ -183,7 +183,7 @@ impl Ipset {
     ///
     /// # Errors
     /// [`is_in_use`](Error::is_in_use) while one is being listed; a refusal with [`Reason::TypeMismatch`].
-    #[doc(alias = "IPSET_CMD_SWAP")]
+    #[doc(alias("IPSET_CMD_SWAP", "IPSET_ATTR_SETNAME2"))]
     pub fn swap(&mut self, one: SetName, other: SetName) -> Result<()> {
         self.change(Change::Swap(one, other))
     }
@@ -251,6 +251,7 @@ impl Ipset {
     ///
     /// # Errors
     /// [`BatchError`] has the member that failed: those before it are in the set, those behind it were not tried.
+    #[doc(alias = "IPSET_ATTR_ADT")]
     pub fn add_all<T: SetType>(
         &mut self,
         set: &Set<T>,

@@ -24,6 +24,7 @@ pub enum Entry {
     /// `bitmap:ip,mac`, and `hash:ip,mac`, where the second is always there.
     IpMac(IpAddr, Option<Mac>),
     /// `hash:ip,mark`.
+    #[doc(alias = "IPSET_ATTR_MARK")]
     IpMark(Addresses, u32),
     /// `hash:ip,port`, `hash:net,port`.
     IpPort(Addresses, ProtocolPorts),
@@ -353,7 +354,7 @@ impl Entry {
                 write_addresses(out, ip, FIRST);
                 out.text(EntryAttr::Interface, interface.name.as_bytes());
                 let bit = |set, bit| if set { bit } else { 0 };
-                return bit(interface.physdev, flag::PHYSDEV) | bit(interface.wildcard, flag::WILDCARD);
+                return bit(interface.physdev, flag::PHYSDEV) | bit(interface.wildcard, flag::IFACE_WILDCARD);
             }
             Self::Port(ports) => write_ports(out, ports),
             Self::Mac(mac) => out.array(EntryAttr::Ether, &mac.bytes()),
@@ -513,7 +514,7 @@ impl Parts<'_> {
                 let interface = InterfaceMatch {
                     name: InterfaceName::any(name).map_err(wrong)?,
                     physdev: self.flags & flag::PHYSDEV != 0,
-                    wildcard: self.flags & flag::WILDCARD != 0,
+                    wildcard: self.flags & flag::IFACE_WILDCARD != 0,
                 };
                 Entry::IpInterface(self.first()?, interface)
             }

@@ -31,7 +31,7 @@ impl Ipset {
     ///
     /// # Errors
     /// See [`Ipset`].
-    #[doc(alias = "IPSET_CMD_LIST")]
+    #[doc(alias("IPSET_CMD_LIST", "IPSET_FLAG_LIST_SETNAME"))]
     pub fn names(&mut self) -> Result<Vec<SetName>> {
         let mut names = Vec::new();
         self.connection.run(&Query::Names, |_, body| {
@@ -47,6 +47,7 @@ impl Ipset {
     ///
     /// # Errors
     /// See [`Ipset`]; also when a set cannot be decoded: [`Ipset::stream_sets`] has the others.
+    #[doc(alias("IPSET_CMD_LIST", "IPSET_FLAG_LIST_HEADER"))]
     pub fn sets(&mut self) -> Result<Vec<SetInfo>> {
         self.stream_sets()?.collected()
     }
@@ -103,6 +104,7 @@ impl Ipset {
     ///
     /// # Errors
     /// As [`Ipset::stream_contents`]; also when the set is of another type by now, or a member cannot be decoded.
+    #[doc(alias("IPSET_CMD_LIST", "IPSET_ATTR_ADT"))]
     pub fn members<T: SetType>(&mut self, set: &Set<T>) -> Result<Vec<Member<T>>> {
         self.stream_members(set)?.collected()
     }

@@ -40,10 +40,10 @@ pub(crate) mod command {
     pub(crate) const GET_BYINDEX: u8 = 15;
 }
 
-/// Parts that a listing leaves out (`enum ipset_cmd_flags`).
-pub(crate) mod list {
-    pub(crate) const NAMES_ONLY: u32 = 2;
-    pub(crate) const HEADERS_ONLY: u32 = 4;
+/// Parts of a listing (`enum ipset_cmd_flags`, `IPSET_FLAG_LIST_*`).
+pub(crate) mod list_flag {
+    pub(crate) const LIST_SETNAME: u32 = 2;
+    pub(crate) const LIST_HEADER: u32 = 4;
 }
 
 kinds! {
@@ -65,16 +65,16 @@ kinds! {
     }
 }
 
-/// Flags of sets and entries (`enum ipset_cadt_flags`).
+/// Flags of sets and entries (`enum ipset_cadt_flags`, `IPSET_FLAG_*`).
 pub(crate) mod flag {
     pub(crate) const BEFORE: u32 = 1;
     pub(crate) const PHYSDEV: u32 = 2;
     pub(crate) const NOMATCH: u32 = 4;
-    pub(crate) const COUNTERS: u32 = 8;
-    pub(crate) const COMMENT: u32 = 16;
-    pub(crate) const FORCEADD: u32 = 32;
-    pub(crate) const SKBINFO: u32 = 64;
-    pub(crate) const WILDCARD: u32 = 128;
+    pub(crate) const WITH_COUNTERS: u32 = 8;
+    pub(crate) const WITH_COMMENT: u32 = 16;
+    pub(crate) const WITH_FORCEADD: u32 = 32;
+    pub(crate) const WITH_SKBINFO: u32 = 64;
+    pub(crate) const IFACE_WILDCARD: u32 = 128;
 }
 
 /// Error numbers of ipset (`enum ipset_errno`), the general ones.
@@ -100,4 +100,56 @@ pub(crate) mod error {
     pub(crate) const BITMASK_NETMASK_EXCL: i32 = 4115;
     /// The first of those that mean another thing for each method (bitmap, hash, list).
     pub(crate) const OF_METHOD: i32 = 4352;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// Each file that has a list of numbers or a public item.
+    const SOURCES: [&str; 13] = [
+        include_str!("addresses.rs"),
+        include_str!("batch.rs"),
+        include_str!("client.rs"),
+        include_str!("entry.rs"),
+        include_str!("kind.rs"),
+        include_str!("listing.rs"),
+        include_str!("new_set.rs"),
+        include_str!("numbers.rs"),
+        include_str!("options.rs"),
+        include_str!("parts.rs"),
+        include_str!("ports.rs"),
+        include_str!("request.rs"),
+        include_str!("set.rs"),
+    ];
+
+    /// Containers of flags: each flag has a public item.
+    const WITHOUT_ITEM: [&str; 2] = ["IPSET_ATTR_CADT_FLAGS", "IPSET_ATTR_FLAGS"];
+
+    /// Names of the constants of a module of this file, as the kernel has them.
+    fn constants(module: &str, prefix: &str) -> BTreeSet<String> {
+        let (_, rest) = include_str!("numbers.rs").split_once(&format!("mod {module} {{")).unwrap();
+        let (body, _) = rest.split_once("\n}").unwrap();
+        let names = body.split("const ").skip(1).filter_map(|text| text.split_once(':'));
+        names.map(|(name, _)| format!("{prefix}{name}")).collect()
+    }
+
+    /// The quoted names of the kernel in the lines that `wanted` selects.
+    fn quoted(wanted: fn(&str) -> bool) -> BTreeSet<String> {
+        let lines = SOURCES.iter().flat_map(|source| source.lines()).map(str::trim).filter(|line| wanted(line));
+        let names = lines.flat_map(|line| line.split('"')).filter(|name| name.starts_with("IPSET_"));
+        names.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn each_number_of_the_kernel_is_an_alias_of_a_public_item() {
+        let attributes = quoted(|line| line.contains(" = ") && line.ends_with("\",") && !line.starts_with('#'));
+        let commands = constants("command", "IPSET_CMD_");
+        let flags = &constants("flag", "IPSET_FLAG_") | &constants("list_flag", "IPSET_FLAG_");
+        assert!(attributes.len() >= 46 && commands.len() >= 14 && flags.len() >= 10, "{attributes:?}");
+        let aliases = quoted(|line| line.starts_with("#[doc(alias"));
+        let all = &(&attributes | &commands) | &flags;
+        let missing = all.difference(&aliases).map(String::as_str).collect::<Vec<_>>();
+        assert_eq!(missing, WITHOUT_ITEM);
+    }
 }

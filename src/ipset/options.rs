@@ -14,8 +14,10 @@ use crate::net::{Family, InvalidText, number};
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum BitmapRange {
     /// All addresses from the first to the second.
+    #[doc(alias("IPSET_ATTR_IP", "IPSET_ATTR_IP_TO"))]
     Addresses(Ipv4Addr, Ipv4Addr),
     /// All ports from the first to the second.
+    #[doc(alias("IPSET_ATTR_PORT", "IPSET_ATTR_PORT_TO"))]
     Ports(Ports),
 }
 
@@ -258,10 +260,10 @@ type Get = fn(&SetOptions) -> bool;
 
 /// The flag of each option that is given or not.
 pub(super) const FLAGS: [(Get, u32); 4] = [
-    (|options| options.counters, flag::COUNTERS),
-    (|options| options.comment, flag::COMMENT),
-    (|options| options.skbinfo, flag::SKBINFO),
-    (|options| options.forceadd, flag::FORCEADD),
+    (|options| options.counters, flag::WITH_COUNTERS),
+    (|options| options.comment, flag::WITH_COMMENT),
+    (|options| options.skbinfo, flag::WITH_SKBINFO),
+    (|options| options.forceadd, flag::WITH_FORCEADD),
 ];
 
 /// Words with a blank between them.

@@ -13,6 +13,7 @@ named! {
     /// The name of a set: at most 31 bytes, without control characters.
     ///
     /// The kernel takes any byte but zero. `ipset restore` cannot read names with blanks or quotes.
+    #[doc(alias = "IPSET_ATTR_SETNAME")]
     SetName MAX_NAME, "set name", |name| name.iter().any(u8::is_ascii_control).then_some("has a control character")
 }
 

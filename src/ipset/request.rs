@@ -5,7 +5,7 @@ use std::fmt;
 use super::entry::Member;
 use super::kind::{AnyType, Kind, SetType};
 use super::new_set::NewSet;
-use super::numbers::{Command, PROTOCOL, SUBSYSTEM, command, family, list};
+use super::numbers::{Command, PROTOCOL, SUBSYSTEM, command, family, list_flag};
 use super::parts::SetName;
 use super::set::{Set, family_number};
 use crate::connection::{Connection, Request};
@@ -245,13 +245,13 @@ impl Query {
             Self::Header(name) | Self::Index(name) => out.text(Command::SetName, name.as_bytes()),
             Self::NameOf(index) => out.u16_net(Command::Index, *index),
             Self::Test(..) => {}
-            Self::Names => out.u32_net(Command::Flags, list::NAMES_ONLY),
+            Self::Names => out.u32_net(Command::Flags, list_flag::LIST_SETNAME),
             Self::Headers(name) | Self::List(name) => {
                 if let Some(name) = name {
                     out.text(Command::SetName, name.as_bytes());
                 }
                 if let Self::Headers(_) = self {
-                    out.u32_net(Command::Flags, list::HEADERS_ONLY);
+                    out.u32_net(Command::Flags, list_flag::LIST_HEADER);
                 }
             }
         }

@@ -231,10 +231,10 @@ impl Header {
             SetAttr::Timeout => options.timeout = Some(Duration::from_secs(attr.u32_be()?.into())),
             SetAttr::Flags => {
                 let flags = attr.u32_be()?;
-                options.counters = flags & flag::COUNTERS != 0;
-                options.comment = flags & flag::COMMENT != 0;
-                options.skbinfo = flags & flag::SKBINFO != 0;
-                options.forceadd = flags & flag::FORCEADD != 0;
+                options.counters = flags & flag::WITH_COUNTERS != 0;
+                options.comment = flags & flag::WITH_COMMENT != 0;
+                options.skbinfo = flags & flag::WITH_SKBINFO != 0;
+                options.forceadd = flags & flag::WITH_FORCEADD != 0;
             }
             // The one number that the kernel sends in its own byte order.
             SetAttr::MarkMask => options.markmask = Some(attr.u32_ne()?),

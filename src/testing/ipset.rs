@@ -10,7 +10,7 @@ use super::Denial;
 use crate::error::DecodeError;
 use crate::ipset::entry::EntryAttr;
 use crate::ipset::new_set::SetAttr;
-use crate::ipset::numbers::{Command, PROTOCOL, SUBSYSTEM, command, error, list};
+use crate::ipset::numbers::{Command, PROTOCOL, SUBSYSTEM, command, error, list_flag};
 use crate::ipset::request::{STRICT, write_start};
 use crate::ipset::set::{Parts, family_number};
 use crate::ipset::{
@@ -285,8 +285,8 @@ pub(crate) fn listing(name: Option<SetName>, attributes: &[u8]) -> Result<Query,
         }
     }
     Ok(match flags {
-        list::NAMES_ONLY => Query::Names,
-        list::HEADERS_ONLY => Query::Headers(name),
+        list_flag::LIST_SETNAME => Query::Names,
+        list_flag::LIST_HEADER => Query::Headers(name),
         _ => Query::List(name),
     })
 }
