@@ -195,7 +195,7 @@ impl Ipset {
     /// set was created without what the entry carries. The entries of a range before the failure are added.
     #[doc(alias = "IPSET_CMD_ADD")]
     pub fn add<T: SetType>(&mut self, set: &Set<T>, member: &Member<T>) -> Result<()> {
-        self.of_entry(Verb::Add, set, member)
+        self.connection.run(&OfEntry { verb: Verb::Add, set, member }, |_, _| Ok(()))
     }
 
     /// Adds an entry, or sets what an existing one carries.
@@ -203,10 +203,11 @@ impl Ipset {
     /// # Errors
     /// As [`Ipset::add`], but for an existing one.
     pub fn put<T: SetType>(&mut self, set: &Set<T>, member: &Member<T>) -> Result<Outcome> {
-        match self.attempt(Verb::Add, set, member)? {
-            true => Ok(Outcome::Added),
-            false => self.of_entry(Verb::Put, set, member).map(|()| Outcome::Updated),
+        if self.attempt(Verb::Add, set, member)? {
+            return Ok(Outcome::Added);
         }
+        self.connection.run(&OfEntry { verb: Verb::Put, set, member }, |_, _| Ok(()))?;
+        Ok(Outcome::Updated)
     }
 
     /// Deletes an entry, or all of a range (`IPSET_CMD_DEL`). Only the entry of the member counts.
@@ -215,7 +216,7 @@ impl Ipset {
     /// [`is_not_found`](Error::is_not_found).
     #[doc(alias = "IPSET_CMD_DEL")]
     pub fn delete<T: SetType>(&mut self, set: &Set<T>, member: &Member<T>) -> Result<()> {
-        self.of_entry(Verb::Delete, set, member)
+        self.connection.run(&OfEntry { verb: Verb::Delete, set, member }, |_, _| Ok(()))
     }
 
     /// Deletes an entry if it exists; of a range, those that exist, which counts as [`Outcome::Deleted`].
@@ -223,12 +224,15 @@ impl Ipset {
     /// # Errors
     /// See [`Ipset`].
     pub fn remove<T: SetType>(&mut self, set: &Set<T>, member: &Member<T>) -> Result<Outcome> {
-        match self.attempt(Verb::Delete, set, member)? {
-            true => Ok(Outcome::Deleted),
-            false if member.is_single(set.kind()) => Ok(Outcome::Unchanged),
-            // The kernel stopped at the first entry of the range that is absent.
-            false => self.of_entry(Verb::Remove, set, member).map(|()| Outcome::Deleted),
+        if self.attempt(Verb::Delete, set, member)? {
+            return Ok(Outcome::Deleted);
         }
+        if member.is_single(set.kind()) {
+            return Ok(Outcome::Unchanged);
+        }
+        // The kernel stopped at the first entry of the range that is absent.
+        self.connection.run(&OfEntry { verb: Verb::Remove, set, member }, |_, _| Ok(()))?;
+        Ok(Outcome::Deleted)
     }
 
     /// Whether an entry is in a set (`IPSET_CMD_TEST`). A set of networks contains an address if one of its networks does;
@@ -408,11 +412,7 @@ impl Ipset {
 
     // The conversation.
 
-    fn of_entry<T: SetType>(&mut self, verb: Verb, set: &Set<T>, member: &Member<T>) -> Result<()> {
-        self.connection.run(&OfEntry { verb, set, member }, |_, _| Ok(()))
-    }
-
-    /// As [`Ipset::of_entry`]; `false` if the entry exists already, or is absent already.
+    /// Sends a request about an entry; `false` if the entry exists already, or is absent already.
     fn attempt<T: SetType>(&mut self, verb: Verb, set: &Set<T>, member: &Member<T>) -> Result<bool> {
         let request = OfEntry { verb, set, member };
         match self.connection.attempt(&request, |_, _| Ok(()))? {

@@ -174,7 +174,8 @@ impl Request for Sent<'_> {
             return request.queue(connection);
         }
         let strict = !matches!(self.change, Change::PutSet(..) | Change::RemoveSet(_));
-        connection.queue(message_type(self.change.command()), if strict { STRICT } else { 0 }, |out| {
+        let kind = nfnetlink::message_type(SUBSYSTEM, self.change.command());
+        connection.queue(kind, if strict { STRICT } else { 0 }, |out| {
             write_start(out);
             self.change.write(out, self.revision);
         })?;
@@ -290,9 +291,11 @@ impl Request for Query {
             write_start(out);
             self.write(out);
         };
-        match self.command() {
-            (command, true) => connection.queue_dump(message_type(command), body)?,
-            (command, false) => connection.queue(message_type(command), 0, body)?,
+        let (command, is_dump) = self.command();
+        let kind = nfnetlink::message_type(SUBSYSTEM, command);
+        match is_dump {
+            true => connection.queue_dump(kind, body)?,
+            false => connection.queue(kind, 0, body)?,
         }
         Ok(1)
     }
@@ -337,7 +340,7 @@ impl Verb {
             Self::Remove => (command::DEL, 0),
             Self::Test => (command::TEST, STRICT),
         };
-        (message_type(command), flags)
+        (nfnetlink::message_type(SUBSYSTEM, command), flags)
     }
 
     /// The words before and after the entry.
@@ -393,10 +396,6 @@ impl<T: SetType> Request for OfEntry<'_, T> {
     fn refused(&self, refusal: Refusal) -> Refused {
         self.verb.refused(self.set.kind(), refusal)
     }
-}
-
-fn message_type(command: u8) -> u16 {
-    nfnetlink::message_type(SUBSYSTEM, command)
 }
 
 /// Writes the start of every request.
