@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 continue;
             }
         }
-        writeln!(out, "  listed: {:?}", vips.list(&binder)?)?;
+        writeln!(out, "  listed: {:?}", vips.virtual_ips(&binder)?)?;
         // An address of another interface is a conflict, found before anything is changed.
         if let Err(error) = vips.check(&binder, [IpAddr::from([192, 0, 2, 1]), IpAddr::from([10, 96, 0, 12])]) {
             writeln!(out, "  {error}")?;

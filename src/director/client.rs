@@ -106,13 +106,13 @@ impl Director {
     /// Reads what is there.
     ///
     /// # Errors
-    /// As [`Ipvs::table`], [`Vips::list`], [`Ipset::members`]. A set of keys that is of another type is an error too.
+    /// As [`Ipvs::table`], [`Vips::virtual_ips`], [`Ipset::members`]. A set of keys that is of another type is an error too.
     pub fn snapshot(&mut self) -> Result<Snapshot> {
         let mut snapshot = Snapshot::empty(self.owner.clone(), self.binder);
         let table = self.ipvs.table()?.into_iter();
         snapshot.services =
             table.map(|(info, to)| (info.key(), FoundService::new(info.service, to))).collect::<BTreeMap<_, _>>();
-        snapshot.vips = self.vips.list(&self.binder)?.into_iter().collect();
+        snapshot.vips = self.vips.virtual_ips(&self.binder)?.into_iter().collect();
         self.read_sets(&mut snapshot)?;
         snapshot.keys.extend(self.adopted.iter().copied());
         Ok(snapshot)

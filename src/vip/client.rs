@@ -154,7 +154,7 @@ impl Vips {
     /// [`is_not_found`](Error::is_not_found) when the interface of a [label](Binder::label) is not there;
     /// [`is_interrupted`](Error::is_interrupted) when the list changed each time while it was read.
     #[doc(alias("RTM_GETADDR", "RTM_GETROUTE"))]
-    pub fn list(&mut self, binder: &Binder) -> Result<Vec<Vip>> {
+    pub fn virtual_ips(&mut self, binder: &Binder) -> Result<Vec<Vip>> {
         let owned = self.target(binder).and_then(|target| match target {
             Some(target) => self.owned(target),
             None => Ok(Vec::new()),
@@ -169,7 +169,7 @@ impl Vips {
     /// or has an address that the binder does not own. The outcome is the same; `ip link show` shows it.
     ///
     /// # Errors
-    /// As [`Vips::list`]; failures of [`Vips::unbind`] as [`Cause::Batch`].
+    /// As [`Vips::virtual_ips`]; failures of [`Vips::unbind`] as [`Cause::Batch`].
     #[doc(alias("RTM_DELLINK", "flush"))]
     pub fn clear(&mut self, binder: &Binder) -> Result<Outcome> {
         if let Way::Dummy(_) = binder.0 {
@@ -179,7 +179,7 @@ impl Vips {
                 return Ok(outcome);
             }
         }
-        let owned = self.list(binder)?;
+        let owned = self.virtual_ips(binder)?;
         let tally = self.unbind_all(binder, owned)?;
         Ok(Outcome::of_deleting(tally.unbound > 0))
     }

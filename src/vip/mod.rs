@@ -12,7 +12,7 @@
 //! let vip0 = Binder::dummy("vip0")?;
 //! vips.bind(&vip0, "10.96.0.10".parse::<IpAddr>()?)?;
 //! vips.sync(&vip0, ["10.96.0.10".parse::<IpAddr>()?, "fd00:96::10".parse()?])?;
-//! assert_eq!(vips.list(&vip0)?.len(), 2);
+//! assert_eq!(vips.virtual_ips(&vip0)?.len(), 2);
 //!
 //! // One route for all addresses that there may ever be.
 //! vips.bind(&Binder::local_routes(77), "10.100.0.0/16".parse::<Vip>()?)?;
@@ -87,7 +87,7 @@
 //!   restart. Addresses with a label carry a protocol number (`IFA_PROTO`, since Linux 5.18), because a label can be taken by
 //!   anybody, and IPv6 has none. An IPv6 address that a dummy interface has with another prefix length counts as bound,
 //!   though it is neither listed nor unbound.
-//! - To bind what is bound and to unbind what is gone are [outcomes](Outcome), not errors. [`Vips::sync`] binds first and
+//! - To bind what is bound and to unbind what is gone are [outcomes](crate::Outcome), not errors. [`Vips::sync`] binds first and
 //!   then unbinds; killed at whatever moment, the next one ends in what is desired.
 //! - IPv6 addresses are made without looking for duplicates, so that they can be used at once: their routes, which the kernel
 //!   makes in the background all the same, are waited for, up to a second. They are made without a second route beside the local
@@ -106,7 +106,6 @@ mod plan;
 mod refusal;
 mod request;
 
-pub use crate::outcome::Outcome;
 pub use batch::{BatchError, Failure, Tally};
 pub use binder::{Binder, IntoVip, InvalidVip, Vip};
 pub use client::Vips;

@@ -142,7 +142,7 @@ fn a_program_that_dies_after_any_datagram_is_made_up_for_by_the_next() {
     let state = |kernel: &Kernel| {
         let sets: Vec<_> = kernel.ipset().sets().unwrap().iter().map(|info| info.set.to_string()).collect();
         let table = kernel.ipvs().unwrap().table().unwrap();
-        format!("{sets:?} {table:?} {:?}", kernel.vips().list(&binder).unwrap())
+        format!("{sets:?} {table:?} {:?}", kernel.vips().virtual_ips(&binder).unwrap())
     };
     let whole = Kernel::new();
     set_up(&whole).unwrap();
@@ -201,10 +201,10 @@ fn interfaces_and_addresses_of_others_are_conflicts_and_stay() {
             vips.unbind(&binder, vip(taken)).unwrap();
         }
         vips.sync(&binder, [vip("192.0.2.2")]).unwrap();
-        assert_eq!(vips.list(&binder).unwrap(), [vip("192.0.2.2")]);
+        assert_eq!(vips.virtual_ips(&binder).unwrap(), [vip("192.0.2.2")]);
         vips.clear(&binder).unwrap();
     }
-    assert!(vips.list(&Binder::label("eth1:1", 77).unwrap()).unwrap_err().is_not_found());
+    assert!(vips.virtual_ips(&Binder::label("eth1:1", 77).unwrap()).unwrap_err().is_not_found());
     assert!(vips.bind(&Binder::dummy("eth0").unwrap(), vip("192.0.2.2")).unwrap_err().is_already_exists());
     assert!(vips.bind(&Binder::local_routes(77), vip("192.0.0.0/8")).unwrap_err().is_conflict());
 }

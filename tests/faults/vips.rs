@@ -116,17 +116,17 @@ impl Bench for Routes {
     }
 
     fn state(vips: &mut Vips) -> String {
-        format!("{:?}", vips.list(&binder()).unwrap())
+        format!("{:?}", vips.virtual_ips(&binder()).unwrap())
     }
 
     fn works(vips: &mut Vips) {
         vips.bind(&binder(), vip(200)).unwrap();
-        assert!(vips.list(&binder()).unwrap().contains(&vip(200)));
+        assert!(vips.virtual_ips(&binder()).unwrap().contains(&vip(200)));
     }
 }
 
 const OPERATIONS: [Operation<Vips>; 6] = [
-    Operation { name: "list the virtual IPs of ", nature: List, run: |vips| vips.list(&binder()).map(lines) },
+    Operation { name: "list the virtual IPs of ", nature: List, run: |vips| vips.virtual_ips(&binder()).map(lines) },
     Operation {
         name: "bind 10.96.0.99 to ",
         nature: Several,
@@ -175,24 +175,24 @@ fn one_conflict_keeps_nothing_else_from_being_bound_and_unbound() -> Result<()> 
     vips.bind_all(&binder(), (1..=3).map(vip))?;
     let error = vips.check(&binder(), [2, 5, 200, 201].map(vip)).unwrap_err();
     assert_eq!((error.failures.len(), error.done), (2, Tally::default()));
-    assert_eq!(vips.list(&binder())?.len(), 3);
+    assert_eq!(vips.virtual_ips(&binder())?.len(), 3);
 
     let error = vips.sync(&binder(), [2, 5, 200, 201].map(vip)).unwrap_err();
     assert!(error.failures.iter().all(|failure| failure.error.is_conflict()) && error.interruption.is_none());
     assert_eq!(error.failures.iter().map(|failure| failure.change.vip()).collect::<Vec<_>>(), [200, 201].map(vip));
     assert_eq!((error.done.bound, error.done.unbound, error.done.unchanged), (1, 2, 1));
-    assert_eq!(vips.list(&binder())?, [2, 5].map(vip));
+    assert_eq!(vips.virtual_ips(&binder())?, [2, 5].map(vip));
     vips.check(&binder(), [2, 6].map(vip))?;
 
     // Wrong input is a failure like any other.
     let error = vips.sync(&binder(), [vip(2), prefix("224.0.0.1")]).unwrap_err();
     assert!(error.failures.len() == 1 && error.failures[0].error.is_invalid_input(), "{error}");
-    assert_eq!(vips.list(&binder())?, [vip(2)]);
+    assert_eq!(vips.virtual_ips(&binder())?, [vip(2)]);
 
     // The prefix that the surplus belongs to is desired, but cannot be had.
     let error = vips.sync(&binder(), [prefix("10.96.0.0/24"), prefix("10.97.0.1")]).unwrap_err();
     assert!(error.failures.len() == 1 && error.failures[0].error.is_conflict(), "{error}");
-    assert_eq!(vips.list(&binder())?, [vip(2), prefix("10.97.0.1")]);
+    assert_eq!(vips.virtual_ips(&binder())?, [vip(2), prefix("10.97.0.1")]);
     Ok(())
 }
 
@@ -212,7 +212,7 @@ fn a_synchronisation_that_is_disturbed_is_completed_by_the_next() -> Result<()> 
             }
             assert!(done.is_err(), "{fault:?} at {position}: {done:?}");
             vips.sync(&binder(), (4..9).map(vip))?;
-            let mut there = vips.list(&binder())?;
+            let mut there = vips.virtual_ips(&binder())?;
             there.sort();
             assert_eq!(there, (4..9).map(vip).collect::<Vec<_>>(), "{fault:?} at {position}");
         }

@@ -338,7 +338,7 @@ fn a_killed_sync(lab: &Lab) {
             number = random.below(BINDERS.len());
         }
         let binder = BINDERS[number]();
-        let owned = |client: &mut Vips| -> BTreeSet<Vip> { client.list(&binder).unwrap().into_iter().collect() };
+        let owned = |client: &mut Vips| -> BTreeSet<Vip> { client.virtual_ips(&binder).unwrap().into_iter().collect() };
         let (before, desired) = (owned(&mut client), addresses(state));
         let done = killed(lab, &format!("{number} {state}"), &mut random, 1, Duration::from_millis(15));
         let left = owned(&mut client);

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
-use lvs::vip::Outcome::{Added, Deleted, Unchanged};
+use lvs::Outcome::{Added, Deleted, Unchanged};
 use lvs::vip::{BatchError, Binder, Tally, Vip, Vips};
 use lvs::{Cause, Options, Reason};
 
@@ -63,7 +63,7 @@ fn vips(texts: &[&str]) -> BTreeSet<Vip> {
 }
 
 fn listed(vips: &mut Vips, binder: &Binder) -> BTreeSet<Vip> {
-    let all = vips.list(binder).unwrap();
+    let all = vips.virtual_ips(binder).unwrap();
     let set: BTreeSet<_> = all.iter().copied().collect();
     assert_eq!(set.len(), all.len(), "{all:?}");
     set
@@ -86,10 +86,10 @@ fn binding_and_unbinding_tell_whether_there_was_something_to_do(lab: &Lab) {
             assert_eq!(client.unbind(&binder, vip).unwrap(), Unchanged);
             assert_eq!(client.bind(&binder, vip).unwrap(), Added, "{vip} {binder}");
             assert_eq!(client.bind(&binder, vip).unwrap(), Unchanged, "{vip} {binder}");
-            assert_eq!(client.list(&binder).unwrap(), [vip]);
+            assert_eq!(client.virtual_ips(&binder).unwrap(), [vip]);
             assert_eq!(client.unbind(&binder, vip).unwrap(), Deleted);
             assert_eq!(client.unbind(&binder, vip).unwrap(), Unchanged);
-            assert_eq!(client.list(&binder).unwrap(), []);
+            assert_eq!(client.virtual_ips(&binder).unwrap(), []);
         }
         client.bind(&binder, vip("10.96.0.10")).unwrap();
         assert_eq!(client.clear(&binder).unwrap(), Deleted);
@@ -146,7 +146,7 @@ fn sync_ends_in_what_is_desired_and_leaves_alone_what_is_foreign(lab: &Lab) {
         }
         assert!(state(lab).is_superset(&before), "{:?}", before.difference(&state(lab)));
         assert_eq!(tally(client.sync(&binder, NONE).unwrap()), (0, 4, 0), "{binder}");
-        assert_eq!(client.list(&binder).unwrap(), []);
+        assert_eq!(client.virtual_ips(&binder).unwrap(), []);
         client.clear(&binder).unwrap();
         assert_eq!(state(lab), before);
     }
@@ -220,11 +220,11 @@ fn addresses_that_no_host_has_are_refused(lab: &Lab) {
             assert!(error.is_invalid_input(), "{error}");
             let error = lab.vips().check(&binder, [vip("10.96.0.1"), vip(address)]).unwrap_err();
             assert_eq!((error.failures.len(), error.done), (1, Tally::default()), "{error}");
-            assert_eq!(lab.vips().list(&binder).unwrap(), []);
+            assert_eq!(lab.vips().virtual_ips(&binder).unwrap(), []);
             lab.vips().bind(&binder, vip("10.96.0.2")).unwrap();
             let error = lab.vips().sync(&binder, [vip("10.96.0.1"), vip(address)]).unwrap_err();
             assert!(error.failures.len() == 1 && error.failures[0].error.is_invalid_input(), "{error}");
-            assert_eq!(lab.vips().list(&binder).unwrap(), [vip("10.96.0.1")]);
+            assert_eq!(lab.vips().virtual_ips(&binder).unwrap(), [vip("10.96.0.1")]);
             lab.vips().clear(&binder).unwrap();
         }
         // A prefix that only routes can bind: its addresses are desired.
@@ -232,7 +232,7 @@ fn addresses_that_no_host_has_are_refused(lab: &Lab) {
         if binder != Binder::local_routes(77) {
             let error = lab.vips().sync(&binder, [vip("10.96.0.0/16")]).unwrap_err();
             assert!(error.failures.len() == 1 && error.failures[0].error.is_invalid_input(), "{error}");
-            assert_eq!(lab.vips().list(&binder).unwrap(), [vip("10.96.0.1")]);
+            assert_eq!(lab.vips().virtual_ips(&binder).unwrap(), [vip("10.96.0.1")]);
         }
         lab.vips().clear(&binder).unwrap();
     }
@@ -240,7 +240,7 @@ fn addresses_that_no_host_has_are_refused(lab: &Lab) {
 
 fn a_dummy_interface_is_made_on_demand_and_left_down(lab: &Lab) {
     let (mut client, vip0) = (lab.vips(), Binder::dummy("vip0").unwrap());
-    assert_eq!(client.list(&vip0).unwrap(), []);
+    assert_eq!(client.virtual_ips(&vip0).unwrap(), []);
     client.sync(&vip0, NONE).unwrap();
     assert!(!lab.tool("ip -o link").contains("vip0"));
     client.bind(&vip0, vip("2001:db8::a")).unwrap();
@@ -316,7 +316,7 @@ fn names_that_are_not_utf_8_are_in_nobodys_way(lab: &Lab) {
     assert_eq!(listed(&mut client, &vip0), vips(&["192.0.2.11", "2001:db8::1"]));
     for binder in [Binder::dummy(odd).unwrap(), Binder::label(b"caf\xe9:\xff/\x01", 77).unwrap()] {
         assert_eq!(client.bind(&binder, vip("10.96.0.1")).unwrap(), Added, "{binder}");
-        assert!(client.list(&binder).unwrap().contains(&vip("10.96.0.1")), "{binder}");
+        assert!(client.virtual_ips(&binder).unwrap().contains(&vip("10.96.0.1")), "{binder}");
         assert_eq!(client.bind(&binder, vip("10.96.0.1")).unwrap(), Unchanged, "{binder}");
         assert_eq!(client.unbind(&binder, vip("10.96.0.1")).unwrap(), Deleted, "{binder}");
     }
@@ -337,7 +337,7 @@ fn a_dummy_interface_that_is_gone_holds_nothing(lab: &Lab) {
     client.bind(&vip0, vip("10.96.0.10")).unwrap();
     lab.tool("ip link delete vip0");
     assert_eq!(client.unbind(&vip0, vip("10.96.0.10")).unwrap(), Unchanged);
-    assert_eq!(client.list(&vip0).unwrap(), []);
+    assert_eq!(client.virtual_ips(&vip0).unwrap(), []);
     assert_eq!(client.clear(&vip0).unwrap(), Unchanged);
     assert_eq!(client.bind(&vip0, vip("10.96.0.10")).unwrap(), Added);
 }
@@ -349,7 +349,7 @@ fn an_interface_of_another_kind_is_refused(lab: &Lab) {
         let errors = [
             client.bind(&binder, vip("10.96.0.10")).unwrap_err(),
             client.unbind(&binder, vip("10.96.0.10")).unwrap_err(),
-            client.list(&binder).unwrap_err(),
+            client.virtual_ips(&binder).unwrap_err(),
             client.clear(&binder).unwrap_err(),
             client.sync(&binder, NONE).unwrap_err().into(),
         ];
@@ -367,7 +367,7 @@ fn impossible_names_and_numbers_are_refused(lab: &Lab) {
     for binder in [Binder::local_routes(4), Binder::label("lo:1", 0).unwrap()] {
         assert!(lab.vips().bind(&binder, vip("10.96.0.10")).unwrap_err().is_invalid_input());
         assert!(lab.vips().sync(&binder, NONE).unwrap_err().interruption.unwrap().is_invalid_input());
-        assert!(lab.vips().list(&binder).unwrap_err().is_invalid_input());
+        assert!(lab.vips().virtual_ips(&binder).unwrap_err().is_invalid_input());
     }
 }
 
@@ -416,8 +416,8 @@ fn only_the_interface_that_was_asked_for_is_listed(lab: &Lab) {
     let (one, two) = (Binder::dummy("vip1").unwrap(), Binder::dummy("vip2").unwrap());
     client.bind(&one, vip("10.96.0.1")).unwrap();
     client.bind(&two, vip("10.96.0.2")).unwrap();
-    assert_eq!(client.list(&one).unwrap(), [vip("10.96.0.1")]);
-    assert_eq!(client.list(&two).unwrap(), [vip("10.96.0.2")]);
+    assert_eq!(client.virtual_ips(&one).unwrap(), [vip("10.96.0.1")]);
+    assert_eq!(client.virtual_ips(&two).unwrap(), [vip("10.96.0.2")]);
     let error = client.bind(&one, vip("10.96.0.2")).unwrap_err();
     assert!(error.is_conflict() && error.to_string().ends_with("an address of vip2 already"), "{error}");
 }
@@ -427,7 +427,7 @@ fn a_label_needs_its_interface(lab: &Lab) {
     let errors = [
         client.bind(&binder, vip("10.96.0.10")).unwrap_err(),
         client.unbind(&binder, vip("10.96.0.10")).unwrap_err(),
-        client.list(&binder).unwrap_err(),
+        client.virtual_ips(&binder).unwrap_err(),
         client.sync(&binder, NONE).unwrap_err().into(),
     ];
     for error in errors {
@@ -497,7 +497,7 @@ fn bound_listed_and_removed(lab: &Lab, binder: &Binder, all: &BTreeSet<Vip>) {
     assert_eq!(listed(&mut client, binder), half);
     let tally = client.unbind_all(binder, all.iter().copied()).unwrap();
     assert_eq!((tally.unbound, tally.unchanged), (all.len() / 2, all.len() / 2));
-    assert_eq!(client.list(binder).unwrap(), []);
+    assert_eq!(client.virtual_ips(binder).unwrap(), []);
 }
 
 fn twenty_thousand_local_routes_are_bound_listed_and_removed(lab: &Lab) {
@@ -525,7 +525,7 @@ fn twenty_thousand_addresses_of_a_dummy_are_bound_listed_and_removed(lab: &Lab) 
     assert_eq!((tally.bound, tally.unbound, tally.unchanged), (0, gone.len(), kept.len()));
     assert_eq!(listed(&mut client, &binder), kept);
     assert_eq!(client.clear(&binder).unwrap(), Deleted);
-    assert_eq!(client.list(&binder).unwrap(), []);
+    assert_eq!(client.virtual_ips(&binder).unwrap(), []);
 }
 
 fn a_small_receive_buffer_loses_nothing(lab: &Lab) {
