@@ -17,7 +17,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread::sleep;
 use std::time::Duration;
 
-use lvs::ipvs::{Ipvs, Protocol, ServiceKey};
+use lvs::Protocol;
+use lvs::ipvs::{Ipvs, ServiceKey};
 
 const FALL: u32 = 2;
 const RISE: u32 = 3;

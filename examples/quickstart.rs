@@ -20,9 +20,10 @@ use std::process::{Command, ExitCode, id};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use lvs::Outcome;
 use lvs::ipvs::{Destination, DestinationInfo, Ipvs, Scheduler, Service, ServiceInfo, Version};
 use lvs::netns::Namespace;
-use lvs::vip::{Binder, Outcome, Vips};
+use lvs::vip::{Binder, Vips};
 
 const VIRTUAL_IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 96, 0, 10));
 const WEIGHTS: [u32; 3] = [3, 1, 1];

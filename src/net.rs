@@ -93,7 +93,7 @@ impl FromStr for Protocol {
 /// Text that is not what it was to be read as.
 ///
 /// ```
-/// let error = "tpc".parse::<lvs::ipvs::Protocol>().unwrap_err();
+/// let error = "tpc".parse::<lvs::Protocol>().unwrap_err();
 /// assert_eq!(error.to_string(), "\"tpc\" is not tcp, udp, sctp or a protocol number");
 /// assert_eq!(error.text(), "tpc");
 /// ```

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use lvs::Protocol;
 use lvs::ipset::{
-    Addresses, AnyType, Entry, Family, InterfaceMatch, InterfaceName, Kind, ListMember, Member, Network, Place, Ports,
+    Addresses, AnyType, Entry, InterfaceMatch, InterfaceName, Kind, ListMember, Member, Network, Place, Ports,
     ProtocolPorts, Set, SetName,
 };
+use lvs::{Family, Protocol};
 
 use crate::failure::number::INVALID_PROTOCOL;
 use crate::failure::{Failure, complain, refused};

@@ -3,7 +3,8 @@
 
 use std::io;
 
-use lvs::ipset::{Family, Kind, SetName};
+use lvs::Family;
+use lvs::ipset::{Kind, SetName};
 use lvs::testing::{Kernel, Reply};
 
 use crate::names::Names;

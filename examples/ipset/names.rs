@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use dns_lookup::{AddrInfoHints, getaddrinfo, getnameinfo};
-use lvs::ipset::Family;
+use lvs::Family;
 use nix::libc::{AF_INET, AF_INET6, NI_NAMEREQD, NI_NUMERICSERV, SOCK_STREAM};
 
 use crate::database::Database;

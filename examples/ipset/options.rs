@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use lvs::Family;
 use lvs::ipset::{
-    AnyType, BitmapRange, Comment, Counters, Entry, Family, Kind, Member, Method, Place, Ports, SetName, SetOptions,
+    AnyType, BitmapRange, Comment, Counters, Entry, Kind, Member, Method, Place, Ports, SetName, SetOptions,
 };
 
 use crate::entry::{Reader, dash};

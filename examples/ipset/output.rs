@@ -4,10 +4,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv6Addr};
 
-use lvs::Protocol;
-use lvs::ipset::{
-    Addresses, AnyType, Entry, Family, InterfaceMatch, Kind, Listed, Member, ProtocolPorts, SetInfo, SetName,
-};
+use lvs::ipset::{Addresses, AnyType, Entry, InterfaceMatch, Kind, Listed, Member, ProtocolPorts, SetInfo, SetName};
+use lvs::{Family, Protocol};
 
 use crate::names::{ICMP, ICMPV6, Names, icmp_name};
 use crate::sort;

@@ -5,7 +5,8 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use lvs::ipset::{Family, Mac};
+use lvs::Family;
+use lvs::ipset::Mac;
 
 use crate::failure::Failure;
 

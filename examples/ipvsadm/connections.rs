@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 use std::net::SocketAddr;
 
-use lvs::Error;
-use lvs::ipvs::{Connection, EngineData, Protocol};
+use lvs::ipvs::{Connection, EngineData};
+use lvs::{Error, Protocol};
 
 use crate::names::Names;
 use crate::output::{endpoint, fill};

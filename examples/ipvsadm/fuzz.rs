@@ -4,9 +4,8 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
-use lvs::ipvs::{
-    Change, Connections, Destination, DestinationInfo, Protocol, Scheduler, Service, ServiceFlags, ServiceInfo,
-};
+use lvs::Protocol;
+use lvs::ipvs::{Change, Connections, Destination, DestinationInfo, Scheduler, Service, ServiceFlags, ServiceInfo};
 
 use crate::command::{Command, Listing, Mistake, Mode};
 use crate::names::{Names, Source};

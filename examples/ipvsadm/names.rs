@@ -11,7 +11,7 @@ use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use dns_lookup::{AddrInfoHints, getaddrinfo, getnameinfo};
-use lvs::ipvs::Protocol;
+use lvs::Protocol;
 use nix::libc::{AF_INET, NI_DGRAM, NI_NAMEREQD, NI_NUMERICHOST, NI_NUMERICSERV, SOCK_DGRAM, SOCK_STREAM};
 
 /// Where names come from.

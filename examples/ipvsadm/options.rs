@@ -8,11 +8,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
-use lvs::Interface;
 use lvs::ipvs::{
-    Change, Destination, Family, Forwarding, Netmask, Persistence, PersistenceEngine, Protocol, Scheduler, Service,
-    ServiceFlags, ServiceKey, SyncDaemon, SyncState, Thresholds, Timeouts, Tunnel, TunnelFlags,
+    Change, Destination, Forwarding, Netmask, Persistence, PersistenceEngine, Scheduler, Service, ServiceFlags,
+    ServiceKey, SyncDaemon, SyncState, Thresholds, Timeouts, Tunnel, TunnelFlags,
 };
+use lvs::{Family, Interface, Protocol};
 
 use crate::command::{Command, Listing, Mistake, Mode};
 use crate::names::Names;

@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use lvs::ipvs::{
-    DestinationInfo, Family, Forwarding, Netmask, Protocol, Service, ServiceFlags, ServiceInfo, ServiceKey, Stats,
-    SyncDaemon, Timeouts, Tunnel, TunnelFlags, Version,
+    DestinationInfo, Forwarding, Netmask, Service, ServiceFlags, ServiceInfo, ServiceKey, Stats, SyncDaemon, Timeouts,
+    Tunnel, TunnelFlags, Version,
 };
+use lvs::{Family, Protocol};
 
 use crate::command::{Listing, Mode};
 use crate::names::Names;

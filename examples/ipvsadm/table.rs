@@ -1,6 +1,6 @@
 //! The commands and options: how they are written, what they are called in messages, and which goes with which.
 
-use lvs::ipvs::Protocol;
+use lvs::Protocol;
 
 use crate::command::Mistake;
 use crate::syntax::{Form, Takes};

@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
-use lvs::ipvs::{Family, Netmask, Protocol, Scheduler, ServiceFlags};
+use lvs::ipvs::{Netmask, Scheduler, ServiceFlags};
+use lvs::{Family, Protocol};
 
 use crate::names::Names;
 

@@ -44,8 +44,6 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-pub use crate::net::Family;
-pub use crate::outcome::Outcome;
 pub use client::Conntrack;
 pub use flow::{Flow, Tuple};
 pub use listing::Flows;

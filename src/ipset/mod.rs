@@ -72,7 +72,6 @@ pub(crate) mod set;
 mod sync;
 mod text;
 
-pub use crate::net::{Family, InvalidText};
 pub use addresses::{Addresses, Network};
 pub use batch::{BatchError, Failure};
 pub use client::Ipset;

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::set::Parts;
 use super::*;
-use crate::net::Protocol;
+use crate::net::{Family, Protocol};
 use crate::wire::Attrs;
 use crate::wire::writer::written;
 

@@ -183,7 +183,8 @@ impl FromStr for ServiceKey {
     /// Reads the text that [`Display`](fmt::Display) writes.
     ///
     /// ```
-    /// # use lvs::ipvs::{Protocol, ServiceKey};
+    /// # use lvs::Protocol;
+    /// # use lvs::ipvs::ServiceKey;
     /// let key: ServiceKey = "[2001:db8::1]:53/udp".parse()?;
     /// assert_eq!(key.protocol(), Some(Protocol::UDP));
     /// let error = "10.0.0.1:80".parse::<ServiceKey>().unwrap_err();

@@ -72,7 +72,6 @@ pub mod settings;
 mod stats;
 mod timeouts;
 
-pub use crate::net::{Family, InvalidText, Protocol};
 pub use batch::{BatchError, Failure};
 pub use client::Ipvs;
 pub use daemon::{SyncDaemon, SyncState};

@@ -2,8 +2,9 @@
 
 use nix::errno::Errno;
 
-use super::{Change, Family, Query, Service};
+use super::{Change, Query, Service};
 use crate::error::{Reason, Refusal, Refused};
+use crate::net::Family;
 
 const PERMISSION: &str = "IPVS needs CAP_NET_ADMIN in the initial user namespace: run as root, outside of a container \
                           that has its own users";

@@ -7,9 +7,10 @@ use std::time::Duration;
 use nix::libc::{EEXIST, EINVAL, ENOENT, EOPNOTSUPP, ESRCH};
 
 use crate::ipvs::{
-    Answer, Change, Destination, DestinationInfo, Family, Forwarding, Message, PersistenceEngine, Query, Scheduler,
-    Service, ServiceInfo, ServiceKey, SyncDaemon, SyncState, Timeouts, Version,
+    Answer, Change, Destination, DestinationInfo, Forwarding, Message, PersistenceEngine, Query, Scheduler, Service,
+    ServiceInfo, ServiceKey, SyncDaemon, SyncState, Timeouts, Version,
 };
+use crate::net::Family;
 
 /// The table, in the order in which it was filled.
 #[derive(Debug)]

@@ -143,7 +143,8 @@ impl Kernel {
     ///
     /// ```
     /// use lvs::testing::Kernel;
-    /// use lvs::vip::{Binder, Outcome};
+    /// use lvs::Outcome;
+    /// use lvs::vip::Binder;
     ///
     /// let kernel = Kernel::new();
     /// kernel.add_interface("eth0", [("192.0.2.1".parse()?, 24)]);

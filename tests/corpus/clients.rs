@@ -455,7 +455,7 @@ fn of_vips(vips: &mut Vips, what: u8) {
         0 => vips.bind_all(binder, wanted),
         1 => vips.unbind_all(binder, wanted),
         2 => vips.sync(binder, wanted),
-        3 => return told(vips.list(binder).map(|vips| shown(&vips))),
+        3 => return told(vips.virtual_ips(binder).map(|vips| shown(&vips))),
         4 => return told(vips.clear(binder).map(drop)),
         5 => return told(vips.bind(binder, wanted[0]).map(drop)),
         6 => return told(vips.check(binder, wanted).map_err(Error::from)),

@@ -12,7 +12,7 @@ pub(crate) fn run(data: &[u8]) {
         let key = match connection.firewall_mark() {
             Some(mark) => {
                 assert!(connection.is_template());
-                let family = lvs::ipvs::Family::of(connection.virtual_address.ip());
+                let family = lvs::Family::of(connection.virtual_address.ip());
                 ServiceKey::FirewallMark { mark, family }
             }
             None => ServiceKey::Address { protocol: connection.protocol, address: connection.virtual_address },

@@ -47,7 +47,7 @@ impl Lab {
     }
 
     fn bound(&mut self) -> Vec<String> {
-        self.vips.list(&vip0()).unwrap().iter().map(ToString::to_string).collect()
+        self.vips.virtual_ips(&vip0()).unwrap().iter().map(ToString::to_string).collect()
     }
 
     /// The destinations of the service with their weights.

@@ -177,7 +177,7 @@ pub(crate) fn state(world: &impl World, binder: &Binder) -> State {
         let to = to.into_iter().map(|info| (info.address(), info.destination)).collect();
         state.services.insert(info.key(), (info.service, to));
     }
-    state.vips = world.vips().list(binder).unwrap().iter().map(ToString::to_string).collect();
+    state.vips = world.vips().virtual_ips(binder).unwrap().iter().map(ToString::to_string).collect();
     let mut ipset = world.ipset();
     for info in ipset.sets().unwrap() {
         let members = ipset.members(&info.set).unwrap();

@@ -3,10 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use lvs::Outcome;
 use lvs::ipset::{AnyType, Change, HashIp, Member, NewSet};
 use lvs::ipvs::{self, Scheduler, Service};
 use lvs::testing::Kernel;
-use lvs::vip::{Binder, Outcome, Vip};
+use lvs::vip::{Binder, Vip};
 
 /// The first items, then a panic.
 fn cut<T>(mut items: impl Iterator<Item = T>, good: usize) -> impl Iterator<Item = T> {
@@ -80,9 +81,9 @@ fn in_vips() {
         caught(|| drop(vips.bind_all(&binder, cut((1..).map(vip), good))));
         // Nothing was sent; the answer belongs to this request.
         assert_eq!(vips.bind(&binder, vip(60_000)).unwrap(), Outcome::Added);
-        assert_eq!(vips.list(&binder).unwrap(), [vip(60_000)]);
+        assert_eq!(vips.virtual_ips(&binder).unwrap(), [vip(60_000)]);
         caught(|| drop(vips.unbind_all(&binder, cut((1..).map(vip), good))));
         assert_eq!(vips.unbind(&binder, vip(60_000)).unwrap(), Outcome::Deleted);
-        assert_eq!(vips.list(&binder).unwrap(), []);
+        assert_eq!(vips.virtual_ips(&binder).unwrap(), []);
     }
 }

@@ -3,8 +3,9 @@
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use lvs::ipvs::{Destination, DestinationInfo, Family, Ipvs, Protocol, Service, ServiceKey};
+use lvs::ipvs::{Destination, DestinationInfo, Ipvs, Service, ServiceKey};
 use lvs::vip::{Binder, Vips};
+use lvs::{Family, Protocol};
 
 use crate::lab::Lab;
 use crate::peers::{Client, Connection, Server, Transport, until};

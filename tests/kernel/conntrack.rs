@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use lvs::conntrack::{Conntrack, Flow};
-use lvs::ipvs::{Destination, Family, Ipvs, Scheduler, Service, settings};
+use lvs::ipvs::{Destination, Ipvs, Scheduler, Service, settings};
 use lvs::vip::Binder;
-use lvs::{Outcome, ipvs};
+use lvs::{Family, Outcome, ipvs};
 
 use crate::lab::{Lab, Need, tests, unprivileged_child};
 use crate::network::{Answers, CLIENT, DIRECTOR, FAMILIES, Network, SERVERS, host, vip};

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use lvs::ipvs::{
-    Destination, Family, Forwarding, Ipvs, Scheduler, Service, ServiceFlags, ServiceKey, SyncDaemon, SyncState, Tunnel,
+    Destination, Forwarding, Ipvs, Scheduler, Service, ServiceFlags, ServiceKey, SyncDaemon, SyncState, Tunnel,
     TunnelFlags,
 };
 use lvs::netns::Namespace;
-use lvs::{Cause, Interface, Reason};
+use lvs::{Cause, Family, Interface, Reason};
 use socket2::{Domain, Socket, Type};
 
 use crate::lab::{Lab, Need, tests, tool};

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use lvs::ipvs::{
-    Change, Destination, Family, Forwarding, Ipvs, Netmask, Persistence, PersistenceEngine, Scheduler, Service,
-    ServiceFlags, ServiceKey, SyncDaemon, SyncState, Thresholds, Timeouts, Tunnel, TunnelFlags,
+    Change, Destination, Forwarding, Ipvs, Netmask, Persistence, PersistenceEngine, Scheduler, Service, ServiceFlags,
+    ServiceKey, SyncDaemon, SyncState, Thresholds, Timeouts, Tunnel, TunnelFlags,
 };
-use lvs::{Cause, Error, Interface, Reason};
+use lvs::{Cause, Error, Family, Interface, Reason};
 
 use crate::lab::{Lab, Need, address, tests};
 use crate::unchecked::Unchecked;

@@ -9,9 +9,10 @@ use std::thread;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
+use lvs::Family;
 use lvs::ipvs::{
-    Destination, Family, Forwarding, Netmask, Persistence, PersistenceEngine, Scheduler, Service, ServiceFlags,
-    ServiceKey, Thresholds, Tunnel, TunnelFlags,
+    Destination, Forwarding, Netmask, Persistence, PersistenceEngine, Scheduler, Service, ServiceFlags, ServiceKey,
+    Thresholds, Tunnel, TunnelFlags,
 };
 
 use crate::lab::{Lab, Need, address, tests};

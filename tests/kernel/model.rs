@@ -11,12 +11,12 @@ use lvs::ipset::{
     Network, NewSet, ProtocolPorts, Set, SetName, SetType, SkbInfo,
 };
 use lvs::ipvs::{
-    Change, Destination, Family, Forwarding, Ipvs, Persistence, PersistenceEngine, Scheduler, Service, ServiceKey,
-    SyncDaemon, SyncState, Thresholds, Timeouts, Tunnel, TunnelFlags,
+    Change, Destination, Forwarding, Ipvs, Persistence, PersistenceEngine, Scheduler, Service, ServiceKey, SyncDaemon,
+    SyncState, Thresholds, Timeouts, Tunnel, TunnelFlags,
 };
 use lvs::testing::Kernel;
 use lvs::vip::{Binder, Vip, Vips};
-use lvs::{Interface, Result};
+use lvs::{Family, Interface, Result};
 
 use crate::lab::{Lab, Need, address, tests};
 use crate::vip::{add_ipv6, real_interface};
@@ -380,7 +380,7 @@ fn by_one(told: &mut Told, vips: &mut Vips, binder: &Binder) {
         told.note(vips.unbind(binder, vip));
         told.note(vips.bind(binder, vip));
         told.note(vips.bind(binder, vip));
-        told.note(vips.list(binder));
+        told.note(vips.virtual_ips(binder));
         told.note(vips.unbind(binder, vip));
         told.note(vips.unbind(binder, vip));
     }
@@ -391,17 +391,17 @@ fn by_one(told: &mut Told, vips: &mut Vips, binder: &Binder) {
     let wide = ["192.0.0.0/8", "10.96.0.8/30", "10.97.0.0/16", "2001:db8::/64", "2001:db8:9::/64", "2001:db8:8::/64"];
     told.note(vips.check(binder, several.iter().chain(&others).map(vip)).map_err(lvs::Error::from));
     told.note(vips.bind_all(binder, several.iter().map(vip)).map_err(lvs::Error::from));
-    told.note(vips.list(binder));
+    told.note(vips.virtual_ips(binder));
     for text in others.iter().chain(&wide) {
         told.note(vips.bind(binder, vip(text)));
     }
-    told.note(vips.list(binder));
+    told.note(vips.virtual_ips(binder));
     told.note(vips.unbind(binder, vip(&"192.0.2.1")));
     told.note(vips.sync(binder, several[1..].iter().chain(&others).map(vip)).map_err(lvs::Error::from));
     told.note(vips.sync(binder, several[1..].iter().map(vip)).map_err(lvs::Error::from));
-    told.note(vips.list(binder));
+    told.note(vips.virtual_ips(binder));
     told.note(vips.unbind_all(binder, several.iter().map(vip)).map_err(lvs::Error::from));
-    told.note(vips.list(binder));
+    told.note(vips.virtual_ips(binder));
     told.note(vips.bind_all(binder, several.iter().map(vip)).map_err(lvs::Error::from));
 }
 
@@ -411,7 +411,7 @@ fn with_vips(mut vips: Vips) -> Told {
     let label = |label, protocol| Binder::label(label, protocol).unwrap();
     told.note(vips.bind(&dummy("lo"), ip("10.96.0.1")));
     told.note(vips.bind(&label("near:1", 77), ip("10.96.0.1")));
-    told.note(vips.list(&label("near:1", 77)));
+    told.note(vips.virtual_ips(&label("near:1", 77)));
     let binders = [dummy("vip0"), Binder::local_routes(77), label("eth0:1", 77)];
     for binder in &binders {
         by_one(&mut told, &mut vips, binder);
@@ -424,7 +424,7 @@ fn with_vips(mut vips: Vips) -> Told {
         }
         told.note(vips.clear(binder));
         told.note(vips.clear(binder));
-        told.note(vips.list(binder));
+        told.note(vips.virtual_ips(binder));
     }
     // Binders that share a protocol, a label, an interface.
     let sharing =
@@ -436,15 +436,15 @@ fn with_vips(mut vips: Vips) -> Told {
     told.note(vips.bind(&label("vip1:1", 77), ip("10.98.0.9")));
     told.note(vips.bind(&label("lo:1", 77), ip("10.98.0.10")));
     for binder in &sharing {
-        told.note(vips.list(binder));
+        told.note(vips.virtual_ips(binder));
     }
     for binder in &sharing {
         told.note(vips.unbind(binder, ip("10.98.0.1")));
         told.note(vips.unbind(binder, ip("2001:db8:98::1")));
         told.note(vips.clear(binder));
-        told.note(vips.list(binder));
+        told.note(vips.virtual_ips(binder));
     }
-    told.note(vips.list(&label("lo:1", 77)));
+    told.note(vips.virtual_ips(&label("lo:1", 77)));
     told
 }
 

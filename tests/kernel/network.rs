@@ -4,7 +4,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
 
-use lvs::ipvs::Family;
+use lvs::Family;
 use lvs::netns::Namespace;
 use lvs::vip::{Binder, Vips};
 

@@ -6,8 +6,9 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
+use lvs::Family;
 use lvs::ipvs::{
-    Connection, Connections, Family, Netmask, Persistence, PersistenceEngine, Scheduler, Service, Thresholds, Timeouts,
+    Connection, Connections, Netmask, Persistence, PersistenceEngine, Scheduler, Service, Thresholds, Timeouts,
     settings,
 };
 

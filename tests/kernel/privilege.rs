@@ -163,7 +163,7 @@ fn of_vips(vips: &mut Vips, outcomes: &mut Outcomes) {
         let mut note = |name: &str, result: Result<(), Error>| {
             outcomes.note(&format!("Vips::{name} {binder}"), result);
         };
-        note("list", vips.list(&binder).map(drop));
+        note("list", vips.virtual_ips(&binder).map(drop));
         note("bind", vips.bind(&binder, vip).map(drop));
         note("sync", vips.sync(&binder, [vip]).map(drop).map_err(Error::from));
         note("unbind", vips.unbind(&binder, vip).map(drop));
@@ -190,7 +190,7 @@ fn without_the_privilege(lab: &Lab) {
         // There is nothing to be done.
         "Vips::unbind vip0" | "Vips::unbind lo:1" => "done",
         "Status::read" if release() < STATUS => "unavailable",
-        _ if name.starts_with("Vips::list") || name.starts_with("Vips::clear") => "done",
+        _ if name.starts_with("Vips::virtual_ips") || name.starts_with("Vips::clear") => "done",
         "Connections::open" | "Overview::open" | "CpuStats::read" => "done",
         "Setting::get" | "Namespace::current" => "done",
         // To connect to IPVS loads it.

@@ -6,13 +6,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
-use lvs::Cause;
 use lvs::ipvs::{
-    Change, Connection, ConnectionState, Connections, CpuCounters, CpuStats, Destination, DestinationOverview, Family,
-    Forwarding, ForwardingName, Origin, Overview, PersistenceEngine, Protocol, Scheduler, Service, ServiceFlags,
-    ServiceKey, ServiceOverview, Status, Tunnel,
+    Change, Connection, ConnectionState, Connections, CpuCounters, CpuStats, Destination, DestinationOverview,
+    Forwarding, ForwardingName, Origin, Overview, PersistenceEngine, Scheduler, Service, ServiceFlags, ServiceKey,
+    ServiceOverview, Status, Tunnel,
 };
 use lvs::vip::Binder;
+use lvs::{Cause, Family, Protocol};
 use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::lab::{Lab, Need, address, release, tests};

@@ -13,9 +13,9 @@ use std::num::{NonZeroU8, NonZeroU16};
 use std::process::Command;
 
 use libtest_mimic::Trial;
-use lvs::ipvs::{Change, Destination, Family, Ipvs, Scheduler, Service, ServiceKey, SyncState, Thresholds, Timeouts};
+use lvs::ipvs::{Change, Destination, Ipvs, Scheduler, Service, ServiceKey, SyncState, Thresholds, Timeouts};
 use lvs::ready::{Part, load};
-use lvs::{Cause, Error};
+use lvs::{Cause, Error, Family};
 
 use crate::lab::{Lab, Need, address, number, tests};
 use crate::random::Random;

@@ -1,9 +1,9 @@
 //! Services and destinations as `ipvsadm -Sn` writes them.
 
 use lvs::ipvs::{
-    Destination, Family, Forwarding, Persistence, Protocol, Scheduler, Service, ServiceFlags, ServiceKey, Tunnel,
-    TunnelFlags,
+    Destination, Forwarding, Persistence, Scheduler, Service, ServiceFlags, ServiceKey, Tunnel, TunnelFlags,
 };
+use lvs::{Family, Protocol};
 
 /// The option that names a service; `None` for a protocol without one.
 fn option(key: ServiceKey) -> Option<String> {

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
 use libtest_mimic::Trial;
-use lvs::ipvs::{Family, Scheduler, Service, ServiceFlags, Thresholds};
+use lvs::Family;
+use lvs::ipvs::{Scheduler, Service, ServiceFlags, Thresholds};
 
 use crate::cluster::{Cluster, sorted};
 use crate::lab::{Lab, Need, address, release, tests};

@@ -6,9 +6,10 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::process::Command;
 
 use libtest_mimic::Trial;
+use lvs::Outcome;
 use lvs::ipvs::{Destination, Forwarding, Scheduler, Service};
 use lvs::netns::Namespace;
-use lvs::vip::{Binder, Outcome, Vip, Vips};
+use lvs::vip::{Binder, Vip, Vips};
 
 use crate::lab::{Lab, Need, tests};
 use crate::peers::{Client, Server, Transport};

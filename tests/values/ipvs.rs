@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use lvs::Protocol;
 use lvs::ipvs::{
     Change, Connection, ConnectionState, CpuStats, Destination, DestinationInfo, DestinationOverview, EngineData,
-    Forwarding, Origin, Overview, OverviewAddress, PersistenceEngine, Protocol, Query, Rates, Scheduler, Service,
-    ServiceInfo, ServiceOverview, Stats, Status, SyncDaemon, SyncState, Timeouts, Version,
+    Forwarding, Origin, Overview, OverviewAddress, PersistenceEngine, Query, Rates, Scheduler, Service, ServiceInfo,
+    ServiceOverview, Stats, Status, SyncDaemon, SyncState, Timeouts, Version,
 };
 
 use crate::{golden, web};

@@ -8,13 +8,13 @@ use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 use std::path::Path;
 use std::time::Duration;
 
-use lvs::Interface;
 use lvs::exchange::{Exchange, Limits, Step};
 use lvs::ipvs::{
-    Answer, Change, Destination, DestinationInfo, Family, Forwarding, Message, Netmask, Persistence, PersistenceEngine,
-    Query, Scheduler, Service, ServiceFlags, ServiceInfo, ServiceKey, Stats, SyncDaemon, SyncState, Thresholds,
-    Timeouts, Tunnel, TunnelFlags,
+    Answer, Change, Destination, DestinationInfo, Forwarding, Message, Netmask, Persistence, PersistenceEngine, Query,
+    Scheduler, Service, ServiceFlags, ServiceInfo, ServiceKey, Stats, SyncDaemon, SyncState, Thresholds, Timeouts,
+    Tunnel, TunnelFlags,
 };
+use lvs::{Family, Interface};
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_generic::{GenlFamily, GenlMessage};
 

@@ -6,10 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use lvs::ipvs::{
-    Connection, ConnectionState, Connections, CpuCounters, CpuStats, EngineData, Family, ForwardingName, Origin,
-    Overview, OverviewAddress, PersistenceEngine, Protocol, Scheduler, ServiceKey, ServiceOverview, Status,
+    Connection, ConnectionState, Connections, CpuCounters, CpuStats, EngineData, ForwardingName, Origin, Overview,
+    OverviewAddress, PersistenceEngine, Scheduler, ServiceKey, ServiceOverview, Status,
 };
-use lvs::{Cause, DecodeError, Error};
+use lvs::{Cause, DecodeError, Error, Family, Protocol};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

@@ -5,12 +5,11 @@ pub(crate) use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 pub(crate) use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 pub(crate) use std::time::Duration;
 
-pub(crate) use lvs::Interface;
 pub(crate) use lvs::ipvs::{
-    Answer, Change, Destination, Family, Forwarding, Message, Netmask, Persistence, PersistenceEngine, Protocol, Query,
-    Rates, Scheduler, Service, ServiceFlags, ServiceKey, Stats, SyncDaemon, SyncState, Thresholds, Timeouts, Tunnel,
-    TunnelFlags,
+    Answer, Change, Destination, Forwarding, Message, Netmask, Persistence, PersistenceEngine, Query, Rates, Scheduler,
+    Service, ServiceFlags, ServiceKey, Stats, SyncDaemon, SyncState, Thresholds, Timeouts, Tunnel, TunnelFlags,
 };
+pub(crate) use lvs::{Family, Interface, Protocol};
 pub(crate) use netlink_packet_generic::GenlFamily;
 pub(crate) use proptest::collection::vec;
 pub(crate) use proptest::prelude::*;

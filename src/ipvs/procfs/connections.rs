@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use super::{Lines, OF_MARK, Source, Words, number, protocol};
 use crate::error::Result;
-use crate::ipvs::{Family, PersistenceEngine, Protocol, ServiceKey};
+use crate::ipvs::{PersistenceEngine, ServiceKey};
 use crate::name::{Name, named};
+use crate::net::{Family, Protocol};
 
 pub(super) const FILE: &str = "ip_vs_conn";
 const SOURCE: Source = Source { operation: "read the connections", file: FILE, since: None };

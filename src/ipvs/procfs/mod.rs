@@ -27,9 +27,9 @@ pub use cpu_stats::{CpuCounters, CpuStats};
 pub use overview::{DestinationOverview, ForwardingName, Overview, OverviewAddress, ServiceOverview};
 pub use status::{Status, TableStatus};
 
-use super::Protocol;
 use super::numbers::{FAMILY, MODULE};
 use crate::error::{Cause, DecodeError, Error, Result};
+use crate::net::Protocol;
 
 /// The files of the calling thread's network namespace.
 const FOLDER: &str = "/proc/thread-self/net";

@@ -9,7 +9,8 @@ use std::str::FromStr;
 
 use super::{Lines, Source, Words, number, protocol};
 use crate::error::Result;
-use crate::ipvs::{Protocol, Scheduler, ServiceKey};
+use crate::ipvs::{Scheduler, ServiceKey};
+use crate::net::Protocol;
 use crate::net::{self, InvalidText};
 
 const SOURCE: Source = Source { operation: "read the overview", file: "ip_vs", since: None };

@@ -13,9 +13,10 @@ use std::thread;
 use std::time::Duration;
 
 use lvs::ipvs::{
-    Change, Destination, Family, Forwarding, Ipvs, Netmask, Persistence, PersistenceEngine, Protocol, Scheduler,
-    Service, ServiceFlags, ServiceKey, SyncDaemon, Thresholds, Timeouts, Tunnel, TunnelFlags,
+    Change, Destination, Forwarding, Ipvs, Netmask, Persistence, PersistenceEngine, Scheduler, Service, ServiceFlags,
+    ServiceKey, SyncDaemon, Thresholds, Timeouts, Tunnel, TunnelFlags,
 };
+use lvs::{Family, Protocol};
 use nix::sys::personality::{self, Persona};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

@@ -9,11 +9,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
-use lvs::Protocol;
 use lvs::ipset::{
-    Addresses, AnyType, BitmapRange, Comment, Counters, Entry, Family, InterfaceMatch, InterfaceName, Ipset, Kind,
-    ListMember, Mac, Member, Method, Network, NewSet, Ports, ProtocolPorts, Set, SetName, SetOptions,
+    Addresses, AnyType, BitmapRange, Comment, Counters, Entry, InterfaceMatch, InterfaceName, Ipset, Kind, ListMember,
+    Mac, Member, Method, Network, NewSet, Ports, ProtocolPorts, Set, SetName, SetOptions,
 };
+use lvs::{Family, Protocol};
 
 use crate::lab::{Lab, Need, number, tests};
 use crate::random::Random;

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use lvs::Reason;
 use lvs::ipvs::{
-    Change, Destination, Family, Forwarding, Ipvs, Netmask, Persistence, PersistenceEngine, Protocol, Scheduler,
-    Service, ServiceFlags, ServiceKey, Thresholds, Timeouts, Tunnel, TunnelFlags,
+    Change, Destination, Forwarding, Ipvs, Netmask, Persistence, PersistenceEngine, Scheduler, Service, ServiceFlags,
+    ServiceKey, Thresholds, Timeouts, Tunnel, TunnelFlags,
 };
+use lvs::{Family, Protocol, Reason};
 
 use super::{Outcome, Tally};
 use crate::lab::Lab;

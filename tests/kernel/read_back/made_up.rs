@@ -4,11 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
-use lvs::Interface;
 use lvs::ipvs::{
-    Destination, Family, Forwarding, Netmask, Persistence, PersistenceEngine, Protocol, Scheduler, Service,
-    ServiceFlags, ServiceKey, SyncDaemon, SyncState, Thresholds, Timeouts, Tunnel, TunnelFlags,
+    Destination, Forwarding, Netmask, Persistence, PersistenceEngine, Scheduler, Service, ServiceFlags, ServiceKey,
+    SyncDaemon, SyncState, Thresholds, Timeouts, Tunnel, TunnelFlags,
 };
+use lvs::{Family, Interface, Protocol};
 
 use crate::random::Random;
 

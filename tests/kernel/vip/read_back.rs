@@ -13,7 +13,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use libtest_mimic::Trial;
 use lvs::Error;
-use lvs::vip::Outcome::Deleted;
+use lvs::Outcome::Deleted;
 use lvs::vip::Vip;
 
 use self::bench::{Asked, Bench, expected};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use lvs::vip::Outcome::{Added, Deleted, Unchanged};
+use lvs::Outcome::{Added, Deleted, Unchanged};
 use lvs::vip::{Binder, Change, Vip, Vips};
 use lvs::{Cause, Error, InvalidName, Reason};
 
@@ -179,7 +179,7 @@ impl<'a> Bench<'a> {
         }
         let is_delivered = vip.is_prefix() || is_delivered(self.lab, vip.address());
         self.check(is_delivered, || format!("{context}: it is not local"));
-        let list = self.vips.list(binder).unwrap();
+        let list = self.vips.virtual_ips(binder).unwrap();
         self.check(list == [vip], || format!("{context}: {list:?}"));
         let outcomes = [
             self.vips.bind(binder, vip).unwrap(),
@@ -187,7 +187,7 @@ impl<'a> Bench<'a> {
             self.vips.unbind(binder, vip).unwrap(),
         ];
         self.check(outcomes == [Unchanged, Deleted, Unchanged], || format!("{context}: {outcomes:?}"));
-        let list = self.vips.list(binder).unwrap();
+        let list = self.vips.virtual_ips(binder).unwrap();
         self.check(list.is_empty(), || format!("{context}: unbinding leaves {list:?}"));
         self.check_state(&context);
     }
