@@ -139,10 +139,10 @@ impl Flow {
     }
 }
 
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, fuzzing, feature = "testing"))]
 impl Flow {
     /// Writes all attributes, as the kernel does.
-    pub(super) fn write(&self, out: &mut Writer<'_>) {
+    pub(crate) fn write(&self, out: &mut Writer<'_>) {
         for (attr, tuple) in [(FlowAttr::Original, self.original), (FlowAttr::Reply, self.reply)] {
             out.marked_nest(attr, |out| {
                 tuple.write(out);
@@ -157,6 +157,22 @@ impl Flow {
             out.array(FlowAttr::Timeout, &seconds.to_be_bytes());
         }
     }
+}
+
+/// Reads what identifies an entry: its reply tuple and its number.
+#[cfg(feature = "testing")]
+pub(crate) fn read_key(attributes: &[u8]) -> Result<(Tuple, u32), DecodeError> {
+    let (mut reply, mut zone, mut id) = (None, None, None);
+    for attr in Attrs::<FlowAttr>::new(attributes) {
+        let attr = attr?;
+        match attr.kind {
+            FlowAttr::Reply => reply = Some(Parts::read(attr.nested())?),
+            FlowAttr::Zone => zone = Some(attr.u16_be()?),
+            FlowAttr::Id => id = Some(attr.u32_be()?),
+            _ => {}
+        }
+    }
+    Ok((required(reply, FlowAttr::Reply)?.tuple(zone)?, required(id, FlowAttr::Id)?))
 }
 
 impl Tuple {

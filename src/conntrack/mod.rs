@@ -35,12 +35,12 @@
 //! Flows of other protocols are neither listed nor deleted. Flows are of one network namespace: see [`netns`](crate::netns).
 
 mod client;
-mod flow;
+pub(crate) mod flow;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod listing;
 mod refusal;
-mod request;
+pub(crate) mod request;
 #[cfg(test)]
 mod tests;
 

@@ -58,7 +58,7 @@ impl Request for Change {
 
     fn queue(&self, connection: &mut Connection) -> Result<usize, Cause> {
         match self {
-            Self::Delete(_) => connection.queue(message_type(DELETE), 0, |out| self.write(out))?,
+            Self::Delete(_) => connection.queue(DELETE, 0, |out| self.write(out))?,
         }
         Ok(1)
     }
@@ -103,7 +103,7 @@ impl Request for Query {
 
     fn queue(&self, connection: &mut Connection) -> Result<usize, Cause> {
         match self {
-            Self::Flows(_) => connection.queue_dump(message_type(GET), |out| self.write(out))?,
+            Self::Flows(_) => connection.queue_dump(GET, |out| self.write(out))?,
         }
         Ok(1)
     }
@@ -113,29 +113,37 @@ impl Request for Query {
     }
 }
 
-/// The type of a message with an entry (`IPCTNL_MSG_CT_NEW`).
+/// The type of a message with an entry.
 pub(super) fn is_entry(kind: u16) -> bool {
-    kind == message_type(NEW)
+    kind == NEW
 }
 
-fn message_type(command: u8) -> u16 {
-    nfnetlink::message_type(SUBSYSTEM, command)
-}
-
-fn family_number(family: Family) -> u8 {
+pub(crate) fn family_number(family: Family) -> u8 {
     match family {
         Family::Inet => INET,
         Family::Inet6 => INET6,
     }
 }
 
+/// The family of this number.
+#[cfg(feature = "testing")]
+pub(crate) fn family(number: u8) -> Option<Family> {
+    [Family::Inet, Family::Inet6].into_iter().find(|family| family_number(*family) == number)
+}
+
+/// Whether a message is one of the connection tracker.
+#[cfg(feature = "testing")]
+pub(crate) fn is_of_tracker(kind: u16) -> bool {
+    kind.to_be_bytes().first() == Some(&SUBSYSTEM)
+}
+
 /// The connection tracker among netfilter's subsystems (`NFNL_SUBSYS_CTNETLINK`).
 const SUBSYSTEM: u8 = 1;
 
-/// Commands (`enum cntl_msg_types`).
-const NEW: u8 = 0;
-const GET: u8 = 1;
-const DELETE: u8 = 2;
+/// Types of messages (`enum cntl_msg_types`).
+pub(crate) const NEW: u16 = nfnetlink::message_type(SUBSYSTEM, 0);
+pub(crate) const GET: u16 = nfnetlink::message_type(SUBSYSTEM, 1);
+pub(crate) const DELETE: u16 = nfnetlink::message_type(SUBSYSTEM, 2);
 
 /// Families (`NFPROTO_*`).
 const INET: u8 = 2;

@@ -13,8 +13,10 @@ use super::answer::{Answer, is_dump, told};
 use super::fault::{Event, Fault, due};
 use super::port::{Port, Reply};
 use super::record::Sent;
-use super::{ipset, ipvs, vip};
+use super::{conntrack, ipset, ipvs, vip};
 use crate::connection::{Connection, Options};
+use crate::conntrack::request::is_of_tracker;
+use crate::conntrack::{Conntrack, Flow, Tuple};
 use crate::error::{DecodeError, Result};
 use crate::exchange::Limits;
 use crate::ipset::Ipset;
@@ -69,12 +71,18 @@ struct Model {
     ipvs: ipvs::Model,
     ipset: ipset::Model,
     vip: vip::Model,
+    conntrack: conntrack::Model,
 }
 
 impl Kernel {
     /// A kernel with empty tables.
     pub fn new() -> Self {
-        let model = Model { ipvs: ipvs::Model::new(), ipset: ipset::Model::default(), vip: vip::Model::new() };
+        let model = Model {
+            ipvs: ipvs::Model::new(),
+            ipset: ipset::Model::default(),
+            vip: vip::Model::new(),
+            conntrack: conntrack::Model::default(),
+        };
         Self::with(Peer::Model(Box::new(model)))
     }
 
@@ -136,6 +144,36 @@ impl Kernel {
     /// A client of virtual IPs.
     pub fn vips(&self) -> Vips {
         Vips::over(self.connection(NETLINK_ROUTE))
+    }
+
+    /// A client of the connection tracker.
+    pub fn conntrack(&self) -> Conntrack {
+        Conntrack::over(self.connection(NETLINK_NETFILTER))
+    }
+
+    /// Adds a UDP flow to the connection tracker. A [script](Kernel::script) stays as it is, and the flow is `None`.
+    ///
+    /// ```
+    /// use lvs::conntrack::{Family, Tuple};
+    /// use lvs::testing::Kernel;
+    ///
+    /// let kernel = Kernel::new();
+    /// let (client, dns) = ("192.0.2.1:4000".parse()?, "10.96.0.10:53".parse()?);
+    /// let original = Tuple { source: client, destination: dns, zone: 0 };
+    /// let reply = Tuple { source: dns, destination: client, zone: 0 };
+    /// kernel.add_flow(original, reply);
+    /// let mut conntrack = kernel.conntrack();
+    /// let flow = conntrack.flows(Family::Inet)?[0];
+    /// assert!(flow.is_stale(dns, ["10.244.1.7:53".parse()?]));
+    /// conntrack.delete(&flow)?;
+    /// assert!(conntrack.delete(&flow).unwrap_err().is_not_found());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn add_flow(&self, original: Tuple, reply: Tuple) -> Option<Flow> {
+        match &mut self.state().peer {
+            Peer::Model(model) => Some(model.conntrack.add(original, reply)),
+            Peer::Script(_) => None,
+        }
     }
 
     /// Adds an interface that is up, with addresses and their prefix lengths that belong to no binder. A second call with the
@@ -351,6 +389,7 @@ impl Model {
         match (protocol, kind) {
             (NETLINK_GENERIC, IPVS) => sent.ipvs(body),
             (NETLINK_GENERIC, _) => Ok(()),
+            (NETLINK_NETFILTER, _) if is_of_tracker(kind) => sent.conntrack(&self.conntrack, kind, body),
             (NETLINK_NETFILTER, _) => sent.ipset(&self.ipset, kind, flags, body),
             _ => sent.vip(&self.vip, kind, body, is_dump(flags)),
         }
@@ -364,6 +403,7 @@ impl Model {
             }
             (NETLINK_GENERIC, IPVS) => Ok((kind, self.ipvs.answer(body, dump)?)),
             (NETLINK_GENERIC, _) => Err(ENOENT.into()),
+            (NETLINK_NETFILTER, _) if is_of_tracker(kind) => self.conntrack.answer(kind, body, dump),
             (NETLINK_NETFILTER, _) => Ok((kind, self.ipset.answer(kind, flags, body)?)),
             _ => self.vip.answer(kind, body, dump),
         }

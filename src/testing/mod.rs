@@ -76,6 +76,7 @@
 //! - **Virtual IPs**: every operation of [`Vips`](crate::vip::Vips), with all binders. The loopback interface is up;
 //!   [`Kernel::add_interface`] adds others. IPv6 addresses are local at once. Not modelled: routes of other tables than
 //!   `local`, secondary addresses, limits of memory.
+//! - **Connection tracker**: the flows of [`Kernel::add_flow`], listed and deleted. They do not expire.
 //!
 //! Beside faults, a test has a record of the requests ([`Kernel::sent`]), so that "the second run changes nothing" is an assertion,
 //! and a death of the program after any datagram ([`Kernel::cut`]).
@@ -83,6 +84,7 @@
 //! [`Kernel::script`] is a kernel of the test's own, byte by byte.
 
 mod answer;
+mod conntrack;
 mod fault;
 mod ipset;
 mod ipvs;

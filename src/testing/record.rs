@@ -1,6 +1,6 @@
 //! The record of requests.
 
-use super::{ipset, vip};
+use super::{conntrack, ipset, vip};
 use crate::error::DecodeError;
 use crate::ipset as sets;
 use crate::ipset::numbers::command;
@@ -94,6 +94,15 @@ impl Sent {
                 }
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// Records a request of this type with this body.
+    pub(crate) fn conntrack(&mut self, model: &conntrack::Model, kind: u16, body: &[u8]) -> Result<(), DecodeError> {
+        match model.text(kind, body)? {
+            (true, change) => self.change(change),
+            (false, query) => self.query(query),
         }
         Ok(())
     }

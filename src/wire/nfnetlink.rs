@@ -7,7 +7,7 @@ use crate::error::DecodeError;
 pub(crate) const HEADER: usize = 4;
 
 /// The type of a message: subsystem and command.
-pub(crate) fn message_type(subsystem: u8, command: u8) -> u16 {
+pub(crate) const fn message_type(subsystem: u8, command: u8) -> u16 {
     u16::from_be_bytes([subsystem, command])
 }
 
