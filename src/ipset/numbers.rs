@@ -100,6 +100,14 @@ pub(crate) mod error {
     pub(crate) const BITMASK_NETMASK_EXCL: i32 = 4115;
     /// The first of those that mean another thing for each method (bitmap, hash, list).
     pub(crate) const OF_METHOD: i32 = 4352;
+    /// The range of a bitmap is too large.
+    pub(crate) const RANGE_SIZE: i32 = 4353;
+    /// A list of sets in a list of sets.
+    pub(crate) const LOOP: i32 = 4353;
+    /// The set of a place in a list of sets does not exist.
+    pub(crate) const NAMEREF: i32 = 4355;
+    /// The set of a place in a list of sets is not in the list.
+    pub(crate) const REF_EXIST: i32 = 4357;
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub enum BitmapRange {
 
 impl BitmapRange {
     /// The range as the kernel stores it in a set with this netmask.
-    fn stored(self, netmask: Option<u8>) -> Self {
+    pub(crate) fn stored(self, netmask: Option<u8>) -> Self {
         match self {
             Self::Addresses(one, other) => {
                 let hosts = u32::MAX.checked_shr(netmask.unwrap_or(32).into()).unwrap_or(0);

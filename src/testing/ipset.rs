@@ -1,12 +1,9 @@
 //! A small model of the kernel's sets: see [`testing`](crate::testing).
 
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
-
 use nix::libc::{EEXIST, ENOENT};
 
 use super::Denial;
+use super::members::Members;
 use crate::error::DecodeError;
 use crate::ipset::entry::EntryAttr;
 use crate::ipset::new_set::SetAttr;
@@ -14,14 +11,13 @@ use crate::ipset::numbers::{Command, PROTOCOL, SUBSYSTEM, command, error, list_f
 use crate::ipset::request::{STRICT, write_start};
 use crate::ipset::set::{Parts, family_number};
 use crate::ipset::{
-    Addresses, AnyType, Counters, Entry, Kind, Member, Method, Network, NewSet, Ports, ProtocolPorts, Query, Set,
-    SetInfo, SetName, SetOptions,
+    AnyType, BitmapRange, Entry, Kind, Member, Method, NewSet, Query, Set, SetInfo, SetName, SetOptions,
 };
 use crate::wire::reader::required;
 use crate::wire::{Attrs, Writer, nfnetlink};
 
-/// Maximal number of entries that one may stand for.
-const MOST: u32 = 1 << 16;
+/// Largest number of elements of a bitmap.
+const LARGEST_BITMAP: u32 = 1 << 16;
 /// The longest message of a list.
 const PART: usize = 1024;
 
@@ -31,37 +27,14 @@ pub(crate) struct Model {
     sets: Vec<(SetInfo, Members)>,
 }
 
-/// The members of a set, each with a number that grows from one that was added to the next.
-#[derive(Debug, Default)]
-struct Members {
-    by_entry: HashMap<Entry, (u64, Member<AnyType>)>,
-    next: u64,
-}
-
-impl Members {
-    /// Adds one, or takes the place of the one with the same entry.
-    fn put(&mut self, member: Member<AnyType>) {
-        let number = self.by_entry.get(&member.entry).map_or(self.next, |(number, _)| *number);
-        self.by_entry.insert(member.entry, (number, member));
-        self.next += 1;
-    }
-
-    fn get(&self, entry: &Entry) -> Option<&Member<AnyType>> {
-        self.by_entry.get(entry).map(|(_, member)| member)
-    }
-
-    fn in_order(&self) -> Vec<&Member<AnyType>> {
-        let mut all: Vec<_> = self.by_entry.values().collect();
-        all.sort_unstable_by_key(|(number, _)| *number);
-        all.into_iter().map(|(_, member)| member).collect()
-    }
-}
-
 impl Model {
     fn rename(&mut self, from: SetName, to: SetName) -> Result<(), Denial> {
         self.find(from)?;
         if self.find(to).is_ok() {
             return Err(error::EXIST_SETNAME2.into());
+        }
+        if self.references(from) > 0 {
+            return Err(error::REFERENCED.into());
         }
         let (info, _) = self.find(from)?;
         info.set = Set::new(to, info.set.kind(), info.set.family());
@@ -83,7 +56,7 @@ impl Model {
         match command {
             command::PROTOCOL => answer.push(message(|out| out.u8(Command::LowestRevision, PROTOCOL - 1))),
             command::TYPE => {
-                let kind = modelled(&parts)?;
+                let kind = kind_of(&parts)?;
                 answer.push(message(|out| {
                     out.text(Command::TypeName, kind.name());
                     out.u8(Command::Family, parts.family.unwrap_or_default());
@@ -93,16 +66,20 @@ impl Model {
             }
             command::CREATE => self.create(&parts, strict)?,
             command::DESTROY => match parts.name {
+                None if self.sets.iter().any(|(info, _)| self.references(info.set.name()) > 0) => {
+                    return Err(error::BUSY.into());
+                }
                 None => self.sets.clear(),
                 Some(name) => match self.place(name) {
+                    Ok(_) if self.references(name) > 0 => return Err(error::BUSY.into()),
                     Ok(place) => drop(self.sets.remove(place)),
                     Err(denial) if strict => return Err(denial),
                     Err(_) => {}
                 },
             },
             command::FLUSH => match parts.name {
-                None => self.sets.iter_mut().for_each(|(_, members)| members.by_entry.clear()),
-                Some(name) => self.find(name)?.1.by_entry.clear(),
+                None => self.sets.iter_mut().for_each(|(_, members)| members.clear()),
+                Some(name) => self.find(name)?.1.clear(),
             },
             command::RENAME => self.rename(name_of(&parts)?, second_name(&parts)?)?,
             command::SWAP => self.swap(name_of(&parts)?, second_name(&parts)?)?,
@@ -134,6 +111,11 @@ impl Model {
         self.sets.iter().map(|(info, _)| info.set).find(|set| set.name() == name)
     }
 
+    /// Number of lists that the set is in.
+    fn references(&self, name: SetName) -> u32 {
+        self.sets.iter().map(|(_, members)| u32::from(members.contains(&Entry::Set(name.into())))).sum()
+    }
+
     fn place(&self, name: SetName) -> Result<usize, Denial> {
         self.sets.iter().position(|(info, _)| info.set.name() == name).ok_or(ENOENT.into())
     }
@@ -143,20 +125,9 @@ impl Model {
     }
 
     fn create(&mut self, parts: &Parts<'_>, strict: bool) -> Result<(), Denial> {
-        let kind = modelled(parts)?;
+        let kind = kind_of(parts)?;
         let mut new = parts.info()?;
-        let options = &mut new.options;
-        if options.netmask.is_some() || options.bitmask.is_some() {
-            return Err(Denial::not_modelled("sets with masks of addresses"));
-        }
-        options.hashsize = Some(options.hashsize.unwrap_or(1024).max(64).next_power_of_two());
-        options.maxelem = options.maxelem.or(Some(65536));
-        // In requests it is in network order, unlike in what is read elsewhere.
-        options.markmask = (kind == Kind::HashIpMark).then(|| options.markmask.map_or(u32::MAX, u32::from_be));
-        if new.revision == kind.revision() {
-            options.bucketsize = options.bucketsize.or(Some(12));
-            options.initval = options.initval.or(Some(0));
-        }
+        complete(kind, new.revision, &mut new.options)?;
         // What the kernel compares.
         let compared = |info: &SetInfo| {
             let options = SetOptions {
@@ -173,7 +144,7 @@ impl Model {
             return if strict || compared(there) != compared(&new) { Err(EEXIST.into()) } else { Ok(()) };
         }
         new.index = (0..=u16::MAX).find(|index| self.sets.iter().all(|(info, _)| info.index != Some(*index)));
-        self.sets.push((new, Members::default()));
+        self.sets.push((new, Members::new(kind)));
         Ok(())
     }
 
@@ -200,10 +171,11 @@ impl Model {
     /// Adds, deletes or tests the members of a request, up to the first that fails.
     fn members(&mut self, command: u8, strict: bool, parts: &Parts<'_>, attributes: &[u8]) -> Result<(), Denial> {
         let name = name_of(parts)?;
+        let sets: Vec<_> = self.sets.iter().map(|(info, _)| (info.set.name(), info.set.kind())).collect();
         let (info, members) = self.find(name)?;
         let asked = members_of(info.set.kind(), attributes)?;
         for (member, line) in asked.iter().zip(1..) {
-            each(command, strict, info, members, member).map_err(|denial| Denial {
+            members.carry_out(command, strict, &info.options, member, &sets).map_err(|denial| Denial {
                 // Of several entries, the kernel repeats the request and says in it which one was wrong.
                 repeated: parts.entries.is_some().then(|| {
                     message(|out| {
@@ -228,7 +200,13 @@ impl Model {
         }
         let listing = listing(name, attributes)?;
         let mut messages = Vec::new();
-        for (info, members) in self.sets.iter().filter(|(info, _)| name.is_none_or(|name| name == info.set.name())) {
+        // The kernel lists what is in a list before the list.
+        let (lists, others): (Vec<_>, Vec<_>) =
+            self.sets.iter().partition(|(info, _)| info.set.kind() == Kind::ListSet);
+        for (info, members) in others.into_iter().chain(lists) {
+            if name.is_some_and(|name| name != info.set.name()) {
+                continue;
+            }
             if listing == Query::Names {
                 messages.push(message(|out| out.text(Command::SetName, info.set.name().as_bytes())));
                 continue;
@@ -240,9 +218,9 @@ impl Model {
                 out.marked_nest(Command::Data, |out| {
                     let markmask = info.options.markmask.map(u32::to_be);
                     NewSet::<AnyType>::new(info.set.kind(), SetOptions { markmask, ..info.options }).write(out);
-                    out.u32_net(SetAttr::References, 0);
+                    out.u32_net(SetAttr::References, self.references(info.set.name()));
                     out.u32_net(SetAttr::MemSize, 0);
-                    out.u32_net(SetAttr::Elements, u32::try_from(members.by_entry.len()).unwrap_or(u32::MAX));
+                    out.u32_net(SetAttr::Elements, u32::try_from(members.count()).unwrap_or(u32::MAX));
                 });
                 write_members(out, &mut rest);
             }));
@@ -334,195 +312,46 @@ fn second_name(parts: &Parts<'_>) -> Result<SetName, Denial> {
     parts.kind.and_then(|name| SetName::any(name).ok()).ok_or(error::PROTOCOL.into())
 }
 
-fn modelled(parts: &Parts<'_>) -> Result<Kind, Denial> {
-    match parts.kind.and_then(|name| name.parse::<Kind>().ok()) {
-        Some(kind) if kind.method() == Method::Hash => Ok(kind),
-        Some(_) => Err(Denial { errno: error::FIND_TYPE, ..Denial::not_modelled("types other than hash") }),
-        None => Err(error::FIND_TYPE.into()),
-    }
+fn kind_of(parts: &Parts<'_>) -> Result<Kind, Denial> {
+    parts.kind.and_then(|name| name.parse().ok()).ok_or(error::FIND_TYPE.into())
 }
 
 /// Types of which one set can take the place of another are of one such type.
 fn stands_for(kind: Kind) -> Kind {
-    if kind == Kind::HashNetPortNet { Kind::HashIpPortNet } else { kind }
+    match kind {
+        Kind::HashNetPortNet => Kind::HashIpPortNet,
+        Kind::BitmapIp => Kind::HashIp,
+        Kind::BitmapIpMac => Kind::HashIpMac,
+        kind => kind,
+    }
 }
 
-/// Adds or deletes all that a member stands for, up to the first that fails, or tests the first.
-fn each(
-    command: u8,
-    strict: bool,
-    info: &SetInfo,
-    members: &mut Members,
-    member: &Member<AnyType>,
-) -> Result<(), Denial> {
-    let entry = match (member.entry, info.options.markmask) {
-        (Entry::IpMark(ip, mark), Some(mask)) => Entry::IpMark(ip, mark & mask),
-        (entry, _) => entry,
-    };
-    let entries = entries(info.set.kind(), &entry)?;
-    let count = if command == command::TEST { 1 } else { entries.len() };
-    for entry in entries.into_iter().take(count) {
-        one(command, strict, &info.options, members, Member { entry, ..member.clone() })?;
+/// Completes the options of a new set by the kernel's defaults.
+fn complete(kind: Kind, revision: u8, options: &mut SetOptions) -> Result<(), Denial> {
+    if options.netmask.is_some() || options.bitmask.is_some() {
+        return Err(Denial::not_modelled("sets with masks of addresses"));
     }
-    Ok(())
-}
-
-/// Adds, deletes or tests a member.
-fn one(
-    command: u8,
-    strict: bool,
-    options: &SetOptions,
-    members: &mut Members,
-    member: Member<AnyType>,
-) -> Result<(), Denial> {
-    for (carried, enabled, errno) in [
-        (member.timeout.is_some(), options.timeout.is_some(), error::TIMEOUT),
-        (member.counters != Counters::default(), options.counters, error::COUNTER),
-        (member.comment.is_some(), options.comment, error::COMMENT),
-        (member.skb != Default::default(), options.skbinfo, error::SKBINFO),
-    ] {
-        if carried && !enabled {
-            return Err(errno.into());
-        }
-    }
-    let there = members.get(&member.entry);
-    match (command, there) {
-        (command::ADD, Some(_)) if strict => return Err(error::EXIST.into()),
-        (command::ADD, Some(there)) => {
-            let counters = there.counters;
-            members.put(as_held(member, counters, options));
-        }
-        (command::ADD, None) => {
-            if options.maxelem.is_none_or(|most| members.by_entry.len() >= usize::try_from(most).unwrap_or(usize::MAX))
-            {
-                let dropped = members.in_order().first().map(|member| member.entry).filter(|_| options.forceadd);
-                members.by_entry.remove(&dropped.ok_or(Denial::from(error::OF_METHOD))?);
+    match kind.method() {
+        Method::Hash => {
+            options.hashsize = Some(options.hashsize.unwrap_or(1024).max(64).next_power_of_two());
+            options.maxelem = options.maxelem.or(Some(65536));
+            // In requests it is in network order, unlike in what is read elsewhere.
+            options.markmask = (kind == Kind::HashIpMark).then(|| options.markmask.map_or(u32::MAX, u32::from_be));
+            if revision == kind.revision() {
+                options.bucketsize = options.bucketsize.or(Some(12));
+                options.initval = options.initval.or(Some(0));
             }
-            members.put(as_held(member, Counters::default(), options));
         }
-        (command::DEL, None) if strict => return Err(error::EXIST.into()),
-        (command::DEL, _) => drop(members.by_entry.remove(&member.entry)),
-        (_, exact) => {
-            let found = match exact {
-                // Only an address is looked for in networks.
-                None if networks(&member.entry).iter().flatten().all(|of| matches!(of, Addresses::One(_))) => {
-                    let all = members.by_entry.values().map(|(_, there)| there);
-                    let around = all.filter(|there| covers(&there.entry, &member.entry));
-                    around.max_by_key(|there| networks(&there.entry).map(|of| of.map(prefix)))
+        Method::Bitmap => {
+            options.range = options.range.map(|range| range.stored(None));
+            match options.range {
+                Some(BitmapRange::Addresses(first, last)) if last.to_bits() - first.to_bits() >= LARGEST_BITMAP => {
+                    return Err(error::RANGE_SIZE.into());
                 }
-                exact => exact,
-            };
-            // Who asks for exceptions hears of nothing else.
-            if found.is_none_or(|found| found.nomatch != member.nomatch) {
-                return Err(error::EXIST.into());
+                _ => {}
             }
         }
+        Method::List => options.size = Some(options.size.unwrap_or(8).max(4)),
     }
     Ok(())
-}
-
-/// A member with what the set makes of what it carries, `before` being the counters of the one in its place.
-fn as_held(member: Member<AnyType>, before: Counters, options: &SetOptions) -> Member<AnyType> {
-    let given = member.counters;
-    let counters = Counters {
-        packets: options.counters.then(|| given.packets.or(before.packets).unwrap_or(0)),
-        bytes: options.counters.then(|| given.bytes.or(before.bytes).unwrap_or(0)),
-    };
-    let timeout: Option<Duration> = options.timeout.map(|default| member.timeout.unwrap_or(default));
-    Member { timeout, counters, ..member }
-}
-
-/// The addresses of an entry.
-fn networks(entry: &Entry) -> [Option<Addresses>; 2] {
-    match *entry {
-        Entry::Ip(ip) | Entry::IpMark(ip, _) | Entry::IpPort(ip, _) | Entry::IpInterface(ip, _) => [Some(ip), None],
-        Entry::IpMac(ip, _) => [Some(ip.into()), None],
-        Entry::IpPortIp(ip, _, other) | Entry::IpIp(ip, other) => [Some(ip), Some(other)],
-        Entry::Port(_) | Entry::Mac(_) | Entry::Set(_) => [None, None],
-    }
-}
-
-/// The entries that one stands for, in the kernel's order.
-fn entries(kind: Kind, entry: &Entry) -> Result<Vec<Entry>, Denial> {
-    let too_many = || Denial::not_modelled("so many entries at once");
-    let [first, second] = networks(entry);
-    for (addresses, network) in [(first, kind.starts_with_network()), (second, kind.has_networks())] {
-        match addresses {
-            Some(Addresses::Range(..)) if network => return Err(Denial::not_modelled("ranges of networks")),
-            Some(Addresses::Network(all)) if all.prefix() == 0 && refuses_all(kind) => {
-                return Err(error::INVALID_CIDR.into());
-            }
-            _ => {}
-        }
-    }
-    let firsts = match first {
-        Some(many @ (Addresses::Network(_) | Addresses::Range(..))) if !kind.starts_with_network() => {
-            let (from, to) = ends(many).filter(|(from, to)| to - from < MOST).ok_or_else(too_many)?;
-            (from..=to).map(|host| Some(Ipv4Addr::from_bits(host).into())).collect()
-        }
-        first => vec![first],
-    };
-    let ports = match entry {
-        Entry::IpPort(_, ports) | Entry::IpPortIp(_, ports, _) => ports.ports,
-        _ => Ports { first: 0, last: 0 },
-    };
-    let mut entries = Vec::new();
-    for first in firsts {
-        for port in ports.first.min(ports.last)..=ports.first.max(ports.last) {
-            let one = |of: ProtocolPorts| ProtocolPorts { ports: Ports { first: port, last: port }, ..of };
-            entries.push(match (*entry, first) {
-                (Entry::Ip(_), Some(ip)) => Entry::Ip(ip),
-                (Entry::IpMark(_, mark), Some(ip)) => Entry::IpMark(ip, mark),
-                (Entry::IpPort(_, ports), Some(ip)) => Entry::IpPort(ip, one(ports)),
-                (Entry::IpPortIp(_, ports, other), Some(ip)) => Entry::IpPortIp(ip, one(ports), other),
-                (entry, _) => entry,
-            });
-        }
-        if entries.len() > usize::try_from(MOST).unwrap_or(usize::MAX) {
-            return Err(too_many());
-        }
-    }
-    Ok(entries)
-}
-
-/// The first and the last of many IPv4 addresses.
-fn ends(addresses: Addresses) -> Option<(u32, u32)> {
-    match addresses {
-        Addresses::Range(one, other) => Some((one.min(other).to_bits(), one.max(other).to_bits())),
-        Addresses::Network(network) => match network.address() {
-            IpAddr::V4(first) => {
-                let others = u32::MAX.checked_shr(network.prefix().into()).unwrap_or(0);
-                Some((first.to_bits(), first.to_bits() | others))
-            }
-            IpAddr::V6(_) => None,
-        },
-        Addresses::One(_) => None,
-    }
-}
-
-/// Whether a network of all addresses is none for this type.
-fn refuses_all(kind: Kind) -> bool {
-    matches!(kind, Kind::HashNet | Kind::HashNetPort | Kind::HashIpPortNet)
-}
-
-fn prefix(addresses: Addresses) -> u8 {
-    match addresses {
-        Addresses::Network(network) => network.prefix(),
-        Addresses::One(_) | Addresses::Range(..) => u8::MAX,
-    }
-}
-
-/// Whether a member has this entry of single addresses in it.
-fn covers(member: &Entry, entry: &Entry) -> bool {
-    let inside = networks(member).into_iter().zip(networks(entry)).all(|(around, one)| match (around, one) {
-        (Some(Addresses::Network(network)), Some(one)) => Network::new(one.first(), network.prefix()) == Some(network),
-        (around, one) => around == one,
-    });
-    let rest = match (member, entry) {
-        (Entry::Ip(_), Entry::Ip(_)) | (Entry::IpIp(..), Entry::IpIp(..)) => true,
-        (Entry::IpPort(_, a), Entry::IpPort(_, b)) | (Entry::IpPortIp(_, a, _), Entry::IpPortIp(_, b, _)) => a == b,
-        (Entry::IpInterface(_, a), Entry::IpInterface(_, b)) => a == b,
-        (member, entry) => member == entry,
-    };
-    inside && rest
 }

@@ -69,10 +69,10 @@
 //!   others are refused. Connections are those of [`Kernel::set_connections`].
 //!   Not modelled: interfaces (a daemon runs on any), which addresses are the machine's own, how many destinations `mh` can
 //!   take, the longest timeout.
-//! - **ipset**: all `hash:` types, with every extension; every operation of [`Ipset`](crate::ipset::Ipset). Refused with the
-//!   kernel's words "not modelled" (`EOPNOTSUPP`) are ranges of networks, entries that stand for more than 65536, and masks of
-//!   addresses; `bitmap:` types and `list:set` are like types that the kernel lacks. Lists come in the order in which entries
-//!   were added. No set is ever in use, grows, or takes memory; an address of zero is one like others.
+//! - **ipset**: all types, with every extension; every operation of [`Ipset`](crate::ipset::Ipset). Refused with the kernel's
+//!   words "not modelled" (`EOPNOTSUPP`) are ranges of networks, entries that stand for more than 65536, and masks of
+//!   addresses. Listings of `hash:` types come in the order in which entries were added. No set grows or takes memory; only
+//!   a `list:set` uses other sets. An address of zero is one like others.
 //! - **Virtual IPs**: every operation of [`Vips`](crate::vip::Vips), with all binders. The loopback interface is up;
 //!   [`Kernel::add_interface`] adds others. IPv6 addresses are local at once. Not modelled: routes of other tables than
 //!   `local`, secondary addresses, limits of memory.
@@ -85,10 +85,12 @@
 
 mod answer;
 mod conntrack;
+mod entries;
 mod fault;
 mod ipset;
 mod ipvs;
 mod kernel;
+mod members;
 mod port;
 mod record;
 mod vip;

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use lvs::ipset::{Change, HashIp, Member, NewSet, SetName};
+use lvs::ipset::{BitmapPort, Change, HashIp, ListMember, ListSet, Member, NewSet, SetName};
 use lvs::ipvs::{Destination, Scheduler, Service, Timeouts};
 use lvs::testing::{Fault, Kernel};
 use lvs::vip::{Binder, Vip};
@@ -207,4 +207,26 @@ fn interfaces_and_addresses_of_others_are_conflicts_and_stay() {
     assert!(vips.virtual_ips(&Binder::label("eth1:1", 77).unwrap()).unwrap_err().is_not_found());
     assert!(vips.bind(&Binder::dummy("eth0").unwrap(), vip("192.0.2.2")).unwrap_err().is_already_exists());
     assert!(vips.bind(&Binder::local_routes(77), vip("192.0.0.0/8")).unwrap_err().is_conflict());
+}
+
+#[test]
+fn a_set_in_a_list_of_sets_is_in_use() {
+    let kernel = Kernel::new();
+    let mut ipset = kernel.ipset();
+    let name = |text: &str| text.parse::<SetName>().unwrap();
+    let ports = ipset.create(name("ports"), &NewSet::<BitmapPort>::range(80..=90)).unwrap();
+    ipset.add(&ports, &Member::new(85..=87)).unwrap();
+    ipset.add(&ports, &Member::new(80)).unwrap();
+    let listed: Vec<_> = ipset.members(&ports).unwrap().iter().map(|member| member.entry.first).collect();
+    assert_eq!(listed, [80, 85, 86, 87]);
+    assert!(ipset.add(&ports, &Member::new(91)).is_err());
+    ipset.create(name("hosts"), &NewSet::<HashIp>::ipv4()).unwrap();
+    let list = ipset.create(name("list"), &NewSet::<ListSet>::new()).unwrap();
+    ipset.add(&list, &Member::new(name("ports"))).unwrap();
+    ipset.add(&list, &Member::new(ListMember::new(name("hosts")).before(name("ports")))).unwrap();
+    let order: Vec<_> = ipset.members(&list).unwrap().iter().map(|member| member.entry.set).collect();
+    assert_eq!(order, [name("hosts"), name("ports")]);
+    assert!(ipset.destroy(name("ports")).unwrap_err().is_in_use());
+    ipset.destroy(name("list")).unwrap();
+    ipset.destroy(name("ports")).unwrap();
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use lvs::ipset::{
-    Addresses, Comment, Counters, HashIp, HashIpMac, HashIpMark, HashIpPort, HashIpPortIp, HashIpPortNet, HashMac,
-    HashNet, HashNetIface, HashNetNet, HashNetPort, HashNetPortNet, InterfaceMatch, Ipset, Kind, Listed, Mac, Member,
-    Network, NewSet, ProtocolPorts, Set, SetName, SetType, SkbInfo,
+    Addresses, BitmapIp, BitmapIpMac, BitmapPort, Comment, Counters, HashIp, HashIpMac, HashIpMark, HashIpPort,
+    HashIpPortIp, HashIpPortNet, HashMac, HashNet, HashNetIface, HashNetNet, HashNetPort, HashNetPortNet,
+    InterfaceMatch, Ipset, Kind, ListMember, ListSet, Listed, Mac, Member, Network, NewSet, Ports, ProtocolPorts, Set,
+    SetName, SetType, SkbInfo,
 };
 use lvs::ipvs::{
     Change, Destination, Forwarding, Ipvs, Persistence, PersistenceEngine, Scheduler, Service, ServiceKey, SyncDaemon,
@@ -207,6 +208,128 @@ fn of_type<T: SetType>(
     set
 }
 
+fn with_bitmaps(told: &mut Told, all: &mut Ipset) {
+    let v4 = |last| Ipv4Addr::new(10, 7, 0, last);
+    let addresses = NewSet::<BitmapIp>::range(v4(200), v4(10)).counters();
+    told.note(all.create(name("large"), &NewSet::<BitmapIp>::range(v4(0), Ipv4Addr::new(10, 8, 0, 0))));
+    told.note(all.create(name("low"), &addresses));
+    told.note(all.put_set(name("low"), &NewSet::<BitmapIp>::range(v4(10), v4(200)).counters()));
+    told.note(all.put_set(name("low"), &NewSet::<BitmapIp>::range(v4(10), v4(201)).counters()));
+    told.note(all.put_set(name("low"), &NewSet::<BitmapIp>::range(v4(10), v4(200))));
+    let low = all.open::<BitmapIp>(name("low")).unwrap();
+    for text in ["10.7.0.20", "10.7.0.20", "10.7.0.9", "10.7.0.30-10.7.0.25", "10.7.0.190-10.7.0.210", "10.7.0.28/30"] {
+        let member = Member::new(text.parse::<Addresses>().unwrap());
+        told.note(all.add(&low, &member));
+        told.note(all.test(&low, &Member::new(v4(9))));
+        told.note(all.delete(&low, &Member::new(v4(27))));
+        told.note(all.put(&low, &member.counters(Counters { packets: Some(7), bytes: None })));
+        told.note(all.remove(&low, &Member::new(v4(5))));
+        told.note(all.members(&low));
+    }
+    told.note(all.add(&low, &Member::new(v4(5)).timeout(Duration::from_secs(9))));
+    told.note(all.swap(name("low"), name("some")));
+    told.note(all.swap(name("low"), name("some")));
+
+    let mac = |last| Some(Mac::new([2, 0, 0, 0, 0, last]));
+    let new = NewSet::<BitmapIpMac>::range(v4(0), v4(255)).timeout(Duration::from_secs(400)).comment();
+    let macs = all.create(name("macs"), &new).unwrap();
+    let comment = Comment::new("x").unwrap();
+    for entry in [(v4(1), None), (v4(1), None), (v4(1), mac(1)), (v4(1), mac(2)), (v4(1), mac(1)), (v4(1), None)] {
+        for put in [false, true] {
+            let member = Member::<BitmapIpMac>::new(entry).timeout(Duration::ZERO).comment(comment.clone());
+            told.note(if put { all.put(&macs, &member).map(drop) } else { all.add(&macs, &member) });
+            for tested in [None, mac(1), mac(2)] {
+                told.note(all.test(&macs, &Member::new((v4(1), tested))));
+            }
+            told.note(all.members(&macs));
+        }
+    }
+    told.note(all.add(&macs, &Member::new((v4(2), mac(1)))));
+    told.note(all.delete(&macs, &Member::new((v4(2), mac(7)))));
+    told.note(all.delete(&macs, &Member::new((v4(2), mac(1)))));
+    told.note(all.add(&macs, &Member::new((Ipv4Addr::new(10, 8, 0, 1), mac(1)))));
+    told.note(all.swap(name("macs"), name("hash:ip,mac")));
+    told.note(all.swap(name("macs"), name("hash:ip,mac")));
+
+    let ports =
+        all.create(name("ports"), &NewSet::<BitmapPort>::range(Ports { first: 1023, last: 80 }).skbinfo()).unwrap();
+    for range in [80..=80, 80..=80, 79..=81, 100..=103, 102..=105, 1023..=1024] {
+        let member = Member::<BitmapPort>::new(range);
+        told.note(all.add(&ports, &member));
+        told.note(all.put(&ports, &member));
+        told.note(all.delete(&ports, &Member::new(103)));
+        told.note(all.members(&ports));
+    }
+    told.note(all.test(&ports, &Member::new(80)));
+    told.note(all.test(&ports, &Member::new(79)));
+    for set in ["low", "macs", "ports"] {
+        told.note(all.header(name(set)));
+    }
+    told.note(everything(all));
+}
+
+fn with_lists(told: &mut Told, all: &mut Ipset) {
+    let new = NewSet::<ListSet>::new().comment();
+    let list = all.create(name("a list"), &new).unwrap();
+    told.note(all.put_set(name("a list"), &new.size(8)));
+    told.note(all.put_set(name("a list"), &new.size(9)));
+    told.note(all.create(name("short"), &NewSet::<ListSet>::new().size(1)));
+    let at = |set| ListMember::new(name(set));
+    for member in [
+        at("ports"),
+        at("ports"),
+        at("low").before(name("ports")),
+        at("macs").after(name("low")),
+        at("some").before(name("macs")),
+        at("marks").after(name("ports")),
+        at("six").before(name("six")),
+        at("six").before(name("spare")),
+        at("six").after(name("blocked")),
+        at("six").after(name("nowhere")),
+        at("nowhere"),
+        at("short"),
+        at("a list"),
+        at("low").after(name("marks")),
+        at("six"),
+    ] {
+        told.note(all.add(&list, &Member::new(member)));
+        told.note(all.test(&list, &Member::new(member)));
+        told.note(all.put(&list, &Member::new(member).comment(Comment::new("y").unwrap())));
+        told.note(all.test(&list, &Member::new(at("low").before(name("macs")))));
+        told.note(all.test(&list, &Member::new(at("ports").after(name("macs")))));
+        told.note(all.members(&list));
+    }
+    told.note(all.rename(name("low"), name("lower")));
+    told.note(all.destroy(name("low")));
+    told.note(all.remove_set(name("low")));
+    told.note(all.destroy_all());
+    told.note(all.clear(name("ports")));
+    told.note(all.swap(name("low"), name("some")));
+    told.note(all.swap(name("a list"), name("short")));
+    told.note(all.swap(name("a list"), name("short")));
+    told.note(everything(all));
+    for member in [
+        at("some").after(name("low")),
+        at("low").before(name("ports")),
+        at("spare"),
+        at("nowhere"),
+        at("six").after(name("marks")),
+        at("macs"),
+        at("macs"),
+        at("macs").before(name("low")),
+    ] {
+        told.note(all.delete(&list, &Member::new(member)));
+        told.note(all.remove(&list, &Member::new(member)));
+        told.note(all.members(&list));
+    }
+    told.note(all.sync(&list, [Member::new(at("low")), Member::new(at("marks"))]).map_err(lvs::Error::from));
+    told.note(all.members(&list));
+    told.note(all.clear(name("a list")));
+    told.note(all.rename(name("low"), name("lower")));
+    told.note(all.destroy(name("lower")));
+    told.note(all.destroy(name("a list")));
+}
+
 fn with_ipset(mut ipset: Ipset) -> Told {
     let mut told = Told::default();
     let all = &mut ipset;
@@ -335,6 +458,9 @@ fn with_ipset(mut ipset: Ipset) -> Told {
     told.note(all.add(&pairs, &member));
     told.note(all.put(&pairs, &member));
     told.note(everything(all));
+
+    with_bitmaps(&mut told, all);
+    with_lists(&mut told, all);
 
     told.note(all.header(name("blocked")));
     told.note(all.header(name("nowhere")));
