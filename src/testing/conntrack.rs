@@ -5,10 +5,10 @@ use std::time::Duration;
 use nix::libc::ENOENT;
 
 use super::Denial;
-use crate::conntrack::Family;
 use crate::conntrack::flow::{Flow, Tuple, read_key};
 use crate::conntrack::request::{self, Change, Query};
 use crate::error::DecodeError;
+use crate::net::Family;
 use crate::wire::Writer;
 use crate::wire::nfnetlink;
 

@@ -154,7 +154,8 @@ impl Kernel {
     /// Adds a UDP flow to the connection tracker. A [script](Kernel::script) stays as it is, and the flow is `None`.
     ///
     /// ```
-    /// use lvs::conntrack::{Family, Tuple};
+    /// use lvs::Family;
+    /// use lvs::conntrack::Tuple;
     /// use lvs::testing::Kernel;
     ///
     /// let kernel = Kernel::new();

@@ -1,6 +1,7 @@
 //! Flows of the connection tracker.
 
-use lvs::conntrack::{Conntrack, Family, Flow, Tuple};
+use lvs::Family;
+use lvs::conntrack::{Conntrack, Flow, Tuple};
 use lvs::testing::Kernel;
 
 use crate::everywhere::Nature::{One, Stream};
