@@ -4,6 +4,8 @@ use std::fmt;
 
 /// The result of an operation that ends in a state: an object exists as asked, or is absent.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 #[non_exhaustive]
 pub enum Outcome {
     /// The object was absent, and was added.
@@ -29,6 +31,11 @@ impl fmt::Display for Outcome {
 
 impl Outcome {
     /// Whether the kernel's table may differ from before.
+    ///
+    /// ```
+    /// # use lvs::Outcome;
+    /// assert!(Outcome::Updated.is_change() && !Outcome::Unchanged.is_change());
+    /// ```
     pub fn is_change(self) -> bool {
         self != Self::Unchanged
     }

@@ -8,7 +8,9 @@ use crate::ipset::Kind;
 use crate::ipvs::Scheduler;
 
 /// A kernel feature that a load balancer needs and that can be [loaded](super::load).
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Part {
     /// IPVS itself.
@@ -36,7 +38,9 @@ impl fmt::Display for Part {
 }
 
 /// Availability of a [`Part`].
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 pub enum Presence {
     /// Built into the kernel, or a loaded module.
     Present,
@@ -50,10 +54,17 @@ pub enum Presence {
     Unknown,
 }
 
+impl fmt::Display for Presence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(text(*self))
+    }
+}
+
 /// Result of [`check`](super::check).
 ///
 /// Its fields are for programs. [`findings`](Self::findings) describes the same for people.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 pub struct Report {
     /// Release of the kernel, such as `6.12.117+deb13-amd64`.
@@ -101,6 +112,7 @@ impl Report {
 
 /// One line of a [`Report`].
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 pub struct Finding {
     /// Name of the feature or sysctl, such as `net.ipv4.ip_forward`.
@@ -115,8 +127,20 @@ pub struct Finding {
     pub level: Level,
 }
 
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, found, advised, why, level } = self;
+        match level {
+            Level::Good => write!(f, "{what}: {found}"),
+            _ => write!(f, "{what}: {found}, advised {advised}: {why}"),
+        }
+    }
+}
+
 /// Importance of a [`Finding`].
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 pub enum Level {
     /// As advised.
     Good,

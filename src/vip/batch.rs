@@ -19,6 +19,8 @@ use crate::net::Family;
 
 /// Numbers of virtual IPs that were bound, unbound, or neither.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 #[non_exhaustive]
 pub struct Tally {
     /// Bound, and not bound before.

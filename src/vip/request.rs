@@ -14,16 +14,20 @@ use crate::wire::message::{CREATE, EXCLUSIVE};
 /// One change of virtual IPs, as a value.
 ///
 /// Its text names the operation and the object: `bind 10.96.0.10 to vip0`.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Change {
     /// Binds a virtual IP (`RTM_NEWADDR`, `RTM_NEWROUTE`).
     #[doc(alias = "RTM_NEWADDR")]
     #[doc(alias = "RTM_NEWROUTE")]
+    #[cfg_attr(feature = "serde", serde(with = "by_name"))]
     Bind(Binder, Vip),
     /// Unbinds a virtual IP (`RTM_DELADDR`, `RTM_DELROUTE`).
     #[doc(alias = "RTM_DELADDR")]
     #[doc(alias = "RTM_DELROUTE")]
+    #[cfg_attr(feature = "serde", serde(with = "by_name"))]
     Unbind(Binder, Vip),
 }
 
@@ -42,6 +46,28 @@ impl fmt::Display for Change {
             Self::Bind(binder, vip) => write!(f, "bind {vip} to {binder}"),
             Self::Unbind(binder, vip) => write!(f, "unbind {vip} from {binder}"),
         }
+    }
+}
+
+/// A binder and a virtual IP as `serde` has them.
+#[cfg(feature = "serde")]
+mod by_name {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{Binder, Vip};
+
+    #[derive(Deserialize, Serialize)]
+    struct ByName {
+        binder: Binder,
+        vip: Vip,
+    }
+
+    pub(super) fn serialize<S: Serializer>(binder: &Binder, vip: &Vip, serializer: S) -> Result<S::Ok, S::Error> {
+        ByName { binder: *binder, vip: *vip }.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(Binder, Vip), D::Error> {
+        ByName::deserialize(deserializer).map(|ByName { binder, vip }| (binder, vip))
     }
 }
 

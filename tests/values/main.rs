@@ -8,13 +8,14 @@ use std::fmt::Debug;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
-use lvs::Interface;
 use lvs::ipset::{AnyType, Comment, HashIpPort, HashNetIface, Member, Network, NewSet, SetName, SetOptions};
 use lvs::ipvs::{
     Destination, Forwarding, Netmask, Persistence, PersistenceEngine, Scheduler, Service, ServiceFlags, ServiceKey,
     SyncDaemon, SyncState, Thresholds, Timeouts, Tunnel, TunnelFlags,
 };
-use lvs::vip::{Binder, Vip};
+use lvs::ready::{Finding, Level, Part, Presence, Report};
+use lvs::vip::{self, Binder, Vip};
+use lvs::{Interface, Outcome};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -85,6 +86,34 @@ fn binders_and_virtual_ips_are_json() {
     golden(&Binder::dummy("vip0").unwrap(), r#""dummy vip0""#);
     golden(&Binder::local_routes(77), r#""local-routes 77""#);
     golden(&"10.96.0.0/12".parse::<Vip>().unwrap(), r#""10.96.0.0/12""#);
+    let vip = "10.96.0.10".parse().unwrap();
+    golden(
+        &vip::Change::Bind(Binder::local_routes(77), vip),
+        r#"{"bind":{"binder":"local-routes 77","vip":"10.96.0.10"}}"#,
+    );
+    golden(
+        &vip::Change::Unbind(Binder::dummy("vip0").unwrap(), vip),
+        r#"{"unbind":{"binder":"dummy vip0","vip":"10.96.0.10"}}"#,
+    );
+    golden(&vip::Tally::default(), r#"{"bound":0,"unbound":0,"unchanged":0}"#);
+    golden(&Outcome::Unchanged, r#""unchanged""#);
+}
+
+#[test]
+fn reports_are_json() {
+    golden(&Part::Scheduler(Scheduler::WRR), r#"{"scheduler":"wrr"}"#);
+    golden(&Part::Dummy, r#""dummy""#);
+    golden(&Presence::Loadable, r#""loadable""#);
+    golden(&Level::Depends, r#""depends""#);
+    let finding =
+        r#"{"what":"net.ipv4.ip_forward","found":"0","advised":"1","why":"masquerading forwards","level":"missing"}"#;
+    golden(&serde_json::from_str::<Finding>(finding).unwrap(), finding);
+    let report = format!(
+        r#"{{"release":"6.12.0","ipvs":"present","ipvs_version":[1,2,1],"schedulers":[["rr","present"]],"ipset":"loadable","ipset_protocol":null,"set_types":[["hash:ip","present",{{"start":0,"end":6}}]],"dummy":"absent","may_use_ipvs":true,"may_change_network":false,"settings":[{finding}]}}"#
+    );
+    let read: Report = serde_json::from_str(&report).unwrap();
+    golden(&read, &report);
+    assert_eq!(read.settings[0].to_string(), "net.ipv4.ip_forward: 0, advised 1: masquerading forwards");
 }
 
 #[test]
