@@ -10,7 +10,6 @@ use crate::ipvs::{
     Answer, Change, Destination, DestinationInfo, Forwarding, Message, PersistenceEngine, Query, Scheduler, Service,
     ServiceInfo, ServiceKey, SyncDaemon, SyncState, Timeouts, Version,
 };
-use crate::net::Family;
 
 /// The table, in the order in which it was filled.
 #[derive(Debug)]
@@ -152,7 +151,7 @@ impl Model {
 }
 
 fn differ(key: ServiceKey, destination: &Destination) -> bool {
-    key.family() != Family::of(destination.address.ip())
+    key.family() != ServiceKey::tcp(destination.address).family()
 }
 
 /// The kernel has the modules that Linux has.
