@@ -10,4 +10,5 @@ mod order;
 #[path = "../kernel/random.rs"]
 mod random;
 mod rules;
+mod run;
 mod world;

@@ -233,6 +233,10 @@ pub(crate) fn run_as_child() -> Option<ExitCode> {
         crate::privilege::print_descriptors();
         return Some(ExitCode::SUCCESS);
     }
+    if let Some(job) = job.strip_prefix("director ") {
+        crate::director::child(job);
+        return Some(ExitCode::SUCCESS);
+    }
     if let Some(job) = job.strip_prefix("kill ") {
         crate::kill::child(job);
         return Some(ExitCode::SUCCESS);

@@ -9,6 +9,7 @@ mod cluster;
 mod concurrency;
 mod conntrack;
 mod differential;
+mod director;
 mod errors;
 mod examples;
 mod failover;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         concurrency::tests(),
         conntrack::tests(),
         differential::tests(),
+        director::tests(),
         errors::tests(),
         examples::tests(),
         failover::tests(),
