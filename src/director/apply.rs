@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::client::Director;
@@ -10,9 +10,12 @@ use super::drain::Draining;
 use super::plan::{Conflict, Plan, vip_of};
 use super::step::{Change, Phase, Step};
 use crate::batch;
+use crate::conntrack::Flow;
 use crate::error::{Error, Result};
 use crate::ipset::{self, Addresses, Entry, SetName};
 use crate::ipvs::{self, ServiceKey};
+use crate::net::Family;
+use crate::outcome::Outcome;
 use crate::vip::{self, Vip};
 
 /// Some steps of a plan failed: see [`batch::BatchError`]. The others were carried out; [`Report::steps`] has those that were
@@ -146,13 +149,14 @@ impl<'a> Work<'a> {
     /// Carries out the steps of one phase, those of one module together.
     fn phase(&mut self, from: usize, end: usize, serving: &HashMap<ServiceKey, usize>) -> Result<()> {
         let (mut of_ipvs, mut of_sets, mut vips) = (Vec::new(), Vec::new(), Vec::new());
-        let mut replaced = Vec::new();
+        let (mut replaced, mut tracked) = (Vec::new(), Vec::new());
         for index in from..end {
             let Some(step) = self.steps.get(index) else { break };
             match &step.change {
                 Change::Ipvs(change) => of_ipvs.push((index, *change)),
                 Change::Vip(change) => vips.push((index, *change)),
                 Change::ReplaceSet(..) => replaced.push(index),
+                Change::DeleteFlows(..) => tracked.push(index),
                 Change::Ipset(_) | Change::Register(_) | Change::Unregister(_) => of_sets.push(index),
             }
         }
@@ -161,7 +165,8 @@ impl<'a> Work<'a> {
         }
         self.ipset(&of_sets)?;
         self.ipvs(of_ipvs, serving)?;
-        self.vips(vips)
+        self.vips(vips)?;
+        self.flows(tracked)
     }
 
     fn end(&mut self, index: usize, end: End) {
@@ -410,6 +415,58 @@ impl<'a> Work<'a> {
             }
         }
         interruption.map_or(Ok(()), Err)
+    }
+
+    /// Reads the flows of each family once, and deletes the stale ones.
+    fn flows(&mut self, steps: Vec<usize>) -> Result<()> {
+        let mut services: HashMap<SocketAddr, (usize, Vec<SocketAddr>)> = HashMap::new();
+        for index in steps {
+            if let Some(Change::DeleteFlows(service, endpoints)) = self.steps.get(index).map(|step| &step.change) {
+                services.insert(*service, (index, endpoints.clone()));
+            }
+        }
+        let stale = match self.stale_flows(&services) {
+            Ok(stale) => stale,
+            // Nothing is translated.
+            Err(error) if error.is_unavailable() => Vec::new(),
+            Err(error) => {
+                if let Some(first) = services.values().map(|(index, _)| *index).min() {
+                    self.fail(first, error);
+                }
+                return Ok(());
+            }
+        };
+        let mut failed = HashMap::new();
+        for (index, flow) in stale {
+            let removed = self.director.conntrack.as_mut().map_or(Ok(Outcome::Unchanged), |track| track.remove(&flow));
+            if let Err(error) = removed {
+                failed.insert(index, error);
+            }
+        }
+        for (index, _) in services.into_values() {
+            match failed.remove(&index) {
+                Some(error) => self.fail(index, error),
+                None => self.end(index, End::Done),
+            }
+        }
+        Ok(())
+    }
+
+    fn stale_flows(&mut self, services: &HashMap<SocketAddr, (usize, Vec<SocketAddr>)>) -> Result<Vec<(usize, Flow)>> {
+        let mut stale = Vec::new();
+        let Some(conntrack) = &mut self.director.conntrack else { return Ok(stale) };
+        for family in [Family::Inet, Family::Inet6] {
+            if services.keys().all(|service| Family::of(service.ip()) != family) {
+                continue;
+            }
+            for flow in conntrack.stream_flows(family)? {
+                let flow = flow?;
+                let of = services.get(&flow.original.destination);
+                let of = of.filter(|(_, to)| flow.is_stale(flow.original.destination, to.iter().copied()));
+                stale.extend(of.map(|(index, _)| (*index, flow)));
+            }
+        }
+        Ok(stale)
     }
 
     /// Whether a step needs no service, or has one that is complete.

@@ -11,6 +11,7 @@ use super::owner::{Owner, Registry};
 use super::plan::{Plan, plan};
 use super::snapshot::{FoundService, FoundSet, Snapshot};
 use super::step::Change;
+use crate::conntrack::Conntrack;
 use crate::error::{Cause, Error, Reason, Result};
 use crate::ipset::{self, AnyType, Ipset, Kind, NewSet, Set};
 use crate::ipvs::{self, Ipvs, ServiceKey};
@@ -23,6 +24,7 @@ pub struct Director {
     pub(super) ipvs: Ipvs,
     pub(super) ipset: Ipset,
     pub(super) vips: Vips,
+    pub(super) conntrack: Option<Conntrack>,
     pub(super) owner: Owner,
     pub(super) binder: Binder,
     drains: Drains,
@@ -86,15 +88,23 @@ impl Director {
     /// Opens the clients, in the network namespace of the calling thread.
     ///
     /// # Errors
-    /// As [`Ipvs::connect`], [`Ipset::connect`] and [`Vips::connect`].
+    /// As [`Ipvs::connect`], [`Ipset::connect`], [`Vips::connect`] and [`Conntrack::connect`].
     pub fn connect(owner: Owner, binder: Binder) -> Result<Self> {
-        Ok(Self::over(Ipvs::connect()?, Ipset::connect()?, Vips::connect()?, owner, binder))
+        let director = Self::over(Ipvs::connect()?, Ipset::connect()?, Vips::connect()?, owner, binder);
+        Ok(director.conntrack(Conntrack::connect()?))
     }
 
-    /// With clients at hand, such as those of another namespace or of a kernel for tests.
+    /// With clients at hand, such as those of another namespace or of a kernel for tests. Flows of the connection tracker are
+    /// left alone: see [`Director::conntrack`].
     pub fn over(ipvs: Ipvs, ipset: Ipset, vips: Vips, owner: Owner, binder: Binder) -> Self {
         let (drains, pace) = (Drains::default(), Pace::default());
-        Self { ipvs, ipset, vips, owner, binder, drains, pace, memory: None, adopted: Vec::new() }
+        Self { ipvs, ipset, vips, conntrack: None, owner, binder, drains, pace, memory: None, adopted: Vec::new() }
+    }
+
+    /// The same, deleting stale flows to UDP services with this client, as a director that [connects](Director::connect) does.
+    #[must_use]
+    pub fn conntrack(self, conntrack: Conntrack) -> Self {
+        Self { conntrack: Some(conntrack), ..self }
     }
 
     /// The same at another pace.
@@ -109,6 +119,7 @@ impl Director {
     /// As [`Ipvs::table`], [`Vips::virtual_ips`], [`Ipset::members`]. A set of keys that is of another type is an error too.
     pub fn snapshot(&mut self) -> Result<Snapshot> {
         let mut snapshot = Snapshot::empty(self.owner.clone(), self.binder);
+        snapshot.tracked = self.conntrack.is_some();
         let table = self.ipvs.table()?.into_iter();
         snapshot.services =
             table.map(|(info, to)| (info.key(), FoundService::new(info.service, to))).collect::<BTreeMap<_, _>>();

@@ -27,7 +27,7 @@
 //!
 //! # Order
 //!
-//! A plan has the [phases](Phase) fill, add, grow, guard, bind, shrink, reap, unbind, delete, clean. The order keeps three promises
+//! A plan has the [phases](Phase) fill, add, grow, guard, bind, shrink, reap, track, unbind, delete, clean. The order keeps three promises
 //! between any two messages to the kernel:
 //!
 //! - A service that exists before and after has a destination with a weight above 0 the whole time, unless none is desired. Existing
@@ -52,6 +52,13 @@
 //!
 //! Weight 0 is stored in the kernel, the deadline in the [`Director`]. A new director begins the deadline of a drain anew, so that a
 //! restart prolongs a drain by at most one deadline.
+//!
+//! # UDP and the connection tracker
+//!
+//! The connection tracker translates a UDP flow as it did for the first packet. A flow that began before its service existed or its
+//! virtual IP was bound gets no replies for as long as it lasts. After a UDP service appears, its address becomes local, or it loses
+//! a destination, the director deletes the flows to it whose replies come from none of its destinations: see
+//! [`conntrack`](crate::conntrack).
 //!
 //! # Memory
 //!

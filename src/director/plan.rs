@@ -10,8 +10,8 @@ use super::owner::Services;
 use super::snapshot::{FoundService, FoundSet, Pair, Snapshot, pairs};
 use super::step::{Before, Change, Phase, Step};
 use crate::ipset::{self, AnyType, NewSet, SetName, SetOptions};
-use crate::ipvs::{self, Destination, DestinationInfo, ServiceKey};
-use crate::net::Family;
+use crate::ipvs::{self, Destination, DestinationInfo, Forwarding, ServiceKey};
+use crate::net::{Family, Protocol};
 use crate::ready::Part;
 use crate::vip::{self, Vip};
 
@@ -107,10 +107,13 @@ pub fn plan(desired: &Desired, found: &Snapshot, drains: &Drains, now: Instant) 
         bound: BTreeMap::new(),
         kept: BTreeSet::new(),
         registries: BTreeSet::new(),
+        renewed: BTreeSet::new(),
+        local: BTreeSet::new(),
     };
     planner.services();
     planner.stale_keys();
     planner.vips();
+    planner.flows();
     planner.sets();
     planner.finish()
 }
@@ -128,6 +131,10 @@ struct Planner<'a> {
     kept: BTreeSet<Vip>,
     /// Sets of keys that are to be made.
     registries: BTreeSet<SetName>,
+    /// UDP services whose flows may have other destinations: new ones, and those that lose a destination.
+    renewed: BTreeSet<ServiceKey>,
+    /// Virtual IPs that become local.
+    local: BTreeSet<Vip>,
 }
 
 impl<'a> Planner<'a> {
@@ -183,6 +190,7 @@ impl<'a> Planner<'a> {
         }
         self.register(key);
         self.ipvs(Phase::Add, ipvs::Change::AddService(*wanted.service()));
+        self.renewed.insert(key);
         for destination in wanted.destinations() {
             self.ipvs(Phase::Grow, ipvs::Change::AddDestination(key, *destination));
         }
@@ -252,6 +260,9 @@ impl<'a> Planner<'a> {
             }
         }
         let after = self.lengths();
+        if after[2] > reap {
+            self.renewed.insert(key);
+        }
         if after[0] > grow && (after[1] > shrink || after[2] > reap) {
             let serving = wanted.destinations().iter().filter(|destination| destination.weight > 0).count();
             self.plan.serving.insert(key, serving);
@@ -336,6 +347,7 @@ impl<'a> Planner<'a> {
         for pair in pairs(bound, found.vips(), |(vip, _)| *vip, |vip| *vip) {
             match pair {
                 Pair::Left((vip, needs)) => {
+                    self.local.insert(vip);
                     let change = Change::Vip(vip::Change::Bind(found.binder, vip));
                     let step = Step { phase: Phase::Bind, change, before: None, needs };
                     self.phases.entry(Phase::Bind).or_default().push(step);
@@ -348,6 +360,29 @@ impl<'a> Planner<'a> {
                 }
                 Pair::Right(_) | Pair::Both(..) => {}
             }
+        }
+    }
+
+    /// Flows of UDP services: the connection tracker translates them as it did for their first packet.
+    fn flows(&mut self) {
+        let desired = self.desired;
+        let udp = |wanted: &&WantedService| wanted.service().key.protocol() == Some(Protocol::UDP);
+        for wanted in desired.services().filter(|_| self.found.tracked).filter(udp) {
+            let key = wanted.service().key;
+            let Some(address) = key.address() else { continue };
+            let owned = self.found.service(key).is_none() || self.found.owns(key);
+            let appears = self.renewed.contains(&key) || owned && self.local.contains(&address.ip().into());
+            if !appears {
+                continue;
+            }
+            let draining =
+                self.plan.draining.iter().filter(|drain| drain.service == key).map(|drain| drain.destination);
+            let mut endpoints: Vec<_> = wanted.destinations().iter().map(|to| to.address).chain(draining).collect();
+            if wanted.destinations().iter().any(|to| to.forwarding != Forwarding::Masquerade) {
+                // Their replies come from the virtual address.
+                endpoints.push(address);
+            }
+            self.step(Phase::Track, Change::DeleteFlows(address, endpoints));
         }
     }
 

@@ -26,6 +26,8 @@ pub struct Snapshot {
     pub(super) keys: BTreeSet<ServiceKey>,
     /// The sets of keys that exist.
     pub(super) registries: BTreeSet<SetName>,
+    /// Whether flows of the connection tracker are to be deleted.
+    pub(super) tracked: bool,
 }
 
 /// A service that is there.
@@ -100,6 +102,7 @@ impl Snapshot {
             sets: BTreeMap::new(),
             keys: BTreeSet::new(),
             registries: BTreeSet::new(),
+            tracked: false,
         }
     }
 
@@ -186,6 +189,7 @@ impl Snapshot {
             Change::Vip(vip::Change::Bind(_, vip)) => _ = self.vips.insert(*vip),
             Change::Vip(vip::Change::Unbind(_, vip)) => _ = self.vips.remove(vip),
             Change::Ipset(change) => self.note_ipset(change),
+            Change::DeleteFlows(..) => {}
             Change::ReplaceSet(name, new, members) => {
                 let members = members.iter().filter_map(|member| member.as_listed(new.kind())).collect();
                 self.sets.insert(*name, FoundSet { new: *new, members });

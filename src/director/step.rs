@@ -1,6 +1,7 @@
 //! Steps of a plan.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use crate::ipset::{self, AnyType, Member, NewSet, SetName};
 use crate::ipvs::{self, Destination, Netmask, Persistence, Service, ServiceKey};
@@ -47,6 +48,9 @@ pub enum Phase {
     Shrink,
     /// Destinations that end are deleted.
     Reap,
+    /// Flows of UDP services that appeared or lost a destination are deleted from the connection tracker, if it translates
+    /// them to no destination of the service: see [`conntrack`](crate::conntrack).
+    Track,
     /// Virtual IPs that no service needs.
     Unbind,
     /// Services that end are deleted.
@@ -69,6 +73,8 @@ pub enum Change {
     Vip(vip::Change),
     /// Changes a set or a member.
     Ipset(ipset::Change),
+    /// Deletes the flows to a UDP service whose replies come from none of these endpoints.
+    DeleteFlows(SocketAddr, Vec<SocketAddr>),
     /// Puts another set in the place of the one with this name: see [`Ipset::replace`](ipset::Ipset::replace).
     ReplaceSet(SetName, NewSet<AnyType>, Vec<Member<AnyType>>),
 }
@@ -90,6 +96,7 @@ impl Change {
         use ipvs::Change as Ipvs;
         match self {
             Self::Unregister(_)
+            | Self::DeleteFlows(..)
             | Self::Vip(vip::Change::Unbind(..))
             | Self::Ipvs(Ipvs::DeleteService(_) | Ipvs::DeleteDestination(..) | Ipvs::Clear)
             | Self::Ipset(
@@ -115,6 +122,7 @@ impl fmt::Display for Change {
             Self::Ipvs(change) => change.fmt(f),
             Self::Vip(change) => change.fmt(f),
             Self::Ipset(change) => change.fmt(f),
+            Self::DeleteFlows(service, _) => write!(f, "delete stale UDP flows to {service}"),
             Self::ReplaceSet(name, new, members) => {
                 write!(f, "replace set {name} by {new} with {} members", members.len())
             }
@@ -162,6 +170,7 @@ impl fmt::Display for Step {
                 write!(f, "member {member} of set {set}")
             }
             Change::Ipset(change) => change.fmt(f),
+            Change::DeleteFlows(service, _) => write!(f, "stale UDP flows to {service}"),
             Change::ReplaceSet(name, new, members) => {
                 write!(f, "set {name}: replaced by {new} with {} members", members.len())
             }

@@ -12,7 +12,6 @@ use crate::random::Random;
 use crate::world::{DEADLINE, Kind, State, binder, desired, director, number, owner, populate, state, without_keys};
 
 const EPERM: i32 = 1;
-const EPIPE: i32 = 32;
 const ENOBUFS: i32 = 105;
 
 /// A kernel in which one state was reached, and the one that is desired next.
@@ -64,9 +63,9 @@ fn a_kill_at_any_datagram_is_made_up_for() {
             for position in 0.. {
                 let place = format!("seed {seed}, {kind:?}, datagram {position}");
                 let mut cut = change(seed, kind, began);
-                cut.kernel.disturb(position, Fault::Unsent(EPIPE));
+                cut.kernel.cut(position);
                 let ended = cut.director.sync_at(&cut.desired, cut.now);
-                if cut.kernel.faults_left() > 0 {
+                if !cut.kernel.mend() {
                     break;
                 }
                 assert!(ended.is_err(), "{place}");

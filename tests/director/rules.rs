@@ -3,10 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use lvs::director::{Conflict, Desired, Director, Drain, End, Event, Owner, Phase, Role};
+use lvs::director::{Conflict, Desired, Director, Drain, End, Event, Owner, Phase, Role, Until};
 use lvs::ipset::{HashIp, Member, NewSet, SetName};
 use lvs::ipvs::{Destination, Ipvs, Scheduler, Service};
-use lvs::testing::Kernel;
+use lvs::testing::{Fault, Kernel};
 use lvs::vip::{Binder, Vips};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -306,4 +306,101 @@ fn two_snapshots_give_events() {
             Event::VipGone(vip("10.96.0.10").into()),
         ]
     );
+}
+
+#[test]
+fn an_idle_call_sends_no_change_and_reads_a_few_services() {
+    let mut lab = Lab::new();
+    let mut desired = Desired::default();
+    for number in 0..40 {
+        let service = Service::tcp(SocketAddr::from(([10, 96, 1, number], 80)), Scheduler::RR);
+        desired.service(service, [pod(7), pod(8)]).unwrap();
+    }
+    lab.director.sync(&desired).unwrap();
+    lab.kernel.sent();
+    assert!(lab.director.sync(&desired).unwrap().is_empty());
+    let sent = lab.kernel.sent();
+    assert_eq!(sent.changes, [""; 0]);
+    // Four services, each with its destinations.
+    assert_eq!(sent.queries.len(), 8, "{:?}", sent.queries);
+
+    // One endpoint more is one change more.
+    let web = Service::tcp(SocketAddr::from(([10, 96, 1, 20], 80)), Scheduler::RR);
+    desired.service(web, [pod(7), pod(8), pod(9)]).unwrap();
+    lab.director.sync(&desired).unwrap();
+    let sent = lab.kernel.sent();
+    assert_eq!(sent.changes, ["add destination 10.244.1.9:6443 to service 10.96.1.20:80/tcp"]);
+    assert_eq!(sent.queries.len(), 8, "{:?}", sent.queries);
+
+    // After the time of a full audit, everything is read.
+    lab.director.sync_at(&desired, Instant::now() + Duration::from_secs(3600)).unwrap();
+    let sent = lab.kernel.sent();
+    assert_eq!(sent.changes, [""; 0]);
+    assert!(sent.queries.len() > 40, "{:?}", sent.queries);
+}
+
+#[test]
+fn a_destination_drains_until_it_is_idle_or_its_deadline_has_passed() {
+    for (until, counts, over) in [
+        (Until::Idle, [1, 0, 0], false),
+        (Until::Idle, [0, 5, 5], true),
+        (Until::Forgotten, [0, 1, 0], false),
+        (Until::Forgotten, [0, 0, 5], true),
+        (Until::Unpinned, [0, 0, 1], false),
+        (Until::Unpinned, [0, 0, 0], true),
+    ] {
+        let mut lab = Lab::new();
+        let mut desired = Desired::default();
+        desired.service(web(), [pod(7), pod(8)]).unwrap();
+        lab.director.sync(&desired).unwrap();
+        let [active, inactive, persistent] = counts;
+        lab.kernel.set_connections(web(), pod(8).address, active, inactive, persistent);
+        desired.service(web(), [pod(7)]).unwrap().drain = Drain::within(MINUTE).until(until);
+        let began = Instant::now();
+        // Its weight is 0 before its connections count.
+        lab.director.sync_at(&desired, began).unwrap();
+        assert_eq!(lab.weights(web()), [(7, 1), (8, 0)], "{until:?} {counts:?}");
+        let report = lab.director.sync_at(&desired, began + MINUTE / 2).unwrap();
+        let there: &[_] = if over { &[(7, 1)] } else { &[(7, 1), (8, 0)] };
+        assert_eq!(lab.weights(web()), there, "{until:?} {counts:?}");
+        assert_eq!(report.draining.len(), usize::from(!over));
+        lab.director.sync_at(&desired, began + MINUTE).unwrap();
+        assert_eq!(lab.weights(web()), [(7, 1)], "{until:?} {counts:?}");
+    }
+}
+
+#[test]
+fn datagrams_drain_only_where_it_is_asked_for() {
+    let dns = Service::udp("10.96.0.53:53".parse().unwrap(), Scheduler::RR);
+    for (drain, left) in
+        [(Drain::within(MINUTE), &[(7, 1)][..]), (Drain::within(MINUTE).datagrams(true), &[(7, 1), (8, 0)])]
+    {
+        let mut lab = Lab::new();
+        let mut desired = Desired::default();
+        desired.service(dns, [pod(7), pod(8)]).unwrap();
+        lab.director.sync(&desired).unwrap();
+        desired.service(dns, [pod(7)]).unwrap().drain = drain;
+        lab.director.sync(&desired).unwrap();
+        assert_eq!(lab.weights(dns), left);
+    }
+}
+
+#[test]
+fn the_last_destination_stays_if_its_successors_cannot_be_added() {
+    const ENOMEM: i32 = 12;
+    let mut lab = Lab::new();
+    let mut desired = Desired::default();
+    desired.service(web(), [pod(7)]).unwrap();
+    lab.director.sync(&desired).unwrap();
+    desired.service(web(), [pod(8)]).unwrap();
+    let snapshot = lab.director.snapshot().unwrap();
+    let plan = lvs::director::plan(&desired, &snapshot, &Default::default(), Instant::now());
+    // The first request is the new destination.
+    lab.kernel.disturb(0, Fault::Refused(ENOMEM));
+    let error = lab.director.apply(plan).unwrap_err();
+    assert_eq!(error.failures.len(), 1);
+    assert_eq!(error.done.count(End::Withheld), 1);
+    assert_eq!(lab.weights(web()), [(7, 1)]);
+    lab.director.sync(&desired).unwrap();
+    assert_eq!(lab.weights(web()), [(7, 0), (8, 1)]);
 }
