@@ -25,6 +25,32 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// It is not `Clone`, since an [`io::Error`] inside of it is not. It converts to one.
 ///
 /// ```
+/// use lvs::Error;
+///
+/// fn remedy(error: &Error) -> &'static str {
+///     match error {
+///         _ if error.is_permission_denied() => "run as root",
+///         _ if error.is_unavailable() => "load the kernel's module",
+///         _ if error.is_not_found() || error.is_already_exists() => "read the table and decide again",
+///         _ if error.is_conflict() => "take another address",
+///         _ if error.is_in_use() => "remove the rule first",
+///         _ if error.is_full() => "make room",
+///         _ if error.is_interrupted() || error.is_timed_out() => "try again",
+///         _ if error.is_invalid_input() => "correct the configuration",
+///         _ => "report it",
+///     }
+/// }
+///
+/// fn describe(error: &Error) -> String {
+///     let (errno, reason, kernel) = (error.errno(), error.reason(), error.kernel_message());
+///     format!("{}: {} ({errno:?}, {reason:?}, {kernel:?})", error.operation(), error.cause())
+/// }
+/// # let error = lvs::netns::Namespace::open("/nonexistent").unwrap_err();
+/// # assert_eq!(remedy(&error), "report it");
+/// # assert!(describe(&error).starts_with("open network namespace /nonexistent: No such file"));
+/// ```
+///
+/// ```
 /// # use lvs::ipvs::{Ipvs, Scheduler, Service};
 /// # fn ensure(ipvs: &mut Ipvs, web: &Service) -> lvs::Result<()> {
 /// match ipvs.add_service(web) {
@@ -124,6 +150,14 @@ impl Error {
     }
 
     /// The error that ended a batch early; `None` if the batch was not interrupted, and for any other error.
+    ///
+    /// ```
+    /// # fn retry(error: &lvs::Error) -> Vec<usize> {
+    /// // Changes to send again: those that failed by themselves, and those after an interruption.
+    /// assert!(error.interruption().is_none());
+    /// error.failures().iter().filter(|failure| failure.follows().is_none()).filter_map(lvs::Error::position).collect()
+    /// # }
+    /// ```
     pub fn interruption(&self) -> Option<&Error> {
         match self.cause() {
             Cause::Batch { interruption, .. } => interruption.as_ref(),
@@ -383,7 +417,7 @@ pub enum Cause {
     #[error("the kernel's reply could not be read: {0}")]
     Decode(#[from] DecodeError),
     /// Something else has the address, or one of the prefix, that was to be bound.
-    #[error("{}", conflict(*.address, *.length, *.interface, *.index, *.protocol))]
+    #[error("{}", conflict(*.address, *.length, *.interface, *.index, *.protocol, *.of_subnet))]
     Conflict {
         /// The address that it has, or the first of its prefix.
         address: IpAddr,
@@ -395,6 +429,8 @@ pub enum Cause {
         index: u32,
         /// The protocol number of the route that makes it local (`RTPROT_*`); `None` if it is an interface's address.
         protocol: Option<u8>,
+        /// Whether it is the broadcast address (IPv4) or the anycast address (IPv6) of a subnet of the interface.
+        of_subnet: bool,
     },
     /// The state of the kernel does not allow the operation: found by reading it, before the change was sent.
     #[error("{explanation}")]
@@ -470,13 +506,22 @@ fn in_brackets(release: Option<&str>) -> String {
     release.map(|release| format!(" (since Linux {release})")).unwrap_or_default()
 }
 
-fn conflict(address: IpAddr, length: u8, interface: Option<Interface>, index: u32, protocol: Option<u8>) -> String {
+fn conflict(
+    address: IpAddr,
+    length: u8,
+    interface: Option<Interface>,
+    index: u32,
+    protocol: Option<u8>,
+    of_subnet: bool,
+) -> String {
     let interface = interface.map_or_else(|| format!("interface {index}"), |name| name.to_string());
     let address = match (address, length) {
         (IpAddr::V4(_), 32) | (IpAddr::V6(_), 128) => address.to_string(),
         _ => format!("{address}/{length}"),
     };
+    let kind = if address.contains(':') { "anycast" } else { "broadcast" };
     match protocol {
+        _ if of_subnet => format!("{address} is the {kind} address of a subnet of {interface}"),
         None => format!("{address} is an address of {interface} already"),
         Some(protocol) => format!("a route of protocol {protocol} makes {address} local already, on {interface}"),
     }

@@ -155,7 +155,8 @@ impl<'a> Work<'a> {
             };
             let protocol = (route.protocol != OF_AN_ADDRESS).then_some(route.protocol);
             let (address, length) = (route.vip.address(), route.vip.length());
-            let conflict = Cause::Conflict { address, length, interface, index, protocol };
+            let of_subnet = !route.is_local;
+            let conflict = Cause::Conflict { address, length, interface, index, protocol, of_subnet };
             self.fail(Change::Bind(*self.binder, vip), conflict);
         }
         Ok(())

@@ -118,6 +118,7 @@ mod tests {
             interface: None,
             index: 7,
             protocol: None,
+            of_subnet: false,
         };
         let wrong = || Cause::InvalidInput("wrong".into());
         let full = || Cause::precondition(Reason::OutOfMemory, "full");

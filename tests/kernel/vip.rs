@@ -163,6 +163,7 @@ fn an_address_that_something_else_has_is_a_conflict(lab: &Lab) {
             ("192.0.2.99", "192.0.2.99 is an address of eth0 already"),
             ("198.51.100.7", "198.51.100.7 is an address of eth0 already"),
             ("2001:db8:9::1", "2001:db8:9::1 is an address of eth0 already"),
+            ("192.0.2.255", "192.0.2.255 is the broadcast address of a subnet of eth0"),
             ("198.51.100.20", "a route of protocol 78 makes 198.51.100.20 local already, on lo"),
             ("2001:db8:a::1", "a route of protocol 78 makes 2001:db8:a::1 local already, on lo"),
         ] {
