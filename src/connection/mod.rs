@@ -276,8 +276,12 @@ impl Connection {
         mut message: impl FnMut(usize, u16, &[u8]) -> Result<(), DecodeError>,
         mut refused: impl FnMut(usize, Refusal),
     ) -> Result<(), Cause> {
-        if self.succeeds_at_once()? {
-            return Ok(());
+        // The bar of single adds: most requests need no more than this.
+        if self.exchange.may_send() {
+            self.send().and_then(|()| self.receive()).inspect_err(|_| self.abandon())?;
+            if self.exchange.is_finished() {
+                return Ok(());
+            }
         }
         loop {
             match self.reply()? {
@@ -288,17 +292,6 @@ impl Connection {
                 }
             }
         }
-    }
-
-    /// Sends what is queued, if nothing else is to be done first, and receives once; returns whether that was all. It is for most
-    /// requests, and takes half the instructions of [`Connection::reply`].
-    #[inline]
-    fn succeeds_at_once(&mut self) -> Result<bool, Cause> {
-        if !self.exchange.may_send() {
-            return Ok(false);
-        }
-        self.send().and_then(|()| self.receive()).inspect_err(|_| self.abandon())?;
-        Ok(self.exchange.is_finished())
     }
 
     /// Gives up what is queued or on its way: see [`Exchange::abandon`].
@@ -326,21 +319,17 @@ impl Connection {
     /// Receives a datagram: netlink answers while it takes the request, so that no wait is needed.
     #[inline]
     fn receive(&mut self) -> Result<(), Cause> {
-        match self.peer.receive(self.exchange.inbox()) {
-            Ok((length, sender)) => self.received(length, sender),
-            Err(error) => self.wait(error),
-        }
-    }
-
-    #[inline]
-    fn received(&mut self, length: usize, sender: u32) -> Result<(), Cause> {
+        let (length, sender) = match self.peer.receive(self.exchange.inbox()) {
+            Ok(received) => received,
+            Err(error) => self.wait(error)?,
+        };
         self.exchange.received(length, sender);
         if self.budget.count(length) { self.budget.check(self.peer.peer().now()) } else { Ok(()) }
     }
 
-    /// Receives a datagram after an attempt that failed with `error`.
+    /// Receives a datagram after an attempt that failed with `error`; returns its length and its sender.
     #[cold]
-    fn wait(&mut self, mut error: io::Error) -> Result<(), Cause> {
+    fn wait(&mut self, mut error: io::Error) -> Result<(usize, u32), Cause> {
         let since = self.peer.peer().now();
         let mut waited = false;
         loop {
@@ -358,7 +347,7 @@ impl Connection {
             let left = self.budget.left(self.peer.peer().now(), since)?;
             waited = true;
             match self.peer.peer().wait(self.exchange.inbox(), left) {
-                Ok((length, sender)) => return self.received(length, sender),
+                Ok(received) => return Ok(received),
                 Err(next) => error = next,
             }
         }

@@ -303,7 +303,7 @@ impl Ipvs {
     #[doc(alias = "IPVS_CMD_GET_DAEMON")]
     pub fn daemons(&mut self) -> Result<Vec<SyncDaemon>> {
         let mut daemons = Vec::new();
-        self.run(Query::Daemons, |answer| {
+        self.run(self.addressed(Query::Daemons), |answer| {
             if let Answer::Daemon(daemon) = answer {
                 daemons.push(daemon);
             }
@@ -336,7 +336,7 @@ impl Ipvs {
     /// # Errors
     /// As the method named like the change.
     pub fn change(&mut self, change: Change) -> Result<()> {
-        self.run(change, |_| {})
+        self.run(self.addressed(change), |_| {})
     }
 
     /// Makes many changes, in their order, many with each system call. One that is refused does not stop the others.
@@ -369,7 +369,7 @@ impl Ipvs {
     fn set_edited(&mut self, before: Change, after: Change) -> Result<()> {
         // Another program may have set a value that this crate would reject; do not validate it again.
         let trusted = before.problem().is_some_and(|problem| after.problem() == Some(problem));
-        self.send(ToFamily { trusted, ..self.addressed(after) }, |_| {})
+        self.run(ToFamily { trusted, ..self.addressed(after) }, |_| {})
     }
 
     fn put(&mut self, add: Change, set: Change) -> Result<Outcome> {
@@ -399,20 +399,12 @@ impl Ipvs {
     /// Asks for one object.
     fn ask<T>(&mut self, query: Query, read: impl Fn(Answer) -> Option<T>) -> Result<T> {
         let mut found = None;
-        self.run(query, |answer| found = read(answer).or(found.take()))?;
+        self.run(self.addressed(query), |answer| found = read(answer).or(found.take()))?;
         found.ok_or_else(|| Error::new(query, Cause::NoAnswer))
     }
 
-    /// Carries out one request, and gives each answer to `each`.
-    fn run<R: Copy>(&mut self, request: R, each: impl FnMut(Answer)) -> Result<()>
-    where
-        ToFamily<R>: Request,
-    {
-        self.send(self.addressed(request), each)
-    }
-
-    /// Carries out one request; a second time if the module was loaded anew in between.
-    fn send<R: Copy>(&mut self, request: ToFamily<R>, mut each: impl FnMut(Answer)) -> Result<()>
+    /// Carries out one request, and gives each answer to `each`; a second time if the module was loaded anew in between.
+    fn run<R: Copy>(&mut self, mut request: ToFamily<R>, mut each: impl FnMut(Answer)) -> Result<()>
     where
         ToFamily<R>: Request,
     {
@@ -420,18 +412,15 @@ impl Ipvs {
             answer(body)?.into_iter().for_each(&mut each);
             Ok(())
         };
-        match self.connection.run(&request, &mut read) {
-            Err(error) if self.was_reloaded(&error)? => {
-                self.connection.run(&ToFamily { family: self.family, ..request }, read)
+        let Some(mut refusal) = self.connection.attempt(&request, &mut read)? else { return Ok(()) };
+        if self.module_was_reloaded(&refusal).map_err(|cause| Error::new(request, cause))? {
+            request.family = self.family;
+            match self.connection.attempt(&request, read)? {
+                Some(again) => refusal = again,
+                None => return Ok(()),
             }
-            done => done,
         }
-    }
-
-    /// As [`Ipvs::module_was_reloaded`], for the error of a request.
-    pub(super) fn was_reloaded(&mut self, error: &Error) -> Result<bool> {
-        let Cause::Refused(refused) = error.cause() else { return Ok(false) };
-        self.module_was_reloaded(&refused.refusal).map_err(|cause| Error::new(error.operation(), cause))
+        Err(Error::new(request, request.refused(refusal)))
     }
 
     /// Whether the kernel refused a request because IPVS was unloaded and loaded again since the last one: then the

@@ -392,7 +392,11 @@ impl Ipvs {
     /// Queues a dump again, if the module was loaded anew since the last request.
     #[cold]
     fn start_again(&mut self, request: &mut ToFamily<Query>, error: Error) -> Result<()> {
-        if !self.was_reloaded(&error)? {
+        let reloaded = match error.cause() {
+            Cause::Refused(refused) => self.module_was_reloaded(&refused.refusal),
+            _ => Ok(false),
+        };
+        if !reloaded.map_err(|cause| Error::new(request.request, cause))? {
             return Err(error);
         }
         *request = self.start(request.request)?;

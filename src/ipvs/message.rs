@@ -348,8 +348,7 @@ mod tests {
     fn a_message_has_its_header_before_its_attributes() {
         let change = Change::Zero(ServiceKey::tcp("10.0.0.1:443".parse().unwrap()));
         let message = Message::from(change);
-        let (mut whole, mut attributes) = (Vec::new(), Vec::new());
-        change.write(&mut Writer::new(&mut whole));
+        let (whole, mut attributes) = (message.encode(), Vec::new());
         message.write_attributes(&mut Writer::new(&mut attributes));
         assert!(!attributes.is_empty());
         assert_eq!(whole, [&[16, 1, 0, 0], &attributes[..]].concat());

@@ -270,12 +270,6 @@ impl Change {
         }
     }
 
-    /// The generic netlink header and the attributes.
-    pub(super) fn write(&self, out: &mut Writer<'_>) {
-        genl::write_header(out, self.command(), VERSION);
-        self.write_attributes(out);
-    }
-
     pub(super) fn write_attributes(&self, out: &mut Writer<'_>) {
         match self {
             Self::AddService(service) | Self::SetService(service) => {
@@ -309,12 +303,6 @@ impl Query {
         }
     }
 
-    /// The generic netlink header and the attributes.
-    pub(super) fn write(&self, out: &mut Writer<'_>) {
-        genl::write_header(out, self.command(), VERSION);
-        self.write_attributes(out);
-    }
-
     pub(super) fn write_attributes(&self, out: &mut Writer<'_>) {
         match self {
             Self::Service(key) | Self::Destinations(key) => out.nest(Command::Service, |out| key.write(out)),
@@ -339,19 +327,19 @@ impl<R: fmt::Display> fmt::Display for ToFamily<R> {
     }
 }
 
-impl<R> ToFamily<R> {
-    fn refuse(&self, problem: Option<Cow<'static, str>>) -> Result<(), Cause> {
-        problem.filter(|_| !self.trusted).map_or(Ok(()), |problem| Err(Cause::InvalidInput(problem)))
-    }
-}
-
 impl Request for ToFamily<Change> {
     fn check(&self) -> Result<(), Cause> {
-        self.refuse(self.request.problem())
+        match self.request.problem() {
+            Some(problem) if !self.trusted => Err(Cause::InvalidInput(problem)),
+            _ => Ok(()),
+        }
     }
 
     fn queue(&self, connection: &mut Connection) -> Result<usize, Cause> {
-        connection.queue(self.family, 0, |out| self.request.write(out))?;
+        connection.queue(self.family, 0, |out| {
+            genl::write_header(out, self.request.command(), VERSION);
+            self.request.write_attributes(out);
+        })?;
         let Change::StopDaemon(_) = self.request else { return Ok(1) };
         // A daemon that is stopped before it has begun ends with EINTR, and netlink is silent about that one error. The
         // request behind it is answered.
@@ -366,14 +354,18 @@ impl Request for ToFamily<Change> {
 
 impl Request for ToFamily<Query> {
     fn check(&self) -> Result<(), Cause> {
-        self.refuse(self.request.problem())
+        self.request.problem().map_or(Ok(()), |problem| Err(Cause::InvalidInput(problem)))
     }
 
     fn queue(&self, connection: &mut Connection) -> Result<usize, Cause> {
+        let body = |out: &mut Writer<'_>| {
+            genl::write_header(out, self.request.command(), VERSION);
+            self.request.write_attributes(out);
+        };
         if self.request.is_dump() {
-            connection.queue_dump(self.family, |out| self.request.write(out))?;
+            connection.queue_dump(self.family, body)?;
         } else {
-            connection.queue(self.family, 0, |out| self.request.write(out))?;
+            connection.queue(self.family, 0, body)?;
         }
         Ok(1)
     }
