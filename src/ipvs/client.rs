@@ -296,11 +296,11 @@ impl Ipvs {
         self.change(Change::SetTimeouts(*timeouts))
     }
 
-    /// The sync daemons that run (`IPVS_CMD_GET_DAEMON`): none, one or both, the master first.
+    /// The sync daemons that run (`IPVS_CMD_GET_DAEMON`): none (`IP_VS_STATE_NONE`), one or both, the master first.
     ///
     /// # Errors
     /// See [`Ipvs`].
-    #[doc(alias = "IPVS_CMD_GET_DAEMON")]
+    #[doc(alias("IPVS_CMD_GET_DAEMON", "IP_VS_STATE_NONE"))]
     pub fn daemons(&mut self) -> Result<Vec<SyncDaemon>> {
         let mut daemons = Vec::new();
         self.run(self.addressed(Query::Daemons), |answer| {

@@ -69,8 +69,10 @@ pub enum Tunnel {
 }
 
 bitflags::bitflags! {
-    /// Checksums of encapsulated packets (`IP_VS_TUNNEL_ENCAP_FLAG_*`). None of them: no checksum.
+    /// Checksums of encapsulated packets (`IP_VS_TUNNEL_ENCAP_FLAG_*`). None of them: no checksum
+    /// (`IP_VS_TUNNEL_ENCAP_FLAG_NOCSUM`).
     #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+    #[doc(alias = "IP_VS_TUNNEL_ENCAP_FLAG_NOCSUM")]
     pub struct TunnelFlags: u16 {
         /// With a checksum (`IP_VS_TUNNEL_ENCAP_FLAG_CSUM`).
         #[doc(alias = "IP_VS_TUNNEL_ENCAP_FLAG_CSUM")]

@@ -22,7 +22,8 @@ pub enum Answer {
     Service(ServiceInfo),
     /// A destination of the service that was asked about.
     Destination(DestinationInfo),
-    /// The version and the size of the connection table.
+    /// The version and the size of the connection table (`IPVS_CMD_SET_INFO`).
+    #[doc(alias = "IPVS_CMD_SET_INFO")]
     Version(Version),
     /// Timeouts of connections.
     Timeouts(Timeouts),

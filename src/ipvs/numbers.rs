@@ -97,6 +97,8 @@ mod tests {
     //! The tables in the documentation have every number, and no other.
 
     use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
 
     use super::super::daemon::DaemonAttr;
     use super::super::destination::DestinationAttr;
@@ -178,6 +180,29 @@ mod tests {
             bits(("IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM", TunnelFlags::REMOTE_CHECKSUM.bits().into())),
         ]);
         assert_eq!(rows("IP_VS_TUNNEL_ENCAP_FLAG_"), encapsulation);
+    }
+
+    /// The kernel's names by which a search in the documentation finds an item.
+    fn aliases() -> BTreeSet<String> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let folders = ["ipvs", "ipvs/procfs"].map(|folder| fs::read_dir(root.join(folder)).unwrap());
+        let files = folders.into_iter().flatten().map(|entry| entry.unwrap().path()).chain([root.join("net.rs")]);
+        let sources = files.filter(|file| file.extension().is_some_and(|extension| extension == "rs"));
+        let names = |source: String| {
+            let attributes = source.split("doc(alias").skip(1).filter_map(|rest| rest.split(")]").next());
+            attributes.flat_map(|text| text.split('"').skip(1).step_by(2)).map(str::to_owned).collect::<Vec<_>>()
+        };
+        sources.flat_map(|file| names(fs::read_to_string(file).unwrap())).collect()
+    }
+
+    #[test]
+    fn every_name_of_the_kernel_that_has_an_item_is_its_alias() {
+        let lines = include_str!("kernels.md").lines().filter(|line| line.starts_with("| `IP"));
+        let with_item = lines.filter(|line| line.rsplit('|').nth(1).is_some_and(|here| here.contains("[`")));
+        let names = with_item.filter_map(|line| line.split('`').nth(1)).collect::<BTreeSet<_>>();
+        let aliases = aliases();
+        assert!(names.len() >= 89);
+        assert_eq!(names.into_iter().filter(|name| !aliases.contains(*name)).collect::<Vec<_>>(), [""; 0]);
     }
 
     #[test]
