@@ -48,6 +48,12 @@ impl Namespace {
 
     /// The namespace that the calling thread is in.
     ///
+    /// ```no_run
+    /// # use lvs::netns::Namespace;
+    /// let own = Namespace::current()?;
+    /// # Ok::<(), lvs::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Where `/proc` is not mounted.
     pub fn current() -> Result<Self> {

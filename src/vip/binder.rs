@@ -15,7 +15,7 @@ use crate::net::{Family, InvalidText, not_of_a_host, number};
 /// let one: Vip = "10.96.0.10".parse()?;
 /// assert_eq!(one, Vip::from(std::net::Ipv4Addr::new(10, 96, 0, 10)));
 /// let all: Vip = "10.96.0.0/12".parse()?;
-/// assert_eq!((all.is_prefix(), all.to_string()), (true, "10.96.0.0/12".to_owned()));
+/// assert_eq!((all.is_prefix(), all.length(), all.to_string()), (true, 12, "10.96.0.0/12".to_owned()));
 /// # Ok::<(), lvs::vip::InvalidVip>(())
 /// ```
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
