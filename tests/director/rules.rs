@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use lvs::conntrack::Tuple;
 use lvs::director::{Conflict, Desired, Director, Drain, End, Event, Owner, Phase, Role, Until};
 use lvs::ipset::{HashIp, Member, NewSet, SetName};
 use lvs::ipvs::{Destination, Ipvs, Scheduler, Service};
@@ -403,4 +404,32 @@ fn the_last_destination_stays_if_its_successors_cannot_be_added() {
     assert_eq!(lab.weights(web()), [(7, 1)]);
     lab.director.sync(&desired).unwrap();
     assert_eq!(lab.weights(web()), [(7, 0), (8, 1)]);
+}
+
+#[test]
+fn stale_flows_to_new_udp_services_are_deleted() {
+    let lab = Lab::new();
+    let dns: SocketAddr = "10.96.0.53:53".parse().unwrap();
+    let client: SocketAddr = "192.0.2.1:4000".parse().unwrap();
+    let tuple = |source, destination| Tuple { source, destination, zone: 0 };
+    // One is not translated, one leads to an endpoint, one is of another service.
+    lab.kernel.add_flow(tuple(client, dns), tuple(dns, client)).unwrap();
+    let other = "192.0.2.2:4000".parse().unwrap();
+    let kept = lab.kernel.add_flow(tuple(other, dns), tuple(pod(7).address, other)).unwrap();
+    let elsewhere: SocketAddr = "192.0.2.99:53".parse().unwrap();
+    let foreign = lab.kernel.add_flow(tuple(client, elsewhere), tuple(elsewhere, client)).unwrap();
+
+    let mut desired = Desired::default();
+    desired.service(Service::udp(dns, Scheduler::RR), [pod(7), pod(8)]).unwrap();
+    let mut director = lab.director.conntrack(lab.kernel.conntrack());
+    let report = director.sync(&desired).unwrap();
+    assert!(report.steps.iter().any(|(step, _)| step.to_string() == "- stale UDP flows to 10.96.0.53:53"));
+    let mut conntrack = lab.kernel.conntrack();
+    assert_eq!(conntrack.flows(lvs::Family::Inet).unwrap(), [kept, foreign]);
+
+    // Its endpoint is gone.
+    desired.service(Service::udp(dns, Scheduler::RR), [pod(8)]).unwrap();
+    director.sync(&desired).unwrap();
+    assert_eq!(conntrack.flows(lvs::Family::Inet).unwrap(), [foreign]);
+    assert!(director.sync(&desired).unwrap().is_empty());
 }

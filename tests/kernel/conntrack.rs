@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use lvs::conntrack::{Conntrack, Flow};
+use lvs::director::{Desired, Director, Owner};
 use lvs::ipvs::{Destination, Ipvs, Scheduler, Service, settings};
 use lvs::vip::Binder;
 use lvs::{Family, Outcome, ipvs};
@@ -21,6 +22,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         a_flow_from_before_its_address_was_bound_is_mended_by_deleting_it,
         a_flow_from_before_its_service_existed_is_mended_by_deleting_it,
         a_masqueraded_flow_is_not_stale,
+        a_director_mends_flows_from_before,
     );
     all.extend(tests!(&[Module("nf_conntrack_netlink"), Module("xt_CT"), Program("iptables")];
         a_flow_of_any_zone_is_deleted,
@@ -170,6 +172,29 @@ fn a_masqueraded_flow_is_not_stale(lab: &Lab) {
         assert_eq!((balanced.flows().len(), balanced.stale().len()), (1, 0));
         let (service, other) = (balanced.address(), SocketAddr::new(host(family, SERVERS[1]), 1053));
         assert!(balanced.flows()[0].is_stale(service, [other]), "its endpoint is gone");
+        clean(lab, balanced);
+    }
+}
+
+/// A flow that began before its service and its address is served as soon as the director has made both, and stays so when the
+/// service is deleted and comes back.
+fn a_director_mends_flows_from_before(lab: &Lab) {
+    for family in FAMILIES {
+        let mut balanced = Balanced::new(lab, family);
+        let owner = Owner::registered("mend").unwrap();
+        let director = Director::over(lab.ipvs(), lab.ipset(), lab.vips(), owner, Binder::dummy("vip0").unwrap());
+        let mut director = director.conntrack(lab.run(Conntrack::connect).unwrap());
+        let mut desired = Desired::default();
+        desired.service(balanced.service, [Destination::new(balanced.endpoint)]).unwrap();
+        let mut client = balanced.connect();
+        is_lost(&mut client, "without a service");
+        director.sync(&desired).unwrap();
+        is_served(&mut client, &format!("{family}, made by the director"));
+        balanced.ipvs.delete_service(balanced.service.key).unwrap();
+        is_lost(&mut client, "deleted by another program");
+        director.sync(&desired).unwrap();
+        is_served(&mut client, &format!("{family}, mended by the director"));
+        director.sync(&Desired::default()).unwrap();
         clean(lab, balanced);
     }
 }

@@ -1,0 +1,50 @@
+//! Takes a server away from a service without ending its connections, and prints how many are left until it is deleted.
+//!
+//! ```sh
+//! cargo run --example drain -- 10.96.0.10:443/tcp 10.244.1.7:6443    # as root
+//! ```
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lvs::director::{Desired, Director, Drain, Owner, Ranges};
+use lvs::ipset::Network;
+use lvs::ipvs::ServiceKey;
+use lvs::vip::Binder;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let usage = "usage: drain SERVICE SERVER, such as: drain 10.96.0.10:443/tcp 10.244.1.7:6443";
+    let key: ServiceKey = arguments.next().ok_or(usage)?.parse()?;
+    let server: SocketAddr = arguments.next().ok_or(usage)?.parse()?;
+    let address = key.address().ok_or("a service by firewall mark has no address")?;
+
+    // The one service, whoever added it, and no virtual IP.
+    let only = Network::new(address.ip(), if address.is_ipv4() { 32 } else { 128 }).ok_or(usage)?;
+    let owner = Owner::ranges(Ranges::networks([only]).ports(address.port()..=address.port()));
+    let mut director = Director::connect(owner, Binder::dummy("drain0")?)?;
+    let mut desired = Desired::default();
+    // A service with the same address and port of another protocol is desired as it is.
+    for found in director.snapshot()?.services().filter(|found| found.service.key.address() == Some(address)) {
+        let drained = |to: SocketAddr| found.service.key == key && to == server;
+        let others = found.destinations.iter().filter(|info| !drained(info.address())).map(|info| info.destination);
+        let wanted = desired.service(found.service, others)?;
+        (wanted.bind, wanted.drain) = (false, Drain::within(Duration::from_secs(15 * 60)));
+    }
+    desired.get(key).ok_or_else(|| format!("no service {key}"))?;
+
+    let mut out = io::stdout().lock();
+    loop {
+        let report = director.sync(&desired)?;
+        let Some(again_at) = report.again_at else { break };
+        for drain in &report.draining {
+            writeln!(out, "{}: {}", drain.destination, drain.connections)?;
+        }
+        thread::sleep(again_at.saturating_duration_since(Instant::now()));
+    }
+    writeln!(out, "{server}: deleted")?;
+    Ok(())
+}
