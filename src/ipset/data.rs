@@ -132,7 +132,7 @@ impl<'de, T: SetType> Deserialize<'de> for Set<T> {
         let set: Set<AnyType> = SetText::deserialize(deserializer)?.into();
         match T::KIND {
             Some(kind) if kind != set.kind() => {
-                let text = format_args!("set {set} is of the type {}, wanted {kind}", set.kind());
+                let text = format!("set {set} is of the type {}, wanted {kind}", set.kind());
                 Err(D::Error::custom(text))
             }
             _ => Ok(Self::new(set.name(), set.kind(), set.family())),

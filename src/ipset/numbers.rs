@@ -101,12 +101,16 @@ pub(crate) mod error {
     /// The first of those that mean another thing for each method (bitmap, hash, list).
     pub(crate) const OF_METHOD: i32 = 4352;
     /// The range of a bitmap is too large.
+    #[cfg(feature = "testing")]
     pub(crate) const RANGE_SIZE: i32 = 4353;
     /// A list of sets in a list of sets.
+    #[cfg(feature = "testing")]
     pub(crate) const LOOP: i32 = 4353;
     /// The set of a place in a list of sets does not exist.
+    #[cfg(feature = "testing")]
     pub(crate) const NAMEREF: i32 = 4355;
     /// The set of a place in a list of sets is not in the list.
+    #[cfg(feature = "testing")]
     pub(crate) const REF_EXIST: i32 = 4357;
 }
 
