@@ -24,6 +24,7 @@ use crate::exchange::{Exchange, Limits, Listed, Step};
 use crate::wire::Writer;
 use budget::Budget;
 pub use options::Options;
+pub(crate) use socket::Notifications;
 use socket::Socket;
 
 /// The other end of a connection: a netlink socket, or a script in tests.

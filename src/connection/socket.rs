@@ -1,12 +1,13 @@
 //! The netlink socket of a client.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use netlink_sys::SocketAddr;
 use netlink_sys::protocols::NETLINK_ROUTE;
-use nix::libc::{MSG_DONTWAIT, MSG_TRUNC};
+use nix::libc::{ENOBUFS, MSG_DONTWAIT, MSG_TRUNC};
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
 
@@ -70,6 +71,40 @@ impl Peer for Socket {
 
     fn pause(&self, time: Duration) {
         thread::sleep(time);
+    }
+}
+
+/// A socket that receives notifications of the kernel.
+#[derive(Debug)]
+pub(crate) struct Notifications(netlink_sys::Socket);
+
+impl Notifications {
+    /// Subscribes to multicast groups.
+    pub(crate) fn subscribe(protocol: isize, groups: &[u32]) -> Result<Self, Cause> {
+        let mut socket = netlink_sys::Socket::new(protocol).map_err(Cause::Io)?;
+        socket.bind_auto().map_err(Cause::Io)?;
+        for group in groups {
+            socket.add_membership(*group).map_err(Cause::Io)?;
+        }
+        Ok(Self(socket))
+    }
+
+    /// Receives a datagram without waiting. `None` if the queue is empty; an overrun is [`Cause::Overrun`].
+    pub(crate) fn receive<'a>(&mut self, inbox: &'a mut [u8]) -> Result<Option<&'a [u8]>, Cause> {
+        let mut free = &mut *inbox;
+        let length = match self.0.recv(&mut free, MSG_DONTWAIT) {
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) if error.raw_os_error() == Some(ENOBUFS) => return Err(Cause::Overrun),
+            Err(error) => return Err(Cause::Io(error)),
+        };
+        Ok(inbox.get(..length))
+    }
+}
+
+impl AsFd for Notifications {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use super::apply::{BatchError, End, Report, Work};
@@ -16,7 +17,7 @@ use crate::error::{Cause, Error, Reason, Result};
 use crate::ipset::{self, AnyType, Ipset, Kind, NewSet, Set};
 use crate::ipvs::{self, Ipvs, ServiceKey};
 use crate::ready::{self, Part, Presence};
-use crate::vip::{Binder, Vips};
+use crate::vip::{Binder, Vips, Watch};
 
 /// Makes the kernel's state what is [desired](Desired), and leaves alone what others made.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub struct Director {
     pub(super) ipset: Ipset,
     pub(super) vips: Vips,
     pub(super) conntrack: Option<Conntrack>,
+    watch: Option<Watch>,
     pub(super) owner: Owner,
     pub(super) binder: Binder,
     drains: Drains,
@@ -88,23 +90,48 @@ impl Director {
     /// Opens the clients, in the network namespace of the calling thread.
     ///
     /// # Errors
-    /// As [`Ipvs::connect`], [`Ipset::connect`], [`Vips::connect`] and [`Conntrack::connect`].
+    /// As [`Ipvs::connect`], [`Ipset::connect`], [`Vips::connect`], [`Conntrack::connect`] and [`Watch::connect`].
     pub fn connect(owner: Owner, binder: Binder) -> Result<Self> {
         let director = Self::over(Ipvs::connect()?, Ipset::connect()?, Vips::connect()?, owner, binder);
-        Ok(director.conntrack(Conntrack::connect()?))
+        Ok(director.conntrack(Conntrack::connect()?).watch(Watch::connect()?))
     }
 
     /// With clients at hand, such as those of another namespace or of a kernel for tests. Flows of the connection tracker are
     /// left alone: see [`Director::conntrack`].
     pub fn over(ipvs: Ipvs, ipset: Ipset, vips: Vips, owner: Owner, binder: Binder) -> Self {
         let (drains, pace) = (Drains::default(), Pace::default());
-        Self { ipvs, ipset, vips, conntrack: None, owner, binder, drains, pace, memory: None, adopted: Vec::new() }
+        Self {
+            ipvs,
+            ipset,
+            vips,
+            conntrack: None,
+            watch: None,
+            owner,
+            binder,
+            drains,
+            pace,
+            memory: None,
+            adopted: Vec::new(),
+        }
     }
 
     /// The same, deleting stale flows to UDP services with this client, as a director that [connects](Director::connect) does.
     #[must_use]
     pub fn conntrack(self, conntrack: Conntrack) -> Self {
         Self { conntrack: Some(conntrack), ..self }
+    }
+
+    /// The same, reading its virtual IPs again when this watch reports a loss, as a director that [connects](Director::connect)
+    /// does.
+    #[must_use]
+    pub fn watch(self, watch: Watch) -> Self {
+        Self { watch: Some(watch), ..self }
+    }
+
+    /// A descriptor that becomes readable when a virtual IP may be lost; the next call of [`Director::sync`] binds it again.
+    /// `None` without a [`Watch`].
+    pub fn watched(&self) -> Option<BorrowedFd<'_>> {
+        self.watch.as_ref().map(Watch::as_fd)
     }
 
     /// The same at another pace.
@@ -227,8 +254,14 @@ impl Director {
     fn look(&mut self, now: Instant) -> Result<Memory> {
         let fresh = |memory: &Memory| now.saturating_duration_since(memory.read_at) < self.pace.full_audit;
         let Some(mut memory) = self.memory.take().filter(fresh) else {
+            if let Some(watch) = &mut self.watch {
+                watch.lost()?;
+            }
             return Ok(Memory { snapshot: self.snapshot()?, read_at: now, audited: None });
         };
+        if self.watch.as_mut().map_or(Ok(false), Watch::lost)? {
+            memory.snapshot.vips = self.vips.virtual_ips(&self.binder)?.into_iter().collect();
+        }
         for service in self.drains.services() {
             self.read_service(&mut memory.snapshot, service)?;
         }

@@ -64,7 +64,7 @@
 //!
 //! IPVS and ipset do not report changes. A director remembers what it read and changed, and reads everything again only after
 //! [`Pace::full_audit`], and after a call in which a step was not carried out. Calls in between read the services that drain and, one
-//! after the other, [`Pace::audited`] more. Such a call sends no other message if nothing is to be changed.
+//! after the other, [`Pace::audited`] more, and the virtual IPs if the kernel reported a loss ([`Director::watched`]). Such a call sends no other message if nothing is to be changed.
 
 mod apply;
 mod client;

@@ -41,6 +41,23 @@ impl Model {
         Ok(())
     }
 
+    fn destroy(&mut self, name: Option<SetName>, strict: bool) -> Result<(), Denial> {
+        let Some(name) = name else {
+            if self.sets.iter().any(|(info, _)| self.references(info.set.name()) > 0) {
+                return Err(error::BUSY.into());
+            }
+            self.sets.clear();
+            return Ok(());
+        };
+        match self.place(name) {
+            Ok(_) if self.references(name) > 0 => return Err(error::BUSY.into()),
+            Ok(place) => drop(self.sets.remove(place)),
+            Err(denial) if strict => return Err(denial),
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
     /// The bodies of the answers to a request of this type with these flags and this body, or how it is refused.
     pub(crate) fn answer(&mut self, kind: u16, flags: u16, body: &[u8]) -> Result<Vec<Vec<u8>>, Denial> {
         let [SUBSYSTEM, command] = kind.to_be_bytes() else {
@@ -65,18 +82,7 @@ impl Model {
                 }));
             }
             command::CREATE => self.create(&parts, strict)?,
-            command::DESTROY => match parts.name {
-                None if self.sets.iter().any(|(info, _)| self.references(info.set.name()) > 0) => {
-                    return Err(error::BUSY.into());
-                }
-                None => self.sets.clear(),
-                Some(name) => match self.place(name) {
-                    Ok(_) if self.references(name) > 0 => return Err(error::BUSY.into()),
-                    Ok(place) => drop(self.sets.remove(place)),
-                    Err(denial) if strict => return Err(denial),
-                    Err(_) => {}
-                },
-            },
+            command::DESTROY => self.destroy(parts.name, strict)?,
             command::FLUSH => match parts.name {
                 None => self.sets.iter_mut().for_each(|(_, members)| members.clear()),
                 Some(name) => self.find(name)?.1.clear(),

@@ -105,8 +105,10 @@ pub(crate) mod message;
 mod plan;
 mod refusal;
 mod request;
+mod watch;
 
 pub use batch::{BatchError, Failure, Tally};
 pub use binder::{Binder, IntoVip, InvalidVip, Vip};
 pub use client::Vips;
 pub use request::Change;
+pub use watch::Watch;

@@ -19,6 +19,7 @@ use lvs::director::{Conflict, Desired, Director, Drain, Owner};
 use lvs::ipset::{Ipset, Kind};
 use lvs::ipvs::{Destination, Ipvs, Scheduler, Service, ServiceKey};
 use lvs::vip::{Binder, Vips};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::lab::{Lab, Need, start_child, tests};
 use crate::peers::{Client, Server, Transport, until};
@@ -44,6 +45,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         a_delete_before_an_add_fails_connections,
         a_virtual_ip_before_its_service_refuses_connections,
         a_destination_drains_until_its_connection_ends,
+        a_lost_virtual_ip_is_reported_and_bound_again,
     )
 }
 
@@ -408,4 +410,28 @@ fn a_destination_drains_until_its_connection_ends(lab: &Lab) {
     drop(held);
     until("it to be deleted", || site.sync("b").draining.is_empty());
     assert_eq!(lab.ipvs().destinations(web()).unwrap().len(), 1);
+}
+
+fn a_lost_virtual_ip_is_reported_and_bound_again(lab: &Lab) {
+    let mut site = Site::new(lab);
+    site.director =
+        lab.run(|| Director::connect(Owner::registered("web").unwrap(), Binder::dummy("vip0").unwrap())).unwrap();
+    site.sync("a");
+    let readable = |director: &Director| {
+        let mut polled = [PollFd::new(director.watched().unwrap(), PollFlags::POLLIN)];
+        poll(&mut polled, PollTimeout::from(10_000u16)).unwrap() > 0
+    };
+    let client = site.client();
+    for lose in ["ip address delete 10.96.0.10/32 dev vip0", "ip link delete vip0"] {
+        // Its own changes are behind it.
+        site.sync("a");
+        assert!(site.sync("a").is_empty(), "{lose}");
+        assert_eq!(client.ask(SocketAddr::from((VIP, 80))).unwrap(), "a");
+        lab.tool(lose);
+        assert!(readable(&site.director), "{lose}");
+        let report = site.sync("a");
+        let steps: Vec<_> = report.steps.iter().map(|(step, _)| step.to_string()).collect();
+        assert_eq!(steps, ["+ virtual IP 10.96.0.10 on vip0"], "{lose}");
+        assert_eq!(client.ask(SocketAddr::from((VIP, 80))).unwrap(), "a");
+    }
 }

@@ -1,0 +1,122 @@
+//! Notifications of lost addresses.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use netlink_sys::protocols::NETLINK_ROUTE;
+
+use super::link::DELETE_LINK;
+use super::message::{DELETE_ADDRESS, DELETE_ROUTE, TABLE};
+use crate::connection::Notifications;
+use crate::error::{Cause, Error, Result};
+use crate::wire::message;
+
+/// Groups of interfaces, addresses and routes of both families (`RTNLGRP_LINK`, `RTNLGRP_IPV4_IFADDR`, …).
+const GROUPS: [u32; 5] = [1, 5, 7, 9, 11];
+
+/// Longest notification that is read whole. Of a longer one, the beginning is enough.
+const INBOX: usize = 32 << 10;
+
+/// Notifications of the kernel about addresses that are local no more, in the network namespace of the thread that connects.
+///
+/// Virtual IPs are lost when another program deletes an address, a local route or an interface. Its descriptor becomes
+/// readable then, and with other changes of interfaces, addresses and routes; [`Watch::lost`] distinguishes them. It needs no privilege.
+///
+/// ```no_run
+/// use lvs::vip::{Binder, Vip, Vips, Watch};
+///
+/// // Connected before the virtual IPs are bound, it misses nothing.
+/// let mut watch = Watch::connect()?;
+/// let mut vips = Vips::connect()?;
+/// let (binder, desired) = (Binder::dummy("vip0")?, ["10.96.0.10".parse::<Vip>()?]);
+/// vips.sync(&binder, desired)?;
+/// // Later, when `watch` is readable:
+/// if watch.lost()? {
+///     vips.sync(&binder, desired)?;
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+#[doc(alias("RTNLGRP_LINK", "RTNLGRP_IPV4_IFADDR", "RTNLGRP_IPV4_ROUTE", "RTNLGRP_IPV6_IFADDR", "RTNLGRP_IPV6_ROUTE"))]
+pub struct Watch {
+    notifications: Notifications,
+    inbox: Vec<u8>,
+}
+
+impl Watch {
+    /// Opens a socket and subscribes.
+    ///
+    /// # Errors
+    /// When the system has no room for another socket.
+    pub fn connect() -> Result<Self> {
+        let notifications = Notifications::subscribe(NETLINK_ROUTE, &GROUPS);
+        let notifications = notifications.map_err(|cause| Error::new("watch virtual IPs", cause))?;
+        Ok(Self { notifications, inbox: vec![0; INBOX] })
+    }
+
+    /// Returns whether an address, a local route or an interface was deleted since the last call, by any program. Does not wait.
+    /// Also true if notifications were lost because too many arrived.
+    ///
+    /// # Errors
+    /// When the socket cannot be read.
+    pub fn lost(&mut self) -> Result<bool> {
+        let mut lost = false;
+        loop {
+            match self.notifications.receive(&mut self.inbox) {
+                Ok(None) => return Ok(lost),
+                Ok(Some(datagram)) => lost |= has_loss(datagram),
+                Err(Cause::Overrun) => lost = true,
+                Err(cause) => return Err(Error::new("watch virtual IPs", cause)),
+            }
+        }
+    }
+}
+
+impl AsFd for Watch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.notifications.as_fd()
+    }
+}
+
+/// Whether a notification is of something deleted that can make an address local. A malformed one counts.
+fn has_loss(datagram: &[u8]) -> bool {
+    let mut at = 0;
+    while at < datagram.len() {
+        let Ok(incoming) = message::read(datagram, at) else { return true };
+        at = incoming.end;
+        let body = datagram.get(incoming.body).unwrap_or_default();
+        let loss = match incoming.kind {
+            DELETE_ADDRESS | DELETE_LINK => true,
+            // The fifth byte of `struct rtmsg`.
+            DELETE_ROUTE => body.get(4).is_none_or(|table| *table == TABLE),
+            _ => false,
+        };
+        if loss {
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notification(kind: u16, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(16 + body.len()).unwrap();
+        [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &[0; 10], body].concat()
+    }
+
+    #[test]
+    fn deleted_addresses_local_routes_and_interfaces_are_losses() {
+        let route = |table| notification(DELETE_ROUTE, &[2, 32, 0, 0, table, 2, 254, 2, 0, 0, 0, 0]);
+        let new = notification(20, &[2, 32, 0, 0, 1, 0, 0, 0]);
+        assert!(!has_loss(&new));
+        assert!(!has_loss(&route(254)));
+        assert!(has_loss(&route(TABLE)));
+        assert!(has_loss(&notification(DELETE_LINK, &[0; 16])));
+        assert!(has_loss(&[new, notification(DELETE_ADDRESS, &[2, 32, 0, 0, 1, 0, 0, 0])].concat()));
+        assert!(has_loss(&notification(DELETE_ROUTE, &[])));
+        assert!(has_loss(b"short"));
+        assert!(!has_loss(b""));
+    }
+}
