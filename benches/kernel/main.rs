@@ -11,6 +11,7 @@
 )]
 #![expect(clippy::print_stderr, reason = "likewise where nobody reads its progress")]
 
+mod director;
 mod firewall;
 mod floor;
 mod ours;
@@ -36,7 +37,7 @@ fn main() {
     };
     let mut results = Results::create(to, rounds.parse().unwrap());
     let plan = if *size == "quick" { Plan::QUICK } else { Plan::FULL };
-    let works: [(&str, Work); 11] = [
+    let works: [(&str, Work); 12] = [
         ("memory", firewall::memory),
         ("services", services::tables),
         ("datagrams", services::datagrams),
@@ -45,6 +46,7 @@ fn main() {
         ("table", services::lists),
         ("sets", sets::fill_and_list),
         ("vips", vips::bind),
+        ("director", director::director_and_parts),
         ("firewall", firewall::rules_of_all),
         ("connections", firewall::connections),
         ("destinations", services::destinations),

@@ -17,6 +17,8 @@ pub(crate) struct Plan {
     /// Members of the largest set.
     pub(crate) largest_set: u32,
     pub(crate) vips: u32,
+    /// Services, and destinations of each, of a director.
+    pub(crate) directors: &'static [(u32, u32)],
     /// Services of a firewall.
     pub(crate) firewalls: &'static [u32],
 }
@@ -29,6 +31,7 @@ impl Plan {
         members: 20_000,
         largest_set: 1_000_000,
         vips: 20_000,
+        directors: &[(100, 4), (2_000, 4), (20_000, 4)],
         firewalls: &[1, 100, 1_000, 5_000, 20_000],
     };
     pub(crate) const QUICK: Self = Self {
@@ -38,6 +41,7 @@ impl Plan {
         members: 5_000,
         largest_set: 50_000,
         vips: 2_000,
+        directors: &[(100, 4), (1_000, 4)],
         firewalls: &[1, 100, 500],
     };
 }

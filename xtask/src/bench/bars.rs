@@ -20,7 +20,7 @@ struct Bar {
     limit: Limit,
 }
 
-const BARS: [Bar; 7] = [
+const BARS: [Bar; 11] = [
     Bar {
         what: "batched adds",
         work: "add services",
@@ -63,6 +63,28 @@ const BARS: [Bar; 7] = [
         by: "ipset restore",
         to: "lvs",
         limit: Limit::AtLeast(15.0),
+    },
+    Bar {
+        what: "a director's first call",
+        work: "first apply",
+        by: "director",
+        to: "batches",
+        limit: Limit::AtMost(1.10),
+    },
+    Bar {
+        what: "a director that reads and finds nothing to do",
+        work: "find nothing to do",
+        by: "director, reading",
+        to: "table",
+        limit: Limit::AtMost(1.15),
+    },
+    Bar { what: "planning", work: "find nothing to do", by: "plan", to: "table", limit: Limit::AtMost(0.10) },
+    Bar {
+        what: "a director that remembers and finds nothing to do",
+        work: "find nothing to do",
+        by: "director, remembering",
+        to: "director, reading",
+        limit: Limit::AtMost(0.02),
     },
 ];
 
