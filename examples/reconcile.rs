@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 *error.done
             }
         };
-        for (step, end) in &report.steps {
+        for (step, end) in report.steps() {
             writeln!(out, "{step} ({end:?})")?;
         }
         if mode == "--once" {

@@ -132,7 +132,7 @@ fn idle(services: u32, desired: &Desired, results: &mut Results) {
         let to = more.iter().enumerate().map(|(at, to)| if at == 0 { to.weight(weight) } else { *to });
         changed.service(one, to.collect::<Vec<_>>()).unwrap();
         let started = Instant::now();
-        assert_eq!(remembering.sync(&changed).unwrap().steps.len(), 1);
+        assert_eq!(remembering.sync(&changed).unwrap().steps().len(), 1);
         (started.elapsed(), 1)
     };
     results.compare("change one endpoint", services, &mut [("director, remembering", Box::new(&mut change))]);

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::client::Director;
@@ -32,8 +33,9 @@ pub type Failure = batch::Failure<Step>;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Report {
-    /// The steps of the plan, each with its end.
-    pub steps: Vec<(Step, End)>,
+    #[cfg_attr(feature = "serde", serde(serialize_with = "super::plan::as_text"))]
+    steps: Vec<Step>,
+    ends: Vec<End>,
     /// Desired, but foreign or outside of what is owned: left alone.
     pub conflicts: Vec<Conflict>,
     /// Destinations that are quiesced and wait to be deleted.
@@ -65,9 +67,14 @@ pub enum End {
 }
 
 impl Report {
+    /// The steps of the plan, each with its end.
+    pub fn steps(&self) -> impl ExactSizeIterator<Item = (&Step, End)> {
+        self.steps.iter().zip(self.ends.iter().copied())
+    }
+
     /// Number of steps that ended so.
     pub fn count(&self, end: End) -> usize {
-        self.steps.iter().filter(|(_, ended)| *ended == end).count()
+        self.ends.iter().filter(|ended| **ended == end).count()
     }
 
     /// Whether nothing was changed or tried.
@@ -95,8 +102,8 @@ pub(super) struct Work<'a> {
     failures: Vec<Failure>,
     /// Services that do not exist as desired.
     services: HashSet<ServiceKey>,
-    /// Of a service that was added: destinations that were, of those that should be.
-    complete: HashMap<ServiceKey, (usize, usize)>,
+    /// Of a service: destinations that could not be added.
+    absent: HashMap<ServiceKey, usize>,
     /// Of a service: destinations with a weight above 0 that it does not have though it should.
     lost: HashMap<ServiceKey, usize>,
     sets: HashSet<SetName>,
@@ -114,7 +121,7 @@ impl<'a> Work<'a> {
             ends: Vec::new(),
             failures: Vec::new(),
             services: HashSet::new(),
-            complete: HashMap::new(),
+            absent: HashMap::new(),
             lost: HashMap::new(),
             sets: HashSet::new(),
             addresses: HashSet::new(),
@@ -134,12 +141,12 @@ impl<'a> Work<'a> {
             let end = at + rest.iter().take_while(|step| step.phase == phase).count();
             let began = Instant::now();
             interruption = self.phase(at, end, &serving).err();
+            self.note(at..end);
             durations.push((phase, began.elapsed()));
             at = end;
         }
         let Self { steps, ends, failures, .. } = self;
-        let steps = steps.into_iter().zip(ends).collect();
-        let report = Report { steps, conflicts, draining, foreign, again_at: None, durations };
+        let report = Report { steps, ends, conflicts, draining, foreign, again_at: None, durations };
         if failures.is_empty() && interruption.is_none() {
             return Ok(report);
         }
@@ -149,34 +156,40 @@ impl<'a> Work<'a> {
     /// Carries out the steps of one phase, those of one module together.
     fn phase(&mut self, from: usize, end: usize, serving: &HashMap<ServiceKey, usize>) -> Result<()> {
         let (mut of_ipvs, mut of_sets, mut vips) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut replaced, mut tracked) = (Vec::new(), Vec::new());
-        for index in from..end {
-            let Some(step) = self.steps.get(index) else { break };
+        let (mut replaced, mut tracked, mut held) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, step) in self.steps.iter().enumerate().take(end).skip(from) {
             match &step.change {
-                Change::Ipvs(change) => of_ipvs.push((index, *change)),
+                Change::Ipvs(change) if self.is_held(change, serving) => held.push(index),
+                Change::Ipvs(_) => of_ipvs.push(index),
                 Change::Vip(change) => vips.push((index, *change)),
                 Change::ReplaceSet(..) => replaced.push(index),
                 Change::DeleteFlows(..) => tracked.push(index),
                 Change::Ipset(_) | Change::Register(_) | Change::Unregister(_) => of_sets.push(index),
             }
         }
+        held.into_iter().for_each(|index| self.withhold(index));
         for index in replaced {
             self.replace_set(index)?;
         }
         self.ipset(&of_sets)?;
-        self.ipvs(of_ipvs, serving)?;
+        self.ipvs(&of_ipvs)?;
         self.vips(vips)?;
         self.flows(tracked)
+    }
+
+    /// Remembers the steps that were carried out.
+    fn note(&mut self, phase: Range<usize>) {
+        let steps = self.steps.get(phase.clone()).unwrap_or_default();
+        let done = steps.iter().zip(self.ends.get(phase).unwrap_or_default());
+        let done = done.filter(|(_, end)| **end == End::Done).map(|(step, _)| &step.change);
+        if let Some(memory) = self.director.memory() {
+            memory.note_all(done);
+        }
     }
 
     fn end(&mut self, index: usize, end: End) {
         if let Some(place) = self.ends.get_mut(index) {
             *place = end;
-        }
-        if end == End::Done {
-            if let (Some(step), Some(memory)) = (self.steps.get(index), self.director.memory()) {
-                memory.note(&step.change);
-            }
         }
     }
 
@@ -184,9 +197,11 @@ impl<'a> Work<'a> {
         self.end(index, End::Failed);
         let Some(step) = self.steps.get(index).cloned() else { return };
         self.hold(&step.change);
-        if let (Change::Ipset(ipset::Change::Put(set, _)), true) = (&step.change, error.is_full()) {
-            // It has no room for the others either.
-            self.sets.insert(set.name());
+        if let (Change::Ipset(change), true) = (&step.change, error.is_full()) {
+            if let ipset::Change::Put(set, _) = &**change {
+                // It has no room for the others either.
+                self.sets.insert(set.name());
+            }
         }
         self.failures.push(Failure::new(step, error.at(index)));
     }
@@ -198,18 +213,24 @@ impl<'a> Work<'a> {
             Change::Ipvs(change) => match change {
                 ipvs::Change::AddService(service) => _ = self.services.insert(service.key),
                 ipvs::Change::DeleteService(key) => _ = self.services.insert(*key),
-                ipvs::Change::AddDestination(key, destination) | ipvs::Change::SetDestination(key, destination)
-                    if destination.weight > 0 =>
-                {
+                ipvs::Change::AddDestination(key, destination) => {
+                    *self.absent.entry(*key).or_default() += 1;
+                    *self.lost.entry(*key).or_default() += usize::from(destination.weight > 0);
+                }
+                ipvs::Change::SetDestination(key, destination) if destination.weight > 0 => {
                     *self.lost.entry(*key).or_default() += 1;
                 }
                 _ => {}
             },
             Change::Vip(vip::Change::Unbind(_, vip)) => _ = self.vips.insert(*vip),
-            Change::Ipset(ipset::Change::PutSet(name, _)) | Change::ReplaceSet(name, ..) => _ = self.sets.insert(*name),
-            Change::Ipset(ipset::Change::Put(_, member) | ipset::Change::Remove(_, member)) => {
-                self.addresses.extend(address_of(member.entry));
-            }
+            Change::ReplaceSet(name, ..) => _ = self.sets.insert(*name),
+            Change::Ipset(change) => match &**change {
+                ipset::Change::PutSet(name, _) => _ = self.sets.insert(*name),
+                ipset::Change::Put(_, member) | ipset::Change::Remove(_, member) => {
+                    self.addresses.extend(address_of(member.entry));
+                }
+                _ => {}
+            },
             _ => {}
         }
     }
@@ -281,14 +302,14 @@ impl<'a> Work<'a> {
                 Some(ipset::Change::Remove(set, member))
             }
             Change::Ipset(change) => {
-                let held = match change {
+                let held = match &**change {
                     ipset::Change::Put(set, member) | ipset::Change::Remove(set, member) => {
                         let held = |address| self.addresses.contains(&address);
                         self.sets.contains(&set.name()) || address_of(member.entry).is_some_and(held)
                     }
                     _ => false,
                 };
-                (!held).then(|| change.clone())
+                (!held).then(|| (**change).clone())
             }
             _ => None,
         }
@@ -300,39 +321,21 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn ipvs(&mut self, steps: Vec<(usize, ipvs::Change)>, serving: &HashMap<ServiceKey, usize>) -> Result<()> {
-        let (sent, held): (Vec<_>, Vec<_>) = steps.into_iter().partition(|(_, change)| !self.is_held(change, serving));
-        for (index, _) in held {
-            self.withhold(index);
-        }
-        for (_, change) in &sent {
-            match change {
-                ipvs::Change::AddService(service) => _ = self.complete.insert(service.key, (0, 0)),
-                ipvs::Change::AddDestination(key, _) => {
-                    if let Some((_, all)) = self.complete.get_mut(key) {
-                        *all += 1;
-                    }
-                }
-                _ => {}
-            }
-        }
-        let error = self.director.ipvs.batch(sent.iter().map(|(_, change)| *change)).err();
-        let (failures, interruption, known) = match error {
-            None => (Vec::new(), None, sent.len()),
-            Some(error) => (error.failures, error.interruption, error.done),
+    fn ipvs(&mut self, sent: &[usize]) -> Result<()> {
+        let Self { director, steps, .. } = self;
+        let changes = sent.iter().filter_map(|index| match steps.get(*index)?.change {
+            Change::Ipvs(change) => Some(change),
+            _ => None,
+        });
+        let (failures, interruption, known) = match director.ipvs.batch(changes) {
+            Ok(()) => (Vec::new(), None, sent.len()),
+            Err(error) => (error.failures, error.interruption, error.done),
         };
         let mut failures = failures.into_iter().peekable();
-        for (position, (index, change)) in sent.into_iter().enumerate().take(known) {
+        for (position, index) in sent.iter().enumerate().take(known) {
             match failures.next_if(|failure| failure.position() == Some(position)) {
-                None => {
-                    if let ipvs::Change::AddDestination(key, _) = change {
-                        if let Some((made, _)) = self.complete.get_mut(&key) {
-                            *made += 1;
-                        }
-                    }
-                    self.end(index, End::Done);
-                }
-                Some(failure) => self.ipvs_failed(index, change, failure.error),
+                None => self.end(*index, End::Done),
+                Some(failure) => self.ipvs_failed(*index, failure.change, failure.error),
             }
         }
         interruption.map_or(Ok(()), Err)
@@ -472,9 +475,11 @@ impl<'a> Work<'a> {
     /// Whether a step needs no service, or has one that is complete.
     fn is_served(&self, index: usize) -> bool {
         let Some(step) = self.steps.get(index) else { return false };
+        let added = |step: &&Step, of: &ServiceKey| matches!(&step.change, Change::Ipvs(ipvs::Change::AddDestination(key, _)) if key == of);
         let complete = |key: &ServiceKey| {
             let exists = !self.services.contains(key);
-            exists && self.complete.get(key).is_some_and(|(made, all)| *made > 0 || *all == 0)
+            let absent = self.absent.get(key).copied().unwrap_or_default();
+            exists && (absent == 0 || absent < self.steps.iter().filter(|step| added(step, key)).count())
         };
         step.needs.is_empty() || step.needs.iter().any(complete)
     }

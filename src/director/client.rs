@@ -153,6 +153,7 @@ impl Director {
         snapshot.vips = self.vips.virtual_ips(&self.binder)?.into_iter().collect();
         self.read_sets(&mut snapshot)?;
         snapshot.keys.extend(self.adopted.iter().copied());
+        snapshot.mark_registered();
         Ok(snapshot)
     }
 
@@ -211,7 +212,7 @@ impl Director {
             Err(error) => &mut error.done,
         };
         report.again_at = again_at;
-        if report.steps.iter().any(|(_, end)| *end != End::Done) {
+        if report.count(End::Done) < report.steps().len() {
             self.memory = None;
         }
         result
@@ -281,7 +282,8 @@ impl Director {
         let read = self.ipvs.service(key).and_then(|info| Ok((info.service, self.ipvs.destinations(key)?)));
         match read {
             Ok((service, destinations)) => {
-                snapshot.services.insert(key, FoundService::new(service, destinations));
+                let registered = snapshot.keys.contains(&key);
+                snapshot.services.insert(key, FoundService { registered, ..FoundService::new(service, destinations) });
             }
             Err(error) if error.is_not_found() => _ = snapshot.services.remove(&key),
             Err(error) => return Err(error),
@@ -349,7 +351,11 @@ fn needed(plan: &Plan) -> Vec<Part> {
             Change::Ipvs(ipvs::Change::AddService(service) | ipvs::Change::SetService(service)) => {
                 Part::Scheduler(service.scheduler)
             }
-            Change::Ipset(ipset::Change::PutSet(_, new)) | Change::ReplaceSet(_, new, _) => Part::SetType(new.kind()),
+            Change::Ipset(change) => match &**change {
+                ipset::Change::PutSet(_, new) => Part::SetType(new.kind()),
+                _ => continue,
+            },
+            Change::ReplaceSet(_, new, _) => Part::SetType(new.kind()),
             Change::Register(ServiceKey::Address { .. }) => Part::SetType(Kind::HashIpPort),
             Change::Register(ServiceKey::FirewallMark { .. }) => Part::SetType(Kind::HashIpMark),
             _ => continue,

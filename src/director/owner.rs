@@ -182,12 +182,17 @@ impl Registry {
         ]
     }
 
+    /// Whether the key can be registered.
+    pub(super) fn takes(key: ServiceKey) -> bool {
+        key.protocol().is_none_or(|protocol| [Protocol::TCP, Protocol::UDP, Protocol::SCTP].contains(&protocol))
+    }
+
     /// The set that has the key, and the entry in it; `None` for a protocol that cannot be registered.
     pub(super) fn entry(&self, key: ServiceKey) -> Option<(Set<AnyType>, Member<AnyType>)> {
         let [inet, inet6, mark] = self.sets();
         let ((name, new), entry) = match key {
             ServiceKey::Address { protocol, address } => {
-                if ![Protocol::TCP, Protocol::UDP, Protocol::SCTP].contains(&protocol) {
+                if !Self::takes(key) {
                     return None;
                 }
                 let ports = ProtocolPorts::of(protocol, address.port());

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::desired::{Desired, Role, WantedService, WantedSet};
 use super::drain::{Connections, Drain, Draining, Drains};
-use super::owner::Services;
+use super::owner::{Registry, Services};
 use super::snapshot::{FoundService, FoundSet, Pair, Snapshot, pairs};
 use super::step::{Before, Change, Phase, Step};
 use crate::ipset::{self, AnyType, NewSet, SetName, SetOptions};
@@ -73,7 +73,7 @@ impl serde::Serialize for Conflict {
 }
 
 #[cfg(feature = "serde")]
-fn as_text<T: fmt::Display, S: serde::Serializer>(values: &[T], serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_text<T: fmt::Display, S: serde::Serializer>(values: &[T], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(values.iter().map(ToString::to_string))
 }
 
@@ -104,7 +104,8 @@ pub fn plan(desired: &Desired, found: &Snapshot, drains: &Drains, now: Instant) 
         now,
         plan: Plan::default(),
         phases: BTreeMap::new(),
-        bound: BTreeMap::new(),
+        bound: Vec::new(),
+        owned: 0,
         kept: BTreeSet::new(),
         registries: BTreeSet::new(),
         renewed: BTreeSet::new(),
@@ -125,8 +126,10 @@ struct Planner<'a> {
     now: Instant,
     plan: Plan,
     phases: BTreeMap<Phase, Vec<Step>>,
-    /// Virtual IPs that are to be bound, with the services of which one must be complete; empty if none must.
-    bound: BTreeMap<Vip, Vec<ServiceKey>>,
+    /// Virtual IPs that are to be bound. With a service that is new, one must be complete.
+    bound: Vec<(Vip, Option<ServiceKey>)>,
+    /// Number of services that exist and are the owner's.
+    owned: usize,
     /// Virtual IPs that stay if they are bound.
     kept: BTreeSet<Vip>,
     /// Sets of keys that are to be made.
@@ -142,11 +145,16 @@ impl<'a> Planner<'a> {
         self.push(phase, change, None);
     }
 
+    fn ipset(&mut self, phase: Phase, change: ipset::Change) {
+        self.push(phase, Change::Ipset(Box::new(change)), None);
+    }
+
     fn ipvs(&mut self, phase: Phase, change: ipvs::Change) {
         self.push(phase, Change::Ipvs(change), None);
     }
 
     fn push(&mut self, phase: Phase, change: Change, before: Option<Before>) {
+        let before = before.map(Box::new);
         self.phases.entry(phase).or_default().push(Step { phase, change, before, needs: Vec::new() });
     }
 
@@ -155,14 +163,20 @@ impl<'a> Planner<'a> {
         if let Some(clean) = self.phases.get_mut(&Phase::Clean) {
             clean.sort_by_key(|step| match &step.change {
                 Change::Unregister(_) | Change::Vip(_) => 0,
-                Change::Ipset(ipset::Change::Remove(set, _)) => {
-                    let guard = self.desired.find_set(set.name()).is_some_and(|wanted| wanted.role == Role::Guard);
-                    if guard { 1 } else { 2 }
-                }
+                Change::Ipset(change) => match &**change {
+                    ipset::Change::Remove(set, _) => {
+                        let guard = self.desired.find_set(set.name()).is_some_and(|wanted| wanted.role == Role::Guard);
+                        if guard { 1 } else { 2 }
+                    }
+                    _ => 3,
+                },
                 _ => 3,
             });
         }
-        self.plan.steps = self.phases.into_values().flatten().collect();
+        self.plan.steps.reserve_exact(self.phases.values().map(Vec::len).sum());
+        for mut steps in self.phases.into_values() {
+            self.plan.steps.append(&mut steps);
+        }
         self.plan
     }
 
@@ -172,12 +186,20 @@ impl<'a> Planner<'a> {
         for pair in pairs(desired.services(), found.services(), keys.0, keys.1) {
             match pair {
                 Pair::Left(wanted) => self.new_service(wanted),
-                Pair::Both(wanted, there) if !found.owns(there.service.key) => {
-                    self.plan.foreign += 1;
-                    self.conflict(wanted, Conflict::Foreign(there.service.key));
+                Pair::Both(wanted, there) => {
+                    let key = there.service.key;
+                    if found.has(there) {
+                        self.owned += 1;
+                        self.existing_service(wanted, there);
+                    } else {
+                        self.plan.foreign += 1;
+                        self.conflict(wanted, Conflict::Foreign(key));
+                    }
                 }
-                Pair::Both(wanted, there) => self.existing_service(wanted, there),
-                Pair::Right(there) if found.owns(there.service.key) => self.unwanted_service(there),
+                Pair::Right(there) if found.has(there) => {
+                    self.owned += 1;
+                    self.unwanted_service(there);
+                }
                 Pair::Right(_) => self.plan.foreign += 1,
             }
         }
@@ -203,7 +225,7 @@ impl<'a> Planner<'a> {
         let new = registry.sets().into_iter().find(|(name, _)| *name == set.name());
         if let Some((name, new)) = new.filter(|(name, _)| !self.found.registries.contains(name)) {
             if self.registries.insert(name) {
-                self.step(Phase::Fill, Change::Ipset(ipset::Change::PutSet(name, new)));
+                self.ipset(Phase::Fill, ipset::Change::PutSet(name, new));
             }
         }
         self.step(Phase::Fill, Change::Register(key));
@@ -212,22 +234,15 @@ impl<'a> Planner<'a> {
     fn ownable(&self, wanted: &WantedService) -> bool {
         let key = wanted.service().key;
         match &self.found.owner.services {
-            Services::Registered(registry) => registry.entry(key).is_some(),
+            Services::Registered(_) => Registry::takes(key),
             Services::Bound => wanted.bind && key.address().is_some(),
             _ => self.found.owns(key),
         }
     }
 
     fn bind(&mut self, wanted: &WantedService, needs: Option<ServiceKey>) {
-        let Some(vip) = vip_of(wanted.service().key).filter(|_| wanted.bind) else { return };
-        match needs {
-            // None needed already: another service of the address exists.
-            Some(key) => match self.bound.get_mut(&vip) {
-                Some(keys) if keys.is_empty() => {}
-                Some(keys) => keys.push(key),
-                None => _ = self.bound.insert(vip, vec![key]),
-            },
-            None => _ = self.bound.insert(vip, Vec::new()),
+        if let Some(vip) = vip_of(wanted.service().key).filter(|_| wanted.bind) {
+            self.bound.push((vip, needs));
         }
     }
 
@@ -245,8 +260,12 @@ impl<'a> Planner<'a> {
             let before = Some(Before::Service(there.service));
             self.push(Phase::Add, Change::Ipvs(ipvs::Change::SetService(*wanted.service())), before);
         }
-        let [grow, shrink, reap] = self.lengths();
+        self.bind(wanted, None);
         let (desired, found) = (wanted.destinations().iter(), there.destinations.iter());
+        if desired.clone().eq(found.clone().map(|info| &info.destination)) {
+            return;
+        }
+        let [grow, shrink, reap] = self.lengths();
         for pair in pairs(desired, found, |wanted| wanted.address, |info| info.address()) {
             match pair {
                 Pair::Left(destination) => self.ipvs(Phase::Grow, ipvs::Change::AddDestination(key, *destination)),
@@ -267,7 +286,6 @@ impl<'a> Planner<'a> {
             let serving = wanted.destinations().iter().filter(|destination| destination.weight > 0).count();
             self.plan.serving.insert(key, serving);
         }
-        self.bind(wanted, None);
     }
 
     /// Numbers of steps that grow, shrink and reap so far.
@@ -329,26 +347,36 @@ impl<'a> Planner<'a> {
     /// Keys of services that are gone.
     fn stale_keys(&mut self) {
         let (found, desired) = (self.found, self.desired);
-        if found.owner.registry().is_some() {
-            for key in found.keys.iter().filter(|key| found.service(**key).is_none() && desired.get(**key).is_none()) {
-                self.step(Phase::Clean, Change::Unregister(*key));
-            }
+        if found.owner.registry().is_none() || found.keys.len() == self.owned {
+            return;
+        }
+        let stale = |key: &&ServiceKey| found.service(**key).is_none() && desired.get(**key).is_none();
+        let mut stale: Vec<_> = found.keys.iter().filter(stale).collect();
+        stale.sort_unstable();
+        for key in stale {
+            self.step(Phase::Clean, Change::Unregister(*key));
         }
     }
 
     fn vips(&mut self) {
         let (found, desired) = (self.found, self.desired);
         let prefixes: Vec<_> = desired.vips().filter(Vip::is_prefix).collect();
-        self.bound.extend(desired.vips().map(|vip| (vip, Vec::new())));
+        let mut bound = std::mem::take(&mut self.bound);
+        bound.extend(desired.vips().map(|vip| (vip, None)));
         // A prefix makes its addresses local already.
-        let bound = std::mem::take(&mut self.bound);
-        let single = |vip: &Vip| vip.is_prefix() || !prefixes.iter().any(|prefix| prefix.contains(*vip));
-        let bound = bound.into_iter().filter(|(vip, _)| single(vip));
+        bound.retain(|(vip, _)| vip.is_prefix() || !prefixes.iter().any(|prefix| prefix.contains(*vip)));
+        bound.sort_unstable();
+        let services =
+            |of: &[(Vip, Option<ServiceKey>)]| of.iter().map(|(_, needs)| *needs).collect::<Option<Vec<_>>>();
+        let bound = bound.chunk_by(|(one, _), (other, _)| one == other);
+        let bound = bound.filter_map(|of| Some((of.first()?.0, of)));
         for pair in pairs(bound, found.vips(), |(vip, _)| *vip, |vip| *vip) {
             match pair {
                 Pair::Left((vip, needs)) => {
                     self.local.insert(vip);
                     let change = Change::Vip(vip::Change::Bind(found.binder, vip));
+                    // A service that exists already is enough.
+                    let needs = services(needs).unwrap_or_default();
                     let step = Step { phase: Phase::Bind, change, before: None, needs };
                     self.phases.entry(Phase::Bind).or_default().push(step);
                 }
@@ -398,7 +426,7 @@ impl<'a> Planner<'a> {
         let gone = found.sets.iter().filter(|(name, _)| desired.find_set(**name).is_none());
         let (lists, others): (Vec<_>, Vec<_>) = gone.partition(|(_, set)| set.new.kind() == ipset::Kind::ListSet);
         for (name, _) in lists.into_iter().chain(others) {
-            self.step(Phase::Clean, Change::Ipset(ipset::Change::RemoveSet(*name)));
+            self.ipset(Phase::Clean, ipset::Change::RemoveSet(*name));
         }
     }
 
@@ -411,11 +439,11 @@ impl<'a> Planner<'a> {
         let handle = new.named(name);
         let there = match there {
             None => {
-                self.step(phase, Change::Ipset(ipset::Change::PutSet(name, new)));
+                self.ipset(phase, ipset::Change::PutSet(name, new));
                 &[][..]
             }
             Some(there) if comparable(&there.new) != comparable(&new) => {
-                self.step(phase, Change::ReplaceSet(name, new, wanted.members().to_vec()));
+                self.step(phase, Change::ReplaceSet(name, Box::new(new), wanted.members().to_vec()));
                 return;
             }
             Some(there) => &there.members[..],
@@ -432,14 +460,14 @@ impl<'a> Planner<'a> {
         let room = new.kind().method() != ipset::Method::Hash || there.len() + put.len() <= maxelem(&new);
         if !room && !remove.is_empty() {
             // What is new and what ends do not fit together.
-            self.step(phase, Change::ReplaceSet(name, new, wanted.members().to_vec()));
+            self.step(phase, Change::ReplaceSet(name, Box::new(new), wanted.members().to_vec()));
             return;
         }
         for member in put {
-            self.step(phase, Change::Ipset(ipset::Change::Put(handle, member.clone())));
+            self.ipset(phase, ipset::Change::Put(handle, member.clone()));
         }
         for member in remove {
-            self.step(Phase::Clean, Change::Ipset(ipset::Change::Remove(handle, member.clone())));
+            self.ipset(Phase::Clean, ipset::Change::Remove(handle, member.clone()));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What is there.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::iter::Peekable;
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ pub struct Snapshot {
     pub(super) vips: BTreeSet<Vip>,
     pub(super) sets: BTreeMap<SetName, FoundSet>,
     /// The keys of [`Owner::registered`], or those that were adopted.
-    pub(super) keys: BTreeSet<ServiceKey>,
+    pub(super) keys: HashSet<ServiceKey>,
     /// The sets of keys that exist.
     pub(super) registries: BTreeSet<SetName>,
     /// Whether flows of the connection tracker are to be deleted.
@@ -38,6 +38,8 @@ pub struct FoundService {
     pub service: Service,
     /// Its destinations, in the order of their addresses.
     pub destinations: Vec<DestinationInfo>,
+    /// Whether its key is registered or adopted.
+    pub(super) registered: bool,
 }
 
 /// A set that is there.
@@ -100,7 +102,7 @@ impl Snapshot {
             services: BTreeMap::new(),
             vips: BTreeSet::new(),
             sets: BTreeMap::new(),
-            keys: BTreeSet::new(),
+            keys: HashSet::new(),
             registries: BTreeSet::new(),
             tracked: false,
         }
@@ -128,13 +130,28 @@ impl Snapshot {
 
     /// Whether a service with this key is, or would be, one of the owner's.
     pub fn owns(&self, key: ServiceKey) -> bool {
-        self.keys.contains(&key)
-            || match &self.owner.services {
-                Services::Nothing | Services::Registered(_) => false,
-                Services::Bound => key.address().is_some_and(|address| self.is_bound(address.ip().into())),
-                Services::Ranges(ranges) => ranges.have(key),
-                Services::Everything => true,
-            }
+        self.keys.contains(&key) || self.is_in_range(key)
+    }
+
+    /// As [`Snapshot::owns`], for a service of this snapshot.
+    pub(super) fn has(&self, found: &FoundService) -> bool {
+        found.registered || self.is_in_range(found.service.key)
+    }
+
+    /// Finds the services whose keys are registered or adopted.
+    pub(super) fn mark_registered(&mut self) {
+        for (key, found) in &mut self.services {
+            found.registered = self.keys.contains(key);
+        }
+    }
+
+    fn is_in_range(&self, key: ServiceKey) -> bool {
+        match &self.owner.services {
+            Services::Nothing | Services::Registered(_) => false,
+            Services::Bound => key.address().is_some_and(|address| self.is_bound(address.ip().into())),
+            Services::Ranges(ranges) => ranges.have(key),
+            Services::Everything => true,
+        }
     }
 
     fn is_bound(&self, vip: Vip) -> bool {
@@ -180,11 +197,38 @@ impl Snapshot {
         events
     }
 
+    /// Does to the snapshot what changes do to the kernel.
+    pub(super) fn note_all<'a>(&mut self, changes: impl Iterator<Item = &'a Change>) {
+        let mut changes = changes.peekable();
+        while let Some(change) = changes.next() {
+            let Change::Ipvs(ipvs::Change::AddDestination(key, destination)) = change else {
+                self.note(change);
+                continue;
+            };
+            // Destinations of one service come together: it is looked up once.
+            let Some(found) = self.services.get_mut(key) else { continue };
+            found.put(*destination);
+            while let Some(Change::Ipvs(ipvs::Change::AddDestination(next, destination))) = changes.peek() {
+                if next != key {
+                    break;
+                }
+                found.put(*destination);
+                changes.next();
+            }
+        }
+    }
+
     /// Does to the snapshot what a change does to the kernel.
     pub(super) fn note(&mut self, change: &Change) {
         match change {
-            Change::Register(key) => _ = self.keys.insert(*key),
-            Change::Unregister(key) => _ = self.keys.remove(key),
+            Change::Register(key) => {
+                self.keys.insert(*key);
+                self.services.entry(*key).and_modify(|found| found.registered = true);
+            }
+            Change::Unregister(key) => {
+                self.keys.remove(key);
+                self.services.entry(*key).and_modify(|found| found.registered = false);
+            }
             Change::Ipvs(change) => self.note_ipvs(change),
             Change::Vip(vip::Change::Bind(_, vip)) => _ = self.vips.insert(*vip),
             Change::Vip(vip::Change::Unbind(_, vip)) => _ = self.vips.remove(vip),
@@ -192,7 +236,7 @@ impl Snapshot {
             Change::DeleteFlows(..) => {}
             Change::ReplaceSet(name, new, members) => {
                 let members = members.iter().filter_map(|member| member.as_listed(new.kind())).collect();
-                self.sets.insert(*name, FoundSet { new: *new, members });
+                self.sets.insert(*name, FoundSet { new: **new, members });
             }
         }
     }
@@ -200,7 +244,9 @@ impl Snapshot {
     fn note_ipvs(&mut self, change: &ipvs::Change) {
         match change {
             ipvs::Change::AddService(service) => {
-                self.services.insert(service.key, FoundService { service: *service, destinations: Vec::new() });
+                let registered = self.keys.contains(&service.key);
+                let added = FoundService { service: *service, destinations: Vec::new(), registered };
+                self.services.insert(service.key, added);
             }
             ipvs::Change::SetService(service) => {
                 if let Some(found) = self.services.get_mut(&service.key) {
@@ -209,14 +255,8 @@ impl Snapshot {
             }
             ipvs::Change::DeleteService(key) => _ = self.services.remove(key),
             ipvs::Change::AddDestination(key, destination) | ipvs::Change::SetDestination(key, destination) => {
-                let Some(found) = self.services.get_mut(key) else { return };
-                match found.place(destination.address) {
-                    Ok(place) => {
-                        if let Some(info) = found.destinations.get_mut(place) {
-                            info.destination = *destination;
-                        }
-                    }
-                    Err(place) => found.destinations.insert(place, DestinationInfo::new(*destination)),
+                if let Some(found) = self.services.get_mut(key) {
+                    found.put(*destination);
                 }
             }
             ipvs::Change::DeleteDestination(key, address) => {
@@ -262,11 +302,18 @@ impl Snapshot {
 impl FoundService {
     pub(super) fn new(service: Service, mut destinations: Vec<DestinationInfo>) -> Self {
         destinations.sort_unstable_by_key(DestinationInfo::address);
-        Self { service, destinations }
+        Self { service, destinations, registered: false }
     }
 
-    fn place(&self, address: SocketAddr) -> Result<usize, usize> {
-        self.destinations.binary_search_by_key(&address, DestinationInfo::address)
+    fn put(&mut self, destination: Destination) {
+        match self.destinations.binary_search_by_key(&destination.address, DestinationInfo::address) {
+            Ok(place) => {
+                if let Some(info) = self.destinations.get_mut(place) {
+                    info.destination = destination;
+                }
+            }
+            Err(place) => self.destinations.insert(place, DestinationInfo::new(destination)),
+        }
     }
 }
 

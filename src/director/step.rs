@@ -19,7 +19,7 @@ pub struct Step {
     /// The change.
     pub change: Change,
     /// The values that it changes; `None` if it changes none.
-    pub before: Option<Before>,
+    pub before: Option<Box<Before>>,
     /// Services of which at least one must be complete, with a destination if it has any; else the step is withheld. Empty if it
     /// needs none.
     pub needs: Vec<ServiceKey>,
@@ -72,11 +72,11 @@ pub enum Change {
     /// Binds or unbinds a virtual IP.
     Vip(vip::Change),
     /// Changes a set or a member.
-    Ipset(ipset::Change),
+    Ipset(Box<ipset::Change>),
     /// Deletes the flows to a UDP service whose replies come from none of these endpoints.
     DeleteFlows(SocketAddr, Vec<SocketAddr>),
     /// Puts another set in the place of the one with this name: see [`Ipset::replace`](ipset::Ipset::replace).
-    ReplaceSet(SetName, NewSet<AnyType>, Vec<Member<AnyType>>),
+    ReplaceSet(SetName, Box<NewSet<AnyType>>, Vec<Member<AnyType>>),
 }
 
 /// Values before a change.
@@ -98,16 +98,17 @@ impl Change {
             Self::Unregister(_)
             | Self::DeleteFlows(..)
             | Self::Vip(vip::Change::Unbind(..))
-            | Self::Ipvs(Ipvs::DeleteService(_) | Ipvs::DeleteDestination(..) | Ipvs::Clear)
-            | Self::Ipset(
+            | Self::Ipvs(Ipvs::DeleteService(_) | Ipvs::DeleteDestination(..) | Ipvs::Clear) => '-',
+            Self::Ipset(change) => match **change {
                 Set::Destroy(_)
                 | Set::RemoveSet(_)
                 | Set::DestroyAll
                 | Set::Clear(_)
                 | Set::ClearAll
                 | Set::Delete(..)
-                | Set::Remove(..),
-            ) => '-',
+                | Set::Remove(..) => '-',
+                _ => '+',
+            },
             Self::Ipvs(Ipvs::SetService(_) | Ipvs::SetDestination(..)) | Self::ReplaceSet(..) => '~',
             _ => '+',
         }
@@ -139,7 +140,7 @@ impl fmt::Display for Step {
             Change::Ipvs(ipvs::Change::AddService(service)) => write!(f, "service {service}"),
             Change::Ipvs(ipvs::Change::SetService(service)) => {
                 write!(f, "service {}:", service.key)?;
-                match &self.before {
+                match self.before.as_deref() {
                     Some(Before::Service(before)) => differences(f, &service_values(before), &service_values(service)),
                     _ => write!(f, " {service}"),
                 }
@@ -150,7 +151,7 @@ impl fmt::Display for Step {
             }
             Change::Ipvs(ipvs::Change::SetDestination(key, destination)) => {
                 write!(f, "destination {} of service {key}:", destination.address)?;
-                match &self.before {
+                match self.before.as_deref() {
                     Some(Before::Destination(before)) => {
                         differences(f, &destination_values(before), &destination_values(destination))
                     }
@@ -162,14 +163,14 @@ impl fmt::Display for Step {
             }
             Change::Vip(vip::Change::Bind(binder, vip)) => write!(f, "virtual IP {vip} on {binder}"),
             Change::Vip(vip::Change::Unbind(binder, vip)) => write!(f, "virtual IP {vip} on {binder}"),
-            Change::Ipset(ipset::Change::Create(name, new) | ipset::Change::PutSet(name, new)) => {
-                write!(f, "set {name} {new}")
-            }
-            Change::Ipset(ipset::Change::Destroy(name) | ipset::Change::RemoveSet(name)) => write!(f, "set {name}"),
-            Change::Ipset(ipset::Change::Put(set, member) | ipset::Change::Remove(set, member)) => {
-                write!(f, "member {member} of set {set}")
-            }
-            Change::Ipset(change) => change.fmt(f),
+            Change::Ipset(change) => match &**change {
+                ipset::Change::Create(name, new) | ipset::Change::PutSet(name, new) => write!(f, "set {name} {new}"),
+                ipset::Change::Destroy(name) | ipset::Change::RemoveSet(name) => write!(f, "set {name}"),
+                ipset::Change::Put(set, member) | ipset::Change::Remove(set, member) => {
+                    write!(f, "member {member} of set {set}")
+                }
+                change => change.fmt(f),
+            },
             Change::DeleteFlows(service, _) => write!(f, "stale UDP flows to {service}"),
             Change::ReplaceSet(name, new, members) => {
                 write!(f, "set {name}: replaced by {new} with {} members", members.len())

@@ -34,9 +34,9 @@ fn run(seed: u64, kind: Kind) {
         let mut there = state(&kernel, &binder);
         let before = there.clone();
         let report = director.sync_at(&desired, now).unwrap();
-        for (index, (step, end)) in report.steps.iter().enumerate() {
+        for (index, (step, end)) in report.steps().enumerate() {
             let place = format!("seed {seed}, {kind:?}, round {round}, step {index}: {step}");
-            assert_eq!(*end, End::Done, "{place}");
+            assert_eq!(end, End::Done, "{place}");
             replay(&mut there, &step.change);
             Moment { before: &before, there: &there, foreign: &foreign, desired: &desired }.check(kind, &place);
             if let Change::Vip(vip::Change::Bind(_, vip)) = step.change {

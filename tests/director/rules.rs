@@ -162,7 +162,7 @@ fn a_service_that_fails_takes_only_its_own_virtual_ip_with_it() {
     let error = lab.director.sync(&desired).unwrap_err();
     let failed: Vec<_> = error.failures.iter().map(|failure| failure.change.to_string()).collect();
     assert_eq!(failed, ["+ service 10.96.0.10:443/tcp odd", "+ service 10.96.0.12:443/tcp odd"]);
-    let withheld = error.done.steps.iter().filter(|(_, end)| *end == End::Withheld);
+    let withheld = error.done.steps().filter(|(_, end)| *end == End::Withheld);
     let withheld: Vec<_> = withheld.map(|(step, _)| step.to_string()).collect();
     assert_eq!(
         withheld,
@@ -240,7 +240,7 @@ fn a_destination_that_is_desired_again_is_raised() {
     assert!(report.again_at.is_some());
     desired.service(web(), [pod(7), pod(8)]).unwrap();
     let report = lab.director.sync(&desired).unwrap();
-    let steps: Vec<_> = report.steps.iter().map(|(step, _)| step.to_string()).collect();
+    let steps: Vec<_> = report.steps().map(|(step, _)| step.to_string()).collect();
     assert_eq!(steps, ["~ destination 10.244.1.8:6443 of service 10.96.0.10:443/tcp: weight 0 -> 1"]);
     assert_eq!((report.draining.len(), report.again_at), (0, None));
 }
@@ -423,7 +423,7 @@ fn stale_flows_to_new_udp_services_are_deleted() {
     desired.service(Service::udp(dns, Scheduler::RR), [pod(7), pod(8)]).unwrap();
     let mut director = lab.director.conntrack(lab.kernel.conntrack());
     let report = director.sync(&desired).unwrap();
-    assert!(report.steps.iter().any(|(step, _)| step.to_string() == "- stale UDP flows to 10.96.0.53:53"));
+    assert!(report.steps().any(|(step, _)| step.to_string() == "- stale UDP flows to 10.96.0.53:53"));
     let mut conntrack = lab.kernel.conntrack();
     assert_eq!(conntrack.flows(lvs::Family::Inet).unwrap(), [kept, foreign]);
 

@@ -25,7 +25,7 @@ pub(crate) fn run(world: &impl World, seed: u64, kind: Kind, also: impl Fn(&Stat
         let place = format!("{place}, round {round}");
         let desired = desired(&mut random, kind);
         let report = director.sync_at(&desired, now).unwrap_or_else(|error| panic!("{place}: {error}"));
-        assert_eq!(report.steps.len(), report.count(End::Done), "{place}: {report}");
+        assert_eq!(report.steps().len(), report.count(End::Done), "{place}: {report}");
 
         // While destinations drain, they are all that is there beside what is desired.
         let there = state(world, &binder);

@@ -430,7 +430,7 @@ fn a_lost_virtual_ip_is_reported_and_bound_again(lab: &Lab) {
         lab.tool(lose);
         assert!(readable(&site.director), "{lose}");
         let report = site.sync("a");
-        let steps: Vec<_> = report.steps.iter().map(|(step, _)| step.to_string()).collect();
+        let steps: Vec<_> = report.steps().map(|(step, _)| step.to_string()).collect();
         assert_eq!(steps, ["+ virtual IP 10.96.0.10 on vip0"], "{lose}");
         assert_eq!(client.ask(SocketAddr::from((VIP, 80))).unwrap(), "a");
     }
