@@ -109,7 +109,7 @@ pub fn plan(desired: &Desired, found: &Snapshot, drains: &Drains, now: Instant) 
         kept: BTreeSet::new(),
         registries: BTreeSet::new(),
         renewed: BTreeSet::new(),
-        local: BTreeSet::new(),
+        local: Vec::new(),
     };
     planner.services();
     planner.stale_keys();
@@ -136,8 +136,8 @@ struct Planner<'a> {
     registries: BTreeSet<SetName>,
     /// UDP services whose flows may have other destinations: new ones, and those that lose a destination.
     renewed: BTreeSet<ServiceKey>,
-    /// Virtual IPs that become local.
-    local: BTreeSet<Vip>,
+    /// Virtual IPs that become local, in their order.
+    local: Vec<Vip>,
 }
 
 impl<'a> Planner<'a> {
@@ -212,11 +212,17 @@ impl<'a> Planner<'a> {
         }
         self.register(key);
         self.ipvs(Phase::Add, ipvs::Change::AddService(*wanted.service()));
-        self.renewed.insert(key);
+        self.renew(key);
         for destination in wanted.destinations() {
             self.ipvs(Phase::Grow, ipvs::Change::AddDestination(key, *destination));
         }
         self.bind(wanted, Some(key));
+    }
+
+    fn renew(&mut self, key: ServiceKey) {
+        if is_udp(key) {
+            self.renewed.insert(key);
+        }
     }
 
     fn register(&mut self, key: ServiceKey) {
@@ -280,7 +286,7 @@ impl<'a> Planner<'a> {
         }
         let after = self.lengths();
         if after[2] > reap {
-            self.renewed.insert(key);
+            self.renew(key);
         }
         if after[0] > grow && (after[1] > shrink || after[2] > reap) {
             let serving = wanted.destinations().iter().filter(|destination| destination.weight > 0).count();
@@ -373,7 +379,7 @@ impl<'a> Planner<'a> {
         for pair in pairs(bound, found.vips(), |(vip, _)| *vip, |vip| *vip) {
             match pair {
                 Pair::Left((vip, needs)) => {
-                    self.local.insert(vip);
+                    self.local.push(vip);
                     let change = Change::Vip(vip::Change::Bind(found.binder, vip));
                     // A service that exists already is enough.
                     let needs = services(needs).unwrap_or_default();
@@ -394,12 +400,13 @@ impl<'a> Planner<'a> {
     /// Flows of UDP services: the connection tracker translates them as it did for their first packet.
     fn flows(&mut self) {
         let desired = self.desired;
-        let udp = |wanted: &&WantedService| wanted.service().key.protocol() == Some(Protocol::UDP);
-        for wanted in desired.services().filter(|_| self.found.tracked).filter(udp) {
+        let udp = desired.services().filter(|wanted| self.found.tracked && is_udp(wanted.service().key));
+        for wanted in udp {
             let key = wanted.service().key;
             let Some(address) = key.address() else { continue };
             let owned = self.found.service(key).is_none() || self.found.owns(key);
-            let appears = self.renewed.contains(&key) || owned && self.local.contains(&address.ip().into());
+            let appears =
+                self.renewed.contains(&key) || owned && self.local.binary_search(&address.ip().into()).is_ok();
             if !appears {
                 continue;
             }
@@ -494,6 +501,10 @@ fn comparable(new: &NewSet<AnyType>) -> NewSet<AnyType> {
         ipset::Method::Bitmap => {}
     }
     NewSet::<AnyType>::new(kind, options)
+}
+
+fn is_udp(key: ServiceKey) -> bool {
+    key.protocol() == Some(Protocol::UDP)
 }
 
 /// The virtual IP of a service; `None` of one by firewall mark.
