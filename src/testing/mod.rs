@@ -1,59 +1,56 @@
-//! A kernel in memory, for the tests of programs that use this crate: no root, no module, no network namespace (feature
+//! An in-memory kernel for the tests of programs that use this crate: no root, no module, no network namespace (feature
 //! `testing`).
 //!
-//! [`Kernel`] makes clients of the ordinary types, so what is tested is the program as it is. Its clients all see
-//! the same tables; a test looks at what became of them with a client of its own. And it can be told to misbehave
-//! ([`Fault`]), to show that the program says what happened and makes up for it the next time:
+//! [`Kernel`] opens clients of the ordinary types, so that a test runs the program's own code. All its clients have the same tables; a
+//! test examines the result with a client of its own. A [`Fault`] disturbs one answer or request, to show that the program reports the
+//! error and that its next run completes the work:
 //!
 //! ```
-//! use lvs::ipvs::{Ipvs, Scheduler, Service};
+//! use lvs::director::{Desired, Director, Owner};
+//! use lvs::ipvs::{Destination, Scheduler, Service};
 //! use lvs::testing::{Fault, Kernel};
+//! use lvs::vip::Binder;
 //!
-//! /// Makes the services that there are those that are wanted.
-//! fn reconcile(ipvs: &mut Ipvs, wanted: &[Service]) -> lvs::Result<()> {
-//!     let there = ipvs.services()?;
-//!     for info in there.iter().filter(|info| wanted.iter().all(|service| service.key != info.key())) {
-//!         ipvs.delete_service(info.key())?;
-//!     }
-//!     for service in wanted {
-//!         match there.iter().find(|info| info.key() == service.key) {
-//!             None => ipvs.add_service(service)?,
-//!             Some(info) if info.service != *service => ipvs.set_service(service)?,
-//!             Some(_) => {}
-//!         }
-//!     }
-//!     Ok(())
+//! /// The program under test: a director on the clients of a kernel.
+//! fn director(kernel: &Kernel) -> Result<Director, Box<dyn std::error::Error>> {
+//!     let (owner, binder) = (Owner::registered("web")?, Binder::dummy("vip0")?);
+//!     Ok(Director::over(kernel.ipvs()?, kernel.ipset(), kernel.vips(), owner, binder))
 //! }
 //!
 //! let web = Service::tcp("10.96.0.10:443".parse()?, Scheduler::WRR);
-//! let dns = Service::udp("10.96.0.53:53".parse()?, Scheduler::RR);
+//! let foreign = Service::udp("10.96.0.53:53".parse()?, Scheduler::RR);
+//! let mut desired = Desired::default();
+//! desired.service(web, [Destination::new("10.244.1.7:6443".parse()?)])?;
 //!
-//! // It does what it is for.
+//! // The first run adds the service, and keeps the foreign one. The second run sends no change.
 //! let kernel = Kernel::new();
-//! let mut ipvs = kernel.ipvs()?;
-//! ipvs.add_service(dns)?;
-//! reconcile(&mut ipvs, &[web])?;
-//! let there: Vec<_> = kernel.ipvs()?.services()?.iter().map(|info| info.service).collect();
-//! assert_eq!(there, [web]);
+//! kernel.ipvs()?.add_service(foreign)?;
+//! director(&kernel)?.sync(&desired)?;
+//! let services: Vec<_> = kernel.ipvs()?.services()?.iter().map(|info| info.service).collect();
+//! assert_eq!(services, [foreign, web]);
+//! kernel.sent();
+//! director(&kernel)?.sync(&desired)?;
+//! assert!(kernel.sent().changes.is_empty());
 //!
-//! // It says that it may not.
+//! // A refusal is reported.
 //! const EPERM: i32 = 1;
+//! let mut refused = director(&kernel)?;
 //! kernel.disturb(0, Fault::Refused(EPERM));
-//! assert!(reconcile(&mut ipvs, &[]).unwrap_err().is_permission_denied());
+//! let error = lvs::Error::from(refused.sync(&Desired::default()).unwrap_err());
+//! assert!(error.is_permission_denied());
 //!
-//! // Whichever answer does not come, the next run makes up for it.
-//! for position in 0.. {
+//! // Killed after any datagram, the next run reaches the same state.
+//! for datagrams in 0.. {
 //!     let kernel = Kernel::new();
-//!     let mut ipvs = kernel.ipvs()?;
-//!     ipvs.add_service(dns)?;
-//!     kernel.disturb(position, Fault::Lost);
-//!     let done = reconcile(&mut ipvs, &[web]);
-//!     if kernel.faults_left() > 0 {
-//!         break; // There are not so many answers.
+//!     let mut killed = director(&kernel)?;
+//!     kernel.cut(datagrams);
+//!     let ended = killed.sync(&desired);
+//!     if !kernel.mend() {
+//!         break; // It sends fewer datagrams.
 //!     }
-//!     assert!(done.unwrap_err().is_timed_out());
-//!     reconcile(&mut ipvs, &[web])?;
-//!     assert_eq!(ipvs.services()?.len(), 1);
+//!     assert!(ended.is_err());
+//!     director(&kernel)?.sync(&desired)?;
+//!     assert_eq!(kernel.ipvs()?.destinations(web)?.len(), 1);
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
