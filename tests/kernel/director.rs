@@ -17,7 +17,9 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use lvs::director::{Conflict, Desired, Director, Drain, Owner};
 use lvs::ipset::{Ipset, Kind};
+use lvs::ipvs::settings::{self, ConnReuse};
 use lvs::ipvs::{Destination, Ipvs, Scheduler, Service, ServiceKey};
+use lvs::ready::{self, Level};
 use lvs::vip::{Binder, Vips};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -46,6 +48,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         a_virtual_ip_before_its_service_refuses_connections,
         a_destination_drains_until_its_connection_ends,
         a_lost_virtual_ip_is_reported_and_bound_again,
+        clients_that_reuse_their_ports_leave_a_drained_server_with_the_advised_settings,
     )
 }
 
@@ -434,4 +437,45 @@ fn a_lost_virtual_ip_is_reported_and_bound_again(lab: &Lab) {
         assert_eq!(steps, ["+ virtual IP 10.96.0.10 on vip0"], "{lose}");
         assert_eq!(client.ask(SocketAddr::from((VIP, 80))).unwrap(), "a");
     }
+}
+
+/// kubernetes/kubernetes#81775: with both settings at 0, connections from a remembered port stay at the drained server.
+fn clients_that_reuse_their_ports_leave_a_drained_server_with_the_advised_settings(lab: &Lab) {
+    let mut site = Site::new(lab);
+    lab.run(|| settings::CONN_REUSE_MODE.set(ConnReuse::empty())).unwrap();
+    lab.run(|| settings::EXPIRE_NODEST_CONN.set(false)).unwrap();
+    let findings = || lab.run(ready::check).unwrap().findings().collect::<Vec<_>>();
+    let of = |name: &str| findings().into_iter().find(|finding| finding.what.ends_with(name)).unwrap();
+    let advised = [of("conn_reuse_mode"), of("expire_nodest_conn")];
+    assert!(advised.iter().all(|finding| finding.level == Level::Advice), "{advised:?}");
+
+    let at_drained = |site: &mut Site<'_>, letters: &str| {
+        let (mut drained, mut all) = (0, 0);
+        let client = site.client();
+        // Every port is used, and then used again.
+        until("all ports to be used twice", || {
+            match client.ask(SocketAddr::from((VIP, 80))) {
+                Ok(server) => {
+                    drained += usize::from(!letters.contains(&server));
+                    all += 1;
+                }
+                Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {}
+                Err(error) => panic!("{error}"),
+            }
+            all > 60
+        });
+        drained
+    };
+    site.sync("a");
+    assert_eq!(at_drained(&mut site, "a"), 0);
+    site.sync("b");
+    let stay = at_drained(&mut site, "b");
+    println!("{stay} of 61 connections stay at the drained server");
+    assert!(stay > 0);
+
+    // As advised.
+    lab.run(|| settings::CONN_REUSE_MODE.set(ConnReuse::RESCHEDULE)).unwrap();
+    lab.run(|| settings::EXPIRE_NODEST_CONN.set(true)).unwrap();
+    assert_eq!(of("conn_reuse_mode").level, Level::Good);
+    assert_eq!(at_drained(&mut site, "b"), 0);
 }
