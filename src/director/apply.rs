@@ -102,9 +102,9 @@ pub(super) struct Work<'a> {
     failures: Vec<Failure>,
     /// Services that do not exist as desired.
     services: HashSet<ServiceKey>,
-    /// Of a service: destinations that could not be added.
+    /// Number of destinations of a service that could not be added.
     absent: HashMap<ServiceKey, usize>,
-    /// Of a service: destinations with a weight above 0 that it does not have though it should.
+    /// Number of destinations with a weight above 0 that a service lacks.
     lost: HashMap<ServiceKey, usize>,
     sets: HashSet<SetName>,
     /// Addresses of members that are not in their sets as desired, or are still in them.
@@ -412,7 +412,7 @@ impl<'a> Work<'a> {
         for (index, vip) in bind.into_iter().chain(unbind) {
             match failed.remove(&vip) {
                 Some(error) => self.fail(index, error),
-                // Which of them were made before it is unknown: all are read again.
+                // The state of those in flight is unknown: everything is read again.
                 None if interruption.is_some() => {}
                 None => self.end(index, End::Done),
             }

@@ -74,7 +74,7 @@ impl Pace {
     }
 }
 
-/// What was read and changed since.
+/// A snapshot, with the changes that were made since.
 #[derive(Debug)]
 struct Memory {
     snapshot: Snapshot,
@@ -251,7 +251,7 @@ impl Director {
         self.apply_at(plan, now)
     }
 
-    /// What is remembered, brought up to date.
+    /// Returns the memory, brought up to date.
     fn look(&mut self, now: Instant) -> Result<Memory> {
         let fresh = |memory: &Memory| now.saturating_duration_since(memory.read_at) < self.pace.full_audit;
         let Some(mut memory) = self.memory.take().filter(fresh) else {

@@ -1,4 +1,4 @@
-//! What should be.
+//! The desired state.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,7 @@ use crate::ipset::{self, AnyType, Kind, Member, Method, NewSet, SetName, SetType
 use crate::ipvs::{self, Destination, Service, ServiceKey};
 use crate::vip::Vip;
 
-/// What should be: services with their destinations, virtual IPs, and sets.
+/// The desired state: services with their destinations, virtual IPs, and sets.
 ///
 /// ```
 /// use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The difference between what should be and what is there.
+//! The difference between the desired state and a snapshot.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::net::{Family, Protocol};
 use crate::ready::Part;
 use crate::vip::{self, Vip};
 
-/// Steps that make what is there what should be, in their order.
+/// Steps from a snapshot to the desired state, in their order.
 ///
 /// Its text has one line for each step, conflict, and drain; it is empty if there is nothing to do.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -93,7 +93,7 @@ impl fmt::Display for Plan {
     }
 }
 
-/// Finds the steps from what is there to what should be. No system call, no clock: equal arguments give equal plans.
+/// Finds the steps from a snapshot to the desired state. No system call, no clock: equal arguments give equal plans.
 ///
 /// `drains` has the times at which drains began; one that is not among them begins `now`.
 pub fn plan(desired: &Desired, found: &Snapshot, drains: &Drains, now: Instant) -> Plan {
@@ -159,7 +159,7 @@ impl<'a> Planner<'a> {
     }
 
     fn finish(mut self) -> Plan {
-        // Of what ends with the phase: members that stop packets before those that let them pass, sets last.
+        // Members that stop packets end before those that let them pass; sets end last.
         if let Some(clean) = self.phases.get_mut(&Phase::Clean) {
             clean.sort_by_key(|step| match &step.change {
                 Change::Unregister(_) | Change::Vip(_) => 0,
@@ -466,7 +466,7 @@ impl<'a> Planner<'a> {
         }
         let room = new.kind().method() != ipset::Method::Hash || there.len() + put.len() <= maxelem(&new);
         if !room && !remove.is_empty() {
-            // What is new and what ends do not fit together.
+            // New members and old ones do not fit together.
             self.step(phase, Change::ReplaceSet(name, Box::new(new), wanted.members().to_vec()));
             return;
         }

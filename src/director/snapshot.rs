@@ -1,4 +1,4 @@
-//! What is there.
+//! The state of the kernel as it was read.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -12,7 +12,7 @@ use crate::ipset::{self, AnyType, Entry, Member, NewSet, SetName, SetOptions};
 use crate::ipvs::{self, Destination, DestinationInfo, Service, ServiceKey};
 use crate::vip::{self, Binder, Vip};
 
-/// What is there: the table of IPVS, the virtual IPs of the binder, and the sets of the owner, as they were read.
+/// The table of IPVS, the virtual IPs of the binder, and the sets of the owner, as they were read.
 ///
 /// Two of them can be [compared](Snapshot::changes): IPVS and ipset do not report changes.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub struct Snapshot {
     pub(super) tracked: bool,
 }
 
-/// A service that is there.
+/// An existing service.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct FoundService {
@@ -42,7 +42,7 @@ pub struct FoundService {
     pub(super) registered: bool,
 }
 
-/// A set that is there.
+/// An existing set.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct FoundSet {
@@ -158,7 +158,7 @@ impl Snapshot {
         self.vips.contains(&vip) || self.vips.iter().any(|bound| bound.is_prefix() && bound.contains(vip))
     }
 
-    /// What changed between this snapshot and a newer one. Counters and numbers of connections do not count.
+    /// Returns the changes between this snapshot and a newer one. Counters and numbers of connections do not count.
     pub fn changes<'a>(&'a self, newer: &'a Self) -> Vec<Event> {
         let mut events = Vec::new();
         for pair in pairs(self.services(), newer.services(), |found| found.service.key, |found| found.service.key) {
@@ -379,7 +379,7 @@ impl fmt::Display for Event {
     }
 }
 
-/// What two lists have under one key.
+/// The items of two lists under one key.
 pub(super) enum Pair<A, B> {
     Left(A),
     Right(B),

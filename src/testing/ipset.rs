@@ -182,7 +182,7 @@ impl Model {
         let asked = members_of(info.set.kind(), attributes)?;
         for (member, line) in asked.iter().zip(1..) {
             members.carry_out(command, strict, &info.options, member, &sets).map_err(|denial| Denial {
-                // Of several entries, the kernel repeats the request and says in it which one was wrong.
+                // With several entries, the kernel repeats the request and names the wrong one in it.
                 repeated: parts.entries.is_some().then(|| {
                     message(|out| {
                         out.text(Command::SetName, name.as_bytes());

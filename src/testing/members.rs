@@ -166,7 +166,7 @@ impl Members {
             }
             exact => exact,
         };
-        // Who asks for exceptions hears of nothing else.
+        // A query for exceptions is answered with exceptions only.
         if found.is_none_or(|found| found.nomatch != member.nomatch) {
             return Err(error::EXIST.into());
         }

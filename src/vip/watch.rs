@@ -13,7 +13,7 @@ use crate::wire::message;
 /// Groups of interfaces, addresses and routes of both families (`RTNLGRP_LINK`, `RTNLGRP_IPV4_IFADDR`, …).
 const GROUPS: [u32; 5] = [1, 5, 7, 9, 11];
 
-/// Longest notification that is read whole. Of a longer one, the beginning is enough.
+/// Longest notification that is read whole; the beginning of a longer one is enough.
 const INBOX: usize = 32 << 10;
 
 /// Notifications of the kernel about addresses that are local no more, in the network namespace of the thread that connects.

@@ -236,7 +236,7 @@ pub(crate) fn entry(key: ServiceKey) -> String {
     }
 }
 
-/// What should be at the end, when every drain is over: for the keys that the owner may have.
+/// The desired state when every drain is over, for the keys that the owner may have.
 pub(crate) fn expected(before: &State, foreign: &BTreeSet<ServiceKey>, desired: &Desired, kind: Kind) -> State {
     let mut state = State::default();
     let ownable = |key: &ServiceKey, bind: bool| kind != Kind::Bound || bind && key.address().is_some();

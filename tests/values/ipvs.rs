@@ -1,4 +1,4 @@
-//! What IPVS tells, and requests to it, as JSON.
+//! Infos and requests of IPVS as JSON.
 
 use std::time::Duration;
 

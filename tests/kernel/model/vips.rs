@@ -56,7 +56,7 @@ fn with_vips(mut vips: Vips) -> Told {
     let binders = [dummy("vip0"), Binder::local_routes(77), label("eth0:1", 77)];
     for binder in &binders {
         by_one(&mut told, &mut vips, binder);
-        // What it has is in the way of the others.
+        // Its values are in the way of the others.
         for other in binders.iter().filter(|other| *other != binder) {
             for vip in ["10.96.0.9", "2001:db8::b", "10.96.0.8/29"] {
                 told.note(vips.bind(other, vip.parse::<Vip>().unwrap()));
