@@ -19,7 +19,7 @@ use crate::ipvs::{self, Ipvs, ServiceKey};
 use crate::ready::{self, Part, Presence};
 use crate::vip::{Binder, Vips, Watch};
 
-/// Makes the kernel's state what is [desired](Desired), and leaves alone what others made.
+/// Makes the kernel's state the [desired](Desired) one, and leaves foreign objects alone.
 #[derive(Debug)]
 pub struct Director {
     pub(super) ipvs: Ipvs,
@@ -140,7 +140,7 @@ impl Director {
         Self { pace, ..self }
     }
 
-    /// Reads what is there.
+    /// Reads the kernel's state.
     ///
     /// # Errors
     /// As [`Ipvs::table`], [`Vips::virtual_ips`], [`Ipset::members`]. A set of keys that is of another type is an error too.
@@ -218,7 +218,7 @@ impl Director {
         result
     }
 
-    /// Makes what is there what is desired.
+    /// Makes the kernel's state the desired one.
     ///
     /// The first call reads everything. Later ones rely on what they remember, read some services to compare ([`Pace`]), and
     /// those that drain; after a failure, and after [`Pace::full_audit`], everything is read again.

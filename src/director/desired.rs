@@ -290,7 +290,7 @@ impl std::error::Error for InvalidDesired {}
 
 impl From<InvalidDesired> for Error {
     fn from(invalid: InvalidDesired) -> Self {
-        Self::new("check what is desired", Cause::InvalidInput(invalid.to_string().into()))
+        Self::new("check the desired state", Cause::InvalidInput(invalid.to_string().into()))
     }
 }
 
