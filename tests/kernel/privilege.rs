@@ -163,7 +163,7 @@ fn of_vips(vips: &mut Vips, outcomes: &mut Outcomes) {
         let mut note = |name: &str, result: Result<(), Error>| {
             outcomes.note(&format!("Vips::{name} {binder}"), result);
         };
-        note("list", vips.virtual_ips(&binder).map(drop));
+        note("virtual_ips", vips.virtual_ips(&binder).map(drop));
         note("bind", vips.bind(&binder, vip).map(drop));
         note("sync", vips.sync(&binder, [vip]).map(drop).map_err(Error::from));
         note("unbind", vips.unbind(&binder, vip).map(drop));
