@@ -22,7 +22,7 @@ use lvs::ipset::{HashNet, Ipset, Member, NewSet};
 const STEP: usize = 100_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let name = args().nth(1).ok_or("usage: blocklist SET < FILE")?;
+    let name = args().nth(1).filter(|name| !name.starts_with('-')).ok_or("usage: blocklist SET < FILE")?;
     let mut networks = Vec::new();
     for (number, line) in (1..).zip(stdin().lock().lines()) {
         let line = line?;

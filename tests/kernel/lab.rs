@@ -85,7 +85,8 @@ impl Lab {
                 });
                 bound.map(drop).map_err(|error| error.to_string())
             }
-            Need::Program(program) => match Command::new(program).arg("--version").output() {
+            // Programs without this option change at most the namespace.
+            Need::Program(program) => match self.run(|| Command::new(program).arg("--version").output()) {
                 Ok(_) => Ok(()),
                 Err(error) => Err(format!("cannot run {program}: {error}")),
             },
