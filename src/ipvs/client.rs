@@ -37,8 +37,6 @@ pub struct Ipvs {
     pub(super) short_lists: Connection,
     /// The last one was not short. The next one may be like it, and be taken for long first.
     pub(super) long_lists: bool,
-    /// Whether services are read in short parts too.
-    pub(super) short_parts: bool,
     /// The family's number, which is another one after each loading of the module.
     family: u16,
     /// Room for the changes of a batch; empty in between.
@@ -67,7 +65,7 @@ impl Ipvs {
         let mut connection = open(Limits::default().inbox).map_err(failed)?;
         let short_lists = open(SHORT_LIST).map_err(failed)?;
         let family = find_family(&mut connection).map_err(failed)?;
-        Ok(Self { connection, short_lists, long_lists: false, short_parts: false, family, in_flight: Vec::new() })
+        Ok(Self { connection, short_lists, long_lists: false, family, in_flight: Vec::new() })
     }
 
     /// The version of the kernel's IPVS, and the size of its connection table (`IPVS_CMD_GET_INFO`).
@@ -394,10 +392,7 @@ impl Ipvs {
     }
 
     pub(super) fn connection_for(&mut self, query: Query) -> &mut Connection {
-        let short = match query {
-            Query::Destinations(_) => !self.long_lists,
-            _ => self.short_parts,
-        };
+        let short = matches!(query, Query::Destinations(_)) && !self.long_lists;
         if short { &mut self.short_lists } else { &mut self.connection }
     }
 

@@ -228,9 +228,8 @@ impl Ipvs {
     }
 
     fn services_merged(&mut self) -> Result<BestEffort<ServiceInfo>> {
-        let merged = self.merge(Query::Services, message::service, message::service_key, ServiceInfo::key);
-        self.short_parts = false;
-        let Merged { mut listing, newest } = merged?;
+        let merged = self.merge(Query::Services, message::service, message::service_key, ServiceInfo::key)?;
+        let Merged { mut listing, newest } = merged;
         if listing.changing {
             // A service that only an older reading has may be deleted by now.
             listing.items.retain_mut(|info| {
@@ -303,8 +302,6 @@ impl Ipvs {
         merged.add(first, &mut places, &key);
         while ended.is_none() && readings < MERGED {
             readings += 1;
-            // The kernel hides an entry at the end of a part: that of another reading ends elsewhere.
-            self.short_parts = readings % 2 == 1;
             let reading = match self.read_once(query, &read) {
                 Ok(reading) => reading,
                 Err(error) => {

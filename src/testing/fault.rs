@@ -22,8 +22,8 @@ pub enum Fault {
     Refused(i32),
     /// Sending a datagram with requests fails with this error number, and the kernel does not get it.
     Unsent(i32),
-    /// It never comes, nor does what follows on the same datagram of requests: the client times out. What was asked for is
-    /// done.
+    /// It never comes, nor does what follows on the same datagram of requests: the client times out. The kernel carries
+    /// out the request.
     Lost,
     /// As [`Fault::Lost`], but it comes before the answer to the next request.
     Late,

@@ -115,7 +115,7 @@ impl Kernel {
         Self(Arc::new(Mutex::new(state)))
     }
 
-    /// The same kernel, whose clients are opened with these options from now on. Of them, [`Options::timeout`],
+    /// The same kernel, whose clients are opened with these options from now on. Only [`Options::timeout`],
     /// [`Options::deadline`] and [`Options::largest_listing`] have an effect.
     #[must_use]
     pub fn with_options(self, options: &Options) -> Self {
@@ -235,8 +235,8 @@ impl Kernel {
         }
     }
 
-    /// Takes the record of the requests that the kernel received since the last call, from all clients. Of older ones, at least
-    /// 65,536 changes and as many queries are kept. A [script](Kernel::script) has no record.
+    /// Takes the record of the requests that the kernel received since the last call, from all clients. It keeps at least the
+    /// last 65,536 changes and as many queries. A [script](Kernel::script) has no record.
     ///
     /// ```
     /// use lvs::ipvs::{Scheduler, Service};

@@ -214,7 +214,7 @@ impl Model {
 
     fn route_to(&self, body: &[u8]) -> Result<Vec<Vec<u8>>, Denial> {
         let to = Vip::from(requested_destination(body)?);
-        // Of equal prefixes, IPv4 takes the route that was there before the address, and IPv6 that of the address.
+        // Between equal prefixes, IPv4 takes the route that existed before the address, and IPv6 that of the address.
         let precedence =
             |route: &Route| (Reverse(route.vip.length()), (route.protocol == OF_AN_ADDRESS) != to.address().is_ipv6());
         let found = self.all_routes().filter(|route| route.vip.contains(to)).min_by_key(precedence);
