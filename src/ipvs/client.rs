@@ -33,9 +33,9 @@ use crate::wire::genl;
 #[derive(Debug)]
 pub struct Ipvs {
     pub(super) connection: Connection,
-    /// For the lists of destinations, of which there are many short ones.
+    /// For the lists of destinations, of which there are many short ones, and to read other lists in other parts.
     pub(super) short_lists: Connection,
-    /// The last one was not short. The next one may be like it, and be taken for long first.
+    /// The last list of destinations was not short. The next one may be like it, and be taken for long first.
     pub(super) long_lists: bool,
     /// The family's number, which is another one after each loading of the module.
     family: u16,
@@ -389,11 +389,6 @@ impl Ipvs {
     /// The request as it is sent: to the family's present number, and checked.
     pub(super) fn addressed<R>(&self, request: R) -> ToFamily<R> {
         ToFamily { family: self.family, request, trusted: false }
-    }
-
-    pub(super) fn connection_for(&mut self, query: Query) -> &mut Connection {
-        let short = matches!(query, Query::Destinations(_)) && !self.long_lists;
-        if short { &mut self.short_lists } else { &mut self.connection }
     }
 
     /// Asks for one object.

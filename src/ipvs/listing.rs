@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::message;
 use super::request::{Query, ToFamily};
 use super::{DestinationInfo, IntoServiceKey, Ipvs, ServiceInfo, ServiceKey};
-use crate::connection::Request;
+use crate::connection::{Connection, Request};
 use crate::error::{Cause, DecodeError, Error, Result};
 use crate::wire::message::HEADER;
 
@@ -19,7 +19,7 @@ pub(super) const SHORT_LIST: usize = if cfg!(any(target_arch = "x86", target_arc
 const LISTINGS: usize = 10;
 
 /// Readings that a best-effort listing merges after the first two.
-const MERGED: usize = 2;
+const MERGED: usize = 4;
 
 /// A datagram of this length at most was not full: even where memory is scarce the kernel takes a page for it (4 KiB, with
 /// some 300 bytes of its own), and no entry is longer than 400 bytes.
@@ -30,6 +30,24 @@ const LONG_NOT_FULL: usize = 31 << 10;
 
 fn is_not_full(length: usize) -> bool {
     length <= NOT_FULL || (SHORT_LIST < length && length <= LONG_NOT_FULL)
+}
+
+/// The parts in which the kernel sends a list: as long as the buffer of the socket that reads it.
+#[derive(Clone, Copy)]
+enum Parts {
+    /// Up to 32 KiB.
+    Long,
+    /// Up to [`SHORT_LIST`].
+    Short,
+}
+
+impl Parts {
+    fn others(self) -> Self {
+        match self {
+            Self::Long => Self::Short,
+            Self::Short => Self::Long,
+        }
+    }
 }
 
 /// The object in an answer; `None` if the message is no answer of that kind.
@@ -117,7 +135,7 @@ impl Ipvs {
     /// # Errors
     /// See [`Ipvs`]; later ones are items.
     pub fn stream_services(&mut self) -> Result<Services<'_>> {
-        let request = self.start(Query::Services)?;
+        let request = self.start(Query::Services, Parts::Long)?;
         Ok(Services { ipvs: self, request, ended: false })
     }
 
@@ -250,7 +268,8 @@ impl Ipvs {
     /// is the identity of an item.
     ///
     /// A datagram is of one moment, but after a full one the kernel continues by position. If an entry in front of that
-    /// position was added meanwhile, an item arrives again; if one was deleted, an item is left out without a sign.
+    /// position was added meanwhile, an item arrives again; if one was deleted, an item is left out without a sign. Two
+    /// readings that follow each other have parts of different lengths: they would not leave out the same item.
     fn list<T, K: Eq + Hash>(
         &mut self,
         query: Query,
@@ -260,7 +279,8 @@ impl Ipvs {
     ) -> Result<Vec<T>> {
         let mut keys = None;
         for _ in 0..LISTINGS / 2 {
-            let reading = self.read_once(query, &read)?.decoded()?;
+            let parts = self.parts_of(query);
+            let reading = self.read_once(query, parts, &read)?.decoded()?;
             if reading.interrupted {
                 keys = None;
                 continue;
@@ -268,7 +288,7 @@ impl Ipvs {
             if reading.at_once || agree(keys.as_deref(), &reading.items, &key) {
                 return Ok(reading.items);
             }
-            let again = self.read_once(query, &read_key)?.decoded()?;
+            let again = self.read_once(query, parts.others(), &read_key)?.decoded()?;
             keys = (!again.interrupted).then_some(again.items);
             if agree(keys.as_deref(), &reading.items, &key) {
                 return Ok(reading.items);
@@ -285,12 +305,13 @@ impl Ipvs {
         read_key: impl Fn(&[u8]) -> Read<K>,
         key: impl Fn(&T) -> K,
     ) -> Result<Merged<T, K>> {
-        let first = self.read_once(query, &read)?;
+        let mut parts = self.parts_of(query);
+        let first = self.read_once(query, parts, &read)?;
         if first.at_once && !first.interrupted {
             return Ok(Merged::of(first));
         }
         let (mut ended, mut before, mut readings) = (None, None, 0);
-        match self.read_once(query, &read_key) {
+        match self.read_once(query, parts.others(), &read_key) {
             Ok(again) => before = (!again.interrupted).then_some(again.items),
             Err(error) => ended = Some(error),
         }
@@ -302,13 +323,14 @@ impl Ipvs {
         merged.add(first, &mut places, &key);
         while ended.is_none() && readings < MERGED {
             readings += 1;
-            let reading = match self.read_once(query, &read) {
+            let reading = match self.read_once(query, parts, &read) {
                 Ok(reading) => reading,
                 Err(error) => {
                     ended = Some(error);
                     break;
                 }
             };
+            parts = parts.others();
             if !reading.interrupted && (reading.at_once || agree(before.as_deref(), &reading.items, &key)) {
                 return Ok(Merged::of(reading));
             }
@@ -319,13 +341,28 @@ impl Ipvs {
         Ok(merged)
     }
 
+    /// The parts in which a list is read first.
+    fn parts_of(&self, query: Query) -> Parts {
+        match query {
+            Query::Destinations(_) if !self.long_lists => Parts::Short,
+            _ => Parts::Long,
+        }
+    }
+
+    fn reader(&mut self, parts: Parts) -> &mut Connection {
+        match parts {
+            Parts::Long => &mut self.connection,
+            Parts::Short => &mut self.short_lists,
+        }
+    }
+
     /// Reads a dump once.
-    fn read_once<T>(&mut self, query: Query, read: &impl Fn(&[u8]) -> Read<T>) -> Result<Reading<T>> {
+    fn read_once<T>(&mut self, query: Query, parts: Parts, read: &impl Fn(&[u8]) -> Read<T>) -> Result<Reading<T>> {
         let mut reading = Reading { items: Vec::new(), errors: Vec::new(), at_once: true, interrupted: false };
         let (mut first, mut long) = (None, false);
-        let mut request = self.start(query)?;
+        let mut request = self.start(query, parts)?;
         loop {
-            let item = match self.answer(&mut request, read) {
+            let item = match self.answer(&mut request, parts, read) {
                 Ok(Some(item)) => item,
                 Ok(None) => break,
                 Err(Unread::Item(error)) => {
@@ -338,7 +375,7 @@ impl Ipvs {
                 }
                 Err(Unread::All(error)) => return Err(error),
             };
-            let connection = self.connection_for(query);
+            let connection = self.reader(parts);
             let (number, length) = connection.datagram();
             if reading.items.is_empty() {
                 // The others are as long as the first: memory that is not taken need not be filled with zeros.
@@ -355,9 +392,9 @@ impl Ipvs {
     }
 
     /// Queues a dump.
-    fn start(&mut self, query: Query) -> Result<ToFamily<Query>> {
+    fn start(&mut self, query: Query, parts: Parts) -> Result<ToFamily<Query>> {
         let request = self.addressed(query);
-        let queued = request.check().and_then(|()| request.queue(self.connection_for(query)));
+        let queued = request.check().and_then(|()| request.queue(self.reader(parts)));
         queued.map(|_| request).map_err(|cause| Error::new(query, cause))
     }
 
@@ -366,17 +403,18 @@ impl Ipvs {
     fn answer<T>(
         &mut self,
         request: &mut ToFamily<Query>,
+        parts: Parts,
         read: impl Fn(&[u8]) -> Read<T>,
     ) -> Result<Option<T>, Unread> {
         let mut retried = false;
         loop {
-            let connection = self.connection_for(request.request);
+            let connection = self.reader(parts);
             match connection.next_item(request) {
                 Ok(None) => return Ok(None),
                 Ok(Some(_)) => {}
                 Err(error) if retried => return Err(Unread::All(error)),
                 Err(error) => {
-                    self.start_again(request, error).map_err(Unread::All)?;
+                    self.start_again(request, parts, error).map_err(Unread::All)?;
                     retried = true;
                     continue;
                 }
@@ -391,7 +429,7 @@ impl Ipvs {
 
     /// Queues a dump again, if the module was loaded anew since the last request.
     #[cold]
-    fn start_again(&mut self, request: &mut ToFamily<Query>, error: Error) -> Result<()> {
+    fn start_again(&mut self, request: &mut ToFamily<Query>, parts: Parts, error: Error) -> Result<()> {
         let reloaded = match error.cause() {
             Cause::Refused(refused) => self.module_was_reloaded(&refused.refusal),
             _ => Ok(false),
@@ -399,7 +437,7 @@ impl Ipvs {
         if !reloaded.map_err(|cause| Error::new(request.request, cause))? {
             return Err(error);
         }
-        *request = self.start(request.request)?;
+        *request = self.start(request.request, parts)?;
         Ok(())
     }
 
@@ -484,7 +522,7 @@ impl Iterator for Services<'_> {
             return None;
         }
         self.ipvs.connection.renew_deadline();
-        let next = self.ipvs.answer(&mut self.request, message::service);
+        let next = self.ipvs.answer(&mut self.request, Parts::Long, message::service);
         self.ended = matches!(next, Ok(None) | Err(Unread::All(_)));
         match next {
             Ok(next) => next.map(Ok),

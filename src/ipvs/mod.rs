@@ -32,12 +32,12 @@
 //! another network namespace changes, and Linux 7.x changes the order by itself some time after many services were added.
 //!
 //! Therefore [`Ipvs::services`], [`Ipvs::destinations`] and [`Ipvs::table`] read a list that came in parts until it comes twice
-//! in a row with the same entries in the same order, and give up with [`is_interrupted`](crate::Error::is_interrupted) after
+//! in a row with the same entries in the same order, in parts of two lengths, and give up with [`is_interrupted`](crate::Error::is_interrupted) after
 //! ten times. (What certainly came in one part is read once: the destinations of a service, up to some eighty.) Then
 //!
 //! - no entry is listed twice;
-//! - an entry that was there during the whole call is listed. (One could still hide behind an entry that is deleted at a
-//!   certain moment of both of the last two readings, and added again in between.)
+//! - an entry that was there during the whole call is listed. (One could still hide where a part of each of the last two
+//!   readings ends near the same place, if entries before it are deleted at that moment of both, and added again in between.)
 //! - each entry is as it was set by one change, never half of it.
 //!
 //! [`Ipvs::services_best_effort`] and its siblings succeed also while the table keeps changing: they merge a few readings by
