@@ -22,8 +22,10 @@ use crate::net::{Family, Protocol};
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Owner {
     pub(super) services: Services,
-    /// Beginning of the names of its sets.
-    pub(super) sets: Option<Vec<u8>>,
+    /// Further services, by their addresses.
+    pub(super) ranges: Option<Ranges>,
+    /// Beginnings of the names of its sets.
+    sets: Vec<Vec<u8>>,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -31,7 +33,6 @@ pub(super) enum Services {
     Nothing,
     Registered(Registry),
     Bound,
-    Ranges(Ranges),
     Everything,
 }
 
@@ -84,9 +85,13 @@ impl Ranges {
 }
 
 impl Owner {
+    fn of(services: Services) -> Self {
+        Self { services, ranges: None, sets: Vec::new() }
+    }
+
     /// No service and no set.
     pub fn nothing() -> Self {
-        Self { services: Services::Nothing, sets: None }
+        Self::of(Services::Nothing)
     }
 
     /// The services whose keys stand in sets of the kernel with this name: `NAME-4`, `NAME-6` and `NAME-mark`.
@@ -99,7 +104,7 @@ impl Owner {
     /// # Errors
     /// When a set cannot have such a name: it has at most 26 bytes.
     pub fn registered(name: impl AsRef<str>) -> Result<Self, InvalidName> {
-        Ok(Self { services: Services::Registered(Registry::new(name.as_ref())?), sets: None })
+        Ok(Self::of(Services::Registered(Registry::new(name.as_ref())?)))
     }
 
     /// The services whose address the director's binder has bound.
@@ -108,39 +113,54 @@ impl Owner {
     /// [bound](super::WantedService::bind). After a kill between the service and its virtual IP the service is a conflict:
     /// [`Owner::registered`] has no such gap.
     pub fn bound() -> Self {
-        Self { services: Services::Bound, sets: None }
+        Self::of(Services::Bound)
     }
 
     /// The services in these ranges, whoever added them.
     pub fn ranges(ranges: Ranges) -> Self {
-        Self { services: Services::Ranges(ranges), sets: None }
+        Self::nothing().or_ranges(ranges)
     }
 
     /// Every service of the network namespace: services that are not desired are deleted, whoever added them.
     pub fn everything() -> Self {
-        Self { services: Services::Everything, sets: None }
+        Self::of(Services::Everything)
     }
 
-    /// The same, with the sets whose names begin so, whoever made them: those that are not desired are destroyed.
+    /// The same, and the services in these ranges, whoever added them: also those that are not registered or bound.
+    ///
+    /// ```
+    /// # use lvs::director::{Owner, Ranges};
+    /// // All cluster IPs, and the services at other addresses that this owner added.
+    /// let owner = Owner::registered("web")?.or_ranges(Ranges::networks(["10.96.0.0/16".parse()?]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn or_ranges(self, ranges: Ranges) -> Self {
+        Self { ranges: Some(ranges), ..self }
+    }
+
+    /// The same, with the sets whose names begin so, whoever made them: those that are not desired are destroyed. May be called
+    /// for several beginnings.
     ///
     /// ```
     /// # use lvs::director::Owner;
-    /// let owner = Owner::registered("web")?.sets("web-");
+    /// let owner = Owner::registered("web")?.sets("web4-").sets("web6-");
     /// # Ok::<(), lvs::InvalidName>(())
     /// ```
     #[must_use]
-    pub fn sets(self, prefix: impl AsRef<[u8]>) -> Self {
-        Self { sets: Some(prefix.as_ref().to_vec()), ..self }
+    pub fn sets(mut self, prefix: impl AsRef<[u8]>) -> Self {
+        self.sets.push(prefix.as_ref().to_vec());
+        self
     }
 
     /// Whether a set of this name belongs to the owner. The sets of registered keys are its own, but not sets to be desired.
     pub(super) fn owns_set(&self, name: SetName) -> bool {
         let registry = self.registry().is_some_and(|registry| registry.has(name));
-        !registry && self.sets.as_ref().is_some_and(|prefix| name.as_bytes().starts_with(prefix))
+        !registry && self.sets.iter().any(|prefix| name.as_bytes().starts_with(prefix))
     }
 
     pub(super) fn has_sets(&self) -> bool {
-        self.sets.is_some()
+        !self.sets.is_empty()
     }
 
     pub(super) fn registry(&self) -> Option<&Registry> {
@@ -226,11 +246,12 @@ impl Registry {
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.services {
+            Services::Nothing if self.ranges.is_some() => return f.write_str("the services of some ranges"),
             Services::Nothing => f.write_str("no services"),
             Services::Registered(Registry([inet, ..])) => write!(f, "the services registered in {inet}, …"),
             Services::Bound => f.write_str("the services with bound addresses"),
-            Services::Ranges(_) => f.write_str("the services of some ranges"),
             Services::Everything => f.write_str("every service"),
-        }
+        }?;
+        f.write_str(if self.ranges.is_some() { " and those of some ranges" } else { "" })
     }
 }

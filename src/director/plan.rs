@@ -1,7 +1,8 @@
 //! The difference between the desired state and a snapshot.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use super::desired::{Desired, Role, WantedService, WantedSet};
@@ -9,7 +10,7 @@ use super::drain::{Connections, Drain, Draining, Drains};
 use super::owner::{Registry, Services};
 use super::snapshot::{FoundService, FoundSet, Pair, Snapshot, pairs};
 use super::step::{Before, Change, Phase, Step};
-use crate::ipset::{self, AnyType, NewSet, SetName, SetOptions};
+use crate::ipset::{self, Addresses, AnyType, Entry, NewSet, ProtocolPorts, SetName, SetOptions};
 use crate::ipvs::{self, Destination, DestinationInfo, Forwarding, ServiceKey};
 use crate::net::{Family, Protocol};
 use crate::ready::Part;
@@ -105,8 +106,10 @@ pub fn plan(desired: &Desired, found: &Snapshot, drains: &Drains, now: Instant) 
         plan: Plan::default(),
         phases: BTreeMap::new(),
         bound: Vec::new(),
-        owned: 0,
+        registered: 0,
         kept: BTreeSet::new(),
+        ending: HashSet::new(),
+        ending_addresses: HashSet::new(),
         registries: BTreeSet::new(),
         renewed: BTreeSet::new(),
         local: Vec::new(),
@@ -128,10 +131,13 @@ struct Planner<'a> {
     phases: BTreeMap<Phase, Vec<Step>>,
     /// Virtual IPs that are to be bound. With a service that is new, one must be complete.
     bound: Vec<(Vip, Option<ServiceKey>)>,
-    /// Number of services that exist and are the owner's.
-    owned: usize,
+    /// Number of services that exist and are registered.
+    registered: usize,
     /// Virtual IPs that stay if they are bound.
     kept: BTreeSet<Vip>,
+    /// Services that are not desired and still drain, and their addresses: the members of sets for them stay.
+    ending: HashSet<ServiceKey>,
+    ending_addresses: HashSet<IpAddr>,
     /// Sets of keys that are to be made.
     registries: BTreeSet<SetName>,
     /// UDP services whose flows may have other destinations: new ones, and those that lose a destination.
@@ -189,7 +195,7 @@ impl<'a> Planner<'a> {
                 Pair::Both(wanted, there) => {
                     let key = there.service.key;
                     if found.has(there) {
-                        self.owned += 1;
+                        self.registered += usize::from(there.registered);
                         self.existing_service(wanted, there);
                     } else {
                         self.plan.foreign += 1;
@@ -197,7 +203,7 @@ impl<'a> Planner<'a> {
                     }
                 }
                 Pair::Right(there) if found.has(there) => {
-                    self.owned += 1;
+                    self.registered += usize::from(there.registered);
                     self.unwanted_service(there);
                 }
                 Pair::Right(_) => self.plan.foreign += 1,
@@ -240,8 +246,8 @@ impl<'a> Planner<'a> {
     fn ownable(&self, wanted: &WantedService) -> bool {
         let key = wanted.service().key;
         match &self.found.owner.services {
-            Services::Registered(_) => Registry::takes(key),
-            Services::Bound => wanted.bind && key.address().is_some(),
+            Services::Registered(_) if Registry::takes(key) => true,
+            Services::Bound if wanted.bind && key.address().is_some() => true,
             _ => self.found.owns(key),
         }
     }
@@ -339,12 +345,14 @@ impl<'a> Planner<'a> {
         let (key, drain) = (there.service.key, self.desired.drain);
         if there.destinations.iter().all(|info| self.is_over(key, info, drain)) {
             self.ipvs(Phase::Delete, ipvs::Change::DeleteService(key));
-            if self.found.owner.registry().is_some() {
+            if there.registered && self.found.owner.registry().is_some() {
                 self.step(Phase::Clean, Change::Unregister(key));
             }
             return;
         }
         self.kept.extend(vip_of(key));
+        self.ending.insert(key);
+        self.ending_addresses.extend(key.address().map(|address| address.ip()));
         for info in &there.destinations {
             self.unwanted_destination(key, info, drain);
         }
@@ -353,7 +361,7 @@ impl<'a> Planner<'a> {
     /// Keys of services that are gone.
     fn stale_keys(&mut self) {
         let (found, desired) = (self.found, self.desired);
-        if found.owner.registry().is_none() || found.keys.len() == self.owned {
+        if found.owner.registry().is_none() || found.keys.len() == self.registered {
             return;
         }
         let stale = |key: &&ServiceKey| found.service(**key).is_none() && desired.get(**key).is_none();
@@ -437,6 +445,14 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// Whether an entry matches packets of a service that is not desired and still drains.
+    fn is_ending(&self, entry: Entry) -> bool {
+        match entry {
+            Entry::Ip(Addresses::One(ip)) => self.ending_addresses.contains(&ip),
+            _ => key_of(entry).is_some_and(|key| self.ending.contains(&key)),
+        }
+    }
+
     fn set(&mut self, name: SetName, wanted: &WantedSet, there: Option<&FoundSet>) {
         let phase = match wanted.role {
             Role::Allow => Phase::Fill,
@@ -459,6 +475,7 @@ impl<'a> Planner<'a> {
         for pair in pairs(wanted.members().iter(), there.iter(), |member| member.entry, |member| member.entry) {
             match pair {
                 Pair::Left(member) => put.push(member),
+                Pair::Right(member) if self.is_ending(member.entry) => {}
                 Pair::Right(member) => remove.push(member),
                 Pair::Both(member, there) if !same(member, there) => put.push(member),
                 Pair::Both(..) => {}
@@ -476,6 +493,17 @@ impl<'a> Planner<'a> {
         for member in remove {
             self.ipset(Phase::Clean, ipset::Change::Remove(handle, member.clone()));
         }
+    }
+}
+
+/// Key of the service whose packets an entry matches by address, protocol and port.
+fn key_of(entry: Entry) -> Option<ServiceKey> {
+    match entry {
+        Entry::IpPort(Addresses::One(ip), ports) | Entry::IpPortIp(Addresses::One(ip), ports, _) => {
+            let ProtocolPorts { protocol, ports } = ports;
+            Some(ServiceKey::Address { protocol, address: (ip, ports.first).into() })
+        }
+        _ => None,
     }
 }
 

@@ -146,10 +146,12 @@ impl Snapshot {
     }
 
     fn is_in_range(&self, key: ServiceKey) -> bool {
+        if self.owner.ranges.as_ref().is_some_and(|ranges| ranges.have(key)) {
+            return true;
+        }
         match &self.owner.services {
             Services::Nothing | Services::Registered(_) => false,
             Services::Bound => key.address().is_some_and(|address| self.is_bound(address.ip().into())),
-            Services::Ranges(ranges) => ranges.have(key),
             Services::Everything => true,
         }
     }

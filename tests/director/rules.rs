@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use lvs::conntrack::Tuple;
-use lvs::director::{Conflict, Desired, Director, Drain, End, Event, Owner, Phase, Role, Until};
-use lvs::ipset::{HashIp, Member, NewSet, SetName};
+use lvs::director::{Conflict, Desired, Director, Drain, End, Event, Owner, Phase, Ranges, Role, Until};
+use lvs::ipset::{HashIp, HashIpPort, Member, NewSet, ProtocolPorts, SetName};
 use lvs::ipvs::{Destination, Ipvs, Scheduler, Service};
 use lvs::testing::{Fault, Kernel};
 use lvs::vip::{Binder, Vips};
@@ -432,4 +432,73 @@ fn stale_flows_to_new_udp_services_are_deleted() {
     director.sync(&desired).unwrap();
     assert_eq!(conntrack.flows(lvs::Family::Inet).unwrap(), [foreign]);
     assert!(director.sync(&desired).unwrap().is_empty());
+}
+
+#[test]
+fn members_for_a_service_stay_until_its_last_destination_has_drained() {
+    let mut lab = Lab::of(Owner::registered("web").unwrap().sets("web4-").sets("web6-"));
+    let (key, guard): (SetName, SetName) = ("web4-keys".parse().unwrap(), "web4-vips".parse().unwrap());
+    let other = Member::new((vip("10.96.0.10"), ProtocolPorts::tcp(81)));
+    let own = Member::new((vip("10.96.0.10"), ProtocolPorts::tcp(443)));
+    let mut desired = Desired::default();
+    desired.service(web(), [pod(7)]).unwrap();
+    desired.set(key, &NewSet::<HashIpPort>::ipv4(), [own, other]).unwrap();
+    desired.set(guard, &NewSet::<HashIp>::ipv4(), [Member::new(vip("10.96.0.10"))]).unwrap().role = Role::Guard;
+    lab.director.sync(&desired).unwrap();
+    assert!(lab.kernel.set_connections(web(), pod(7).address, 1, 0, 0));
+
+    let mut nothing = Desired::default();
+    nothing.set(key, &NewSet::<HashIpPort>::ipv4(), []).unwrap();
+    nothing.set(guard, &NewSet::<HashIp>::ipv4(), []).unwrap().role = Role::Guard;
+    lab.director.sync(&nothing).unwrap();
+    let members = |of: SetName| -> Vec<String> {
+        let mut ipset = lab.kernel.ipset();
+        let set = ipset.header(of).unwrap();
+        ipset.members(&set).unwrap().iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(members(key), ["10.96.0.10,tcp:443"]);
+    assert_eq!(members(guard), ["10.96.0.10"]);
+
+    assert!(lab.kernel.set_connections(web(), pod(7).address, 0, 0, 0));
+    let report = lab.director.sync(&nothing).unwrap();
+    let last: Vec<_> = report.steps().map(|(step, _)| step.to_string()).collect();
+    assert_eq!(
+        last,
+        [
+            "- virtual IP 10.96.0.10 on vip0",
+            "- service 10.96.0.10:443/tcp",
+            "- key 10.96.0.10:443/tcp",
+            "- member 10.96.0.10 of set web4-vips",
+            "- member 10.96.0.10,tcp:443 of set web4-keys",
+        ]
+    );
+    assert_eq!(members(key), [""; 0]);
+}
+
+#[test]
+fn an_owner_of_keys_and_ranges_has_the_services_of_both() {
+    let ranges = Ranges::networks(["10.96.0.0/16".parse().unwrap()]);
+    let owner = Owner::registered("web").unwrap().or_ranges(ranges);
+    let mut lab = Lab::of(owner.clone());
+    let outside = |number: u8| Service::tcp(SocketAddr::from(([192, 0, 2, number], 80)), Scheduler::RR);
+    lab.ipvs.add_service(web()).unwrap();
+    lab.ipvs.add_service(outside(1)).unwrap();
+    lab.ipvs.add_service(outside(2)).unwrap();
+    let mut desired = Desired::default();
+    desired.service(outside(1), [pod(7)]).unwrap();
+    desired.service(outside(3), [pod(7)]).unwrap();
+    let report = lab.director.sync(&desired).unwrap();
+    assert_eq!(report.conflicts, [Conflict::Foreign(outside(1).key)]);
+    assert_eq!(report.foreign, 2);
+
+    // Another director finds the same, and deletes only the service that was added.
+    let (ipvs, ipset, vips) = (lab.kernel.ipvs().unwrap(), lab.kernel.ipset(), lab.kernel.vips());
+    let mut other = Director::over(ipvs, ipset, vips, owner, vip0());
+    assert!(other.sync(&desired).unwrap().is_empty());
+    let mut nothing = Desired::default();
+    nothing.drain = Drain::NONE;
+    other.sync(&nothing).unwrap();
+    let left: Vec<_> = lab.ipvs.services().unwrap().iter().map(|info| info.key()).collect();
+    assert_eq!(left, [outside(1).key, outside(2).key]);
+    assert!(other.sync(&nothing).unwrap().is_empty());
 }
