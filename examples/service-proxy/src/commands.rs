@@ -1,0 +1,281 @@
+//! The commands.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Args, Subcommand, ValueEnum};
+use lvs::Family;
+use lvs::director::{BatchError, Conflict, Connections, Desired, Director, Drain};
+use lvs::ipset::Ipset;
+use lvs::ready::{self, Level};
+use lvs::vip::Vips;
+use service_proxy::node::{self, Node};
+use service_proxy::objects::Objects;
+use service_proxy::options::NodeOptions;
+use service_proxy::report::{Applied, Planned};
+use service_proxy::rules;
+use service_proxy::source::file::{self, InvalidFile};
+use service_proxy::translate::{Translation, translate};
+use thiserror::Error;
+
+/// Text at the end of the help.
+pub(crate) const EXIT_STATUS: &str = "Exit status: 0 on success, 1 on failure; of `plan` 2 if something would change.";
+
+/// A command.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Print the changes that `apply` would make, with health checks, conflicts and ignored objects.
+    Plan(Plan),
+    /// Make the kernel's state equal to the objects of a file, once.
+    Apply(Apply),
+    /// List the endpoints that take no new connections and wait to be deleted.
+    Drains(NodeOptions),
+    /// Print the constant rules of the packet filter, for `iptables-restore --noflush`.
+    Rules(Rules),
+    /// Report which parts of the kernel are missing, and how it is set.
+    Doctor,
+    /// Delete the services, virtual IPs and sets of this program, and nothing else.
+    Cleanup(NodeOptions),
+}
+
+/// The objects, and the node that serves them.
+#[derive(Args)]
+pub(crate) struct Input {
+    /// File with the output of `kubectl get services,endpointslices -A -o json`, or `-` for standard input.
+    file: PathBuf,
+    /// Accept a file without any Service and EndpointSlice, which ends all services.
+    #[arg(long)]
+    allow_empty: bool,
+    #[command(flatten)]
+    node: NodeOptions,
+}
+
+#[derive(Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    input: Input,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Apply {
+    #[command(flatten)]
+    input: Input,
+    /// Take over services that are wanted and belong to another program.
+    #[arg(long)]
+    adopt: bool,
+    /// Form of the report.
+    #[arg(long, value_name = "FORM", default_value = "text")]
+    report: Form,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Form {
+    Text,
+    Json,
+}
+
+#[derive(Args)]
+pub(crate) struct Rules {
+    /// Address family: 4 or 6.
+    #[arg(long, value_name = "FAMILY", default_value = "4", value_parser = ["4", "6"])]
+    family: String,
+    /// Print rules for `nft -f` instead, for nodes without iptables. They have limits, which their comments state.
+    #[arg(long)]
+    nft: bool,
+    #[command(flatten)]
+    node: NodeOptions,
+}
+
+/// The failure of a command.
+#[derive(Debug, Error)]
+pub(crate) enum Failed {
+    /// The file cannot be read.
+    #[error("{0}: {1}")]
+    Read(String, io::Error),
+    /// The file is invalid.
+    #[error("{0}: {1}")]
+    Invalid(String, InvalidFile),
+    /// The file is empty.
+    #[error(
+        "{0}: no Service and no EndpointSlice, while services exist: nothing was changed; --allow-empty accepts it"
+    )]
+    Empty(String),
+    /// The node's properties cannot be read.
+    #[error("read the properties of the node: {0}")]
+    Node(io::Error),
+    /// A change or a query failed.
+    #[error(transparent)]
+    Kernel(#[from] lvs::Error),
+    /// Some changes failed.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// A name is invalid.
+    #[error(transparent)]
+    Name(#[from] lvs::InvalidName),
+    /// The output cannot be written.
+    #[error("write the output: {0}")]
+    Output(#[from] io::Error),
+    /// The output cannot be formed.
+    #[error("write the output: {0}")]
+    Form(#[from] serde_json::Error),
+    /// The rules cannot be formed.
+    #[error("write the rules: {0}")]
+    Rules(#[from] std::fmt::Error),
+}
+
+impl Command {
+    pub(crate) fn run(self, out: &mut impl Write) -> Result<ExitCode, Failed> {
+        match self {
+            Self::Plan(plan) => plan.run(out),
+            Self::Apply(apply) => apply.run(out),
+            Self::Drains(node) => drains(&node, out),
+            Self::Rules(rules) => rules.run(out),
+            Self::Doctor => doctor(out),
+            Self::Cleanup(node) => cleanup(&node, out),
+        }
+    }
+}
+
+impl Input {
+    /// Reads, translates, and opens the kernel's interfaces.
+    fn open(&self) -> Result<(Translation, Director), Failed> {
+        let objects = self.objects()?;
+        let node = self.node.node(&objects).map_err(Failed::Node)?;
+        let translation = translate(&objects, &node);
+        let mut director = connect(&node)?;
+        if objects.is_empty() && !self.allow_empty {
+            let snapshot = director.snapshot()?;
+            if snapshot.services().any(|found| snapshot.owns(found.service.key)) {
+                return Err(Failed::Empty(self.name()));
+            }
+        }
+        Ok((translation, director))
+    }
+
+    fn objects(&self) -> Result<Objects, Failed> {
+        let read = if self.file == Path::new("-") {
+            let mut text = Vec::new();
+            io::stdin().lock().read_to_end(&mut text).map(|_| text)
+        } else {
+            fs::read(&self.file)
+        };
+        let text = read.map_err(|error| Failed::Read(self.name(), error))?;
+        file::parse(&text).map_err(|error| Failed::Invalid(self.name(), error))
+    }
+
+    fn name(&self) -> String {
+        if self.file == Path::new("-") { "standard input".to_owned() } else { self.file.display().to_string() }
+    }
+}
+
+fn connect(node: &Node) -> Result<Director, Failed> {
+    Ok(Director::connect(node.owner()?, node.binder()?)?)
+}
+
+impl Plan {
+    fn run(self, out: &mut impl Write) -> Result<ExitCode, Failed> {
+        let (translation, mut director) = self.input.open()?;
+        let plan = director.plan(&translation.desired)?;
+        let planned = Planned::new(&plan, &translation);
+        if self.json {
+            serde_json::to_writer_pretty(&mut *out, &planned)?;
+            writeln!(out)?;
+        } else {
+            write!(out, "{planned}")?;
+        }
+        Ok(if plan.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
+    }
+}
+
+impl Apply {
+    fn run(self, out: &mut impl Write) -> Result<ExitCode, Failed> {
+        let began = Instant::now();
+        let (translation, mut director) = self.input.open()?;
+        if self.adopt {
+            for conflict in director.plan(&translation.desired)?.conflicts {
+                if let Conflict::Foreign(key) = conflict {
+                    director.adopt(key)?;
+                }
+            }
+        }
+        let (report, failed) = match director.sync(&translation.desired) {
+            Ok(report) => (report, None),
+            Err(error) => (*error.done.clone(), Some(error)),
+        };
+        let applied = Applied::new(&report, &translation, began.elapsed());
+        if self.report == Form::Json {
+            serde_json::to_writer_pretty(&mut *out, &applied)?;
+            writeln!(out)?;
+        } else {
+            write!(out, "{applied}")?;
+        }
+        failed.map_or(Ok(ExitCode::SUCCESS), |error| Err(error.into()))
+    }
+}
+
+impl Rules {
+    fn run(self, out: &mut impl Write) -> Result<ExitCode, Failed> {
+        let node = self.node.node(&Objects::default()).map_err(Failed::Node)?;
+        let text = if self.nft {
+            rules::nft(&node.vip_networks, &node.pod_networks)?
+        } else {
+            let family = if self.family == "4" { Family::Inet } else { Family::Inet6 };
+            rules::iptables(family, &node.pod_networks)?
+        };
+        write!(out, "{text}")?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn drains(options: &NodeOptions, out: &mut impl Write) -> Result<ExitCode, Failed> {
+    let node = options.node(&Objects::default()).map_err(Failed::Node)?;
+    let snapshot = connect(&node)?.snapshot()?;
+    for found in snapshot.services().filter(|found| snapshot.owns(found.service.key)) {
+        for info in found.destinations.iter().filter(|info| info.destination.weight == 0) {
+            writeln!(out, "{} of {}: {}", info.address(), found.service.key, Connections::from(info))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn doctor(out: &mut impl Write) -> Result<ExitCode, Failed> {
+    let report = ready::check()?;
+    writeln!(out, "Linux {}", report.release)?;
+    for finding in report.findings() {
+        let level = match finding.level {
+            Level::Good => "ok",
+            Level::Depends => "-",
+            Level::Advice => "!",
+            Level::Missing => "MISSING",
+        };
+        writeln!(out, "{level:<8}{}: {}", finding.what, finding.found)?;
+        if finding.level != Level::Good {
+            writeln!(out, "{:<8}advised: {}; {}", "", finding.advised, finding.why)?;
+        }
+    }
+    Ok(if report.is_ready() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn cleanup(options: &NodeOptions, out: &mut impl Write) -> Result<ExitCode, Failed> {
+    let node = options.node(&Objects::default()).map_err(Failed::Node)?;
+    let mut nothing = Desired::default();
+    nothing.drain = Drain::NONE;
+    let report = connect(&node)?.sync(&nothing)?;
+    for (step, _) in report.steps() {
+        writeln!(out, "{step}")?;
+    }
+    // No service is left that they could register.
+    let mut ipset = Ipset::connect()?;
+    for name in node::registry_sets() {
+        ipset.remove_set(name?)?;
+    }
+    Vips::connect()?.clear(&node.binder()?)?;
+    writeln!(out, "{report}")?;
+    Ok(ExitCode::SUCCESS)
+}

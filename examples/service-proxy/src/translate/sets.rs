@@ -1,0 +1,122 @@
+//! The sets of the packet filter: seven for each family.
+
+use std::net::{IpAddr, SocketAddr};
+
+use lvs::director::{Desired, InvalidDesired, Role};
+use lvs::ipset::{
+    HashIp, HashIpPort, HashIpPortIp, HashIpPortNet, IntoEntry, Member, Network, NewSet, OfFamily, ProtocolPorts,
+    SetName,
+};
+use lvs::{Family, InvalidName, Protocol};
+
+/// Most members of a set. The kernel reserves nothing for it.
+const MOST: u32 = 1 << 20;
+
+/// The sets that a key of a service can be in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Access {
+    /// A cluster IP.
+    Cluster,
+    /// An address outside of the cluster, for all endpoints.
+    External,
+    /// An address outside of the cluster, for the endpoints of the node.
+    Local,
+}
+
+/// The members of all sets.
+#[derive(Debug, Default)]
+pub(super) struct Sets {
+    cluster: Vec<Key>,
+    external: Vec<Key>,
+    local: Vec<Key>,
+    firewall: Vec<Key>,
+    loopback: Vec<Key>,
+    source: Vec<(Key, Network)>,
+    vips: Vec<IpAddr>,
+}
+
+/// Destination of a packet.
+type Key = (SocketAddr, Protocol);
+
+impl Sets {
+    /// Adds the key of a service.
+    pub(super) fn key(&mut self, key: Key, access: Access) {
+        let set = match access {
+            Access::Cluster => &mut self.cluster,
+            Access::External => &mut self.external,
+            Access::Local => &mut self.local,
+        };
+        set.push(key);
+    }
+
+    /// Adds an endpoint of the node.
+    pub(super) fn loopback(&mut self, endpoint: Key) {
+        self.loopback.push(endpoint);
+    }
+
+    /// Restricts the sources of a key.
+    pub(super) fn firewall(&mut self, key: Key, sources: &[Network]) {
+        self.firewall.push(key);
+        self.source.extend(sources.iter().map(|source| (key, *source)));
+    }
+
+    /// Adds a virtual IP that is bound.
+    pub(super) fn vip(&mut self, vip: IpAddr) {
+        self.vips.push(vip);
+    }
+
+    /// Adds all sets to the desired state.
+    pub(super) fn add_to(mut self, desired: &mut Desired) -> Result<(), SetError> {
+        for keys in [&mut self.loopback, &mut self.cluster, &mut self.external, &mut self.local, &mut self.firewall] {
+            keys.sort_unstable();
+            keys.dedup();
+        }
+        self.source.sort_unstable();
+        self.source.dedup();
+        self.vips.sort_unstable();
+        self.vips.dedup();
+        for family in [Family::Inet, Family::Inet6] {
+            let of = |key: &&Key| Family::of(key.0.ip()) == family;
+            let keys = |keys: &[Key]| -> Vec<_> { keys.iter().filter(of).copied().collect() };
+            add::<HashIpPort, _>(desired, family, "cluster", keys(&self.cluster), Role::Allow)?;
+            add::<HashIpPort, _>(desired, family, "external", keys(&self.external), Role::Allow)?;
+            add::<HashIpPort, _>(desired, family, "local", keys(&self.local), Role::Allow)?;
+            let looped = self.loopback.iter().filter(of).map(|key| (key.0.ip(), ports(key), key.0.ip()));
+            add::<HashIpPortIp, _>(desired, family, "loopback", looped, Role::Allow)?;
+            let source = self.source.iter().filter(|(key, _)| of(&key));
+            let source = source.map(|(key, network)| (key.0.ip(), ports(key), *network));
+            add::<HashIpPortNet, _>(desired, family, "source", source, Role::Allow)?;
+            add::<HashIpPort, _>(desired, family, "firewall", keys(&self.firewall), Role::Guard)?;
+            let vips = self.vips.iter().copied().filter(|vip| Family::of(*vip) == family);
+            add::<HashIp, _>(desired, family, "vips", vips, Role::Guard)?;
+        }
+        Ok(())
+    }
+}
+
+fn ports(key: &Key) -> ProtocolPorts {
+    ProtocolPorts::of(key.1, key.0.port())
+}
+
+fn add<T: OfFamily, E: IntoEntry<T::Entry>>(
+    desired: &mut Desired,
+    family: Family,
+    name: &str,
+    members: impl IntoIterator<Item = E>,
+    role: Role,
+) -> Result<(), SetError> {
+    let number = if family == Family::Inet { 4 } else { 6 };
+    let name = SetName::new(format!("lvs{number}-{name}"))?;
+    let new = NewSet::<T>::of_family(family).maxelem(MOST);
+    desired.set(name, &new, members.into_iter().map(Member::new))?.role = role;
+    Ok(())
+}
+
+/// A set that cannot be desired.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SetError {
+    #[error(transparent)]
+    Invalid(#[from] InvalidDesired),
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+}
