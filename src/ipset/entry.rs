@@ -300,7 +300,8 @@ pub(super) fn read_address<K: Attribute>(attr: &Attr<'_, K>) -> Result<IpAddr, D
 
 /// Writes one of the two addresses that an entry may have. A range begins with its lowest address: of a reversed one, the kernel
 /// would cut the wrong end by the set's mask.
-#[inline]
+// Inlined as the checks are.
+#[inline(always)]
 fn write_addresses(out: &mut Writer<'_>, addresses: Addresses, [from, to, prefix]: [EntryAttr; 3]) {
     match addresses {
         Addresses::One(address) => write_address(out, from, address),
@@ -327,7 +328,7 @@ fn write_ports(out: &mut Writer<'_>, ports: Ports) {
 
 impl Entry {
     /// Writes it; returns the flags that belong to it.
-    #[inline]
+    #[inline(always)]
     fn write(&self, out: &mut Writer<'_>) -> u32 {
         match *self {
             Self::Ip(ip) => write_addresses(out, ip, FIRST),
