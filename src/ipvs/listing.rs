@@ -42,11 +42,10 @@ enum Parts {
 }
 
 impl Parts {
-    fn others(self) -> Self {
-        match self {
-            Self::Long => Self::Short,
-            Self::Short => Self::Long,
-        }
+    /// The parts of the reading that follows one of this many items. Before each part the kernel counts the items of all parts
+    /// before it, so that short parts of long lists would be dear.
+    fn others(self, items: usize) -> Self {
+        if matches!(self, Self::Long) && items <= 512 { Self::Short } else { Self::Long }
     }
 }
 
@@ -269,7 +268,7 @@ impl Ipvs {
     ///
     /// A datagram is of one moment, but after a full one the kernel continues by position. If an entry in front of that
     /// position was added meanwhile, an item arrives again; if one was deleted, an item is left out without a sign. Two
-    /// readings that follow each other have parts of different lengths: they would not leave out the same item.
+    /// readings of a short list that follow each other have parts of different lengths: they do not leave out the same item.
     fn list<T, K: Eq + Hash>(
         &mut self,
         query: Query,
@@ -288,7 +287,7 @@ impl Ipvs {
             if reading.at_once || agree(keys.as_deref(), &reading.items, &key) {
                 return Ok(reading.items);
             }
-            let again = self.read_once(query, parts.others(), &read_key)?.decoded()?;
+            let again = self.read_once(query, parts.others(reading.items.len()), &read_key)?.decoded()?;
             keys = (!again.interrupted).then_some(again.items);
             if agree(keys.as_deref(), &reading.items, &key) {
                 return Ok(reading.items);
@@ -305,13 +304,14 @@ impl Ipvs {
         read_key: impl Fn(&[u8]) -> Read<K>,
         key: impl Fn(&T) -> K,
     ) -> Result<Merged<T, K>> {
-        let mut parts = self.parts_of(query);
+        let parts = self.parts_of(query);
         let first = self.read_once(query, parts, &read)?;
+        let others = parts.others(first.items.len());
         if first.at_once && !first.interrupted {
             return Ok(Merged::of(first));
         }
         let (mut ended, mut before, mut readings) = (None, None, 0);
-        match self.read_once(query, parts.others(), &read_key) {
+        match self.read_once(query, others, &read_key) {
             Ok(again) => before = (!again.interrupted).then_some(again.items),
             Err(error) => ended = Some(error),
         }
@@ -323,6 +323,7 @@ impl Ipvs {
         merged.add(first, &mut places, &key);
         while ended.is_none() && readings < MERGED {
             readings += 1;
+            let parts = if readings % 2 == 1 { parts } else { others };
             let reading = match self.read_once(query, parts, &read) {
                 Ok(reading) => reading,
                 Err(error) => {
@@ -330,7 +331,6 @@ impl Ipvs {
                     break;
                 }
             };
-            parts = parts.others();
             if !reading.interrupted && (reading.at_once || agree(before.as_deref(), &reading.items, &key)) {
                 return Ok(Merged::of(reading));
             }

@@ -32,8 +32,9 @@
 //! another network namespace changes, and Linux 7.x changes the order by itself some time after many services were added.
 //!
 //! Therefore [`Ipvs::services`], [`Ipvs::destinations`] and [`Ipvs::table`] read a list that came in parts until it comes twice
-//! in a row with the same entries in the same order, in parts of two lengths, and give up with [`is_interrupted`](crate::Error::is_interrupted) after
-//! ten times. (What certainly came in one part is read once: the destinations of a service, up to some eighty.) Then
+//! in a row with the same entries in the same order, and give up with [`is_interrupted`](crate::Error::is_interrupted) after
+//! ten times. The parts of a list of up to 512 entries are of another length each time. (What certainly came in one part is
+//! read once: the destinations of a service, up to some eighty.) Then
 //!
 //! - no entry is listed twice;
 //! - an entry that was there during the whole call is listed. (One could still hide where a part of each of the last two
