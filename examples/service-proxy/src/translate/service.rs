@@ -68,13 +68,13 @@ impl<'a> Translator<'a> {
             let sources = self.sources(name, service, family, &balanced);
             for port in &service.spec.ports {
                 let Some(port) = self.port(&mut common, family, port) else { continue };
-                self.claim(&common, &port, (cluster_ip, port.port.port).into(), Access::Cluster);
+                self.claim(&common, &port, (cluster_ip, port.port.port).into(), Access::Cluster, true);
                 for address in of_family(&outer, family) {
-                    self.claim(&common, &port, (address, port.port.port).into(), common.access());
+                    self.claim(&common, &port, (address, port.port.port).into(), common.access(), true);
                 }
                 for address in of_family(&balanced, family) {
                     let address = (address, port.port.port).into();
-                    if self.claim(&common, &port, address, common.access()) {
+                    if self.claim(&common, &port, address, common.access(), true) {
                         self.firewall(&port, address, sources.as_deref());
                     }
                 }
@@ -255,8 +255,9 @@ impl<'a> Translator<'a> {
         Some(Port { family, port, protocol, inner, outer })
     }
 
-    /// Adds a key of the Service unless another one has it. Returns whether it was added.
-    fn claim(&mut self, common: &Common<'a>, port: &Port<'_>, address: SocketAddr, access: Access) -> bool {
+    /// Adds a key of the Service unless another one has it, and binds its address if it is a virtual IP. Returns whether the key is
+    /// one of the Service.
+    fn claim(&mut self, common: &Common<'a>, port: &Port<'_>, address: SocketAddr, access: Access, bind: bool) -> bool {
         let key = ServiceKey::Address { protocol: port.protocol, address };
         if let Some(owner) = self.claims.get(&key).copied() {
             if owner != common.name {
@@ -265,19 +266,19 @@ impl<'a> Translator<'a> {
             return owner == common.name;
         }
         let destinations = if access == Access::Cluster { &port.inner } else { &port.outer };
-        let is_node_port = access != Access::Cluster && self.node.addresses.contains(&address.ip());
-        let bind = !self.node.is_local(address.ip());
+        let local = self.node.is_local(address.ip());
+        let bound = bind && !local;
         let mut service = Virtual::new(key, common.scheduler);
         service.persistence = common.persistence;
-        if let Err(error) = self.desire(service, destinations, bind) {
+        if let Err(error) = self.desire(service, destinations, bound) {
             for mistake in error.mistakes() {
                 self.conflict(common.name, mistake);
             }
             return false;
         }
-        if bind {
+        if bound {
             self.sets.vip(address.ip());
-        } else if !is_node_port && self.noted_local.insert((common.name, address.ip())) {
+        } else if bind && self.noted_local.insert((common.name, address.ip())) {
             let ip = address.ip();
             self.conflict(common.name, format_args!("{ip} is an address of another interface: it is not bound"));
         }
@@ -311,7 +312,7 @@ impl<'a> Translator<'a> {
         let Some(number) = port.port.node_port.filter(|number| *number != 0) else { return };
         let addresses: Vec<_> = self.node.addresses_of(port.family).collect();
         for address in addresses {
-            self.claim(common, port, (address, number).into(), common.access());
+            self.claim(common, port, (address, number).into(), common.access(), false);
         }
     }
 
