@@ -40,6 +40,7 @@ mod ready;
 mod saved;
 mod scale;
 mod schedulers;
+mod service_proxy;
 mod settings;
 mod traffic;
 mod unchecked;
@@ -91,6 +92,7 @@ fn main() -> ExitCode {
         ready::tests(),
         scale::tests(),
         schedulers::tests(),
+        service_proxy::tests(),
         settings::tests(),
         traffic::tests(),
         names::tests(),

@@ -25,6 +25,8 @@ pub(crate) enum Programs<'a> {
     AllExamples,
     /// The same, as users build them.
     ReleasedExamples,
+    /// The service proxy, without its client of the API server.
+    ServiceProxy,
     /// The measurements that need a kernel.
     Bench,
 }
@@ -60,6 +62,7 @@ pub(crate) fn build(programs: Programs<'_>) -> Result<Vec<Program>> {
         Programs::KernelTests => &["test", "--package=lvs", "--all-features", "--test=kernel", "--no-run"],
         Programs::Example(name) => &["build", "--package=lvs", "--all-features", "--example", name],
         Programs::AllExamples => &["build", "--package=lvs", "--all-features", "--examples"],
+        Programs::ServiceProxy => &["build", "--package=service-proxy", "--no-default-features", "--bin=service-proxy"],
         Programs::ReleasedExamples => &["build", "--package=lvs", "--release", "--examples"],
         Programs::Bench => &["bench", "--package=lvs", "--bench=kernel", "--no-run"],
     };

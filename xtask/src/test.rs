@@ -98,7 +98,8 @@ fn list(tests: &Path, filter: Option<&str>) -> Result<usize> {
 
 fn job(tests: &Path, filter: Option<&str>) -> Result<Job> {
     step("building the examples");
-    let examples = cargo::build(Programs::AllExamples)?;
+    let mut examples = cargo::build(Programs::AllExamples)?;
+    examples.append(&mut cargo::build(Programs::ServiceProxy)?);
     let mut programs: Vec<_> =
         examples.into_iter().map(|example| (example.file, vm::initramfs::example_path(&example.name))).collect();
     programs.push((tests.to_owned(), PROGRAM.to_owned()));

@@ -12,7 +12,7 @@ use commands::{Command, Failed};
 
 /// Serves the Services of a Kubernetes cluster on this node by IPVS, as kube-proxy does in IPVS mode.
 #[derive(Parser)]
-#[command(name = "service-proxy", after_help = commands::EXIT_STATUS)]
+#[command(name = "service-proxy", version, after_help = commands::EXIT_STATUS)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

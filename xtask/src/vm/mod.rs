@@ -84,7 +84,8 @@ pub(crate) fn command(options: &Options, files: &[String], command: Vec<String>)
         _ => command,
     };
     step("building the examples");
-    let examples = cargo::build(Programs::AllExamples)?;
+    let mut examples = cargo::build(Programs::AllExamples)?;
+    examples.append(&mut cargo::build(Programs::ServiceProxy)?);
     let programs = examples.into_iter().map(|example| (example.file, example_path(&example.name))).collect();
     run(options, &Job { command, session, clock: Clock::Real, programs, files })
 }

@@ -3,7 +3,9 @@
 
 mod destinations;
 mod endpoints;
+mod input;
 mod keys;
 mod lab;
 mod objects;
+mod rules;
 mod worked;

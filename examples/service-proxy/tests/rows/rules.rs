@@ -1,0 +1,100 @@
+//! The rules of the packet filter, and the properties of a Node object.
+
+use lvs::Family;
+use lvs::ipset::Network;
+use serde_json::json;
+use service_proxy::node::Node;
+use service_proxy::rules;
+
+use crate::lab::{address, node_a, objects};
+
+const IPV4: &str = "\
+*nat
+:LVS-SERVICES - [0:0]
+:LVS-POSTROUTING - [0:0]
+-A PREROUTING -j LVS-SERVICES
+-A OUTPUT -j LVS-SERVICES
+-A POSTROUTING -j LVS-POSTROUTING
+-A LVS-SERVICES -s 127.0.0.0/8 -j RETURN
+-A LVS-SERVICES -m set --match-set lvs4-external dst,dst -j MARK --or-mark 0x4000
+-A LVS-SERVICES ! -s 10.244.0.0/16 -m set --match-set lvs4-cluster dst,dst -j MARK --or-mark 0x4000
+-A LVS-SERVICES -m set --match-set lvs4-external dst,dst -j ACCEPT
+-A LVS-SERVICES -m set --match-set lvs4-local dst,dst -j ACCEPT
+-A LVS-SERVICES -m set --match-set lvs4-cluster dst,dst -j ACCEPT
+-A LVS-POSTROUTING -m set --match-set lvs4-loopback dst,dst,src -j MASQUERADE
+-A LVS-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN
+-A LVS-POSTROUTING -j MARK --xor-mark 0x4000
+-A LVS-POSTROUTING -j MASQUERADE --random-fully
+COMMIT
+*filter
+:LVS-INPUT - [0:0]
+:LVS-FORWARD - [0:0]
+-A INPUT -j LVS-INPUT
+-A FORWARD -j LVS-FORWARD
+-A LVS-INPUT -m set --match-set lvs4-firewall dst,dst -m set ! --match-set lvs4-source dst,dst,src -j DROP
+-A LVS-INPUT -m set --match-set lvs4-cluster dst,dst -j RETURN
+-A LVS-INPUT -m set --match-set lvs4-external dst,dst -j RETURN
+-A LVS-INPUT -m set --match-set lvs4-local dst,dst -j RETURN
+-A LVS-INPUT -m conntrack --ctstate NEW -m set --match-set lvs4-vips dst -j REJECT
+-A LVS-FORWARD -m mark --mark 0x4000/0x4000 -j ACCEPT
+-A LVS-FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+COMMIT
+";
+
+#[test]
+fn the_rules_are_constant() {
+    let pods = node_a().pod_networks;
+    assert_eq!(rules::iptables(Family::Inet, &pods).unwrap(), IPV4);
+    let ipv6 = IPV4.replace("lvs4-", "lvs6-").replace("127.0.0.0/8", "::1/128");
+    let pods6: Network = "fd00:10:244::/64".parse().unwrap();
+    let expected = ipv6.replace("10.244.0.0/16", "fd00:10:244::/64");
+    assert_eq!(rules::iptables(Family::Inet6, &[pods[0], pods6]).unwrap(), expected);
+
+    // Without the network of pods only the hairpin of an endpoint is recognised.
+    let expected = IPV4.replace(
+        "! -s 10.244.0.0/16 -m set --match-set lvs4-cluster dst,dst",
+        "-m set --match-set lvs4-cluster src,dst",
+    );
+    assert_eq!(rules::iptables(Family::Inet, &[pods6]).unwrap(), expected);
+}
+
+#[test]
+fn the_rules_for_nft_state_their_limits() {
+    let node = node_a();
+    let text = rules::nft(&node.vip_networks, &node.pod_networks).unwrap();
+    for line in [
+        "# - loadBalancerSourceRanges: the addresses of load balancers are open to all,",
+        "\t\tip daddr { 10.96.0.0/16 } ip saddr != { 10.244.0.0/16 } meta mark set meta mark or 0x4000",
+        "\t\tip6 daddr { fd00:10:96::/112 } meta mark set meta mark or 0x4000",
+        "\t\tfib daddr type local udp dport 30000-32767 meta mark set meta mark or 0x4000",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+}
+
+#[test]
+fn a_node_object_gives_what_no_option_has() {
+    let object = json!({
+        "kind": "Node", "apiVersion": "v1",
+        "metadata": {"name": "node-a", "labels": {"topology.kubernetes.io/zone": "zone-9", "kubernetes.io/os": "linux"}},
+        "spec": {"podCIDR": "10.244.1.0/24", "podCIDRs": ["10.244.1.0/24", "fd00:10:244:1::/64"]},
+        "status": {"addresses": [
+            {"type": "InternalIP", "address": "192.0.2.12"},
+            {"type": "InternalIP", "address": "2001:db8:1::12"},
+            {"type": "ExternalIP", "address": "203.0.113.1"},
+            {"type": "Hostname", "address": "node-a"},
+        ]},
+    });
+    let objects = objects([object]);
+    let mut node = Node::new("node-a");
+    node.fill(objects.node("node-a").unwrap());
+    assert_eq!(node.zone.as_deref(), Some("zone-9"));
+    assert_eq!(node.addresses, ["192.0.2.12", "2001:db8:1::12"].map(address));
+    assert_eq!(node.pod_networks.len(), 2);
+
+    let mut given = node_a();
+    given.fill(objects.node("node-a").unwrap());
+    let expected = node_a();
+    assert_eq!((given.zone, given.addresses), (expected.zone, expected.addresses));
+    assert_eq!(given.pod_networks, expected.pod_networks);
+}
