@@ -27,6 +27,17 @@ pub struct Objects {
     ignored: BTreeMap<Box<str>, usize>,
 }
 
+/// The slices of a Service.
+#[derive(Clone, Copy, Debug)]
+pub struct Slices<'a>(Option<&'a BTreeMap<Box<str>, EndpointSlice>>);
+
+impl<'a> Slices<'a> {
+    /// The slices, in the order of their names.
+    pub fn iter(self) -> impl Iterator<Item = &'a EndpointSlice> {
+        self.0.into_iter().flat_map(BTreeMap::values)
+    }
+}
+
 impl Objects {
     /// Adds an object, or replaces the one of its kind and name.
     pub fn put(&mut self, object: Object) {
@@ -74,14 +85,24 @@ impl Objects {
         self.services.get(name)
     }
 
-    /// The slices of a Service, in the order of their names.
-    pub fn slices_of(&self, service: &ObjectName) -> impl Iterator<Item = &EndpointSlice> + Clone {
-        self.slices.get(service).into_iter().flat_map(BTreeMap::values)
+    /// The Services, in the order of their names, each with its slices.
+    pub fn services_with_slices(&self) -> impl Iterator<Item = (&ObjectName, &Service, Slices<'_>)> {
+        let mut slices = self.slices.iter().peekable();
+        self.services.iter().map(move |(name, service)| {
+            while slices.next_if(|(of, _)| *of < name).is_some() {}
+            let of = slices.next_if(|(of, _)| *of == name).map(|(_, slices)| slices);
+            (name, service, Slices(of))
+        })
     }
 
     /// All slices, in the order of their Services, each with the name of the Service. The name of a slice without one is empty.
     pub fn slices(&self) -> impl Iterator<Item = (&ObjectName, &EndpointSlice)> {
         self.slices.iter().flat_map(|(service, slices)| slices.values().map(move |slice| (service, slice)))
+    }
+
+    /// Number of slices.
+    pub fn slice_count(&self) -> usize {
+        self.owners.len()
     }
 
     /// The Node of this name.

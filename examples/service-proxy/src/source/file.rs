@@ -99,7 +99,7 @@ struct Outline<'a> {
     #[serde(default)]
     api_version: Option<String>,
     #[serde(default)]
-    metadata: OutlineMetadata,
+    metadata: Option<OutlineMetadata>,
     #[serde(borrow, default)]
     items: Option<Vec<&'a RawValue>>,
     #[serde(rename = "type", borrow, default)]
@@ -201,7 +201,8 @@ impl Reader<'_> {
             let outline = self.outline(item)?;
             self.list_or_object(item, &outline, implied)?;
         }
-        let next = outline.metadata.r#continue.as_ref().is_some_and(|next| !next.is_empty());
+        let next = outline.metadata.as_ref().and_then(|metadata| metadata.r#continue.as_ref());
+        let next = next.is_some_and(|next| !next.is_empty());
         let place = (format!("{kind}List"), self.offset(raw.get()).start);
         match &self.continued {
             _ if next => self.continued = Some(place),
@@ -223,7 +224,7 @@ impl Reader<'_> {
             return Err(self.at(start, Problem::Shapeless));
         };
         let version = outline.api_version.as_deref().or(implied.version).unwrap_or_default();
-        let about = || about(kind, &outline.metadata);
+        let about = || about(kind, outline.metadata.as_ref());
         let read = match (kind, version) {
             ("Service", "v1" | "") => from_str(raw).map(Object::Service),
             ("Node", "v1" | "") => from_str(raw).map(Object::Node),
@@ -289,7 +290,8 @@ fn from_str<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> serde_json::Result<Box
 }
 
 /// Kind and name of an object, for messages.
-fn about(kind: &str, metadata: &OutlineMetadata) -> String {
-    let [namespace, name] = [&metadata.namespace, &metadata.name].map(|part| part.clone().unwrap_or_default());
+fn about(kind: &str, metadata: Option<&OutlineMetadata>) -> String {
+    let part = |of: fn(&OutlineMetadata) -> &Option<Box<str>>| metadata.and_then(|metadata| of(metadata).clone());
+    let [namespace, name] = [part(|of| &of.namespace), part(|of| &of.name)].map(Option::unwrap_or_default);
     format!("{kind} {}", ObjectName { namespace, name })
 }

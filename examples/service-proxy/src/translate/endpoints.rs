@@ -3,91 +3,147 @@
 use std::net::SocketAddr;
 
 use lvs::Family;
+use lvs::ipvs::Destination;
 
-use crate::model::{AddressType, Endpoint, EndpointSlice, Hint, Protocol, ServicePort};
+use crate::model::{AddressType, Endpoint, EndpointSlice, Hint, Hints, Protocol, ServicePort};
 use crate::node::Node;
 
-/// The endpoints of a port, in the order of their addresses.
+/// The endpoints of a port.
 #[derive(Debug, Default)]
-pub(super) struct Endpoints {
-    /// For traffic that any endpoint may take.
-    pub(super) cluster: Vec<SocketAddr>,
-    /// For traffic that only endpoints of the node may take.
-    pub(super) local: Vec<SocketAddr>,
-    /// All endpoints of the node, whatever their condition.
-    pub(super) own: Vec<SocketAddr>,
-    /// The ready endpoints of the node.
-    pub(super) own_ready: Vec<SocketAddr>,
-}
+pub(super) struct Endpoints<'a>(Vec<Candidate<'a>>);
 
+#[derive(Clone, Copy, Debug)]
 struct Candidate<'a> {
     address: SocketAddr,
-    endpoint: &'a Endpoint,
-    local: bool,
+    traits: u8,
+    hints: Option<&'a Hints>,
 }
 
-/// The endpoints that a node uses if some are not for everyone.
-enum Topology<'a> {
-    All,
-    Node(&'a str),
-    Zone(&'a str),
+/// Takes new connections.
+const READY: u8 = 1;
+/// Serves, and is about to end.
+const ENDING: u8 = 2;
+/// Runs on the node.
+const LOCAL: u8 = 4;
+/// Is for the node, by its hints.
+const MEANT: u8 = 8;
+/// Is about to end.
+const TERMINATING: u8 = 16;
+
+/// A choice among the endpoints of a port: those with all of these traits.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Choice(u8);
+
+impl Choice {
+    /// All endpoints of the node, whatever their condition.
+    pub(super) const OWN: Self = Self(LOCAL);
+    /// The ready endpoints of the node.
+    pub(super) const OWN_READY: Self = Self(LOCAL | READY);
 }
 
-impl Endpoints {
+impl<'a> Endpoints<'a> {
     /// Finds the endpoints of a port among the slices of its Service.
-    pub(super) fn of<'a>(
-        slices: impl Iterator<Item = &'a EndpointSlice>,
-        family: Family,
-        port: &ServicePort,
-        node: &Node,
-    ) -> Self {
-        let candidates = candidates(slices, family, port, node);
-        let topology = Topology::of(&candidates, node);
-        let ready = |candidate: &Candidate<'_>| candidate.endpoint.is_ready();
-        let ending = |candidate: &Candidate<'_>| candidate.endpoint.is_serving() && candidate.endpoint.is_terminating();
-        let choose = |of: &dyn Fn(&Candidate<'_>) -> bool| -> Vec<_> {
-            candidates.iter().filter(|candidate| of(candidate)).map(|candidate| candidate.address).collect()
-        };
-        let else_ending = |chosen: Vec<SocketAddr>, scope: &dyn Fn(&Candidate<'_>) -> bool| {
-            if chosen.is_empty() { choose(&|candidate| ending(candidate) && scope(candidate)) } else { chosen }
-        };
-        let own_ready = choose(&|candidate| candidate.local && ready(candidate));
-        Self {
-            cluster: else_ending(choose(&|candidate| ready(candidate) && topology.allows(candidate)), &|_| true),
-            local: else_ending(own_ready.clone(), &|candidate| candidate.local),
-            own: choose(&|candidate| candidate.local),
-            own_ready,
-        }
+    pub(super) fn of(slices: &[&'a EndpointSlice], family: Family, port: &ServicePort, node: &Node) -> Self {
+        let mut candidates = candidates(slices, family, port, node);
+        choose_by_hints(&mut candidates, node);
+        Self(candidates)
+    }
+
+    /// The endpoints for traffic that any of them may take: ready ones, else those that are about to end.
+    pub(super) fn cluster(&self) -> Choice {
+        if self.has(Choice(READY | MEANT)) { Choice(READY | MEANT) } else { Choice(ENDING) }
+    }
+
+    /// The endpoints for traffic that only those of the node may take.
+    pub(super) fn local(&self) -> Choice {
+        if self.has(Choice::OWN_READY) { Choice::OWN_READY } else { Choice(LOCAL | ENDING) }
+    }
+
+    /// Whether an endpoint is chosen.
+    pub(super) fn has(&self, choice: Choice) -> bool {
+        self.addresses(choice).next().is_some()
+    }
+
+    /// The chosen endpoints as destinations.
+    pub(super) fn destinations(&self, choice: Choice) -> Vec<Destination> {
+        let mut destinations = Vec::with_capacity(self.0.len());
+        destinations.extend(self.addresses(choice).map(Destination::new));
+        destinations
+    }
+
+    /// The addresses of the chosen endpoints.
+    pub(super) fn addresses(&self, Choice(traits): Choice) -> impl Iterator<Item = SocketAddr> {
+        let chosen = self.0.iter().filter(move |candidate| candidate.traits & traits == traits);
+        chosen.map(|candidate| candidate.address)
     }
 }
 
 /// One candidate for each address: an endpoint can be in two slices while it moves.
-fn candidates<'a>(
-    slices: impl Iterator<Item = &'a EndpointSlice>,
-    family: Family,
-    port: &ServicePort,
-    node: &Node,
-) -> Vec<Candidate<'a>> {
-    let mut candidates = Vec::new();
-    for slice in slices.filter(|slice| family_of(slice) == Some(family)) {
+fn candidates<'a>(slices: &[&'a EndpointSlice], family: Family, port: &ServicePort, node: &Node) -> Vec<Candidate<'a>> {
+    let (mut candidates, mut parts) = (Vec::new(), 0);
+    for slice in slices.iter().filter(|slice| family_of(slice) == Some(family)) {
         // Named ports of pods have another number in each slice.
         let numbers = slice.ports.iter().filter(|of| {
             let protocol = of.protocol.as_ref().unwrap_or(&Protocol::Tcp);
             of.name.as_ref() == Some(&port.name) && protocol == port.protocol.as_ref().unwrap_or(&Protocol::Tcp)
         });
         for number in numbers.filter_map(|of| of.port).filter(|number| *number != 0) {
+            parts += 1;
             candidates.reserve(slice.endpoints.len());
-            candidates.extend(slice.endpoints.iter().filter_map(|endpoint| {
-                let address = endpoint.address.filter(|address| Family::of(*address) == family)?;
-                let local = endpoint.node_name.as_deref() == Some(&*node.name);
-                Some(Candidate { address: (address, number).into(), endpoint, local })
-            }));
+            for endpoint in &slice.endpoints {
+                let Some(address) = endpoint.address.filter(|address| Family::of(*address) == family) else { continue };
+                let (traits, hints) = (traits(endpoint, node), endpoint.hints.as_deref());
+                candidates.push(Candidate { address: (address, number).into(), traits, hints });
+            }
         }
     }
-    let order = |of: &Candidate<'_>| (of.address, of.endpoint.is_terminating(), !of.endpoint.is_ready(), !of.local);
-    candidates.sort_unstable_by_key(order);
-    candidates.dedup_by_key(|candidate| candidate.address);
+    // One slice has no address twice.
+    if parts > 1 {
+        let lacks = |of: &Candidate<'_>, traits| of.traits & traits == 0;
+        candidates.sort_unstable_by_key(|of| (of.address, !lacks(of, TERMINATING), lacks(of, READY), lacks(of, LOCAL)));
+        candidates.dedup_by_key(|candidate| candidate.address);
+    }
     candidates
+}
+
+fn traits(endpoint: &Endpoint, node: &Node) -> u8 {
+    let mut traits = MEANT;
+    if endpoint.is_ready() {
+        traits |= READY;
+    }
+    if endpoint.is_terminating() {
+        traits |= if endpoint.is_serving() { TERMINATING | ENDING } else { TERMINATING };
+    }
+    if endpoint.node_name.as_deref() == Some(&*node.name) {
+        traits |= LOCAL;
+    }
+    traits
+}
+
+/// One kind of hints.
+type Named = fn(&Hints) -> &[Hint];
+
+/// Hints count if every ready endpoint has one, and one of them names this node, or else its zone.
+fn choose_by_hints(candidates: &mut [Candidate<'_>], node: &Node) {
+    if candidates.iter().any(|candidate| candidate.traits & READY != 0 && candidate.hints.is_none()) {
+        return;
+    }
+    let zone = node.zone.as_deref().unwrap_or_default();
+    let of_nodes: Named = |hints| &hints.for_nodes;
+    let of_zones: Named = |hints| &hints.for_zones;
+    for (of, name) in [(of_nodes, &*node.name), (of_zones, zone)].into_iter().filter(|(_, name)| !name.is_empty()) {
+        let names = |candidate: &Candidate<'_>| {
+            candidate.hints.is_some_and(|hints| of(hints).iter().any(|hint| &*hint.name == name))
+        };
+        let ready = || candidates.iter().filter(|candidate| candidate.traits & READY != 0);
+        let all = ready().all(|candidate| candidate.hints.is_some_and(|hints| !of(hints).is_empty()));
+        if all && ready().any(names) {
+            for candidate in candidates.iter_mut().filter(|candidate| !names(candidate)) {
+                candidate.traits &= !MEANT;
+            }
+            return;
+        }
+    }
 }
 
 /// The family of the addresses of a slice; none for names and unknown types.
@@ -97,41 +153,4 @@ pub(super) fn family_of(slice: &EndpointSlice) -> Option<Family> {
         Some(AddressType::Ipv6) => Some(Family::Inet6),
         _ => None,
     }
-}
-
-impl<'a> Topology<'a> {
-    /// Hints count if every ready endpoint has one, and one of them names this node or its zone.
-    fn of(candidates: &[Candidate<'_>], node: &'a Node) -> Self {
-        let (mut all, mut any) = ([true; 2], [false; 2]);
-        let zone = node.zone.as_deref().unwrap_or_default();
-        for candidate in candidates.iter().filter(|candidate| candidate.endpoint.is_ready()) {
-            let Some(hints) = &candidate.endpoint.hints else { return Self::All };
-            for (place, (hints, name)) in
-                [(&hints.for_nodes, &*node.name), (&hints.for_zones, zone)].into_iter().enumerate()
-            {
-                if let (Some(all), Some(any)) = (all.get_mut(place), any.get_mut(place)) {
-                    *all &= !hints.is_empty();
-                    *any |= has(hints, name);
-                }
-            }
-        }
-        match (all, any) {
-            ([true, _], [true, _]) => Self::Node(&node.name),
-            ([_, true], [_, true]) if !zone.is_empty() => Self::Zone(zone),
-            _ => Self::All,
-        }
-    }
-
-    fn allows(&self, candidate: &Candidate<'_>) -> bool {
-        let hints = candidate.endpoint.hints.as_ref();
-        match self {
-            Self::All => true,
-            Self::Node(name) => hints.is_some_and(|hints| has(&hints.for_nodes, name)),
-            Self::Zone(name) => hints.is_some_and(|hints| has(&hints.for_zones, name)),
-        }
-    }
-}
-
-fn has(hints: &[Hint], name: &str) -> bool {
-    hints.iter().any(|hint| &*hint.name == name)
 }

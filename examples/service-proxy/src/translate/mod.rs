@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::model::{AddressType, ObjectName, Service, ServiceType};
 use crate::node::Node;
-use crate::objects::Objects;
+use crate::objects::{Objects, Slices};
 use sets::Sets;
 
 /// The result of [`translate`].
@@ -91,14 +91,15 @@ pub fn translate(objects: &Objects, node: &Node) -> Translation {
         node,
         result: Translation::default(),
         sets: Sets::default(),
-        claims: HashMap::new(),
+        claims: HashMap::with_capacity(objects.services().len()),
+        used: 0,
         noted_local: BTreeSet::new(),
     };
     work.result.desired.drain = node.drain;
-    for (name, service) in by_age(objects) {
+    for (name, service, slices) in by_age(objects) {
         match skipped(service) {
             Some(reason) => work.ignore(reason, 1),
-            None => work.service(name, service),
+            None => work.service(name, service, slices),
         }
     }
     work.slices();
@@ -106,14 +107,13 @@ pub fn translate(objects: &Objects, node: &Node) -> Translation {
 }
 
 /// The Services from the oldest to the youngest: the older one of two has a key that both want.
-fn by_age(objects: &Objects) -> Vec<(&ObjectName, &Service)> {
-    let mut services: Vec<_> = objects.services().collect();
-    // Times are in one form, and sort as text. One without a time is the youngest.
-    let time = |service: &Service| {
-        let time = service.metadata.creation_timestamp.as_deref();
-        (time.is_none(), time.map(str::to_owned))
-    };
-    services.sort_by_cached_key(|(_, service)| time(service));
+fn by_age(objects: &Objects) -> Vec<(&ObjectName, &Service, Slices<'_>)> {
+    let mut services: Vec<_> = objects.services_with_slices().collect();
+    // Times are in one form, and sort as text. A Service without a time is the youngest.
+    services.sort_by(|(_, one, _), (_, other, _)| {
+        let [one, other] = [one, other].map(|of| of.metadata.creation_timestamp.as_deref());
+        one.is_none().cmp(&other.is_none()).then_with(|| one.cmp(&other))
+    });
     services
 }
 
@@ -138,6 +138,8 @@ struct Translator<'a> {
     sets: Sets,
     /// The Service that has each key.
     claims: HashMap<ServiceKey, &'a ObjectName>,
+    /// Number of slices of all Services.
+    used: usize,
     /// Addresses that are not bound, each noted once.
     noted_local: BTreeSet<(&'a ObjectName, IpAddr)>,
 }
@@ -157,7 +159,8 @@ impl<'a> Translator<'a> {
 
     /// Counts the slices that no Service uses.
     fn slices(&mut self) {
-        for (service, slice) in self.objects.slices() {
+        let all_used = self.used == self.objects.slice_count();
+        for (service, slice) in self.objects.slices().filter(|_| !all_used) {
             let labels = &slice.metadata.labels;
             let reason = match &slice.address_type {
                 _ if service.name.is_empty() => "slices without a Service",

@@ -9,7 +9,7 @@ use lvs::ipset::Network;
 use lvs::ipvs::{Change, Destination, Persistence, Scheduler, Service as Virtual, ServiceKey};
 use lvs::{Family, Protocol};
 
-use super::endpoints::{Endpoints, family_of};
+use super::endpoints::{Choice, Endpoints, family_of};
 use super::sets::Access;
 use super::{HealthPort, Level, Translator};
 use crate::model::{
@@ -17,6 +17,7 @@ use crate::model::{
     TrafficPolicy,
 };
 use crate::node::contains;
+use crate::objects::Slices;
 
 /// The API's default of `timeoutSeconds`.
 const AFFINITY: Duration = Duration::from_secs(10800);
@@ -43,15 +44,16 @@ struct Port<'a> {
     family: Family,
     port: &'a ServicePort,
     protocol: Protocol,
-    /// Endpoints of cluster IPs, and of other addresses.
-    inner: Vec<Destination>,
-    outer: Vec<Destination>,
+    endpoints: Endpoints<'a>,
+    /// The endpoints of cluster IPs, and of other addresses.
+    inner: Choice,
+    outer: Choice,
 }
 
 impl<'a> Translator<'a> {
     /// Adds a Service.
-    pub(super) fn service(&mut self, name: &'a ObjectName, service: &'a Service) {
-        let mut common = self.common(name, service);
+    pub(super) fn service(&mut self, name: &'a ObjectName, service: &'a Service, slices: Slices<'a>) {
+        let mut common = self.common(name, service, slices);
         let cluster_ips = self.cluster_ips(name, service);
         let mut outer = Vec::new();
         for text in service.spec.external_ips.iter().filter(|_| self.node.external_ips) {
@@ -87,7 +89,7 @@ impl<'a> Translator<'a> {
         }
     }
 
-    fn common(&mut self, name: &'a ObjectName, service: &'a Service) -> Common<'a> {
+    fn common(&mut self, name: &'a ObjectName, service: &'a Service, slices: Slices<'a>) -> Common<'a> {
         let spec = &service.spec;
         if let Some(ServiceType::Unknown(text)) = &spec.kind {
             self.conflict(name, format_args!("type {text:?} is unknown: served as ClusterIP"));
@@ -107,7 +109,8 @@ impl<'a> Translator<'a> {
         };
         // Slices of headless Services have the same label.
         let usable = |slice: &&EndpointSlice| !slice.metadata.labels.headless && !slice.metadata.labels.other_proxy;
-        let slices: Vec<_> = self.objects.slices_of(name).filter(usable).collect();
+        let slices: Vec<_> = slices.iter().filter(usable).collect();
+        self.used += slices.iter().filter(|slice| family_of(slice).is_some()).count();
         self.check_addresses(name, &slices);
         Common {
             name,
@@ -237,22 +240,21 @@ impl<'a> Translator<'a> {
             self.conflict(common.name, format_args!("port {:?} has no number", port.name));
             return None;
         }
-        let endpoints = Endpoints::of(common.slices.iter().copied(), family, port, self.node);
-        for address in &endpoints.own {
-            self.sets.loopback((*address, protocol));
+        let endpoints = Endpoints::of(&common.slices, family, port, self.node);
+        for address in endpoints.addresses(Choice::OWN) {
+            self.sets.loopback((address, protocol));
         }
-        common.ready.extend(endpoints.own_ready.iter().map(SocketAddr::ip));
-        let lonely = endpoints.local.is_empty() && !endpoints.cluster.is_empty();
+        common.ready.extend(endpoints.addresses(Choice::OWN_READY).map(|address| address.ip()));
+        let (cluster, own) = (endpoints.cluster(), endpoints.local());
         let [inner, outer] = common.local;
-        common.without_local[0] |= outer && lonely;
-        common.without_local[1] |= inner && lonely;
-        let [inner, outer] = common.local.map(|local| {
-            // As kube-proxy in IPVS mode: traffic from outside has some way, if there is one.
-            let fallback = self.node.local_fallback && common.outside && endpoints.local.is_empty();
-            let chosen = if local && !fallback { &endpoints.local } else { &endpoints.cluster };
-            chosen.iter().copied().map(Destination::new).collect()
-        });
-        Some(Port { family, port, protocol, inner, outer })
+        if (inner || outer) && !endpoints.has(own) && endpoints.has(cluster) {
+            common.without_local[0] |= outer;
+            common.without_local[1] |= inner;
+        }
+        // As kube-proxy in IPVS mode: traffic from outside has some way, if there is one.
+        let fallback = self.node.local_fallback && common.outside && !endpoints.has(own);
+        let [inner, outer] = common.local.map(|local| if local && !fallback { own } else { cluster });
+        Some(Port { family, port, protocol, endpoints, inner, outer })
     }
 
     /// Adds a key of the Service unless another one has it, and binds its address if it is a virtual IP. Returns whether the key is
@@ -265,12 +267,12 @@ impl<'a> Translator<'a> {
             }
             return owner == common.name;
         }
-        let destinations = if access == Access::Cluster { &port.inner } else { &port.outer };
+        let choice = if access == Access::Cluster { port.inner } else { port.outer };
         let local = self.node.is_local(address.ip());
         let bound = bind && !local;
         let mut service = Virtual::new(key, common.scheduler);
         service.persistence = common.persistence;
-        if let Err(error) = self.desire(service, destinations, bound) {
+        if let Err(error) = self.desire(service, port.endpoints.destinations(choice), bound) {
             for mistake in error.mistakes() {
                 self.conflict(common.name, mistake);
             }
@@ -288,13 +290,15 @@ impl<'a> Translator<'a> {
     }
 
     /// Adds a service to the desired state, without the destinations that the kernel would refuse.
-    fn desire(&mut self, service: Virtual, to: &[Destination], bind: bool) -> Result<(), InvalidDesired> {
+    fn desire(&mut self, service: Virtual, mut to: Vec<Destination>, bind: bool) -> Result<(), InvalidDesired> {
         let desired = &mut self.result.desired;
         if desired.service(service, to.iter().copied()).map(|wanted| wanted.bind = bind).is_ok() {
             return Ok(());
         }
-        let valid = |to: &&Destination| Change::AddDestination(service.key, **to).check().is_ok();
-        desired.service(service, to.iter().filter(valid).copied()).map(|wanted| wanted.bind = bind)
+        to.sort_unstable_by_key(|to| to.address);
+        to.dedup_by_key(|to| to.address);
+        to.retain(|to| Change::AddDestination(service.key, *to).check().is_ok());
+        desired.service(service, to).map(|wanted| wanted.bind = bind)
     }
 
     fn firewall(&mut self, port: &Port<'_>, address: SocketAddr, sources: Option<&[Network]>) {

@@ -35,27 +35,32 @@ pub(super) struct Sets {
     vips: Vec<IpAddr>,
 }
 
-/// Destination of a packet.
-type Key = (SocketAddr, Protocol);
+/// Destination of a packet, in the order in which the members of sets are.
+type Key = (IpAddr, Protocol, u16);
+
+fn key_of((address, protocol): (SocketAddr, Protocol)) -> Key {
+    (address.ip(), protocol, address.port())
+}
 
 impl Sets {
     /// Adds the key of a service.
-    pub(super) fn key(&mut self, key: Key, access: Access) {
+    pub(super) fn key(&mut self, key: (SocketAddr, Protocol), access: Access) {
         let set = match access {
             Access::Cluster => &mut self.cluster,
             Access::External => &mut self.external,
             Access::Local => &mut self.local,
         };
-        set.push(key);
+        set.push(key_of(key));
     }
 
     /// Adds an endpoint of the node.
-    pub(super) fn loopback(&mut self, endpoint: Key) {
-        self.loopback.push(endpoint);
+    pub(super) fn loopback(&mut self, endpoint: (SocketAddr, Protocol)) {
+        self.loopback.push(key_of(endpoint));
     }
 
     /// Restricts the sources of a key.
-    pub(super) fn firewall(&mut self, key: Key, sources: &[Network]) {
+    pub(super) fn firewall(&mut self, key: (SocketAddr, Protocol), sources: &[Network]) {
+        let key = key_of(key);
         self.firewall.push(key);
         self.source.extend(sources.iter().map(|source| (key, *source)));
     }
@@ -76,15 +81,15 @@ impl Sets {
         self.vips.sort_unstable();
         self.vips.dedup();
         for family in [Family::Inet, Family::Inet6] {
-            let of = |key: &&Key| Family::of(key.0.ip()) == family;
-            let keys = |keys: &[Key]| -> Vec<_> { keys.iter().filter(of).copied().collect() };
+            let of = |key: &&Key| Family::of(key.0) == family;
+            let keys = |keys: &[Key]| -> Vec<_> { keys.iter().filter(of).map(|key| (key.0, ports(key))).collect() };
             add::<HashIpPort, _>(desired, family, "cluster", keys(&self.cluster), Role::Allow)?;
             add::<HashIpPort, _>(desired, family, "external", keys(&self.external), Role::Allow)?;
             add::<HashIpPort, _>(desired, family, "local", keys(&self.local), Role::Allow)?;
-            let looped = self.loopback.iter().filter(of).map(|key| (key.0.ip(), ports(key), key.0.ip()));
+            let looped = self.loopback.iter().filter(of).map(|key| (key.0, ports(key), key.0));
             add::<HashIpPortIp, _>(desired, family, "loopback", looped, Role::Allow)?;
             let source = self.source.iter().filter(|(key, _)| of(&key));
-            let source = source.map(|(key, network)| (key.0.ip(), ports(key), *network));
+            let source = source.map(|(key, network)| (key.0, ports(key), *network));
             add::<HashIpPortNet, _>(desired, family, "source", source, Role::Allow)?;
             add::<HashIpPort, _>(desired, family, "firewall", keys(&self.firewall), Role::Guard)?;
             let vips = self.vips.iter().copied().filter(|vip| Family::of(*vip) == family);
@@ -95,7 +100,7 @@ impl Sets {
 }
 
 fn ports(key: &Key) -> ProtocolPorts {
-    ProtocolPorts::of(key.1, key.0.port())
+    ProtocolPorts::of(key.1, key.2)
 }
 
 fn add<T: OfFamily, E: IntoEntry<T::Entry>>(
