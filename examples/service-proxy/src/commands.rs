@@ -1,5 +1,7 @@
 //! The commands.
 
+mod run;
+
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -31,6 +33,8 @@ pub(crate) enum Command {
     Plan(Plan),
     /// Make the kernel's state equal to the objects of a file, once.
     Apply(Apply),
+    /// Keep the kernel's state equal to the objects of a cluster or a file, until SIGTERM, which leaves everything in place.
+    Run(run::Run),
     /// List the endpoints that take no new connections and wait to be deleted.
     Drains(NodeOptions),
     /// Print the constant rules of the packet filter, for `iptables-restore --noflush`.
@@ -109,6 +113,13 @@ pub(crate) enum Failed {
     /// The node's properties cannot be read.
     #[error("read the properties of the node: {0}")]
     Node(io::Error),
+    /// The API server cannot be used.
+    #[cfg(feature = "api-server")]
+    #[error(transparent)]
+    Cluster(#[from] service_proxy::source::cluster::InvalidConfig),
+    /// The source or the servers cannot be started.
+    #[error("{0}: {1}")]
+    Start(String, io::Error),
     /// A change or a query failed.
     #[error(transparent)]
     Kernel(#[from] lvs::Error),
@@ -134,6 +145,7 @@ impl Command {
         match self {
             Self::Plan(plan) => plan.run(out),
             Self::Apply(apply) => apply.run(out),
+            Self::Run(run) => run.run(),
             Self::Drains(node) => drains(&node, out),
             Self::Rules(rules) => rules.run(out),
             Self::Doctor => doctor(out),

@@ -10,5 +10,7 @@ pub mod objects;
 pub mod options;
 pub mod report;
 pub mod rules;
+pub mod run;
+pub mod serve;
 pub mod source;
 pub mod translate;

@@ -15,7 +15,7 @@ use crate::model;
 const REGISTRY: &str = "lvs-keys";
 
 /// The node, and the choices of its administrator.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Node {
     /// Name of the Node object: endpoints with this name are local.
     pub name: String,

@@ -1,6 +1,7 @@
 //! The objects that are known: filled from files or from the API server.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::model::{EndpointSlice, Node, ObjectName, Service};
 
@@ -13,6 +14,47 @@ pub enum Object {
     Slice(Box<EndpointSlice>),
     /// A Node.
     Node(Box<Node>),
+}
+
+/// The kinds of objects that are read.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Kind {
+    /// Service.
+    Service,
+    /// EndpointSlice.
+    Slice,
+    /// Node.
+    Node,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Service => "Service",
+            Self::Slice => "EndpointSlice",
+            Self::Node => "Node",
+        })
+    }
+}
+
+impl Object {
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Service(_) => Kind::Service,
+            Self::Slice(_) => Kind::Slice,
+            Self::Node(_) => Kind::Node,
+        }
+    }
+
+    /// Its namespace and name.
+    pub fn name(&self) -> ObjectName {
+        match self {
+            Self::Service(service) => service.metadata.object_name(),
+            Self::Slice(slice) => slice.metadata.object_name(),
+            Self::Node(node) => node.metadata.object_name(),
+        }
+    }
 }
 
 /// The Services, EndpointSlices and Nodes that are known.
@@ -50,24 +92,38 @@ impl Objects {
 
     /// Removes the object of this kind and name, if it is known.
     pub fn delete(&mut self, object: &Object) {
-        match object {
-            Object::Service(service) => _ = self.services.remove(&service.metadata.object_name()),
-            Object::Slice(slice) => self.delete_slice(&slice.metadata.object_name()),
-            Object::Node(node) => _ = self.nodes.remove(&node.metadata.object_name().name),
+        self.remove(object.kind(), &object.name());
+    }
+
+    /// Removes the object of this kind and name, and returns it if it is known.
+    pub fn remove(&mut self, kind: Kind, name: &ObjectName) -> Option<Object> {
+        match kind {
+            Kind::Service => self.services.remove(name).map(|service| Object::Service(service.into())),
+            Kind::Slice => self.remove_slice(name).map(|slice| Object::Slice(slice.into())),
+            Kind::Node => self.nodes.remove(&name.name).map(|node| Object::Node(node.into())),
         }
     }
 
-    /// Replaces all Services by these.
-    pub fn replace_services(&mut self, services: impl IntoIterator<Item = Service>) {
-        self.services.clear();
-        services.into_iter().for_each(|service| self.put(Object::Service(service.into())));
+    /// Replaces all objects of a kind by these, but keeps those that are named and known.
+    pub fn replace(&mut self, kind: Kind, objects: impl IntoIterator<Item = Object>, kept: &[ObjectName]) {
+        let kept: Vec<_> = kept.iter().filter_map(|name| self.remove(kind, name)).collect();
+        match kind {
+            Kind::Service => self.services.clear(),
+            Kind::Slice => {
+                self.slices.clear();
+                self.owners.clear();
+            }
+            Kind::Node => self.nodes.clear(),
+        }
+        kept.into_iter().chain(objects).for_each(|object| self.put(object));
     }
 
-    /// Replaces all slices by these.
-    pub fn replace_slices(&mut self, slices: impl IntoIterator<Item = EndpointSlice>) {
-        self.slices.clear();
-        self.owners.clear();
-        slices.into_iter().for_each(|slice| self.put_slice(slice));
+    /// All objects.
+    pub fn into_objects(self) -> impl Iterator<Item = Object> {
+        let services = self.services.into_values().map(|service| Object::Service(service.into()));
+        let slices = self.slices.into_values().flat_map(BTreeMap::into_values);
+        let nodes = self.nodes.into_values().map(|node| Object::Node(node.into()));
+        services.chain(slices.map(|slice| Object::Slice(slice.into()))).chain(nodes)
     }
 
     /// Counts an object of a kind that is not read.
@@ -124,21 +180,21 @@ impl Objects {
         let name = slice.metadata.object_name();
         let service = slice.metadata.labels.service_name.clone().unwrap_or_default();
         if self.owners.get(&name).is_some_and(|owner| *owner != service) {
-            self.delete_slice(&name);
+            self.remove_slice(&name);
         }
         let of = ObjectName::new(name.namespace.clone(), service.clone());
         self.slices.entry(of).or_default().insert(name.name.clone(), slice);
         self.owners.insert(name, service);
     }
 
-    fn delete_slice(&mut self, name: &ObjectName) {
-        let Some(service) = self.owners.remove(name) else { return };
+    fn remove_slice(&mut self, name: &ObjectName) -> Option<EndpointSlice> {
+        let service = self.owners.remove(name)?;
         let of = ObjectName::new(name.namespace.clone(), service);
-        if let Some(slices) = self.slices.get_mut(&of) {
-            slices.remove(&name.name);
-            if slices.is_empty() {
-                self.slices.remove(&of);
-            }
+        let slices = self.slices.get_mut(&of)?;
+        let slice = slices.remove(&name.name);
+        if slices.is_empty() {
+            self.slices.remove(&of);
         }
+        slice
     }
 }

@@ -51,15 +51,28 @@ pub struct NodeOptions {
 }
 
 impl NodeOptions {
+    /// The name of the Node object.
+    ///
+    /// # Errors
+    /// When the host name cannot be read.
+    pub fn name(&self) -> io::Result<String> {
+        match &self.node_name {
+            Some(name) => Ok(name.clone()),
+            None => Ok(fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_lowercase()),
+        }
+    }
+
+    /// Whether zone or addresses are those of the Node object.
+    pub fn need_object(&self) -> bool {
+        self.zone.is_none() || self.addresses.is_empty()
+    }
+
     /// The node, with the properties of its Node object where no option has them, and the addresses of its interfaces.
     ///
     /// # Errors
     /// When the host name or the addresses of the interfaces cannot be read.
     pub fn node(&self, objects: &Objects) -> io::Result<Node> {
-        let mut node = Node::new(match &self.node_name {
-            Some(name) => name.clone(),
-            None => fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_lowercase(),
-        });
+        let mut node = Node::new(self.name()?);
         node.zone.clone_from(&self.zone);
         node.addresses.clone_from(&self.addresses);
         node.vip_networks.clone_from(&self.vip_networks);

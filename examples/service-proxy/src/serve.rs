@@ -1,0 +1,133 @@
+//! The HTTP servers: metrics and health of the proxy, health checks of load balancers.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::watch::{self, Receiver};
+use tokio::task::JoinHandle;
+
+use crate::run::status::{Probe, Status};
+use crate::source::{Update, Updates};
+use crate::translate::HealthPort;
+
+/// Serves `/metrics`, `/healthz` and `/livez`, as kube-proxy does.
+///
+/// # Errors
+/// None that is known: a failed connection ends only itself.
+pub async fn metrics(listener: TcpListener, status: Arc<Status>) -> io::Result<()> {
+    let probe = |probe| move |State(status): State<Arc<Status>>| async move { health(&status, probe) };
+    let router = Router::new()
+        .route("/metrics", get(text))
+        .route("/healthz", get(probe(Probe::Health)))
+        .route("/livez", get(probe(Probe::Live)));
+    axum::serve(listener, router.with_state(status)).await
+}
+
+async fn text(State(status): State<Arc<Status>>) -> Response {
+    match status.metrics() {
+        Ok(text) => ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+fn health(status: &Status, probe: Probe) -> Response {
+    let health = status.probe(probe);
+    let updated = health.last_updated.map_or_else(String::new, |time| time.to_string());
+    let body = json!({"lastUpdated": updated, "currentTime": health.now.to_string()});
+    (code(health.good), HEADERS, body.to_string()).into_response()
+}
+
+const HEADERS: [(&str, &str); 2] = [("content-type", "application/json"), ("x-content-type-options", "nosniff")];
+
+fn code(good: bool) -> StatusCode {
+    if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+/// A health check that is served.
+struct Check {
+    port: watch::Sender<HealthPort>,
+    server: JoinHandle<()>,
+}
+
+/// Serves the health checks of load balancers as Services come and go, until the receiver of the updates is gone.
+pub async fn health_checks(status: Arc<Status>, updates: Updates) {
+    let mut wanted = status.health_ports();
+    let mut served: BTreeMap<u16, Check> = BTreeMap::new();
+    loop {
+        let ports = wanted.borrow_and_update().clone();
+        served.retain(|port, check| {
+            let kept = ports.iter().any(|wanted| wanted.port == *port);
+            if !kept {
+                check.server.abort();
+            }
+            kept
+        });
+        for port in ports {
+            if let Some(check) = served.get(&port.port) {
+                check.port.send_replace(port);
+                continue;
+            }
+            match listen(port.port).await {
+                Ok(listener) => _ = served.insert(port.port, Check::start(listener, port, status.clone())),
+                Err(error) => {
+                    let text = format!("health check of {}: listen at port {}: {error}", port.service, port.port);
+                    if updates.send(Update::Line(text)).is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+        if wanted.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Listens at all addresses of the node.
+async fn listen(port: u16) -> io::Result<TcpListener> {
+    match TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await {
+        // Without IPv6.
+        Err(error) if error.kind() == io::ErrorKind::Unsupported || error.raw_os_error() == Some(EAFNOSUPPORT) => {
+            TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).await
+        }
+        result => result,
+    }
+}
+
+/// The kernel has no IPv6.
+const EAFNOSUPPORT: i32 = 97;
+
+impl Check {
+    fn start(listener: TcpListener, port: HealthPort, status: Arc<Status>) -> Self {
+        let (port, receiver) = watch::channel(port);
+        let router = Router::new().fallback(check).with_state((receiver, status));
+        let server = tokio::spawn(async move {
+            // A failed connection ends only itself.
+            let _ = axum::serve(listener, router).await;
+        });
+        Self { port, server }
+    }
+}
+
+/// Answers as kube-proxy does: 200 with at least one local endpoint while the proxy is healthy.
+async fn check(State((port, status)): State<(Receiver<HealthPort>, Arc<Status>)>) -> Response {
+    let (service, local) = {
+        let port = port.borrow();
+        (port.service.clone(), port.local)
+    };
+    let healthy = status.health().good;
+    let service = json!({"namespace": service.namespace, "name": service.name});
+    let body = json!({"service": service, "localEndpoints": local, "serviceProxyHealthy": healthy});
+    let weight = [("x-load-balancing-endpoint-weight", local.to_string())];
+    (code(healthy && local > 0), HEADERS, weight, body.to_string()).into_response()
+}
