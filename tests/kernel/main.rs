@@ -34,6 +34,7 @@ mod peers;
 mod persistence;
 mod privilege;
 mod procfs;
+mod proxy_rules;
 mod random;
 mod read_back;
 mod ready;
@@ -88,6 +89,7 @@ fn main() -> ExitCode {
         persistence::tests(),
         privilege::tests(),
         procfs::tests(),
+        proxy_rules::tests(),
         read_back::tests(),
         ready::tests(),
         scale::tests(),

@@ -335,7 +335,7 @@ pub struct Endpoint {
     pub conditions: Conditions,
     /// The node that it runs on.
     pub node_name: Option<Box<str>>,
-    /// Who should use it; absent if everyone should.
+    /// Nodes and zones that should use it; absent if all should.
     pub hints: Option<Box<Hints>>,
 }
 

@@ -1,4 +1,4 @@
-//! What `plan` and `apply` print.
+//! Text and JSON of `plan` and `apply`.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -22,7 +22,7 @@ use crate::objects::Slices;
 /// The API's default of `timeoutSeconds`.
 const AFFINITY: Duration = Duration::from_secs(10800);
 
-/// What all keys of a Service have in common.
+/// Properties that all keys of a Service have in common.
 struct Common<'a> {
     name: &'a ObjectName,
     service: &'a Service,
@@ -251,7 +251,7 @@ impl<'a> Translator<'a> {
             common.without_local[0] |= outer;
             common.without_local[1] |= inner;
         }
-        // As kube-proxy in IPVS mode: traffic from outside has some way, if there is one.
+        // As kube-proxy in IPVS mode: all endpoints replace the missing ones of the node.
         let fallback = self.node.local_fallback && common.outside && !endpoints.has(own);
         let [inner, outer] = common.local.map(|local| if local && !fallback { own } else { cluster });
         Some(Port { family, port, protocol, endpoints, inner, outer })
