@@ -97,6 +97,7 @@ pub mod exchange;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;
+mod hash;
 #[cfg(feature = "interop")]
 mod interop;
 pub mod ipset;

@@ -1,16 +1,15 @@
 //! The client: reads, plans and carries out.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use super::apply::{BatchError, End, Report, Work};
-use super::desired::Desired;
+use super::desired::{Desired, Edition};
 use super::drain::Drains;
+use super::found::{FoundService, FoundServices, FoundSet};
 use super::owner::{Owner, Registry};
 use super::plan::{Plan, plan};
-use super::snapshot::{FoundService, FoundSet, Snapshot};
+use super::snapshot::Snapshot;
 use super::step::Change;
 use crate::conntrack::Conntrack;
 use crate::error::{Cause, Error, Reason, Result};
@@ -42,7 +41,7 @@ pub struct Director {
 pub struct Pace {
     /// Time after which everything is read again; zero reads everything with each call. 10 minutes by default.
     pub full_audit: Duration,
-    /// Number of services that are read with each call in between. 4 by default.
+    /// Number of services that are read with each call in between. 1 by default.
     pub audited: usize,
     /// Time after which drains are looked at: see [`Report::again_at`]. One second by default.
     pub drains: Duration,
@@ -50,7 +49,7 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { full_audit: Duration::from_secs(600), audited: 4, drains: Duration::from_secs(1) }
+        Self { full_audit: Duration::from_secs(600), audited: 1, drains: Duration::from_secs(1) }
     }
 }
 
@@ -81,6 +80,8 @@ struct Memory {
     read_at: Instant,
     /// The service that was audited last.
     audited: Option<ServiceKey>,
+    /// The desired state to which the snapshot had no difference, and the number of foreign services then.
+    settled: Option<(Edition, usize)>,
 }
 
 /// Two passes: the second one if another program was faster.
@@ -148,8 +149,7 @@ impl Director {
         let mut snapshot = Snapshot::empty(self.owner.clone(), self.binder);
         snapshot.tracked = self.conntrack.is_some();
         let table = self.ipvs.table()?.into_iter();
-        snapshot.services =
-            table.map(|(info, to)| (info.key(), FoundService::new(info.service, to))).collect::<BTreeMap<_, _>>();
+        snapshot.services = FoundServices::new(table.map(|(info, to)| FoundService::new(info.service, to)).collect());
         snapshot.vips = self.vips.virtual_ips(&self.binder)?.into_iter().collect();
         self.read_sets(&mut snapshot)?;
         snapshot.keys.extend(self.adopted.iter().copied());
@@ -166,9 +166,9 @@ impl Director {
             };
             registry_is_right(&set, &new)?;
             snapshot.registries.insert(name);
-            snapshot
-                .keys
-                .extend(self.ipset.members(&set)?.into_iter().filter_map(|member| Registry::key(member.entry)));
+            for member in self.ipset.stream_members(&set)? {
+                snapshot.keys.extend(Registry::key(member?.entry));
+            }
         }
         if !self.owner.has_sets() {
             return Ok(());
@@ -245,8 +245,16 @@ impl Director {
     }
 
     fn sync_once(&mut self, desired: &Desired, now: Instant) -> Result<Report, BatchError> {
-        let memory = self.look(now).map_err(|error| BatchError::aside(error, Box::default()))?;
+        let mut memory = self.look(now).map_err(|error| BatchError::aside(error, Box::default()))?;
+        if let Some((_, foreign)) = memory.settled.filter(|(edition, _)| *edition == desired.edition()) {
+            self.memory = Some(memory);
+            let mut report = Report::default();
+            report.foreign = foreign;
+            return Ok(report);
+        }
         let plan = plan(desired, &memory.snapshot, &self.drains, now);
+        let settled = plan.is_empty() && plan.conflicts.is_empty() && plan.draining.is_empty();
+        memory.settled = settled.then_some((desired.edition(), plan.foreign));
         self.memory = Some(memory);
         self.apply_at(plan, now)
     }
@@ -258,35 +266,42 @@ impl Director {
             if let Some(watch) = &mut self.watch {
                 watch.lost()?;
             }
-            return Ok(Memory { snapshot: self.snapshot()?, read_at: now, audited: None });
+            return Ok(Memory { snapshot: self.snapshot()?, read_at: now, audited: None, settled: None });
         };
         if self.watch.as_mut().map_or(Ok(false), Watch::lost)? {
             memory.snapshot.vips = self.vips.virtual_ips(&self.binder)?.into_iter().collect();
+            memory.settled = None;
         }
         for service in self.drains.services() {
-            self.read_service(&mut memory.snapshot, service)?;
+            self.read_service(&mut memory, service)?;
         }
         for _ in 0..self.pace.audited.min(memory.snapshot.services.len()) {
-            let behind = memory.audited.map_or(Bound::Unbounded, Bound::Excluded);
-            let services = &memory.snapshot.services;
-            // Behind the last service the first one follows.
-            let next = services.range((behind, Bound::Unbounded)).next().or_else(|| services.iter().next());
-            let Some(key) = next.map(|(key, _)| *key) else { break };
-            self.read_service(&mut memory.snapshot, key)?;
+            let Some(next) = memory.snapshot.services.behind(memory.audited) else { break };
+            let key = next.service.key;
+            self.read_service(&mut memory, key)?;
             memory.audited = Some(key);
         }
         Ok(memory)
     }
 
-    fn read_service(&mut self, snapshot: &mut Snapshot, key: ServiceKey) -> Result<()> {
-        let read = self.ipvs.service(key).and_then(|info| Ok((info.service, self.ipvs.destinations(key)?)));
-        match read {
+    fn read_service(&mut self, memory: &mut Memory, key: ServiceKey) -> Result<()> {
+        let Memory { snapshot, settled, .. } = memory;
+        let found = match self.ipvs.service(key).and_then(|info| Ok((info.service, self.ipvs.destinations(key)?))) {
             Ok((service, destinations)) => {
                 let registered = snapshot.keys.contains(&key);
-                snapshot.services.insert(key, FoundService { registered, ..FoundService::new(service, destinations) });
+                Some(FoundService { registered, ..FoundService::new(service, destinations) })
             }
-            Err(error) if error.is_not_found() => _ = snapshot.services.remove(&key),
+            Err(error) if error.is_not_found() => None,
             Err(error) => return Err(error),
+        };
+        let same = match (&found, snapshot.service(key)) {
+            (Some(found), Some(known)) => found.is_like(known),
+            (found, known) => found.is_none() && known.is_none(),
+        };
+        *settled = settled.filter(|_| same);
+        match found {
+            Some(found) => snapshot.services.put(found),
+            None => snapshot.services.remove(key),
         }
         Ok(())
     }
@@ -311,7 +326,7 @@ impl Director {
             }
         }
         if let Some(memory) = self.memory() {
-            memory.note(&Change::Register(key));
+            memory.note_all([Change::Register(key)].iter());
         }
         Ok(())
     }
@@ -325,7 +340,10 @@ impl Director {
     }
 
     pub(super) fn memory(&mut self) -> Option<&mut Snapshot> {
-        self.memory.as_mut().map(|memory| &mut memory.snapshot)
+        self.memory.as_mut().map(|memory| {
+            memory.settled = None;
+            &mut memory.snapshot
+        })
     }
 }
 

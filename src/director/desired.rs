@@ -3,6 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::drain::Drain;
 use crate::error::{Cause, Error};
@@ -44,7 +45,7 @@ use crate::vip::Vip;
 ///   "sets": [{"name": "web-clients", "set": "hash:net family inet", "members": ["10.0.0.0/8"], "role": "allow"}]
 /// }
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(try_from = "draft::Draft", into = "draft::Draft"))]
 pub struct Desired {
@@ -53,6 +54,18 @@ pub struct Desired {
     sets: BTreeMap<SetName, WantedSet>,
     /// How the destinations of services end that are not desired. Services that are desired have their own.
     pub drain: Drain,
+    edition: Edition,
+}
+
+/// Number of a content: another one after whatever may have changed it. A clone has the same.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Edition(u64);
+
+impl Default for Edition {
+    fn default() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// A service that should be.
@@ -91,6 +104,13 @@ pub enum Role {
     Guard,
 }
 
+impl PartialEq for Desired {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { services, vips, sets, drain, edition: _ } = self;
+        (services, vips, sets, drain) == (&other.services, &other.vips, &other.sets, &other.drain)
+    }
+}
+
 impl Desired {
     /// Adds a service with its destinations, or replaces the one with its key.
     ///
@@ -105,16 +125,18 @@ impl Desired {
         let service = service.into();
         let destinations = destinations.into_iter().map(Into::into).collect();
         let wanted = WantedService::new(service, destinations, self.drain)?;
+        self.edition = Edition::default();
         Ok(put(&mut self.services, service.key, wanted))
     }
 
     /// Takes a service out: its destinations drain, then it is deleted.
     pub fn remove_service(&mut self, key: impl Into<ServiceKey>) -> Option<WantedService> {
+        self.edition = Edition::default();
         self.services.remove(&key.into())
     }
 
     /// The services, in the order of their keys.
-    pub fn services(&self) -> impl Iterator<Item = &WantedService> {
+    pub fn services(&self) -> impl ExactSizeIterator<Item = &WantedService> + Clone {
         self.services.values()
     }
 
@@ -125,6 +147,7 @@ impl Desired {
 
     /// Adds a virtual IP that is bound whether or not a service has it.
     pub fn vip(&mut self, vip: impl Into<Vip>) {
+        self.edition = Edition::default();
         self.vips.insert(vip.into());
     }
 
@@ -147,12 +170,18 @@ impl Desired {
     ) -> Result<&mut WantedSet, InvalidDesired> {
         let members = members.into_iter().map(Member::any).collect();
         let wanted = WantedSet::new(name, new.any(), members)?;
+        self.edition = Edition::default();
         Ok(put(&mut self.sets, name, wanted))
     }
 
     /// The sets, in the order of their names.
     pub fn sets(&self) -> impl Iterator<Item = (SetName, &WantedSet)> {
         self.sets.iter().map(|(name, set)| (*name, set))
+    }
+
+    /// Number of this content. A change of [`Desired::drain`] gives no other: it matters only while a service ends.
+    pub(super) fn edition(&self) -> Edition {
+        self.edition
     }
 
     pub(super) fn find_set(&self, name: SetName) -> Option<&WantedSet> {
@@ -401,7 +430,7 @@ mod draft {
 
     impl From<Desired> for Draft {
         fn from(desired: Desired) -> Self {
-            let Desired { services, vips, sets, drain } = desired;
+            let Desired { services, vips, sets, drain, edition: _ } = desired;
             let services = services.into_values().map(|WantedService { service, destinations, drain: own, bind }| {
                 DraftService { service, destinations, drain: Some(own).filter(|own| *own != drain), bind }
             });

@@ -194,12 +194,16 @@ impl Registry {
 
     /// The sets, and what they are made as.
     pub(super) fn sets(&self) -> [(SetName, NewSet<AnyType>); 3] {
-        let [inet, inet6, mark] = self.0;
-        [
-            (inet, NewSet::<HashIpPort>::ipv4().maxelem(KEYS).any()),
-            (inet6, NewSet::<HashIpPort>::ipv6().maxelem(KEYS).any()),
-            (mark, NewSet::<HashIpMark>::ipv4().maxelem(KEYS).any()),
-        ]
+        [0, 1, 2].map(|place| self.set(place))
+    }
+
+    fn set(&self, place: usize) -> (SetName, NewSet<AnyType>) {
+        let Self([inet, inet6, mark]) = *self;
+        match place {
+            0 => (inet, NewSet::<HashIpPort>::ipv4().maxelem(KEYS).any()),
+            1 => (inet6, NewSet::<HashIpPort>::ipv6().maxelem(KEYS).any()),
+            _ => (mark, NewSet::<HashIpMark>::ipv4().maxelem(KEYS).any()),
+        }
     }
 
     /// Whether the key can be registered.
@@ -207,21 +211,26 @@ impl Registry {
         key.protocol().is_none_or(|protocol| [Protocol::TCP, Protocol::UDP, Protocol::SCTP].contains(&protocol))
     }
 
+    /// The name of the set that has the key; `None` for a protocol that cannot be registered.
+    pub(super) fn name(&self, key: ServiceKey) -> Option<SetName> {
+        let Self([inet, inet6, mark]) = *self;
+        let name = key.address().map_or(mark, |address| if address.is_ipv4() { inet } else { inet6 });
+        Self::takes(key).then_some(name)
+    }
+
     /// The set that has the key, and the entry in it; `None` for a protocol that cannot be registered.
     pub(super) fn entry(&self, key: ServiceKey) -> Option<(Set<AnyType>, Member<AnyType>)> {
-        let [inet, inet6, mark] = self.sets();
         let ((name, new), entry) = match key {
             ServiceKey::Address { protocol, address } => {
                 if !Self::takes(key) {
                     return None;
                 }
                 let ports = ProtocolPorts::of(protocol, address.port());
-                let set = if address.is_ipv4() { inet } else { inet6 };
-                (set, Entry::IpPort(address.ip().into(), ports))
+                (self.set(address.is_ipv6().into()), Entry::IpPort(address.ip().into(), ports))
             }
             ServiceKey::FirewallMark { mark: number, family } => {
                 let (_, address) = MARKS.into_iter().find(|(known, _)| *known == family)?;
-                (mark, Entry::IpMark(address.into(), number.get()))
+                (self.set(2), Entry::IpMark(address.into(), number.get()))
             }
         };
         Some((new.named(name), Member::new(entry)))

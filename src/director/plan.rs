@@ -1,15 +1,16 @@
 //! The difference between the desired state and a snapshot.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Instant;
 
 use super::desired::{Desired, Role, WantedService, WantedSet};
 use super::drain::{Connections, Drain, Draining, Drains};
+use super::found::{FoundService, FoundSet};
 use super::owner::{Registry, Services};
-use super::snapshot::{FoundService, FoundSet, Pair, Snapshot, pairs};
-use super::step::{Before, Change, Phase, Step};
+use super::snapshot::{Pair, Snapshot, pairs};
+use super::step::{Before, Change, Phase, Phases, Step};
 use crate::ipset::{self, Addresses, AnyType, Entry, NewSet, ProtocolPorts, SetName, SetOptions};
 use crate::ipvs::{self, Destination, DestinationInfo, Forwarding, ServiceKey};
 use crate::net::{Family, Protocol};
@@ -104,8 +105,8 @@ pub fn plan(desired: &Desired, found: &Snapshot, drains: &Drains, now: Instant) 
         drains,
         now,
         plan: Plan::default(),
-        phases: BTreeMap::new(),
-        bound: Vec::new(),
+        phases: Phases::default(),
+        bound: Vec::with_capacity(desired.services().len()),
         registered: 0,
         kept: BTreeSet::new(),
         ending: HashSet::new(),
@@ -128,7 +129,7 @@ struct Planner<'a> {
     drains: &'a Drains,
     now: Instant,
     plan: Plan,
-    phases: BTreeMap<Phase, Vec<Step>>,
+    phases: Phases,
     /// Virtual IPs that are to be bound. With a service that is new, one must be complete.
     bound: Vec<(Vip, Option<ServiceKey>)>,
     /// Number of services that exist and are registered.
@@ -161,26 +162,25 @@ impl<'a> Planner<'a> {
 
     fn push(&mut self, phase: Phase, change: Change, before: Option<Before>) {
         let before = before.map(Box::new);
-        self.phases.entry(phase).or_default().push(Step { phase, change, before, needs: Vec::new() });
+        self.phases.of(phase).push(Step { phase, change, before, needs: Vec::new() });
     }
 
     fn finish(mut self) -> Plan {
         // Members that stop packets end before those that let them pass; sets end last.
-        if let Some(clean) = self.phases.get_mut(&Phase::Clean) {
-            clean.sort_by_key(|step| match &step.change {
-                Change::Unregister(_) | Change::Vip(_) => 0,
-                Change::Ipset(change) => match &**change {
-                    ipset::Change::Remove(set, _) => {
-                        let guard = self.desired.find_set(set.name()).is_some_and(|wanted| wanted.role == Role::Guard);
-                        if guard { 1 } else { 2 }
-                    }
-                    _ => 3,
-                },
+        self.phases.clean.sort_by_key(|step| match &step.change {
+            Change::Unregister(_) | Change::Vip(_) => 0,
+            Change::Ipset(change) => match &**change {
+                ipset::Change::Remove(set, _) => {
+                    let guard = self.desired.find_set(set.name()).is_some_and(|wanted| wanted.role == Role::Guard);
+                    if guard { 1 } else { 2 }
+                }
                 _ => 3,
-            });
-        }
-        self.plan.steps.reserve_exact(self.phases.values().map(Vec::len).sum());
-        for mut steps in self.phases.into_values() {
+            },
+            _ => 3,
+        });
+        let phases = self.phases.in_order();
+        self.plan.steps.reserve_exact(phases.iter().map(Vec::len).sum());
+        for mut steps in phases {
             self.plan.steps.append(&mut steps);
         }
         self.plan
@@ -233,10 +233,9 @@ impl<'a> Planner<'a> {
 
     fn register(&mut self, key: ServiceKey) {
         let Some(registry) = self.found.owner.registry().filter(|_| !self.found.keys.contains(&key)) else { return };
-        let Some((set, _)) = registry.entry(key) else { return };
-        let new = registry.sets().into_iter().find(|(name, _)| *name == set.name());
-        if let Some((name, new)) = new.filter(|(name, _)| !self.found.registries.contains(name)) {
-            if self.registries.insert(name) {
+        let Some(name) = registry.name(key) else { return };
+        if !self.found.registries.contains(&name) && self.registries.insert(name) {
+            if let Some((name, new)) = registry.sets().into_iter().find(|(set, _)| *set == name) {
                 self.ipset(Phase::Fill, ipset::Change::PutSet(name, new));
             }
         }
@@ -302,7 +301,7 @@ impl<'a> Planner<'a> {
 
     /// Numbers of steps that grow, shrink and reap so far.
     fn lengths(&self) -> [usize; 3] {
-        [Phase::Grow, Phase::Shrink, Phase::Reap].map(|phase| self.phases.get(&phase).map_or(0, Vec::len))
+        [&self.phases.grow, &self.phases.shrink, &self.phases.reap].map(Vec::len)
     }
 
     fn set_destination(&mut self, phase: Phase, key: ServiceKey, destination: Destination, info: &DestinationInfo) {
@@ -392,7 +391,7 @@ impl<'a> Planner<'a> {
                     // A service that exists already is enough.
                     let needs = services(needs).unwrap_or_default();
                     let step = Step { phase: Phase::Bind, change, before: None, needs };
-                    self.phases.entry(Phase::Bind).or_default().push(step);
+                    self.phases.bind.push(step);
                 }
                 Pair::Right(vip) if !self.kept.contains(&vip) => {
                     // An owner that knows its services by their address loses them with it.

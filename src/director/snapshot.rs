@@ -1,15 +1,17 @@
 //! The state of the kernel as it was read.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::iter::Peekable;
 use std::net::SocketAddr;
 
+use super::found::{FoundService, FoundServices, FoundSet};
 use super::owner::{Owner, Services};
 use super::step::Change;
-use crate::ipset::{self, AnyType, Entry, Member, NewSet, SetName, SetOptions};
-use crate::ipvs::{self, Destination, DestinationInfo, Service, ServiceKey};
+use crate::hash::KeySet;
+use crate::ipset::{self, AnyType, Entry, Member, NewSet, SetName};
+use crate::ipvs::{self, Destination, Service, ServiceKey};
 use crate::vip::{self, Binder, Vip};
 
 /// The table of IPVS, the virtual IPs of the binder, and the sets of the owner, as they were read.
@@ -19,37 +21,15 @@ use crate::vip::{self, Binder, Vip};
 pub struct Snapshot {
     pub(super) owner: Owner,
     pub(super) binder: Binder,
-    pub(super) services: BTreeMap<ServiceKey, FoundService>,
+    pub(super) services: FoundServices,
     pub(super) vips: BTreeSet<Vip>,
     pub(super) sets: BTreeMap<SetName, FoundSet>,
     /// The keys of [`Owner::registered`], or those that were adopted.
-    pub(super) keys: HashSet<ServiceKey>,
+    pub(super) keys: KeySet<ServiceKey>,
     /// The sets of keys that exist.
     pub(super) registries: BTreeSet<SetName>,
     /// Whether flows of the connection tracker are to be deleted.
     pub(super) tracked: bool,
-}
-
-/// An existing service.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct FoundService {
-    /// The service.
-    pub service: Service,
-    /// Its destinations, in the order of their addresses.
-    pub destinations: Vec<DestinationInfo>,
-    /// Whether its key is registered or adopted.
-    pub(super) registered: bool,
-}
-
-/// An existing set.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct FoundSet {
-    /// Its type and options.
-    pub new: NewSet<AnyType>,
-    /// Its members without timeouts and counters, in the order of their entries.
-    pub members: Vec<Member<AnyType>>,
 }
 
 /// A change between two snapshots.
@@ -99,23 +79,23 @@ impl Snapshot {
         Self {
             owner,
             binder,
-            services: BTreeMap::new(),
+            services: FoundServices::default(),
             vips: BTreeSet::new(),
             sets: BTreeMap::new(),
-            keys: HashSet::new(),
+            keys: KeySet::default(),
             registries: BTreeSet::new(),
             tracked: false,
         }
     }
 
     /// The services, in the order of their keys, foreign ones among them.
-    pub fn services(&self) -> impl Iterator<Item = &FoundService> {
-        self.services.values()
+    pub fn services(&self) -> impl ExactSizeIterator<Item = &FoundService> {
+        self.services.iter()
     }
 
     /// The service with this key.
     pub fn service(&self, key: impl Into<ServiceKey>) -> Option<&FoundService> {
-        self.services.get(&key.into())
+        self.services.get(key.into())
     }
 
     /// The virtual IPs of the binder.
@@ -140,8 +120,8 @@ impl Snapshot {
 
     /// Finds the services whose keys are registered or adopted.
     pub(super) fn mark_registered(&mut self) {
-        for (key, found) in &mut self.services {
-            found.registered = self.keys.contains(key);
+        for found in self.services.iter_mut() {
+            found.registered = self.keys.contains(&found.service.key);
         }
     }
 
@@ -201,35 +181,49 @@ impl Snapshot {
 
     /// Does to the snapshot what changes do to the kernel.
     pub(super) fn note_all<'a>(&mut self, changes: impl Iterator<Item = &'a Change>) {
+        let (mut added, mut deleted, mut next) = (Vec::new(), KeySet::default(), 0);
         let mut changes = changes.peekable();
         while let Some(change) = changes.next() {
-            let Change::Ipvs(ipvs::Change::AddDestination(key, destination)) = change else {
-                self.note(change);
-                continue;
-            };
-            // Destinations of one service come together: it is looked up once.
-            let Some(found) = self.services.get_mut(key) else { continue };
-            found.put(*destination);
-            while let Some(Change::Ipvs(ipvs::Change::AddDestination(next, destination))) = changes.peek() {
-                if next != key {
-                    break;
+            match change {
+                Change::Ipvs(ipvs::Change::AddService(service)) => {
+                    let registered = self.keys.contains(&service.key);
+                    added.push(FoundService { service: *service, destinations: Vec::new(), registered });
                 }
-                found.put(*destination);
-                changes.next();
+                Change::Ipvs(ipvs::Change::DeleteService(key)) => _ = deleted.insert(*key),
+                Change::Ipvs(ipvs::Change::AddDestination(key, destination)) => {
+                    // Destinations of one service come together, and often those of the next service behind them.
+                    let Some((place, found)) = self.services.get_near(next, *key) else { continue };
+                    next = place + 1;
+                    found.put(*destination);
+                    while let Some(Change::Ipvs(ipvs::Change::AddDestination(of, destination))) = changes.peek() {
+                        if of != key {
+                            break;
+                        }
+                        found.put(*destination);
+                        changes.next();
+                    }
+                }
+                change => self.note(change),
             }
         }
+        self.services.extend(added);
+        self.services.remove_all(&deleted);
     }
 
-    /// Does to the snapshot what a change does to the kernel.
-    pub(super) fn note(&mut self, change: &Change) {
+    /// Does to the snapshot what a change does to the kernel, but for those of whole services.
+    fn note(&mut self, change: &Change) {
         match change {
             Change::Register(key) => {
                 self.keys.insert(*key);
-                self.services.entry(*key).and_modify(|found| found.registered = true);
+                if let Some(found) = self.services.get_mut(*key) {
+                    found.registered = true;
+                }
             }
             Change::Unregister(key) => {
                 self.keys.remove(key);
-                self.services.entry(*key).and_modify(|found| found.registered = false);
+                if let Some(found) = self.services.get_mut(*key) {
+                    found.registered = false;
+                }
             }
             Change::Ipvs(change) => self.note_ipvs(change),
             Change::Vip(vip::Change::Bind(_, vip)) => _ = self.vips.insert(*vip),
@@ -245,24 +239,18 @@ impl Snapshot {
 
     fn note_ipvs(&mut self, change: &ipvs::Change) {
         match change {
-            ipvs::Change::AddService(service) => {
-                let registered = self.keys.contains(&service.key);
-                let added = FoundService { service: *service, destinations: Vec::new(), registered };
-                self.services.insert(service.key, added);
-            }
             ipvs::Change::SetService(service) => {
-                if let Some(found) = self.services.get_mut(&service.key) {
+                if let Some(found) = self.services.get_mut(service.key) {
                     found.service = *service;
                 }
             }
-            ipvs::Change::DeleteService(key) => _ = self.services.remove(key),
-            ipvs::Change::AddDestination(key, destination) | ipvs::Change::SetDestination(key, destination) => {
-                if let Some(found) = self.services.get_mut(key) {
+            ipvs::Change::SetDestination(key, destination) => {
+                if let Some(found) = self.services.get_mut(*key) {
                     found.put(*destination);
                 }
             }
             ipvs::Change::DeleteDestination(key, address) => {
-                let Some(found) = self.services.get_mut(key) else { return };
+                let Some(found) = self.services.get_mut(*key) else { return };
                 found.destinations.retain(|info| info.address() != *address);
             }
             _ => {}
@@ -298,32 +286,6 @@ impl Snapshot {
             }
             _ => {}
         }
-    }
-}
-
-impl FoundService {
-    pub(super) fn new(service: Service, mut destinations: Vec<DestinationInfo>) -> Self {
-        destinations.sort_unstable_by_key(DestinationInfo::address);
-        Self { service, destinations, registered: false }
-    }
-
-    fn put(&mut self, destination: Destination) {
-        match self.destinations.binary_search_by_key(&destination.address, DestinationInfo::address) {
-            Ok(place) => {
-                if let Some(info) = self.destinations.get_mut(place) {
-                    info.destination = destination;
-                }
-            }
-            Err(place) => self.destinations.insert(place, DestinationInfo::new(destination)),
-        }
-    }
-}
-
-impl FoundSet {
-    pub(super) fn new(kind: ipset::Kind, options: SetOptions, members: Vec<Member<AnyType>>) -> Self {
-        let mut members: Vec<_> = members.iter().filter_map(|member| member.as_listed(kind)).collect();
-        members.sort_unstable_by_key(|member| member.entry);
-        Self { new: NewSet::<AnyType>::new(kind, options), members }
     }
 }
 

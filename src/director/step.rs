@@ -59,6 +59,45 @@ pub enum Phase {
     Clean,
 }
 
+/// The steps of each phase.
+#[derive(Default)]
+pub(super) struct Phases {
+    pub(super) fill: Vec<Step>,
+    pub(super) add: Vec<Step>,
+    pub(super) grow: Vec<Step>,
+    pub(super) guard: Vec<Step>,
+    pub(super) bind: Vec<Step>,
+    pub(super) shrink: Vec<Step>,
+    pub(super) reap: Vec<Step>,
+    pub(super) track: Vec<Step>,
+    pub(super) unbind: Vec<Step>,
+    pub(super) delete: Vec<Step>,
+    pub(super) clean: Vec<Step>,
+}
+
+impl Phases {
+    pub(super) fn of(&mut self, phase: Phase) -> &mut Vec<Step> {
+        match phase {
+            Phase::Fill => &mut self.fill,
+            Phase::Add => &mut self.add,
+            Phase::Grow => &mut self.grow,
+            Phase::Guard => &mut self.guard,
+            Phase::Bind => &mut self.bind,
+            Phase::Shrink => &mut self.shrink,
+            Phase::Reap => &mut self.reap,
+            Phase::Track => &mut self.track,
+            Phase::Unbind => &mut self.unbind,
+            Phase::Delete => &mut self.delete,
+            Phase::Clean => &mut self.clean,
+        }
+    }
+
+    pub(super) fn in_order(self) -> [Vec<Step>; 11] {
+        let Self { fill, add, grow, guard, bind, shrink, reap, track, unbind, delete, clean } = self;
+        [fill, add, grow, guard, bind, shrink, reap, track, unbind, delete, clean]
+    }
+}
+
 /// A change of IPVS, of a set, or of a virtual IP.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]

@@ -9,6 +9,7 @@ use super::request::{Query, ToFamily};
 use super::{DestinationInfo, IntoServiceKey, Ipvs, ServiceInfo, ServiceKey};
 use crate::connection::{Connection, Request};
 use crate::error::{Cause, DecodeError, Error, Result};
+use crate::hash::KeySet;
 use crate::wire::message::HEADER;
 
 /// Length of a dump datagram with destinations, which the kernel fills with zeros first. The kernel needs at least a page, or
@@ -465,7 +466,7 @@ fn agree<T, K: Eq + Hash>(keys: Option<&[K]>, items: &[T], key: impl Fn(&T) -> K
     keys.is_some_and(|keys| {
         keys.len() == items.len()
             && keys.iter().zip(items).all(|(one, other)| *one == key(other))
-            && keys.iter().collect::<HashSet<_>>().len() == keys.len()
+            && keys.iter().collect::<KeySet<_>>().len() == keys.len()
     })
 }
 

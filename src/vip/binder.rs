@@ -1,6 +1,7 @@
 //! Virtual IPs and the ways to bind them.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -18,10 +19,20 @@ use crate::net::{Family, InvalidText, not_of_a_host, number};
 /// assert_eq!((all.is_prefix(), all.length(), all.to_string()), (true, 12, "10.96.0.0/12".to_owned()));
 /// # Ok::<(), lvs::vip::InvalidVip>(())
 /// ```
-#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Vip {
     address: IpAddr,
     length: u8,
+}
+
+/// With one number, as [`ServiceKey`](crate::ipvs::ServiceKey) is.
+impl Hash for Vip {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self.address {
+            IpAddr::V4(v4) => state.write_u64(u64::from(self.length) << 32 | u64::from(v4.to_bits())),
+            IpAddr::V6(v6) => state.write_u128(v6.to_bits()),
+        }
+    }
 }
 
 impl Vip {

@@ -6,6 +6,7 @@ use super::batch::Failure;
 use super::binder::{Binder, IntoVip, Vip, Way};
 use super::message::{OF_AN_ADDRESS, Route, Target};
 use crate::error::Error;
+use crate::hash::{KeySet, Keyed};
 
 /// The part of the kernel's state that matters to some virtual IPs.
 #[derive(Debug, Default)]
@@ -83,8 +84,9 @@ impl Observed {
 
 /// Returns the virtual IPs in their order, without repetitions.
 pub(super) fn distinct(vips: impl IntoIterator<Item = impl IntoVip>) -> Vec<Vip> {
-    let mut seen = HashSet::new();
-    vips.into_iter().map(IntoVip::into_vip).filter(|vip| seen.insert(*vip)).collect()
+    let vips = vips.into_iter();
+    let mut seen = KeySet::with_capacity_and_hasher(vips.size_hint().0, Keyed::default());
+    vips.map(IntoVip::into_vip).filter(|vip| seen.insert(*vip)).collect()
 }
 
 /// Returns the bound virtual IPs that make addresses local which are desired and could not be bound.

@@ -322,8 +322,8 @@ fn an_idle_call_sends_no_change_and_reads_a_few_services() {
     assert!(lab.director.sync(&desired).unwrap().is_empty());
     let sent = lab.kernel.sent();
     assert_eq!(sent.changes, [""; 0]);
-    // Four services, each with its destinations.
-    assert_eq!(sent.queries.len(), 8, "{:?}", sent.queries);
+    // One service and its destinations.
+    assert_eq!(sent.queries.len(), 2, "{:?}", sent.queries);
 
     // One endpoint more is one change more.
     let web = Service::tcp(SocketAddr::from(([10, 96, 1, 20], 80)), Scheduler::RR);
@@ -331,13 +331,68 @@ fn an_idle_call_sends_no_change_and_reads_a_few_services() {
     lab.director.sync(&desired).unwrap();
     let sent = lab.kernel.sent();
     assert_eq!(sent.changes, ["add destination 10.244.1.9:6443 to service 10.96.1.20:80/tcp"]);
-    assert_eq!(sent.queries.len(), 8, "{:?}", sent.queries);
+    assert_eq!(sent.queries.len(), 2, "{:?}", sent.queries);
 
     // After the time of a full audit, everything is read.
     lab.director.sync_at(&desired, Instant::now() + Duration::from_secs(3600)).unwrap();
     let sent = lab.kernel.sent();
     assert_eq!(sent.changes, [""; 0]);
     assert!(sent.queries.len() > 40, "{:?}", sent.queries);
+}
+
+#[test]
+fn a_director_that_found_nothing_to_do_sees_what_changes_after() {
+    let mut lab = Lab::new();
+    let mut desired = Desired::default();
+    desired.service(web(), [pod(7), pod(8)]).unwrap();
+    lab.director.sync(&desired).unwrap();
+    assert!(lab.director.sync(&desired).unwrap().is_empty());
+
+    // Another program deletes a destination.
+    lab.ipvs.delete_destination(web(), pod(7).address).unwrap();
+    assert_eq!(lab.director.sync(&desired).unwrap().steps().len(), 1);
+    assert_eq!(lab.weights(web()), [(7, 1), (8, 1)]);
+    assert!(lab.director.sync(&desired).unwrap().is_empty());
+
+    // A clone is the same until it is changed.
+    let mut changed = desired.clone();
+    assert!(lab.director.sync(&changed).unwrap().is_empty());
+    changed.service(web(), [pod(7), pod(8)]).unwrap().bind = false;
+    lab.director.sync(&changed).unwrap();
+    assert_eq!(lab.bound(), [""; 0]);
+    assert!(lab.director.sync(&changed).unwrap().is_empty());
+    lab.director.sync(&desired).unwrap();
+    assert_eq!(lab.bound(), ["10.96.0.10"]);
+
+    // A virtual IP and a set.
+    assert!(lab.director.sync(&desired).unwrap().is_empty());
+    desired.vip(vip("10.96.0.20"));
+    lab.director.sync(&desired).unwrap();
+    assert_eq!(lab.bound(), ["10.96.0.10", "10.96.0.20"]);
+    assert!(lab.director.sync(&desired).unwrap().is_empty());
+    let members = [Member::new("10.96.0.10".parse::<IpAddr>().unwrap())];
+    desired.set("web-vips".parse().unwrap(), &NewSet::<HashIp>::ipv4(), members).unwrap();
+    assert_eq!(lab.director.sync(&desired).unwrap().steps().len(), 2);
+
+    // A foreign service stays a conflict until it is adopted.
+    assert!(lab.director.sync(&desired).unwrap().is_empty());
+    let other = Service::tcp("10.96.0.30:80".parse().unwrap(), Scheduler::RR);
+    lab.ipvs.add_service(other).unwrap();
+    let mut more = desired.clone();
+    more.service(other, [pod(9)]).unwrap();
+    let end = lab.director.sync(&more).unwrap();
+    assert_eq!((end.count(End::Overtaken), &end.conflicts[..]), (0, &[Conflict::Foreign(other.key)][..]));
+    assert_eq!(lab.director.sync(&more).unwrap().conflicts.len(), 1);
+    lab.director.adopt(other).unwrap();
+    lab.director.sync(&more).unwrap();
+    assert_eq!(lab.weights(other), [(9, 1)]);
+
+    // A service that is no longer desired drains and ends.
+    assert!(lab.director.sync(&more).unwrap().is_empty());
+    more.remove_service(other);
+    lab.director.sync(&more).unwrap();
+    lab.director.sync(&more).unwrap();
+    assert_eq!(lab.ipvs.services().unwrap().len(), 1);
 }
 
 #[test]
