@@ -314,6 +314,10 @@ impl<'a> Translator<'a> {
 
     fn node_port(&mut self, common: &Common<'a>, port: &Port<'_>) {
         let Some(number) = port.port.node_port.filter(|number| *number != 0) else { return };
+        if self.node.addresses.is_empty() {
+            let text = format_args!("node port {number} is not served: no address of the node is known");
+            self.note(common.name, Level::Warning, text);
+        }
         let addresses: Vec<_> = self.node.addresses_of(port.family).collect();
         for address in addresses {
             self.claim(common, port, (address, number).into(), common.access(), false);

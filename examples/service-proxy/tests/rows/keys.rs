@@ -111,7 +111,7 @@ fn k7_an_ingress_of_a_proxy_or_a_host_name_needs_nothing() {
 fn k8_node_ports_are_served_at_the_addresses_of_the_node_and_not_bound() {
     let mut spec = dual();
     merge(&mut spec, json!({"type": "NodePort", "ports": [{"name": "http", "port": 80, "nodePort": 30080}]}));
-    let translation = on_node_a([service(spec)]);
+    let translation = on_node_a([service(spec.clone())]);
     assert_eq!(
         services(&translation),
         [
@@ -126,6 +126,15 @@ fn k8_node_ports_are_served_at_the_addresses_of_the_node_and_not_bound() {
     assert_eq!(members_of(&translation, "lvs6-external"), ["2001:db8:1::11,tcp:30080"]);
     assert_eq!(members_of(&translation, "lvs4-vips"), [A]);
     assert_eq!(notes(&translation), [""; 0]);
+
+    let mut unknown = node_a();
+    unknown.addresses.clear();
+    let translation = translate(&objects([service(spec)]), &unknown);
+    assert_eq!(services(&translation).len(), 2);
+    assert_eq!(
+        notes(&translation),
+        ["warning shop/web: node port 30080 is not served: no address of the node is known"]
+    );
 }
 
 #[test]
