@@ -25,7 +25,7 @@ pub(crate) enum Programs<'a> {
     AllExamples,
     /// The same, as users build them.
     ReleasedExamples,
-    /// The service proxy, without its client of the API server.
+    /// The service proxy, without its client of the API server, and its rolling update under load.
     ServiceProxy,
     /// The measurements that need a kernel.
     Bench,
@@ -62,7 +62,13 @@ pub(crate) fn build(programs: Programs<'_>) -> Result<Vec<Program>> {
         Programs::KernelTests => &["test", "--package=lvs", "--all-features", "--test=kernel", "--no-run"],
         Programs::Example(name) => &["build", "--package=lvs", "--all-features", "--example", name],
         Programs::AllExamples => &["build", "--package=lvs", "--all-features", "--examples"],
-        Programs::ServiceProxy => &["build", "--package=service-proxy", "--no-default-features", "--bin=service-proxy"],
+        Programs::ServiceProxy => &[
+            "build",
+            "--package=service-proxy",
+            "--no-default-features",
+            "--bin=service-proxy",
+            "--example=rolling_update",
+        ],
         Programs::ReleasedExamples => &["build", "--package=lvs", "--release", "--examples"],
         Programs::Bench => &["bench", "--package=lvs", "--bench=kernel", "--no-run"],
     };

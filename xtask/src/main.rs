@@ -83,8 +83,11 @@ enum Task {
         /// Which works to measure; all if not given.
         works: Vec<String>,
     },
-    /// Runs the example `quickstart` in a virtual machine.
+    /// Runs the example `quickstart` in a virtual machine, or a rolling update through the service proxy.
     Demo {
+        /// `proxy`: replaces a pod under live connections. Prints the pod that served, and the number of failures.
+        #[arg(value_parser = ["quickstart", "proxy"], default_value = "quickstart")]
+        name: String,
         #[command(flatten)]
         machine: OneMachine,
     },
@@ -194,7 +197,8 @@ fn main() -> ExitCode {
             let lines = if kernel.is_empty() { Wanted::all().collect() } else { kernel };
             bench::run(&lines, &bench::Wish { quick, works, timeout: Duration::from_secs(timeout) })
         }
-        Task::Demo { machine } => vm::demo(&machine.options()),
+        Task::Demo { name, machine } if name == "proxy" => vm::demo_of_proxy(&machine.options()),
+        Task::Demo { machine, .. } => vm::demo(&machine.options()),
         Task::Vm { machine, file, command } => vm::command(&machine.options(), &file, command),
     };
     status.unwrap_or_else(|error| {

@@ -64,6 +64,15 @@ pub(crate) fn demo(options: &Options) -> Result<ExitCode> {
     run(options, &job)
 }
 
+/// Runs a rolling update under load through the service proxy.
+pub(crate) fn demo_of_proxy(options: &Options) -> Result<ExitCode> {
+    step("building the service proxy");
+    let programs = cargo::build(Programs::ServiceProxy)?;
+    let programs = programs.into_iter().map(|program| (program.file, example_path(&program.name))).collect();
+    let command = vec![example_path("rolling_update")];
+    run(options, &Job { command, session: Session::Plain, clock: Clock::Real, programs, files: Vec::new() })
+}
+
 /// Runs a command, or a shell if there is none.
 pub(crate) fn command(options: &Options, files: &[String], command: Vec<String>) -> Result<ExitCode> {
     let files = files.iter().map(|file| parse_file(file)).collect::<Result<_>>()?;
