@@ -26,14 +26,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         write!(out, "{}", director.plan(&read(&file)?)?)?;
         return Ok(());
     }
-    let mut known = Desired::default();
+    // A file that cannot be read changes nothing.
+    let mut known = read(&file)?;
     loop {
-        // A file that cannot be read changes nothing.
-        match read(&file) {
-            Ok(desired) => known = desired,
-            Err(error) if mode == "--once" => return Err(error),
-            Err(error) => writeln!(out, "{file}: {error}")?,
-        }
         let report = match director.sync(&known) {
             Ok(report) => report,
             Err(error) if mode == "--once" => return Err(error.into()),
@@ -51,6 +46,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         let look_again = Instant::now() + Duration::from_secs(1);
         thread::sleep(report.again_at.unwrap_or(look_again).min(look_again).saturating_duration_since(Instant::now()));
+        match read(&file) {
+            Ok(desired) => known = desired,
+            Err(error) => writeln!(out, "{file}: {error}")?,
+        }
     }
 }
 

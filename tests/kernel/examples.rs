@@ -17,6 +17,10 @@ pub(crate) fn tests() -> Vec<Trial> {
         health_quiesces_and_raises_with_damping,
         exporter_prints_services_and_destinations,
     );
+    all.extend(tests!(&[Need::Ipvs, Need::Dummy, Need::Ipset(Kind::HashIpPort), Need::Program("reconcile")];
+        reconcile_does_what_a_file_says,
+        drain_deletes_a_server_when_its_connections_end,
+    ));
     all.extend(tests!(&[Need::Ipset(Kind::HashNet), Need::Program("blocklist")];
         blocklist_replaces_a_set_with_progress,
     ));
@@ -105,4 +109,73 @@ fn blocklist_replaces_a_set_with_progress(lab: &Lab) {
     for (text, expected) in [("10.0.0.16/28", true), ("192.0.2.7", true), ("198.51.100.0/24", false)] {
         assert_eq!(ipset.test(&blocked, &Member::parse(text).unwrap()).unwrap(), expected, "{text}");
     }
+}
+
+fn reconcile_does_what_a_file_says(lab: &Lab) {
+    let file = std::env::temp_dir().join(format!("reconcile-{}.json", std::process::id()));
+    let command = |options: &str| format!("reconcile {} {options}", file.display());
+    let service = |weight: u32| {
+        format!(
+            r#"{{"services": [{{"service": "10.96.0.10:443/tcp", "scheduler": "wrr",
+            "destinations": [{{"address": "10.244.1.7:6443", "weight": {weight}}}]}}]}}"#
+        )
+    };
+    std::fs::write(&file, service(2)).unwrap();
+    let plan = lab.tool(&command("--dry-run"));
+    assert!(plan.contains("+ destination 10.244.1.7:6443 masq weight 2 of service 10.96.0.10:443/tcp\n"), "{plan}");
+    assert_eq!(lab.tool("ipvsadm -Sn"), "");
+
+    let done = lab.tool(&command("--once"));
+    assert!(done.contains(" 0 overtaken, 0 withheld, 0 failed; "), "{done}");
+    let table = "-A -t 10.96.0.10:443 -s wrr\n-a -t 10.96.0.10:443 -r 10.244.1.7:6443 -m -w 2\n";
+    assert_eq!(lab.tool("ipvsadm -Sn"), table);
+    assert!(lab.tool("ip -o address show dev reconcile0").contains("10.96.0.10/32"));
+    assert!(lab.tool(&command("--once")).starts_with("0 steps: "));
+
+    // A file that cannot be read changes nothing.
+    std::fs::write(&file, &service(2)[..40]).unwrap();
+    let path = file.to_str().unwrap();
+    assert_eq!(run(lab, "reconcile", &[path], b"", Stream::Kept, Stream::Kept), 1);
+    assert_eq!(lab.tool("ipvsadm -Sn"), table);
+
+    // It ends at any time, and the next run continues.
+    std::fs::write(&file, service(5)).unwrap();
+    let mut keeps = lab.run(|| Command::new("reconcile").arg(path).stdout(Stdio::piped()).spawn()).unwrap();
+    let mut lines = BufReader::new(keeps.stdout.take().unwrap()).lines();
+    let line = lines.next().unwrap().unwrap();
+    assert_eq!(line, "~ destination 10.244.1.7:6443 of service 10.96.0.10:443/tcp: weight 2 -> 5 (Done)");
+    std::fs::write(&file, "{}").unwrap();
+    until("the service is gone", || lab.tool("ipvsadm -Sn").is_empty());
+    keeps.kill().unwrap();
+    keeps.wait().unwrap();
+    std::fs::remove_file(&file).unwrap();
+}
+
+fn drain_deletes_a_server_when_its_connections_end(lab: &Lab) {
+    let servers = [(); 2].map(|()| lab.run(|| TcpListener::bind("127.0.0.1:0")).unwrap());
+    let [leaving, staying] = servers.each_ref().map(|server| server.local_addr().unwrap());
+    let web = Service::tcp(address("10.96.0.10:80"), Scheduler::RR);
+    let mut ipvs = lab.ipvs();
+    ipvs.add_service(web).unwrap();
+    ipvs.add_destination(web, Destination::new(leaving)).unwrap();
+    lab.tool("ip address add 10.96.0.10/32 dev lo");
+    let held = lab.run(|| TcpStream::connect("10.96.0.10:80")).unwrap();
+    let accepted = servers[0].accept().unwrap();
+    ipvs.add_destination(web, Destination::new(staying)).unwrap();
+
+    let server = leaving.to_string();
+    let mut drain =
+        lab.run(|| Command::new("drain").args(["10.96.0.10:80/tcp", &server]).stdout(Stdio::piped()).spawn()).unwrap();
+    let mut lines = BufReader::new(drain.stdout.take().unwrap()).lines();
+    let line = lines.next().unwrap().unwrap();
+    assert!(line.starts_with(&format!("{leaving}: active 1 ")), "{line}");
+    let quiesced = ipvs.destinations(web).unwrap();
+    let weight = |of: SocketAddr| quiesced.iter().find(|info| info.address() == of).unwrap().destination.weight;
+    assert_eq!((weight(leaving), weight(staying)), (0, 1));
+
+    drop((held, accepted));
+    assert_eq!(lines.last().unwrap().unwrap(), format!("{leaving}: deleted"));
+    assert!(drain.wait().unwrap().success());
+    let left: Vec<_> = ipvs.destinations(web).unwrap().iter().map(|info| info.address()).collect();
+    assert_eq!(left, [staying]);
 }
