@@ -424,6 +424,13 @@ impl Exchange {
         }
     }
 
+    /// Whether [`Exchange::step`] would return [`Step::Receive`] without reading a message.
+    #[inline]
+    pub(crate) fn may_receive(&self) -> bool {
+        let sent = |in_flight: &InFlight| in_flight.progress == Progress::Sent;
+        self.is_read() && self.open_dump.is_none() && self.in_flight.as_ref().is_some_and(sent)
+    }
+
     /// Whether [`Exchange::step`] would return [`Step::Send`] without reading a message; then the datagram is ready.
     #[inline]
     pub(crate) fn may_send(&mut self) -> bool {

@@ -194,10 +194,21 @@ impl Connection {
     /// end.
     #[inline]
     pub(crate) fn next_item(&mut self, request: &impl Request) -> Result<Option<u16>> {
-        match self.exchange.next_of_list() {
-            Some(Listed::Message { kind }) => return Ok(Some(kind)),
-            Some(Listed::End) => return Ok(None),
-            None => {}
+        // The bar of lists: most need no more than this.
+        loop {
+            match self.exchange.next_of_list() {
+                Some(Listed::Message { kind }) => return Ok(Some(kind)),
+                Some(Listed::End) => return Ok(None),
+                None => {}
+            }
+            let received = if self.exchange.may_send() {
+                self.exchange_datagrams()
+            } else if self.exchange.may_receive() {
+                self.receive().inspect_err(|_| self.abandon())
+            } else {
+                break;
+            };
+            received.map_err(|cause| Error::new(request, cause))?;
         }
         match self.reply() {
             Ok(Reply::Message(_, kind)) => Ok(Some(kind)),
@@ -279,7 +290,7 @@ impl Connection {
     ) -> Result<(), Cause> {
         // The bar of single adds: most requests need no more than this.
         if self.exchange.may_send() {
-            self.send().and_then(|()| self.receive()).inspect_err(|_| self.abandon())?;
+            self.exchange_datagrams()?;
             if self.exchange.is_finished() {
                 return Ok(());
             }
@@ -299,6 +310,12 @@ impl Connection {
     pub(crate) fn abandon(&mut self) {
         self.budget.renew();
         self.exchange.abandon();
+    }
+
+    /// Sends what is queued and receives the first datagram of the answer.
+    #[inline]
+    fn exchange_datagrams(&mut self) -> Result<(), Cause> {
+        self.send().and_then(|()| self.receive()).inspect_err(|_| self.abandon())
     }
 
     #[inline]

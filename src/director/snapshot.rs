@@ -181,7 +181,7 @@ impl Snapshot {
 
     /// Does to the snapshot what changes do to the kernel.
     pub(super) fn note_all<'a>(&mut self, changes: impl Iterator<Item = &'a Change>) {
-        let (mut added, mut deleted, mut next) = (Vec::new(), KeySet::default(), 0);
+        let (mut added, mut deleted, mut bound, mut next) = (Vec::new(), KeySet::default(), Vec::new(), 0);
         let mut changes = changes.peekable();
         while let Some(change) = changes.next() {
             match change {
@@ -203,14 +203,16 @@ impl Snapshot {
                         changes.next();
                     }
                 }
+                Change::Vip(vip::Change::Bind(_, vip)) => bound.push(*vip),
                 change => self.note(change),
             }
         }
         self.services.extend(added);
         self.services.remove_all(&deleted);
+        self.vips.append(&mut bound.into_iter().collect());
     }
 
-    /// Does to the snapshot what a change does to the kernel, but for those of whole services.
+    /// Does to the snapshot what a change does to the kernel, but for those that [`Snapshot::note_all`] does at once.
     fn note(&mut self, change: &Change) {
         match change {
             Change::Register(key) => {
@@ -226,10 +228,9 @@ impl Snapshot {
                 }
             }
             Change::Ipvs(change) => self.note_ipvs(change),
-            Change::Vip(vip::Change::Bind(_, vip)) => _ = self.vips.insert(*vip),
             Change::Vip(vip::Change::Unbind(_, vip)) => _ = self.vips.remove(vip),
             Change::Ipset(change) => self.note_ipset(change),
-            Change::DeleteFlows(..) => {}
+            Change::Vip(vip::Change::Bind(..)) | Change::DeleteFlows(..) => {}
             Change::ReplaceSet(name, new, members) => {
                 let members = members.iter().filter_map(|member| member.as_listed(new.kind())).collect();
                 self.sets.insert(*name, FoundSet { new: **new, members });

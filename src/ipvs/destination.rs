@@ -361,7 +361,7 @@ pub(super) const THIRD: [(DestinationAttr, usize); 4] = [
 ];
 
 /// The address and port. Without a family of its own, the destination has `service`'s.
-#[inline(always)]
+#[inline]
 pub(super) fn read_address(table: &Table<'_>, service: Option<Family>) -> Result<SocketAddr, DecodeError> {
     let family = table.read(DestinationAttr::Family, |attr| match attr.u16_ne()? {
         // As none does, 0 stands for the service's.
@@ -373,7 +373,7 @@ pub(super) fn read_address(table: &Table<'_>, service: Option<Family>) -> Result
     Ok(SocketAddr::new(address, table.need(DestinationAttr::Port)?.u16_be()?))
 }
 
-#[inline(always)]
+#[inline]
 pub(super) fn read(table: &Table<'_>, service: Option<Family>) -> Result<Destination, DecodeError> {
     let kind = table.read(DestinationAttr::TunnelKind, Attr::u8)?.unwrap_or_default();
     let port = table.read(DestinationAttr::TunnelPort, Attr::u16_be)?.unwrap_or_default();
@@ -396,7 +396,7 @@ pub(super) fn read(table: &Table<'_>, service: Option<Family>) -> Result<Destina
     })
 }
 
-#[inline(always)]
+#[inline]
 pub(super) fn read_info(table: &Table<'_>) -> Result<DestinationInfo, DecodeError> {
     let count = |kind| table.read(kind, Attr::u32_ne).map(Option::unwrap_or_default);
     let stats = Stats::newest(table.get(DestinationAttr::Stats64), table.get(DestinationAttr::Stats))?;

@@ -313,7 +313,7 @@ pub(super) type Table<'a> = crate::wire::Table<'a, ServiceAttr, { ServiceAttr::T
 pub(super) const FIRST: [(ServiceAttr, usize); 4] =
     [(ServiceAttr::Family, 2), (ServiceAttr::Protocol, 2), (ServiceAttr::Address, 16), (ServiceAttr::Port, 2)];
 
-#[inline(always)]
+#[inline]
 pub(super) fn read_key(table: &Table<'_>) -> Result<ServiceKey, DecodeError> {
     let family = Family::read(&table.need(ServiceAttr::Family)?)?;
     if let Some(mark) = table.read(ServiceAttr::FirewallMark, Attr::u32_ne)?.and_then(NonZeroU32::new) {
@@ -325,7 +325,7 @@ pub(super) fn read_key(table: &Table<'_>) -> Result<ServiceKey, DecodeError> {
     Ok(ServiceKey::Address { protocol, address: SocketAddr::new(address, port) })
 }
 
-#[inline(always)]
+#[inline]
 pub(super) fn read(table: &Table<'_>) -> Result<Service, DecodeError> {
     let key = read_key(table)?;
     let flags = match table.read(ServiceAttr::Flags, Attr::array)? {
@@ -371,7 +371,7 @@ pub(super) fn read_stats(table: &Table<'_>) -> Result<Option<Stats>, DecodeError
     Stats::newest(table.get(ServiceAttr::Stats64), table.get(ServiceAttr::Stats))
 }
 
-#[inline(always)]
+#[inline]
 pub(super) fn read_info(table: &Table<'_>) -> Result<ServiceInfo, DecodeError> {
     Ok(ServiceInfo { service: read(table)?, stats: read_stats(table)?.unwrap_or_default() })
 }

@@ -127,7 +127,6 @@ impl Stats {
     }
 
     /// Reads either form: the length of each number is its width.
-    #[inline(always)]
     pub(super) fn read(attrs: Attrs<'_, StatsAttr>) -> Result<Self, DecodeError> {
         let numbers = match attrs.u64s_ne(&ORDER) {
             Some(numbers) => numbers,
