@@ -59,6 +59,9 @@ const XTABLES: [(&str, &[&str]); 2] = [
 /// Where iptables looks for its extensions.
 const PLUGINS: [&str; 3] = ["/usr/lib/x86_64-linux-gnu/xtables", "/usr/lib64/xtables", "/usr/lib/xtables"];
 
+/// The extension that needs libm.
+const MATHEMATICAL: &str = "libxt_statistic.so";
+
 const FOLDERS: [&str; 10] =
     ["dev", "mnt", "proc", "root", "run", "sys", "usr/local/bin", "usr/lib64", "usr/sbin", "var/lib"];
 
@@ -205,6 +208,7 @@ fn add_tools(archive: &mut Archive) -> Result<()> {
     for folder in PLUGINS {
         if Path::new(folder).is_dir() {
             copy(archive, Path::new(folder), folder)?;
+            add_libraries(archive, &Path::new(folder).join(MATHEMATICAL))?;
         }
     }
     for name in ["protocols", "services", "ethertypes", "iproute2"] {
@@ -232,6 +236,11 @@ fn add_busybox(archive: &mut Archive) -> Result<()> {
 /// A program of this machine with its shared libraries.
 fn add_program(archive: &mut Archive, file: &Path, path: &str) -> Result<()> {
     copy(archive, file, path)?;
+    add_libraries(archive, file)
+}
+
+/// Shared libraries of a program or a plugin; none if it is static or absent.
+fn add_libraries(archive: &mut Archive, file: &Path) -> Result<()> {
     // It fails for a static program, which has none.
     let libraries = output_of(Command::new("ldd").arg(file)).unwrap_or_default();
     for library in parse_ldd(&libraries) {
