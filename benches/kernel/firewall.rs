@@ -15,11 +15,11 @@ use crate::results::{Contestant, Plan, Results};
 use crate::services::{service, settle, timed, vip};
 
 /// Where all services end.
-const SERVER: ([u8; 4], u16) = ([10, 0, 0, 1], 8080);
+pub(crate) const SERVER: ([u8; 4], u16) = ([10, 0, 0, 1], 8080);
 /// Up to so many services, iptables writes all of them more than once.
 const WHOLE: u32 = 1_000;
 /// Fewer services take less memory than comes and goes.
-const MANY: u32 = 1_000;
+pub(crate) const MANY: u32 = 1_000;
 /// Connections for one time.
 const CONNECTIONS: u32 = 20;
 /// What is sent through one of them, in pieces.
@@ -66,7 +66,7 @@ fn pair(service: Service) -> [Change; 2] {
 
 /// What memory the kernel has in use for things that come and go, in bytes. (What is free says less: pages that the processor
 /// keeps for itself are counted late.)
-fn memory_in_use() -> u64 {
+pub(crate) fn memory_in_use() -> u64 {
     // Longer than the kernel takes to give back what is no longer needed.
     std::thread::sleep(Duration::from_secs(3));
     let text = std::fs::read_to_string("/proc/meminfo").unwrap();
@@ -210,13 +210,13 @@ pub(crate) fn connections(plan: &Plan, results: &mut Results) {
 }
 
 /// The server's address and those of all services are local.
-fn addresses() {
+pub(crate) fn addresses() {
     for command in ["address add 10.0.0.1/32 dev lo", "route add local 10.96.0.0/12 dev lo"] {
         assert!(Command::new("ip").args(command.split(' ')).status().unwrap().success());
     }
 }
 
-fn connect(results: &mut Results, size: u32, by: &str) {
+pub(crate) fn connect(results: &mut Results, size: u32, by: &str) {
     let listener = TcpListener::bind(SocketAddr::from(SERVER)).unwrap();
     for (place, number) in [("first", 0), ("last", size - 1)] {
         let to = SocketAddr::from((vip(number), 80));

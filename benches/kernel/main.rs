@@ -11,6 +11,7 @@
 )]
 #![expect(clippy::print_stderr, reason = "likewise where nobody reads its progress")]
 
+mod claims;
 mod director;
 mod firewall;
 mod floor;
@@ -28,6 +29,9 @@ use results::{Plan, Results};
 
 type Work = fn(&Plan, &mut Results);
 
+/// Works of `cargo xtask bench claims`.
+const CLAIMS: [&str; 4] = ["short connections", "nftables", "kube-proxy", "refreshes"];
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     // `cargo bench` and `cargo test --all-targets` start it with other arguments, or none.
@@ -37,7 +41,7 @@ fn main() {
     };
     let mut results = Results::create(to, rounds.parse().unwrap());
     let plan = if *size == "quick" { Plan::QUICK } else { Plan::FULL };
-    let works: [(&str, Work); 12] = [
+    let works: [(&str, Work); 16] = [
         ("memory", firewall::memory),
         ("services", services::tables),
         ("datagrams", services::datagrams),
@@ -50,9 +54,14 @@ fn main() {
         ("firewall", firewall::rules_of_all),
         ("connections", firewall::connections),
         ("destinations", services::destinations),
+        ("nftables", claims::nftables),
+        ("short connections", claims::short_connections),
+        ("refreshes", claims::refreshes),
+        ("kube-proxy", claims::replay),
     ];
     for (name, work) in works {
-        if wanted.is_empty() || wanted.contains(&name) {
+        // Those of the claims are measured on demand only.
+        if wanted.contains(&name) || wanted.is_empty() && !CLAIMS.contains(&name) {
             eprintln!("{name}");
             in_a_namespace(|| work(&plan, &mut results));
         }

@@ -21,6 +21,14 @@ pub(crate) struct Plan {
     pub(crate) directors: &'static [(u32, u32)],
     /// Services of a firewall.
     pub(crate) firewalls: &'static [u32],
+    /// Services in the maps of nftables.
+    pub(crate) maps: &'static [u32],
+    /// Services with 20 endpoints each that short connections are opened to.
+    pub(crate) clusters: &'static [u32],
+    /// Services of a table that changes while connections are opened.
+    pub(crate) refreshed: u32,
+    /// Services, and endpoints of each, of the table for which kube-proxy's way is replayed.
+    pub(crate) replayed: &'static [(u32, u32)],
 }
 
 impl Plan {
@@ -33,6 +41,10 @@ impl Plan {
         vips: 20_000,
         directors: &[(100, 4), (2_000, 4), (20_000, 4)],
         firewalls: &[1, 100, 1_000, 5_000, 20_000],
+        maps: &[1, 1_000, 5_000],
+        clusters: &[100, 500, 1_000, 2_000, 4_000],
+        refreshed: 1_000,
+        replayed: &[(4_000, 20)],
     };
     pub(crate) const QUICK: Self = Self {
         tables: &[1, 1_000, 5_000],
@@ -43,6 +55,10 @@ impl Plan {
         vips: 2_000,
         directors: &[(100, 4), (1_000, 4)],
         firewalls: &[1, 100, 500],
+        maps: &[1, 100, 500],
+        clusters: &[100, 500],
+        refreshed: 500,
+        replayed: &[(400, 20)],
     };
 }
 

@@ -1,6 +1,6 @@
 //! Virtual services: added to, changed in and deleted from tables of all sizes, and listed.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use lvs::ipvs::{Change, Destination, Ipvs, Persistence, Query, Scheduler, Service};
@@ -30,11 +30,19 @@ fn persistent(mut service: Service) -> Service {
     service
 }
 
-/// A destination of that service.
-fn destination(service: u32, number: u32) -> Destination {
+/// Port of all endpoints.
+pub(crate) const PORT: u16 = 8080;
+
+/// Address and port of an endpoint of that service.
+pub(crate) fn endpoint(service: u32, number: u32) -> SocketAddr {
     let [.., middle, low] = service.to_be_bytes();
     let number = u8::try_from(number).unwrap();
-    Destination::new(([10, 160 + number, middle, low], 8080).into())
+    SocketAddr::from(([10, 160 + number, middle, low], PORT))
+}
+
+/// A destination of that service.
+fn destination(service: u32, number: u32) -> Destination {
+    Destination::new(endpoint(service, number))
 }
 
 /// A service, then its destinations, for each.

@@ -30,6 +30,9 @@ the median of 3 rounds. Instructions: of the kernel and of the program together,
 the rounds are apart. They repeat on any machine, but know nothing of caches. Time: of an emulated processor, which other work \
 on this machine disturbs: good for the order of magnitude.";
 
+/// Works of the program that `claims` stands for.
+const CLAIMS: [&str; 4] = ["short connections", "nftables", "kube-proxy", "refreshes"];
+
 /// What is measured.
 pub(crate) struct Wish {
     pub(crate) quick: bool,
@@ -38,24 +41,42 @@ pub(crate) struct Wish {
     pub(crate) timeout: Duration,
 }
 
+impl Wish {
+    /// Returns whether only the claims of `docs/claims.md` are wanted.
+    fn claims(&self) -> bool {
+        self.works == ["claims"]
+    }
+
+    /// Returns the kind of figures that are kept, which is part of their file's name.
+    fn kept(&self) -> Option<&'static str> {
+        if self.claims() { Some("claims") } else { self.works.is_empty().then_some("bench") }
+    }
+}
+
 /// Measures on each of the kernels.
 pub(crate) fn run(lines: &[Wanted], wish: &Wish) -> Result<ExitCode> {
     host::install_missing()?;
     step("building the measurements and the examples");
     let guest = cargo::build_one(Programs::Guest)?;
     let mut programs = vec![(cargo::build_one(Programs::Bench)?, PROGRAM.to_owned())];
-    let examples = cargo::build(Programs::ReleasedExamples)?;
-    programs.extend(examples.into_iter().map(|example| (example.file, example_path(&example.name))));
+    if wish.claims() {
+        host::install(&[("nft", "nftables")])?;
+    } else {
+        let examples = cargo::build(Programs::ReleasedExamples)?;
+        programs.extend(examples.into_iter().map(|example| (example.file, example_path(&example.name))));
+    }
     let size = if wish.quick { "quick" } else { "full" };
     let fixed = [PROGRAM, "measure", RESULTS, size, ROUNDS].map(String::from);
-    let command: Vec<_> = fixed.into_iter().chain(wish.works.iter().cloned()).collect();
+    // The works of the claims have a machine each: an interrupted run keeps the figures of the others.
+    let parts: Vec<Vec<String>> =
+        if wish.claims() { CLAIMS.map(|work| vec![work.to_owned()]).to_vec() } else { vec![wish.works.clone()] };
     let signals = Signals::catch()?;
     let mut good = true;
     for line in lines {
         let kernel = vm::get(&Choice::Debian(*line))?;
-        let measured = |clock| {
+        let measured = |works: &[String], clock| {
             let job = Job {
-                command: command.clone(),
+                command: fixed.iter().chain(works).cloned().collect(),
                 session: Session::Results,
                 clock,
                 programs: programs.clone(),
@@ -63,17 +84,22 @@ pub(crate) fn run(lines: &[Wanted], wish: &Wish) -> Result<ExitCode> {
             };
             measure(&kernel, &guest, &job, wish.timeout, &signals)
         };
-        // Each keeps one processor busy.
-        let (instructions, time) = rayon::join(|| measured(Clock::Instructions), || measured(Clock::Real));
-        let figures = Figures::join(&instructions?, &time?)?;
+        let mut figures = Figures(Vec::new());
+        for works in &parts {
+            // Each keeps one processor busy.
+            let (instructions, time) =
+                rayon::join(|| measured(works, Clock::Instructions), || measured(works, Clock::Real));
+            figures.0.extend(Figures::join(&instructions?, &time?)?.0);
+            if let Some(kind) = wish.kept() {
+                keep(kind, wish.quick, &kernel.release, *line, &figures)?;
+            }
+        }
         say(&format!("\nkernel {}\n\n{}\n{METHOD}\n", kernel.release, figures.table()))?;
-        let standings = bars::check(&figures);
+        // Bars are for the tables of the other works.
+        let standings = if wish.claims() { Vec::new() } else { bars::check(&figures) };
         good &= !standings.iter().any(Standing::fails);
         for bar in &standings {
             say(&bar.to_string())?;
-        }
-        if wish.works.is_empty() {
-            keep(wish.quick, &kernel.release, *line, &figures)?;
         }
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -103,13 +129,13 @@ fn measure(kernel: &Kernel, guest: &Path, job: &Job, timeout: Duration, signals:
 }
 
 /// Writes the figures and their plots where the README shows them; those of small tables elsewhere.
-fn keep(quick: bool, release: &str, line: Wanted, figures: &Figures) -> Result<()> {
+fn keep(kind: &str, quick: bool, release: &str, line: Wanted, figures: &Figures) -> Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(if quick { "../target/bench" } else { "../docs" });
     fs::create_dir_all(&folder)?;
     step(format_args!("figures and pictures are in {}", folder.display()));
     let name = line.line();
-    let json = folder.join(format!("bench-{name}.json"));
+    let json = folder.join(format!("{kind}-{name}.json"));
     let text = serde_json::to_string_pretty(&figures.json(release, METHOD))?;
     fs::write(&json, text + "\n").with_context(|| format!("writing {}", json.display()))?;
-    plots::draw(&folder, name, release, figures).context("drawing")
+    plots::draw(kind, &folder, name, release, figures).context("drawing")
 }

@@ -34,12 +34,17 @@ pub(crate) fn program(name: &str) -> Result<PathBuf> {
     which(name).with_context(|| format!("the program {name} is not installed"))
 }
 
-/// Sees to it that all programs a virtual machine needs are there.
+/// Installs the programs that a virtual machine needs and this machine lacks.
 pub(crate) fn install_missing() -> Result<()> {
+    install(&NEEDED)
+}
+
+/// Installs programs, each with the Debian package that has it, where they are missing.
+pub(crate) fn install(wanted: &[(&str, &str)]) -> Result<()> {
     if std::env::consts::ARCH != "x86_64" {
         bail!("the virtual machine needs an x86-64 host, this is {}", std::env::consts::ARCH);
     }
-    let missing = || NEEDED.iter().filter(|(program, _)| which(program).is_none());
+    let missing = || wanted.iter().filter(|(program, _)| which(program).is_none());
     let packages: Vec<&str> = missing().map(|(_, package)| *package).collect();
     if packages.is_empty() {
         return Ok(());

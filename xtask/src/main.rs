@@ -80,7 +80,7 @@ enum Task {
         /// Seconds that one machine may take.
         #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
         timeout: u64,
-        /// Which works to measure; all if not given.
+        /// Works to measure; all if not given. `claims` measures the figures of `docs/claims.md`, at most 15 minutes a kernel.
         works: Vec<String>,
     },
     /// Runs the example `quickstart` in a virtual machine, or a rolling update through the service proxy.

@@ -21,6 +21,8 @@ const COLOURS: [RGBColor; 8] = [
 type Line<'a> = (&'a str, &'a str, &'a str);
 
 struct Plot<'a> {
+    /// Kind of the figures: `bench` or `claims`.
+    of: &'a str,
     name: &'a str,
     title: &'a str,
     x: &'a str,
@@ -28,8 +30,9 @@ struct Plot<'a> {
     lines: &'a [Line<'a>],
 }
 
-const PLOTS: [Plot<'_>; 4] = [
+const PLOTS: [Plot<'_>; 5] = [
     Plot {
+        of: "bench",
         name: "adding",
         title: "One more service in a table of N",
         x: "services in the table",
@@ -45,6 +48,7 @@ const PLOTS: [Plot<'_>; 4] = [
         ],
     },
     Plot {
+        of: "bench",
         name: "all",
         title: "N services from nothing",
         x: "services",
@@ -56,6 +60,7 @@ const PLOTS: [Plot<'_>; 4] = [
         ],
     },
     Plot {
+        of: "bench",
         name: "connecting",
         title: "The first connection to a service, of N",
         x: "services",
@@ -70,6 +75,7 @@ const PLOTS: [Plot<'_>; 4] = [
         ],
     },
     Plot {
+        of: "bench",
         name: "listing",
         title: "Listing N services",
         x: "services in the table",
@@ -80,11 +86,25 @@ const PLOTS: [Plot<'_>; 4] = [
             ("lvs: read twice, so that nothing is missing", "list services", "lvs"),
         ],
     },
+    Plot {
+        of: "claims",
+        name: "short-connections",
+        title: "A short connection to one of N services with 20 endpoints each",
+        x: "services",
+        y: "instructions for one connection",
+        lines: &[
+            ("IPVS", "short connection", "IPVS"),
+            ("IPVS with the constant rules", "short connection", "IPVS with the constant rules"),
+            ("iptables-nft", "short connection", "iptables-nft"),
+            ("iptables-legacy", "short connection", "iptables-legacy"),
+            ("nftables maps", "short connection", "nftables maps"),
+        ],
+    },
 ];
 
-/// A picture of each kind, named after the kernel's line.
-pub(super) fn draw(folder: &Path, line: &str, release: &str, figures: &Figures) -> Result<()> {
-    for plot in &PLOTS {
+/// Draws the plots of one kind of figures, named after the kernel's line.
+pub(super) fn draw(kind: &str, folder: &Path, line: &str, release: &str, figures: &Figures) -> Result<()> {
+    for plot in PLOTS.iter().filter(|plot| plot.of == kind) {
         let file = folder.join(format!("{}-{line}.svg", plot.name));
         let area = SVGBackend::new(&file, SIZE).into_drawing_area();
         draw_plot(&area, plot, release, figures).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
@@ -111,6 +131,9 @@ fn draw_plot(
     let points = || curves.iter().flat_map(|(_, points)| points.iter().copied());
     let most = |values: &mut dyn Iterator<Item = f64>| values.reduce(f64::max).context("nothing to draw");
     let least = |values: &mut dyn Iterator<Item = f64>| values.reduce(f64::min).context("nothing to draw");
+    if curves.is_empty() {
+        return Ok(());
+    }
     let right = most(&mut points().map(|(x, _)| x))?;
     let (low, high) = (least(&mut points().map(|(_, y)| y))?, most(&mut points().map(|(_, y)| y))?);
 
