@@ -63,6 +63,16 @@ impl<C, D> BatchError<C, D> {
     }
 
     /// The failures that do not follow from another one. With a misspelt scheduler and 200 endpoints, one of 201.
+    ///
+    /// ```
+    /// # use lvs::ipvs::{Change, Destination, Scheduler, Service};
+    /// let mut ipvs = lvs::testing::Kernel::new().ipvs()?;
+    /// let web = Service::tcp("10.96.0.10:80".parse()?, Scheduler::new("misspelt")?);
+    /// let to = Change::AddDestination(web.key, Destination::new("10.244.1.7:80".parse()?));
+    /// let error = ipvs.batch([Change::AddService(web), to]).unwrap_err();
+    /// assert_eq!((error.failures.len(), error.independent().count()), (2, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn independent(&self) -> impl Iterator<Item = &Failure<C>> {
         self.failures.iter().filter(|failure| failure.error.follows().is_none())
     }

@@ -72,6 +72,11 @@ impl Limits {
     const MOST: usize = 16 * 1024 * 1024;
 
     /// Limits for a socket with buffers of this many bytes (`SO_RCVBUF` and `SO_SNDBUF` as the kernel reports them).
+    ///
+    /// ```
+    /// # use lvs::exchange::Limits;
+    /// assert_eq!(Limits::for_buffers(212_992, 212_992), Limits::default());
+    /// ```
     pub fn for_buffers(receive: usize, send: usize) -> Self {
         let default = Self::default();
         Self {
@@ -396,6 +401,17 @@ impl Exchange {
 
     /// Gives up the requests on their way, knowing that nothing is to come for any request so far: the socket's
     /// receive queue is empty, as it is after a time-out, or after an overrun (`ENOBUFS`) once it has been emptied.
+    ///
+    /// ```
+    /// # use lvs::exchange::{Exchange, Limits, Step};
+    /// # let mut exchange = Exchange::new(Limits::default());
+    /// exchange.queue(33, 0, b"body")?;
+    /// exchange.sent();
+    /// // It timed out.
+    /// exchange.reset();
+    /// assert!(matches!(exchange.step()?, Step::Finished));
+    /// # Ok::<(), lvs::Cause>(())
+    /// ```
     pub fn reset(&mut self) {
         self.abandon();
         self.drained();

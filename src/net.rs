@@ -116,6 +116,11 @@ impl InvalidText {
     }
 
     /// The form that is expected.
+    ///
+    /// ```
+    /// let error = "tpc".parse::<lvs::ipvs::Forwarding>().unwrap_err();
+    /// assert_eq!(error.to_string(), format!("{:?} is not {}", error.text(), error.expected()));
+    /// ```
     pub fn expected(&self) -> &'static str {
         self.expected
     }

@@ -33,6 +33,13 @@ impl Conntrack {
 
     /// As [`Conntrack::connect`], with other buffers or another time-out.
     ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// use lvs::conntrack::Conntrack;
+    /// let client = Conntrack::connect_with(&lvs::Options::default().timeout(Duration::from_secs(1)))?;
+    /// # Ok::<(), lvs::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Conntrack::connect`].
     pub fn connect_with(options: &Options) -> Result<Self> {

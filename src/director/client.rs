@@ -67,6 +67,13 @@ impl Pace {
     }
 
     /// The same with this time between two looks at drains.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use lvs::director::Pace;
+    /// let pace = Pace::default().drains(Duration::from_secs(5)).audited(4);
+    /// assert_eq!((pace.drains.as_secs(), pace.audited), (5, 4));
+    /// ```
     #[must_use]
     pub fn drains(self, drains: Duration) -> Self {
         Self { drains, ..self }

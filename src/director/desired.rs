@@ -130,6 +130,16 @@ impl Desired {
     }
 
     /// Takes a service out: its destinations drain, then it is deleted.
+    ///
+    /// ```
+    /// # use lvs::director::Desired;
+    /// # use lvs::ipvs::{Destination, Scheduler, Service};
+    /// let mut desired = Desired::default();
+    /// let web = Service::tcp("10.96.0.10:80".parse()?, Scheduler::RR);
+    /// desired.service(web, [Destination::new("10.244.1.7:80".parse()?)])?;
+    /// assert!(desired.remove_service(web).is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn remove_service(&mut self, key: impl Into<ServiceKey>) -> Option<WantedService> {
         self.edition = Edition::default();
         self.services.remove(&key.into())

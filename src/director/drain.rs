@@ -61,6 +61,13 @@ impl Drain {
     }
 
     /// The same, waiting until this state.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use lvs::director::{Drain, Until};
+    /// let drain = Drain::within(Duration::from_secs(60)).until(Until::Forgotten);
+    /// assert_eq!(drain.until, Until::Forgotten);
+    /// ```
     #[must_use]
     pub fn until(self, until: Until) -> Self {
         Self { until, ..self }

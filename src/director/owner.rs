@@ -90,6 +90,13 @@ impl Owner {
     }
 
     /// No service and no set.
+    ///
+    /// ```
+    /// # use lvs::director::Owner;
+    /// assert_eq!(Owner::nothing().to_string(), "no services");
+    /// assert_eq!(Owner::bound().to_string(), "the services with bound addresses");
+    /// assert_eq!(Owner::everything().to_string(), "every service");
+    /// ```
     pub fn nothing() -> Self {
         Self::of(Services::Nothing)
     }

@@ -46,6 +46,13 @@ impl Ipset {
 
     /// As [`Ipset::connect`], with other buffers or another time-out.
     ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// use lvs::ipset::Ipset;
+    /// let client = Ipset::connect_with(&lvs::Options::default().timeout(Duration::from_secs(1)))?;
+    /// # Ok::<(), lvs::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Ipset::connect`].
     pub fn connect_with(options: &Options) -> Result<Self> {
@@ -142,6 +149,12 @@ impl Ipset {
     }
 
     /// Destroys all sets, or none if one of them is in use (`IPSET_CMD_DESTROY`).
+    ///
+    /// ```no_run
+    /// // In a network namespace of its own, a test leaves nothing behind.
+    /// lvs::ipset::Ipset::connect()?.destroy_all()?;
+    /// # Ok::<(), lvs::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`is_in_use`](Error::is_in_use); a `list:set` and its members are in each other's way: clear it first.
@@ -355,6 +368,14 @@ impl Ipset {
     ///
     /// The marker has the FNV-1a hash of the staged set's name as `maxelem`. The sets that a killed replacement leaves are removed by the next one with the same names.
     ///
+    /// ```no_run
+    /// # use lvs::ipset::{HashNet, Ipset, Member, NewSet};
+    /// let members = ["10.0.0.0/8", "192.0.2.0/24"].map(Member::parse);
+    /// let members = members.into_iter().collect::<Result<Vec<_>, _>>()?;
+    /// Ipset::connect()?.replace_through("blocked".parse()?, "blocked.new".parse()?, &NewSet::<HashNet>::ipv4(), members)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Ipset::replace`].
     pub fn replace_through<T: SetType>(
@@ -393,6 +414,14 @@ impl Ipset {
 
     /// The number by which rules of packet filters know a set (`IPSET_CMD_GET_BYNAME`). It stays with the name when
     /// contents are swapped.
+    ///
+    /// ```no_run
+    /// # use lvs::ipset::Ipset;
+    /// let mut ipset = Ipset::connect()?;
+    /// let index = ipset.index("blocked".parse()?)?;
+    /// assert_eq!(ipset.name_of(index)?, "blocked".parse()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// See [`Ipset`].

@@ -205,6 +205,14 @@ impl<T: SetType> Member<T> {
     }
 
     /// With what the `SET` target puts on packets.
+    ///
+    /// ```
+    /// # use lvs::ipset::{HashIp, Member, SkbInfo};
+    /// let mark = SkbInfo { mark: Some((0x4000, 0x4000)), ..SkbInfo::default() };
+    /// let member = Member::<HashIp>::parse("10.0.0.1")?.skb(mark);
+    /// assert_eq!(member.to_string(), "10.0.0.1 skbmark 0x4000/0x4000");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use = "the changed value is returned"]
     pub fn skb(self, skb: SkbInfo) -> Self {
         Self { skb, ..self }

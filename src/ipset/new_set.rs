@@ -54,6 +54,12 @@ impl<T: SetType> NewSet<T> {
     }
 
     /// The set that [`Ipset::create`](super::Ipset::create) makes of it under this name; nothing is made here.
+    ///
+    /// ```
+    /// # use lvs::ipset::{HashIp, NewSet};
+    /// assert_eq!(NewSet::<HashIp>::ipv4().named("clients".parse()?).to_string(), "clients");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn named(&self, name: SetName) -> Set<T> {
         Set::new(name, self.kind, self.family())
     }
@@ -242,6 +248,13 @@ impl<T: WithNetmask> NewSet<T> {
 
 impl<T: WithBitmask> NewSet<T> {
     /// Addresses are cut by this mask. Since Linux 6.2; not together with a netmask.
+    ///
+    /// ```
+    /// # use lvs::ipset::{HashIp, NewSet};
+    /// let set = NewSet::<HashIp>::ipv4().bitmask("255.255.0.255".parse()?);
+    /// assert_eq!(set.to_string(), "hash:ip family inet bitmask 255.255.0.255");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use = "the changed value is returned"]
     pub fn bitmask(self, mask: IpAddr) -> Self {
         self.change(|options| options.bitmask = Some(mask))

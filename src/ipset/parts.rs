@@ -104,6 +104,12 @@ impl InterfaceMatch {
     }
 
     /// The port of a bridge rather than the bridge.
+    ///
+    /// ```
+    /// # use lvs::ipset::InterfaceMatch;
+    /// assert_eq!(InterfaceMatch::new("eth0".parse()?).physdev().to_string(), "physdev:eth0");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use = "the changed value is returned"]
     pub fn physdev(self) -> Self {
         Self { physdev: true, ..self }

@@ -68,6 +68,12 @@ impl ProtocolPorts {
     }
 
     /// One port, or a range of them, of UDP-Lite.
+    ///
+    /// ```
+    /// # use lvs::ipset::ProtocolPorts;
+    /// assert_eq!(ProtocolPorts::udplite(53).to_string(), "udplite:53");
+    /// assert_eq!(ProtocolPorts::sctp(9999).to_string(), "sctp:9999");
+    /// ```
     pub fn udplite(ports: impl Into<Ports>) -> Self {
         Self { protocol: Self::UDPLITE, ports: ports.into() }
     }
@@ -78,6 +84,11 @@ impl ProtocolPorts {
     }
 
     /// A type and a code of ICMPv6, for sets of IPv6 addresses.
+    ///
+    /// ```
+    /// # use lvs::ipset::ProtocolPorts;
+    /// assert_eq!(ProtocolPorts::icmpv6(128, 0).to_string(), "icmpv6:128/0");
+    /// ```
     pub fn icmpv6(kind: u8, code: u8) -> Self {
         Self { protocol: Self::ICMPV6, ports: u16::from_be_bytes([kind, code]).into() }
     }

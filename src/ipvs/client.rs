@@ -54,6 +54,13 @@ impl Ipvs {
 
     /// As [`Ipvs::connect`], with other buffers or another time-out.
     ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// use lvs::ipvs::Ipvs;
+    /// let client = Ipvs::connect_with(&lvs::Options::default().timeout(Duration::from_secs(1)))?;
+    /// # Ok::<(), lvs::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Ipvs::connect`].
     pub fn connect_with(options: &Options) -> Result<Self> {
@@ -154,6 +161,13 @@ impl Ipvs {
 
     /// Deletes a virtual service and its destinations, if the service exists.
     ///
+    /// ```no_run
+    /// # use lvs::ipvs::{Ipvs, ServiceKey};
+    /// let removed = Ipvs::connect()?.remove_service(ServiceKey::udp("10.96.0.10:53".parse()?))?;
+    /// println!("{removed:?}"); // Deleted, or Unchanged
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// See [`Ipvs`].
     pub fn remove_service(&mut self, key: impl IntoServiceKey) -> Result<Outcome> {
@@ -173,6 +187,17 @@ impl Ipvs {
     }
 
     /// Adds a destination to a service, or sets the existing one.
+    ///
+    /// ```no_run
+    /// # use lvs::ipvs::{Destination, Ipvs, ServiceKey};
+    /// let mut ipvs = Ipvs::connect()?;
+    /// let (web, server) = (ServiceKey::tcp("10.96.0.10:80".parse()?), "10.244.1.7:8080".parse()?);
+    /// // A second run of the program changes nothing but the weight.
+    /// ipvs.put_destination(web, Destination::new(server).weight(3))?;
+    /// assert_eq!(ipvs.remove_destination(web, server)?, lvs::Outcome::Deleted);
+    /// assert_eq!(ipvs.remove_destination(web, server)?, lvs::Outcome::Unchanged);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Ipvs::add_destination`], but for an existing one.
@@ -233,6 +258,16 @@ impl Ipvs {
     /// Deletes a destination of a service (`IPVS_CMD_DEL_DEST`). Its connections are cut off: to let them end, set
     /// its weight to 0 first and delete it when it has none.
     ///
+    /// ```no_run
+    /// # use lvs::ipvs::{Ipvs, ServiceKey};
+    /// let mut ipvs = Ipvs::connect()?;
+    /// let web = ServiceKey::tcp("10.96.0.10:80".parse()?);
+    /// for idle in ipvs.destinations(web)?.iter().filter(|info| info.destination.weight == 0 && info.active_connections == 0) {
+    ///     ipvs.delete_destination(web, idle.address())?;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`is_not_found`](Error::is_not_found) when no such service or destination exists.
     #[doc(alias = "IPVS_CMD_DEL_DEST")]
@@ -289,6 +324,14 @@ impl Ipvs {
 
     /// Sets the timeouts of connections (`IPVS_CMD_SET_CONFIG`); `None` leaves one as it is.
     ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use lvs::ipvs::{Ipvs, Timeouts};
+    /// let udp = Timeouts { udp: Some(Duration::from_secs(60)), ..Timeouts::default() };
+    /// Ipvs::connect()?.set_timeouts(&udp)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`is_invalid_input`](Error::is_invalid_input) for what is not a number of whole seconds from 1 up.
     #[doc(alias = "IPVS_CMD_SET_CONFIG")]
@@ -312,6 +355,16 @@ impl Ipvs {
     }
 
     /// Starts a sync daemon (`IPVS_CMD_NEW_DAEMON`).
+    ///
+    /// ```no_run
+    /// # use std::num::NonZeroU16;
+    /// # use lvs::ipvs::{Ipvs, SyncDaemon, SyncState};
+    /// let mut ipvs = Ipvs::connect()?;
+    /// let daemon = SyncDaemon::new(SyncState::Master, "eth0".parse()?, 7).group("239.0.0.81".parse()?);
+    /// ipvs.start_daemon(&daemon.max_length(NonZeroU16::new(1400).ok_or("zero")?))?;
+    /// ipvs.stop_daemon(SyncState::Master)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`is_already_exists`](Error::is_already_exists) when one of its side runs; [`is_not_found`](Error::is_not_found)

@@ -68,6 +68,14 @@ impl ServiceKey {
     }
 
     /// The SCTP service at this address and port.
+    ///
+    /// ```
+    /// # use lvs::ipvs::{Scheduler, Service, ServiceKey};
+    /// let key = ServiceKey::sctp("10.96.0.10:9999".parse()?);
+    /// assert_eq!(Service::sctp("10.96.0.10:9999".parse()?, Scheduler::RR).key, key);
+    /// assert_eq!(key.fwmark(), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn sctp(address: SocketAddr) -> Self {
         Self::Address { protocol: Protocol::SCTP, address }
     }

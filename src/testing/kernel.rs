@@ -273,6 +273,16 @@ impl Kernel {
 
     /// Number of faults that did not happen yet: a test that disturbs one position after the other is done when the last one was
     /// not reached.
+    ///
+    /// ```
+    /// # use lvs::testing::{Fault, Kernel};
+    /// let kernel = Kernel::new();
+    /// let mut ipvs = kernel.ipvs()?;
+    /// kernel.disturb(0, Fault::Lost);
+    /// assert!(ipvs.version().unwrap_err().is_timed_out());
+    /// assert_eq!(kernel.faults_left(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn faults_left(&self) -> usize {
         self.state().faults.len()
     }

@@ -40,6 +40,13 @@ impl Vips {
 
     /// As [`Vips::connect`], with other buffers or another time-out.
     ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// use lvs::vip::Vips;
+    /// let client = Vips::connect_with(&lvs::Options::default().timeout(Duration::from_secs(1)))?;
+    /// # Ok::<(), lvs::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Vips::connect`].
     pub fn connect_with(options: &Options) -> Result<Self> {

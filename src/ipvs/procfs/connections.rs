@@ -158,6 +158,13 @@ impl Connection {
 
     /// Whether this is a template: no connection, but what a persistent service remembers of a client. (An FTP data
     /// connection that is expected has no port of the client either, but a state of its own.)
+    ///
+    /// ```no_run
+    /// # use lvs::ipvs::Connections;
+    /// let clients = Connections::open()?.filter(|connection| connection.as_ref().is_ok_and(|of| of.is_template())).count();
+    /// println!("{clients} clients stay at their servers");
+    /// # Ok::<(), lvs::Error>(())
+    /// ```
     pub fn is_template(&self) -> bool {
         self.client.port() == 0 && matches!(self.state, ConnectionState::NONE | ConnectionState::ASSURED)
     }

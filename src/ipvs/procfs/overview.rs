@@ -151,6 +151,14 @@ pub enum OverviewAddress {
 
 impl OverviewAddress {
     /// Whether it can be this service's: sure but for a firewall mark, of which each family can have a service.
+    ///
+    /// ```
+    /// # use lvs::Protocol;
+    /// # use lvs::ipvs::{OverviewAddress, ServiceKey};
+    /// let address = "10.96.0.10:80".parse()?;
+    /// assert!(OverviewAddress::Address(Protocol::TCP, address).is_of(ServiceKey::tcp(address)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_of(&self, service: ServiceKey) -> bool {
         match service {
             ServiceKey::Address { protocol, address } => *self == Self::Address(protocol, address),
