@@ -11,10 +11,12 @@ use super::owner::{Owner, Registry};
 use super::plan::{Plan, plan};
 use super::snapshot::Snapshot;
 use super::step::Change;
-use crate::conntrack::Conntrack;
+use crate::conntrack::{Conntrack, Flow};
 use crate::error::{Cause, Error, Reason, Result};
+use crate::hash::KeySet;
 use crate::ipset::{self, AnyType, Ipset, Kind, NewSet, Set};
 use crate::ipvs::{self, Ipvs, ServiceKey};
+use crate::net::Family;
 use crate::ready::{self, Part, Presence};
 use crate::vip::{Binder, Vips, Watch};
 
@@ -152,16 +154,43 @@ impl Director {
     ///
     /// # Errors
     /// As [`Ipvs::table`], [`Vips::virtual_ips`], [`Ipset::members`]. A set of keys that is of another type is an error too.
+    /// If the flows of the connection tracker cannot be read, each UDP service is treated as one with stale flows.
     pub fn snapshot(&mut self) -> Result<Snapshot> {
         let mut snapshot = Snapshot::empty(self.owner.clone(), self.binder);
-        snapshot.tracked = self.conntrack.is_some();
         let table = self.ipvs.table()?.into_iter();
         snapshot.services = FoundServices::new(table.map(|(info, to)| FoundService::new(info.service, to)).collect());
         snapshot.vips = self.vips.virtual_ips(&self.binder)?.into_iter().collect();
         self.read_sets(&mut snapshot)?;
         snapshot.keys.extend(self.adopted.iter().copied());
         snapshot.mark_registered();
+        self.read_flows(&mut snapshot);
         Ok(snapshot)
+    }
+
+    /// Finds the UDP services that have stale flows, such as those that a killed director left.
+    fn read_flows(&mut self, snapshot: &mut Snapshot) {
+        let Some(conntrack) = &mut self.conntrack else { return };
+        snapshot.tracked = true;
+        for family in [Family::Inet, Family::Inet6] {
+            let services: Vec<_> = snapshot.udp_services(family).collect();
+            if services.is_empty() {
+                continue;
+            }
+            let stale = conntrack.stream_flows(family).and_then(|mut flows| {
+                let service = |flow: Flow| Some(snapshot.service_of(&flow)?.service.key);
+                flows.try_fold(KeySet::default(), |mut stale, flow| {
+                    stale.extend(service(flow?));
+                    Ok(stale)
+                })
+            });
+            match stale {
+                Ok(stale) => snapshot.stale.extend(stale),
+                // Nothing is translated.
+                Err(error) if error.is_unavailable() => {}
+                // The step that deletes them reads again, and reports an error that remains.
+                Err(_) => snapshot.stale.extend(services),
+            }
+        }
     }
 
     fn read_sets(&mut self, snapshot: &mut Snapshot) -> Result<()> {

@@ -58,7 +58,8 @@
 //! The connection tracker translates a UDP flow as it did for the first packet. A flow that began before its service existed or its
 //! virtual IP was bound gets no replies for as long as it lasts. After a UDP service appears, its address becomes local, or it loses
 //! a destination, the director deletes the flows to it whose replies come from none of its destinations: see
-//! [`conntrack`](crate::conntrack).
+//! [`conntrack`](crate::conntrack). Whenever everything is read, it also finds the flows that an earlier director left, or could not
+//! delete.
 //!
 //! # Memory
 //!

@@ -9,10 +9,10 @@ use super::desired::{Desired, Role, WantedService, WantedSet};
 use super::drain::{Connections, Drain, Draining, Drains};
 use super::found::{FoundService, FoundSet};
 use super::owner::{Registry, Services};
-use super::snapshot::{Pair, Snapshot, pairs};
+use super::snapshot::{Pair, Snapshot, pairs, repliers};
 use super::step::{Before, Change, Phase, Phases, Step};
 use crate::ipset::{self, Addresses, AnyType, Entry, NewSet, ProtocolPorts, SetName, SetOptions};
-use crate::ipvs::{self, Destination, DestinationInfo, Forwarding, ServiceKey};
+use crate::ipvs::{self, Destination, DestinationInfo, ServiceKey};
 use crate::net::{Family, Protocol};
 use crate::ready::Part;
 use crate::vip::{self, Vip};
@@ -412,18 +412,13 @@ impl<'a> Planner<'a> {
             let key = wanted.service().key;
             let Some(address) = key.address() else { continue };
             let owned = self.found.service(key).is_none() || self.found.owns(key);
-            let appears =
-                self.renewed.contains(&key) || owned && self.local.binary_search(&address.ip().into()).is_ok();
-            if !appears {
+            let appears = self.local.binary_search(&address.ip().into()).is_ok();
+            if !self.renewed.contains(&key) && !(owned && (appears || self.found.stale.contains(&key))) {
                 continue;
             }
             let draining =
                 self.plan.draining.iter().filter(|drain| drain.service == key).map(|drain| drain.destination);
-            let mut endpoints: Vec<_> = wanted.destinations().iter().map(|to| to.address).chain(draining).collect();
-            if wanted.destinations().iter().any(|to| to.forwarding != Forwarding::Masquerade) {
-                // Their replies come from the virtual address.
-                endpoints.push(address);
-            }
+            let endpoints = repliers(address, wanted.destinations().iter().copied()).chain(draining).collect();
             self.step(Phase::Track, Change::DeleteFlows(address, endpoints));
         }
     }

@@ -9,9 +9,11 @@ use std::net::SocketAddr;
 use super::found::{FoundService, FoundServices, FoundSet};
 use super::owner::{Owner, Services};
 use super::step::Change;
+use crate::conntrack::Flow;
 use crate::hash::KeySet;
 use crate::ipset::{self, AnyType, Entry, Member, NewSet, SetName};
-use crate::ipvs::{self, Destination, Service, ServiceKey};
+use crate::ipvs::{self, Destination, Forwarding, Service, ServiceKey};
+use crate::net::{Family, Protocol};
 use crate::vip::{self, Binder, Vip};
 
 /// The table of IPVS, the virtual IPs of the binder, and the sets of the owner, as they were read.
@@ -30,6 +32,8 @@ pub struct Snapshot {
     pub(super) registries: BTreeSet<SetName>,
     /// Whether flows of the connection tracker are to be deleted.
     pub(super) tracked: bool,
+    /// UDP services with flows that are translated to none of their destinations.
+    pub(super) stale: KeySet<ServiceKey>,
 }
 
 /// A change between two snapshots.
@@ -85,6 +89,7 @@ impl Snapshot {
             keys: KeySet::default(),
             registries: BTreeSet::new(),
             tracked: false,
+            stale: KeySet::default(),
         }
     }
 
@@ -116,6 +121,20 @@ impl Snapshot {
     /// As [`Snapshot::owns`], for a service of this snapshot.
     pub(super) fn has(&self, found: &FoundService) -> bool {
         found.registered || self.is_in_range(found.service.key)
+    }
+
+    /// The keys of the UDP services of a family.
+    pub(super) fn udp_services(&self, family: Family) -> impl Iterator<Item = ServiceKey> {
+        let keys = self.services.iter().map(|found| found.service.key);
+        keys.filter(move |key| key.protocol() == Some(Protocol::UDP) && key.family() == family)
+    }
+
+    /// The UDP service that a flow goes to, if the flow is translated to none of its destinations.
+    pub(super) fn service_of(&self, flow: &Flow) -> Option<&FoundService> {
+        let service = flow.original.destination;
+        let found = self.services.get(ServiceKey::udp(service))?;
+        let destinations = found.destinations.iter().map(|info| info.destination);
+        flow.is_stale(service, repliers(service, destinations)).then_some(found)
     }
 
     /// Finds the services whose keys are registered or adopted.
@@ -230,7 +249,8 @@ impl Snapshot {
             Change::Ipvs(change) => self.note_ipvs(change),
             Change::Vip(vip::Change::Unbind(_, vip)) => _ = self.vips.remove(vip),
             Change::Ipset(change) => self.note_ipset(change),
-            Change::Vip(vip::Change::Bind(..)) | Change::DeleteFlows(..) => {}
+            Change::Vip(vip::Change::Bind(..)) => {}
+            Change::DeleteFlows(service, _) => _ = self.stale.remove(&ServiceKey::udp(*service)),
             Change::ReplaceSet(name, new, members) => {
                 let members = members.iter().filter_map(|member| member.as_listed(new.kind())).collect();
                 self.sets.insert(*name, FoundSet { new: **new, members });
@@ -342,6 +362,16 @@ impl fmt::Display for Event {
             Self::MemberGone(name, entry) => write!(f, "member {entry} of set {name} is gone"),
         }
     }
+}
+
+/// The addresses that replies of these destinations have in the connection tracker.
+pub(super) fn repliers(
+    service: SocketAddr,
+    destinations: impl Iterator<Item = Destination> + Clone,
+) -> impl Iterator<Item = SocketAddr> {
+    // Replies of direct routing and tunnels come from the virtual address.
+    let untranslated = destinations.clone().any(|to| to.forwarding != Forwarding::Masquerade);
+    destinations.map(|to| to.address).chain(untranslated.then_some(service))
 }
 
 /// The items of two lists under one key.

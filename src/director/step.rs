@@ -48,8 +48,9 @@ pub enum Phase {
     Shrink,
     /// Destinations that end are deleted.
     Reap,
-    /// Flows of UDP services that appeared or lost a destination are deleted from the connection tracker, if it translates
-    /// them to no destination of the service: see [`conntrack`](crate::conntrack).
+    /// Stale flows of UDP services that appeared, lost a destination, or had stale flows when everything was read, are deleted
+    /// from the connection tracker: those that it translates to no destination of the service. See
+    /// [`conntrack`](crate::conntrack).
     Track,
     /// Virtual IPs that no service needs.
     Unbind,

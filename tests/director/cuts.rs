@@ -1,9 +1,13 @@
 //! The promises after a kill at any datagram, and with every fault of the kernel: the next call reaches the same state.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::Instant;
 
+use lvs::Family;
+use lvs::conntrack::Tuple;
 use lvs::director::{Desired, Director};
+use lvs::ipvs::{Scheduler, Service};
 use lvs::testing::{Fault, Kernel};
 use lvs::vip::Binder;
 
@@ -75,6 +79,52 @@ fn a_kill_at_any_datagram_is_made_up_for() {
                 let mut next = director(&cut.kernel, &owner(kind), cut.binder);
                 settled((&cut.kernel, &cut.binder), &mut next, &cut.desired, cut.now, &place)
                     .assert_is(&wanted, &place);
+            }
+        }
+    }
+}
+
+#[test]
+fn stale_flows_are_deleted_after_a_kill_or_fault_at_any_datagram() {
+    let dns: SocketAddr = "10.96.0.53:53".parse().unwrap();
+    let pod = |number: u8| SocketAddr::from(([10, 244, 1, number], 53));
+    let client = |number: u8| SocketAddr::from(([192, 0, 2, number], 4000));
+    let tuple = |source, destination| Tuple { source, destination, zone: 0 };
+    let desired = |pods: &[u8]| {
+        let mut desired = Desired::default();
+        desired.service(Service::udp(dns, Scheduler::RR), pods.iter().copied().map(pod)).unwrap();
+        desired
+    };
+    let director = |kernel: &Kernel| {
+        let binder = Binder::dummy("vip0").unwrap();
+        director(kernel, &owner(Kind::Registered), binder).conntrack(kernel.conntrack())
+    };
+    let flows = |kernel: &Kernel| kernel.conntrack().flows(Family::Inet).unwrap();
+    // The service appears, or loses a destination.
+    for (before, after) in [(None, &[7][..]), (Some(&[6, 7][..]), &[7][..])] {
+        for fault in [None, Some(Fault::Refused(EPERM)), Some(Fault::Lost), Some(Fault::Failing(ENOBUFS))] {
+            for position in 0.. {
+                let place = format!("{before:?}, {fault:?} at datagram {position}");
+                let kernel = Kernel::new();
+                let kept = kernel.add_flow(tuple(client(1), dns), tuple(pod(7), client(1))).unwrap();
+                let mut first = director(&kernel);
+                before.iter().for_each(|pods| _ = first.sync(&desired(pods)).unwrap());
+                for (number, from) in [(2, pod(6)), (3, dns)] {
+                    kernel.add_flow(tuple(client(number), dns), tuple(from, client(number))).unwrap();
+                }
+                fault.map_or_else(|| kernel.cut(position), |fault| kernel.disturb(position, fault));
+                let ended = first.sync(&desired(after));
+                if !kernel.mend() && (fault.is_none() || kernel.faults_left() > 0) {
+                    assert!(position > 3, "{place}");
+                    break;
+                }
+                // After a fault, the same director continues.
+                let mut next = if fault.is_none() { director(&kernel) } else { first };
+                assert!(fault.is_some() || ended.is_err(), "{place}");
+                next.sync(&desired(after)).unwrap_or_else(|error| panic!("{place}: {error}"));
+                assert_eq!(flows(&kernel), [kept], "{place}");
+                assert!(next.sync(&desired(after)).unwrap().is_empty(), "{place}");
+                assert!(director(&kernel).plan(&desired(after)).unwrap().is_empty(), "{place}");
             }
         }
     }
