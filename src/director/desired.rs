@@ -274,6 +274,15 @@ impl WantedSet {
     }
 
     /// The type and the options of the set.
+    ///
+    /// ```
+    /// # use lvs::director::Desired;
+    /// # use lvs::ipset::{HashIp, Kind, NewSet};
+    /// let mut desired = Desired::default();
+    /// let clients = desired.set("web-clients".parse()?, &NewSet::<HashIp>::ipv4(), [])?;
+    /// assert_eq!(clients.new_set().kind(), Kind::HashIp);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new_set(&self) -> &NewSet<AnyType> {
         &self.new
     }

@@ -110,6 +110,15 @@ pub struct Drains(BTreeMap<(ServiceKey, SocketAddr), Instant>);
 
 impl Drains {
     /// The time at which the destination was found without being desired for the first time.
+    ///
+    /// ```
+    /// # use lvs::director::Drains;
+    /// # use lvs::ipvs::ServiceKey;
+    /// // Before the first call, nothing drains.
+    /// let since = Drains::default().since(ServiceKey::tcp("10.96.0.10:80".parse()?), "10.244.1.7:80".parse()?);
+    /// assert_eq!(since, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn since(&self, service: ServiceKey, destination: SocketAddr) -> Option<Instant> {
         self.0.get(&(service, destination)).copied()
     }

@@ -117,6 +117,16 @@ impl Kernel {
 
     /// The same kernel, whose clients are opened with these options from now on. Only [`Options::timeout`],
     /// [`Options::deadline`] and [`Options::largest_listing`] have an effect.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use lvs::testing::{Fault, Kernel};
+    /// let kernel = Kernel::new().with_options(&lvs::Options::default().timeout(Duration::from_millis(10)));
+    /// let mut ipvs = kernel.ipvs()?;
+    /// kernel.disturb(0, Fault::Lost);
+    /// assert!(ipvs.version().unwrap_err().is_timed_out());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn with_options(self, options: &Options) -> Self {
         self.state().options = options.clone();
