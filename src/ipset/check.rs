@@ -126,7 +126,7 @@ fn is_single(kind: Kind, entry: &Entry) -> bool {
 
 impl<T: SetType> Member<T> {
     /// Refuses what cannot be sent to a set of this type and family.
-    #[inline]
+    #[inline(always)]
     pub(super) fn check(&self, kind: Kind, family: Option<Family>) -> Result<(), Cause> {
         check(kind, family, &T::any(self.entry))?;
         if self.nomatch && !kind.has_networks() {

@@ -392,7 +392,8 @@ fn write_with_port(out: &mut Writer<'_>, ip: Addresses, port: ProtocolPorts) {
 
 impl<T: SetType> Member<T> {
     /// Writes all of it, with the number by which a refusal names it.
-    #[inline]
+    // Inlined as the checks are.
+    #[inline(always)]
     pub(crate) fn write(&self, out: &mut Writer<'_>, line: Option<u32>) {
         let entry = T::any(self.entry);
         let mut flags = entry.write(out);

@@ -24,7 +24,7 @@ use crate::server::{PATIENCE, Server};
 pub(crate) const MIN_SYNC: Duration = Duration::from_millis(100);
 pub(crate) const SYNC_PERIOD: Duration = Duration::from_secs(30);
 
-/// What a proxy wrote.
+/// Output of a proxy.
 #[derive(Clone, Default)]
 pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
 
