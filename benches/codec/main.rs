@@ -1,4 +1,6 @@
-//! What it costs to write and to read one object, beside the style of the rust-netlink crates for the same bytes.
+//! Measures the cost of writing and reading one object.
+//!
+//! The style of the rust-netlink crates does the same for the same bytes, for comparison.
 //!
 //! `lvs` is measured through its clients, whose kernel is a script here: with the checks, the sequence numbers and the matching
 //! of answers. The other style is measured without any of that, writing into one buffer and reading from another.
@@ -51,7 +53,7 @@ fn main() {
     divan::main();
 }
 
-// What is written and read.
+// The objects that are written and read.
 
 fn address(n: usize) -> Ipv4Addr {
     Ipv4Addr::from_bits(0x0a00_0000 + u32::try_from(n).unwrap())

@@ -65,7 +65,7 @@ macro_rules! attributes {
     };
 }
 
-/// What an attribute can hold.
+/// A value that an attribute can hold.
 pub(crate) trait Payload: Sized {
     fn length(&self) -> usize;
     fn put(&self, buffer: &mut [u8]);

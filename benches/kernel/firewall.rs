@@ -22,7 +22,7 @@ const WHOLE: u32 = 1_000;
 pub(crate) const MANY: u32 = 1_000;
 /// Connections for one time.
 const CONNECTIONS: u32 = 20;
-/// What is sent through one of them, in pieces.
+/// Number of datagrams sent through one table.
 const PIECES: u32 = 64;
 const PIECE: usize = 16 << 10;
 
@@ -64,8 +64,8 @@ fn pair(service: Service) -> [Change; 2] {
     [Change::AddService(service), destination]
 }
 
-/// What memory the kernel has in use for things that come and go, in bytes. (What is free says less: pages that the processor
-/// keeps for itself are counted late.)
+/// Bytes of memory that the kernel has in use for dynamic objects. The free memory is a worse measure: pages in a
+/// processor's own lists are counted late.
 pub(crate) fn memory_in_use() -> u64 {
     // Longer than the kernel takes to give back what is no longer needed.
     std::thread::sleep(Duration::from_secs(3));
@@ -77,7 +77,8 @@ pub(crate) fn memory_in_use() -> u64 {
     of("Slab") + of("Percpu") + of("VmallocUsed")
 }
 
-/// What memory the kernel has more in use for services than for none. First of all, since it keeps what was once in use.
+/// Memory that the kernel uses for services, compared with none. It is measured first, because the kernel keeps memory that
+/// was once in use.
 pub(crate) fn memory(plan: &Plan, results: &mut Results) {
     let sizes = || plan.firewalls.iter().copied().filter(|size| *size >= MANY);
     let mut put = |size: u32, by: &str, before: u64| {
@@ -151,7 +152,7 @@ fn rules_of_iptables(results: &mut Results, size: u32, (name, restore, plain): (
         whole();
     }
     let noflush = format!("{restore} --noflush");
-    // To take one out again would cost more than all the rest; so there are some more at the end.
+    // Removing the rule again would cost more than all the rest. So the last rounds have a few more rules.
     let next = Cell::new(size);
     let one = || {
         next.set(next.get() + 1);

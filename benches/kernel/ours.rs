@@ -1,4 +1,4 @@
-//! What this crate's users write.
+//! The works as a user of this crate writes them.
 
 use std::time::{Duration, Instant};
 

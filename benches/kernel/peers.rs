@@ -33,7 +33,7 @@ pub(crate) fn each(program: &str, lines: &str) -> Duration {
     lines.lines().map(|line| run(&format!("{program} {line}"), None)).sum()
 }
 
-/// What `ipvsadm` reads for these changes, a line for each.
+/// Returns the input of `ipvsadm -R` for these changes, a line for each.
 pub(crate) fn ipvsadm_lines(changes: &[Change]) -> String {
     let mut lines = String::new();
     for change in changes {

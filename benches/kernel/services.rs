@@ -89,7 +89,7 @@ fn cycle<'a>(results: &mut Results, remark: &str, size: u32, changes: &Changes, 
         for ((_, most, run), times) in contestants.iter_mut().zip(&mut times) {
             let changes = changes.first(*most);
             for (changes, times) in [&changes.add, &changes.update, &changes.delete].into_iter().zip(times) {
-                // What was deleted before is freed later.
+                // Memory of deleted services is freed later.
                 settle();
                 times.push(run(changes));
             }
@@ -122,7 +122,7 @@ pub(crate) fn tables(plan: &Plan, results: &mut Results) {
         let (mut floor, mut ipvs) = (IpvsFloor::open(), Ipvs::connect().unwrap());
         fill(&mut ipvs, filled, size);
         filled = size;
-        // To a table that has next to nothing, a few are added, or it would not be one.
+        // The number of changes is limited by the size of the table, so that a small table stays small.
         let changes = Changes::of(size, plan.changes.min(size.max(100)));
         let mut second = IpvsFloor::open();
         let mut again = Ipvs::connect().unwrap();

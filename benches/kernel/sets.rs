@@ -30,7 +30,7 @@ fn members(count: u32) -> impl Iterator<Item = Member<HashIp>> {
     (0..count).map(|i| Member::new(address(i)))
 }
 
-/// What every message begins with.
+/// The beginning of every message.
 fn start() -> Vec<u8> {
     [&[2, 0, 0, 0][..], &attribute(1, &[7]), &attribute(2, &[SET.as_bytes(), &[0]].concat())].concat()
 }

@@ -27,7 +27,7 @@ const MOST_ITEMS: usize = 200;
 /// Number of items of a long batch: more than one datagram of requests holds.
 const MANY: usize = 3000;
 
-/// What comes next belongs to the same datagram of requests, too.
+/// The next reply answers the same datagram of requests.
 pub(crate) const MORE: u8 = 1;
 /// It is not the kernel's.
 pub(crate) const STRANGERS: u8 = 2;
@@ -51,7 +51,7 @@ pub(crate) fn run(data: &[u8]) {
     let mut records: Vec<_> =
         std::iter::from_fn(|| super::exchange::next(&mut rest).map(|(how, bytes)| (how, bytes.to_vec()))).collect();
     records.reverse();
-    // What nobody has received meets the next call; what is broken in it cannot be known for an old answer.
+    // The next call receives the replies that are left. It cannot recognise a broken one as an old answer.
     let left = Replies::of(&records);
     let records = Mutex::new(records);
     let good = Arc::new(AtomicBool::new(false));
@@ -68,7 +68,7 @@ pub(crate) fn run(data: &[u8]) {
         answer(&mut records.lock().unwrap_or_else(PoisonError::into_inner), requests)
     })
     .with_options(&options);
-    // To give up is told by a time-out at once, so that nothing here takes time.
+    // An unanswered request times out immediately, so that nothing here takes time.
     match asked % 4 {
         0 => {
             let Ok(mut ipvs) = kernel.ipvs() else { return };
@@ -422,7 +422,7 @@ fn batches_of_ipset(ipset: &mut Ipset, what: u8, other: bool) -> Result<(), Erro
     }
 }
 
-/// What the kernel lists can be added.
+/// Asserts that an entry as the kernel lists it can be added.
 fn listed_is_taken(ipset: &mut Ipset, set: &ipset::Set<AnyType>) -> Result<(), Error> {
     for member in ipset.members(set)? {
         ipset.put(set, &member)?;

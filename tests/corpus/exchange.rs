@@ -17,7 +17,7 @@ pub(crate) fn run(mut data: &[u8]) {
     limits.inbox = INBOX;
     limits.requests = 4;
     let mut talk = Talk::within(limits);
-    // Which of the requests on their way were refused.
+    // Refused requests among those in flight.
     let mut refused = Vec::new();
     // The number of the newest request.
     let mut newest = 0u32;

@@ -1,6 +1,6 @@
-//! What is fuzzed, over the inputs that are kept: `fuzz/README.md` says how to look for more.
+//! Runs the fuzzed code over the inputs of the repository. `fuzz/README.md` describes the fuzzers.
 //!
-//! Each module here is what a target of `fuzz/` runs. Those of the two programs are in `examples/`.
+//! Each module has the code of a target of `fuzz/`. The targets of the two programs are in `examples/`.
 #![expect(clippy::unwrap_used, reason = "in a test, a failed step is a failed test")]
 #![expect(clippy::panic, reason = "likewise")]
 #![expect(clippy::indexing_slicing, reason = "the messages were made here")]

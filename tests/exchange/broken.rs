@@ -1,4 +1,4 @@
-//! What is broken.
+//! Malformed replies.
 
 use crate::talk::*;
 
@@ -129,7 +129,7 @@ fn a_reset_forgets_that_a_dump_is_open_and_what_was_received() {
     talk.0.reset();
     assert_eq!(talk.step(), Said::Finished);
     talk.works();
-    // What is not looked at yet may be broken.
+    // A part that is not read yet may be malformed.
     let sent = talk.request(b"get");
     talk.receive_from(0, &[&message(FAMILY, 0, sequence(&sent), b"one")[..], &[3, 0, 0, 0, 0]].concat());
     assert_eq!(talk.step(), got(0, b"one"));

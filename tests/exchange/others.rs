@@ -1,4 +1,4 @@
-//! What belongs to others: to requests that were given up, to other processes.
+//! Replies to abandoned requests and messages from other processes.
 
 use crate::talk::*;
 

@@ -1,10 +1,10 @@
-//! What holds for all conversations.
+//! Properties of all conversations.
 
 use proptest::prelude::*;
 
 use crate::talk::*;
 
-/// What a kernel may say about one request of a batch.
+/// Reply of a kernel to one request of a batch.
 #[derive(Clone, Debug)]
 struct Reaction {
     data: Vec<Vec<u8>>,
@@ -26,7 +26,7 @@ fn reaction() -> impl Strategy<Value = Reaction> {
     })
 }
 
-/// What anybody may do to an exchange.
+/// One step of the kernel, the driver or another process.
 #[derive(Clone, Debug)]
 enum Deed {
     Queue(Vec<u8>),

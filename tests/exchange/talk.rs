@@ -1,4 +1,4 @@
-//! What the kernel says, and a driver that sends and hears.
+//! Messages of a kernel, and a driver that sends and receives.
 
 pub(crate) use lvs::Cause;
 pub(crate) use lvs::exchange::{Exchange, Limits, Step};
@@ -20,7 +20,7 @@ pub(crate) const EBUSY: i32 = 16;
 pub(crate) const EEXIST: i32 = 17;
 pub(crate) const EINVAL: i32 = 22;
 
-// What the kernel says.
+// Messages of the kernel.
 
 /// A message as it stands in a datagram, padding included.
 pub(crate) fn message(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
@@ -45,7 +45,7 @@ pub(crate) fn done(sequence: u32, code: i32) -> Vec<u8> {
     message(DONE, MULTI, sequence, &code.to_ne_bytes())
 }
 
-/// What the kernel answers to a request (one message as it was sent) without words of its own; 0 acknowledges it.
+/// Returns the kernel's reply to one sent message, without a message text. An `errno` of 0 acknowledges it.
 pub(crate) fn answer(request: &[u8], errno: i32) -> Vec<u8> {
     answer_with(request, errno, CAPPED, &[])
 }
@@ -67,7 +67,7 @@ pub(crate) fn attribute(number: u16, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-// What was sent.
+// Sent messages.
 
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_ne_bytes(bytes[at..at + 2].try_into().unwrap())
@@ -102,7 +102,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 // The driver.
 
-/// What an exchange said.
+/// An event of an exchange.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Said {
     Send,

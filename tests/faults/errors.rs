@@ -178,8 +178,9 @@ fn exists(ipvs: &mut Ipvs, change: &Change) -> bool {
 }
 
 proptest! {
-    /// A failure that follows from another one comes after it, is a "not found", and the earlier change failed to add the
-    /// object that the later one misses, which did not exist in between.
+    /// A failure that follows from another one comes after it and is a "not found".
+    ///
+    /// The earlier change failed to add the object that the later one misses. No change between them added it.
     #[test]
     fn failures_follow_only_from_what_was_not_added(changes in proptest::collection::vec(change(), 1..12)) {
         let kernel = Kernel::new();

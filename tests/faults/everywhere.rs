@@ -29,7 +29,7 @@ pub(crate) trait Bench {
     fn works(client: &mut Self::Client);
 }
 
-/// What is done, and what it gives line by line.
+/// An operation. Returns its results line by line.
 pub(crate) type Run<C> = fn(&mut C) -> lvs::Result<Vec<String>>;
 
 #[derive(Clone, Copy)]
@@ -59,15 +59,15 @@ pub(crate) fn lines<T: Debug>(of: impl IntoIterator<Item = T>) -> Vec<String> {
     of.into_iter().map(|line| format!("{line:?}")).collect()
 }
 
-/// What the client makes of a fault.
+/// Result of an operation with a fault.
 enum Told {
-    /// What it gives without one.
+    /// The result without the fault.
     TheSame,
-    /// That, or an error that ends so.
+    /// The result without the fault, or an error that ends so.
     TheSameOr(&'static [&'static str]),
     /// An error that ends so.
     Error(&'static str),
-    /// Whatever it makes of it.
+    /// Any result or error.
     Anything,
 }
 use Told::{Anything, Error, TheSame, TheSameOr};
@@ -110,8 +110,8 @@ fn told(fault: Fault, nature: Nature) -> Told {
         // The parts of a list have no numbers: one that comes twice shows only where everything in it has an identity.
         (Fault::Twice, One | List | Several | Replacement) => TheSame,
         (Fault::Twice, Stream) => Anything,
-        // An answer behind its acknowledgement is none. What comes behind the end of a list is lost without a word, which
-        // cannot be helped: netlink keeps the order.
+        // An answer after its acknowledgement is none. Items after the end of a dump are lost without an error: netlink
+        // never reorders them.
         (Fault::Swapped, One) => TheSameOr(&[NO_ANSWER, SILENCE]),
         (Fault::Swapped, _) => Anything,
         (Fault::Truncated, _) => Error(TRUNCATED),
@@ -124,7 +124,7 @@ fn told(fault: Fault, nature: Nature) -> Told {
         (Fault::Ended(ENOMEM), _) => Error("(ENOMEM)"),
         // The answer to a look-up: the set does not exist.
         (Fault::Ended(ENOENT) | Fault::Refused(ENOENT), Replacement) => Anything,
-        // What is refused as if something were not there may be followed by another attempt.
+        // A refusal with "not found" may be followed by another attempt.
         (Fault::Ended(_) | Fault::Refused(ENOENT), Several) => Error(""),
         (Fault::Ended(_) | Fault::Refused(ENOENT), _) => Error("(ENOENT)"),
         (Fault::Failing(ENOBUFS), _) => Error(OVERRUN),
@@ -134,7 +134,7 @@ fn told(fault: Fault, nature: Nature) -> Told {
     }
 }
 
-/// What an operation comes to, and what there is before and after.
+/// Result of an operation without faults, and the state before and after.
 struct Normal {
     before: String,
     result: Result<Vec<String>, String>,
@@ -215,8 +215,9 @@ fn try_one<B: Bench>(
     Some(Ok(()))
 }
 
-/// Tries every operation with one byte changed, each place and each answer in turn: there is nothing to be said of what
-/// comes of it, but that it comes, and that the next call works.
+/// Changes one byte, at each place of each answer in turn, under every operation.
+///
+/// The operation ends, with any result, and the next call works.
 pub(crate) fn any_byte<B: Bench>(operations: &[Operation<B::Client>]) {
     for operation in operations {
         for position in 0.. {

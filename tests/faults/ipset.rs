@@ -213,7 +213,7 @@ fn a_replacement_that_is_disturbed_leaves_the_set_whole() {
     }
 }
 
-/// Which entry of a message it was stands in the request that the kernel repeats.
+/// The request that the kernel repeats has the position of the refused entry.
 #[test]
 fn the_entry_that_fails_is_named_and_those_before_it_are_in() {
     let kernel = Sets::kernel();

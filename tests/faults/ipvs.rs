@@ -51,7 +51,7 @@ impl Bench for Table {
     }
 }
 
-/// What gives nothing.
+/// Turns a result without a value into no lines.
 fn done(result: Result<()>) -> Result<Vec<String>> {
     result.map(|()| Vec::new())
 }

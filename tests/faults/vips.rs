@@ -33,7 +33,7 @@ fn same(one: &RouteMessage, other: &RouteMessage) -> bool {
     destination(one) == destination(other)
 }
 
-/// What a kernel does with one request: its answers, and an error number or 0.
+/// Carries out one request as a kernel does. Returns the answers, and an error number or 0.
 fn answer(routes: &mut Vec<RouteMessage>, request: RouteNetlinkMessage, dump: bool) -> (Vec<RouteMessage>, i32) {
     match request {
         RouteNetlinkMessage::GetRoute(like) if dump => {

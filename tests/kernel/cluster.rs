@@ -98,12 +98,12 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    /// Who serves a connection that is closed again.
+    /// Returns the server of a connection that is closed again.
     pub(crate) fn ask(&self, client: Client<'_>, to: SocketAddr) -> char {
         letter(&client.ask(to).unwrap())
     }
 
-    /// Who serves a connection that stays open.
+    /// Returns the server of a connection that stays open.
     pub(crate) fn open_as(&mut self, client: Client<'_>, to: SocketAddr) -> char {
         let mut connection = client.connect(to).unwrap();
         let letter = letter(&connection.ask().unwrap());
@@ -111,7 +111,7 @@ impl<'a> Cluster<'a> {
         letter
     }
 
-    /// Who serves each of so many connections to the service's address, which stay open.
+    /// Opens `count` connections to the service's address, which stay open, and returns the server of each.
     pub(crate) fn open(&mut self, count: usize) -> String {
         (0..count).map(|_| self.open_as(self.client(), self.address())).collect()
     }
@@ -160,7 +160,7 @@ fn letter(answer: &str) -> char {
     answer.chars().next().unwrap()
 }
 
-/// Who serves, where the order is not said.
+/// Sorts servers whose order is unspecified.
 pub(crate) fn sorted(letters: &str) -> String {
     let mut letters: Vec<_> = letters.chars().collect();
     letters.sort_unstable();

@@ -1,5 +1,7 @@
-//! Lists while other processes change what is listed: what is there all the time is listed once, or the list is an error;
-//! what is listed is as somebody wrote it, all of it.
+//! Lists while other processes change the listed objects.
+//!
+//! An object that exists all the time is listed exactly once, or the listing is an error. Each listed object is as one
+//! process wrote it, without a mix of two versions.
 //!
 //! `LVS_SEED` chooses other changes.
 
@@ -55,7 +57,7 @@ impl Writer {
     }
 }
 
-/// What a writer does, in its own process.
+/// Runs a writer, in a process of its own.
 pub(crate) fn child(job: &str) {
     let (what, number) = job.split_once(' ').unwrap();
     let number: u64 = number.parse().unwrap();
@@ -377,7 +379,9 @@ fn sets_and_members_that_others_change(lab: &Lab) {
     println!("{lists} lists of everything, {seen} members of one set, {changes:?} changes");
 }
 
-/// What nobody deletes comes once, with what somebody gave it. What is deleted while it is listed may carry anything.
+/// Asserts that each entry which stays is listed once, with values that a writer gave it.
+///
+/// An entry that is deleted while it is listed may have any values.
 fn assert_members(listed: &[Member<HashIp>], stable: &BTreeSet<IpAddr>) {
     let (stay, go): (Vec<_>, Vec<_>) = listed.iter().partition(|member| stable.contains(&member.entry.first()));
     let found: BTreeSet<_> = stay.iter().map(|member| member.entry.first()).collect();
@@ -388,7 +392,7 @@ fn assert_members(listed: &[Member<HashIp>], stable: &BTreeSet<IpAddr>) {
     assert!(go.iter().all(|member| member.entry.to_string().starts_with("10.")), "{go:?}");
 }
 
-/// What nobody touches comes once.
+/// Asserts that each set which stays is listed once.
 fn assert_each_once(listed: &[SetName], stable: &BTreeSet<SetName>) {
     for name in stable {
         assert_eq!(listed.iter().filter(|listed| *listed == name).count(), 1, "{name} in {listed:?}");

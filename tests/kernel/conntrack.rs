@@ -176,8 +176,9 @@ fn a_masqueraded_flow_is_not_stale(lab: &Lab) {
     }
 }
 
-/// A flow that began before its service and its address is served as soon as the director has made both, and stays so when the
-/// service is deleted and comes back.
+/// A flow that began before its service and its address is served as soon as the director has created both.
+///
+/// It is served again after the service was deleted and created again.
 fn a_director_mends_flows_from_before(lab: &Lab) {
     for family in FAMILIES {
         let mut balanced = Balanced::new(lab, family);

@@ -1,5 +1,7 @@
-//! The same command lines through `ipvsadm` and our `ipvsadm-rs`: exit status, output, errors and the table that is
-//! there afterwards must be the same, but for [deviations] that have a name and a reason.
+//! Runs the same command lines through `ipvsadm` and our `ipvsadm-rs`.
+//!
+//! Exit status, output, errors and the table afterwards must be equal, except for [deviations] that have a name and a
+//! reason.
 //!
 //! A second mode runs sequences of lines about [services that exist](reuse) on one table.
 //!

@@ -1,4 +1,4 @@
-//! What is refused, by this crate or by the kernel: the reason and the text of each.
+//! Refusals of this crate and of the kernel: the reason and the text of each.
 
 use std::net::UdpSocket;
 use std::num::{NonZeroU16, NonZeroU32};

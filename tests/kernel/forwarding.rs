@@ -1,8 +1,8 @@
 //! Every way of forwarding, with packets on a link between a client, a director and real servers.
 //!
-//! Tunnels of all kinds go between all families. What the kernel has no way for: masquerading or direct routing to a
-//! destination of another family (the crate refuses it as the kernel would), a destination of another family while a
-//! sync daemon runs, and masquerading the answers to packets that are scheduled one by one.
+//! Tunnels of all kinds work between all families. The kernel has no masquerading or direct routing to a destination of
+//! another family, and the crate refuses both. It has no destination of another family while a sync daemon runs, and does
+//! not masquerade answers to packets that are scheduled one by one.
 
 use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, UdpSocket};

@@ -1,5 +1,6 @@
-//! The same command lines through `ipset` and our `ipset-rs`, each in a network namespace of its own: exit status,
-//! output, errors, and at the end the sets that are there, must be the same, but for [deviations] that have a name and a
+//! Runs the same command lines through `ipset` and our `ipset-rs`, each in a network namespace of its own.
+//!
+//! Exit status, output, errors and the sets at the end must be equal, except for [deviations] that have a name and a
 //! reason.
 //!
 //! `LVS_SEED` and `LVS_LINES` choose other and more random lines.

@@ -224,7 +224,7 @@ fn what_another_program_set_can_be_updated(lab: &Lab) {
     Unchecked::connect(lab).change(Change::AddDestination(web().key, odd)).unwrap();
     ipvs.update_destination(web().key, odd.address, |server| server.weight = 0).unwrap();
     assert_eq!(read_destinations(&mut ipvs, web().key), HashSet::from([odd.weight(0)]));
-    // What the caller does is looked at when it was right before.
+    // The caller's edit is checked if the object was valid before.
     let right = Destination::new(address("10.244.1.2:443"));
     ipvs.add_destination(web().key, right).unwrap();
     let update = ipvs.update_destination(web().key, right.address, |server| server.weight = u32::MAX).unwrap_err();

@@ -89,7 +89,7 @@ fn table() -> (Vec<(Service, Vec<Destination>)>, Vec<&'static str>) {
     (table, commands)
 }
 
-/// What `ipvsadm` saves, without the thresholds, which it does not save.
+/// Returns the output of `ipvsadm -S`, which has no thresholds.
 fn saved(commands: &[&str]) -> HashSet<String> {
     commands.iter().map(|line| line.split(" -x ").next().unwrap().to_owned()).collect()
 }

@@ -29,7 +29,7 @@ fn rows(prefix: &str) -> impl Iterator<Item = Vec<&'static str>> {
     rows.filter(move |row| row[0].starts_with(prefix))
 }
 
-/// What the controller of generic netlink says of IPVS: the attributes of each message, by number.
+/// Asks the controller of generic netlink about IPVS. Returns the attributes of each message, by number.
 fn ask_controller(lab: &Lab, cmd: GenlCtrlCmd, flags: u16) -> Vec<Vec<(u16, Vec<u8>)>> {
     const DONE: u16 = 3;
     let socket = lab.run(|| Socket::new(NETLINK_GENERIC)).unwrap();

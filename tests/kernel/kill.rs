@@ -53,14 +53,14 @@ fn killed(lab: &Lab, job: &str, random: &mut Random, lines: usize, longest: Dura
     count + said.map_while(Result::ok).count()
 }
 
-/// Says that something is done. What is written is with the parent, whatever happens to this process.
+/// Reports a completed change. The parent reads it even if this process is killed afterwards.
 fn acknowledge() {
     let mut out = std::io::stdout();
     out.write_all(b"done\n").unwrap();
     out.flush().unwrap();
 }
 
-/// What a child does.
+/// Runs a child's job.
 pub(crate) fn child(job: &str) {
     let (what, state) = job.split_once(' ').unwrap();
     let state = state.parse().unwrap();
@@ -125,7 +125,7 @@ fn read(ipvs: &mut Ipvs) -> Table {
     table.collect()
 }
 
-/// What makes one table of the other.
+/// Returns the changes that turn one table into the other.
 fn changes(there: &Table, desired: &Table) -> Vec<Change> {
     let mut changes = Vec::new();
     let nothing = BTreeMap::new();
@@ -274,7 +274,7 @@ fn hosts(ipset: &mut Ipset) -> BTreeSet<IpAddr> {
     all
 }
 
-/// Which version of the set is there, all of it.
+/// Returns the version of the set, which must be complete.
 fn version(ipset: &mut Ipset) -> usize {
     let live: Set<HashIp> = ipset.open(name("live")).unwrap();
     let listed: Vec<_> = ipset.stream_members(&live).unwrap().map(Result::unwrap).collect();
@@ -347,7 +347,7 @@ fn a_killed_sync(lab: &Lab) {
             _ => {
                 cut_short += usize::from(left != desired);
                 assert!(left.iter().all(|vip| before.contains(vip) || desired.contains(vip)));
-                // What is surplus goes last.
+                // Surplus members are deleted last.
                 assert!(left.is_superset(&before) || left.is_superset(&desired), "{left:?}");
             }
         }

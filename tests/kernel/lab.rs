@@ -1,4 +1,4 @@
-//! What every test stands on: a namespace of its own, and the reason when the kernel lacks something.
+//! The base of every test: a namespace of its own, and the reason if the kernel lacks something.
 
 use std::fmt::Debug;
 use std::io::Write;
@@ -14,7 +14,7 @@ use lvs::ipvs::{Ipvs, settings};
 use lvs::netns::Namespace;
 use lvs::vip::{Binder, Vips};
 
-/// What a test cannot do without.
+/// A requirement of a test.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Need {
     Ipvs,
@@ -187,7 +187,7 @@ pub(crate) fn release() -> (u32, u32) {
     version(&std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap())
 }
 
-/// What a child process of a test does: [`child`] starts it.
+/// Environment variable with the job of a test's child process. [`child`] starts it.
 const CHILD: &str = "LVS_KERNEL_TEST_CHILD";
 
 /// Does what the parent asked for, if this process is a child of a test.

@@ -1,7 +1,9 @@
-//! Random operations, some of them wrong, for as long as one likes: each has the outcome that a model of the tables says,
-//! the tables are the model's in our eyes and in those of `ipvsadm` and `ipset`, and neither memory nor descriptors grow.
+//! Runs random operations, some of them invalid, for a given time.
 //!
-//! `LVS_LONG` is for how many seconds, `LVS_SEED` chooses other operations:
+//! Each operation has the outcome of a model. The tables equal the model, as this crate reads them and as `ipvsadm` and
+//! `ipset` do. Neither memory nor descriptors grow.
+//!
+//! `LVS_LONG` is the time in seconds, `LVS_SEED` chooses other operations:
 //! `LVS_SEED=7 LVS_LONG=3600 cargo xtask test --timeout 4500 long_run`.
 
 mod ipset;
@@ -22,7 +24,7 @@ pub(crate) fn tests() -> Vec<Trial> {
     )
 }
 
-/// What comes of an operation.
+/// Outcome of an operation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Outcome {
     Done,
@@ -85,7 +87,7 @@ fn the_tables_are_those_of_a_model(lab: &Lab) {
     assert_eq!(last.descriptors, first.descriptors);
 }
 
-/// What this process holds.
+/// Resources of this process.
 #[derive(Clone, Copy, Debug)]
 struct Held {
     /// In KiB.

@@ -1,7 +1,7 @@
 //! Tests on a real kernel. Each has a network namespace of its own, and nothing of the machine is touched.
 //!
-//! What a test needs (the IPVS module, a privilege, a program to compare with) may be missing. Then the test shows as
-//! ignored, with the reason. `cargo xtask test` runs them where nothing is missing.
+//! A requirement of a test may be missing: the IPVS module, a privilege, a program to compare with. Then the test is
+//! reported as ignored, with the reason. `cargo xtask test` runs all tests where nothing is missing.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 #![expect(clippy::print_stdout, reason = "the harness shows the output of a test that fails, and figures")]
 

@@ -16,7 +16,7 @@ pub(crate) fn tests() -> Vec<Trial> {
     all
 }
 
-/// What a client may hold at any time: its buffers, and the requests that travel together.
+/// Limit of a client's memory: its buffers, and the requests of one datagram.
 const MOST: usize = 2 << 20;
 const SERVICES: usize = 100_000;
 const MEMBERS: usize = 1_000_000;
@@ -85,8 +85,9 @@ fn address(n: usize) -> IpAddr {
     Ipv4Addr::from_bits(0x0a00_0000 + u32::try_from(n).unwrap()).into()
 }
 
-/// Does some work that tells which of `count` objects it is at, and looks at the heap meanwhile. What is allocated in the
-/// second half is allocated for ever.
+/// Measures the heap during some work, which reports the number of each of `count` objects.
+///
+/// Memory that is allocated in the second half counts as leaked.
 fn frugal(what: &str, count: usize, work: impl FnOnce(&mut dyn FnMut(usize))) {
     let _profiler = Profiler::builder().testing().build();
     let mut at_half = None;

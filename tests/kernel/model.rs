@@ -29,7 +29,7 @@ pub(crate) fn tests() -> Vec<Trial> {
     all
 }
 
-/// What was said, one line for each operation.
+/// Results, one line for each operation.
 #[derive(Default)]
 struct Told(Vec<String>);
 

@@ -15,7 +15,7 @@ pub(crate) const DIRECTOR: u8 = 1;
 pub(crate) const CLIENT: u8 = 2;
 pub(crate) const SERVERS: [u8; 2] = [11, 12];
 
-/// Which way the servers answer.
+/// Path of the servers' answers.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(crate) enum Answers {
     /// As masquerading needs.
@@ -32,7 +32,7 @@ pub(crate) struct Network {
     pub(crate) answers: Answers,
 }
 
-/// What every host is told. Before its interfaces are made, which copy `default`.
+/// Settings of every host. They are written before its interfaces are created, which copy `default`.
 const SETTINGS: &[(&str, &str)] = &[
     // Packets to the same host come by different ways.
     ("ipv4/conf/all/rp_filter", "0"),

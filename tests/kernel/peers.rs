@@ -92,7 +92,7 @@ fn answer(mut connection: Socket, name: &str, over: &AtomicBool) {
     }
 }
 
-/// Who is going to ask, and from where.
+/// A client and its place.
 #[derive(Clone, Copy)]
 pub(crate) struct Client<'a> {
     namespace: &'a Namespace,

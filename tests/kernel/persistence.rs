@@ -1,4 +1,4 @@
-//! Which clients stay with which server, and what weights, thresholds and removal do to connections.
+//! Persistence of clients, and the effects of weights, thresholds and removal on connections.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -267,7 +267,7 @@ fn a_removed_server_is_silent_until_it_is_added_again(lab: &Lab) {
     assert_eq!(connection.ask().unwrap_err().kind(), ErrorKind::WouldBlock);
     connection.set_patience(PATIENCE);
     cluster.ipvs.add_destination(cluster.key, server).unwrap();
-    // To both questions, be it in one piece.
+    // The answer is to both questions, in one piece or in two.
     assert!(connection.ask().unwrap().starts_with('a'));
     assert_eq!(cluster.info('a').active_connections, 1);
 }

@@ -1,4 +1,4 @@
-//! What each operation says without the privilege, and what children get to see: nothing.
+//! Errors of each operation without the privilege. Child processes inherit no descriptor.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -187,13 +187,13 @@ fn without_the_privilege(lab: &Lab) {
     let lines: Vec<_> = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
     assert_outcomes(&lines, |name| match name {
         "Ipvs::connect" | "Ipset::connect" | "Vips::connect" => "done",
-        // There is nothing to be done.
+        // Nothing is to be done.
         "Vips::unbind vip0" | "Vips::unbind lo:1" => "done",
         "Status::read" if release() < STATUS => "unavailable",
         _ if name.starts_with("Vips::virtual_ips") || name.starts_with("Vips::clear") => "done",
         "Connections::open" | "Overview::open" | "CpuStats::read" => "done",
         "Setting::get" | "Namespace::current" => "done",
-        // To connect to IPVS loads it.
+        // Connecting to IPVS loads its module.
         "ready::check" | "ready::load IPVS" => "done",
         _ => "denied",
     });

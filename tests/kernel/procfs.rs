@@ -1,4 +1,4 @@
-//! What only files of `/proc/net` tell.
+//! Data that only files of `/proc/net` have.
 
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::num::NonZeroU32;

@@ -1,4 +1,4 @@
-//! What the report on the kernel says, and that making it leaves no trace.
+//! The report on the kernel has the right findings, and making it leaves no trace.
 
 use libtest_mimic::Trial;
 use lvs::ipset::Kind;

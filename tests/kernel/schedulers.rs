@@ -1,5 +1,7 @@
-//! What each scheduler does with connections. What is expected follows from the algorithm that its name stands for;
-//! where that leaves it to the kernel which of several equal servers is first, so do the tests.
+//! Connections through each scheduler.
+//!
+//! The expectations follow from the algorithm of that name. Where it leaves the order of equal servers to the kernel, so do
+//! the tests.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -177,7 +179,7 @@ fn dh_takes_the_same_for_each_destination(lab: &Lab) {
     }
 }
 
-/// Who serves each of 32 sources.
+/// Returns the server of each of 32 sources.
 fn by_source(cluster: &mut Cluster<'_>) -> String {
     let to = cluster.address();
     (1..=32).map(|host| cluster.client_at(0, host, 0)).map(|source| source.ask(to).unwrap()).collect()

@@ -104,7 +104,7 @@ pub(crate) fn add_ipv6(lab: &Lab, address: &str) {
     until("the address is local", || !lab.tool(&format!("ip -6 route show table local {ip}")).is_empty());
 }
 
-/// What is in the way of a careless program: as the binders', but of others.
+/// Adds foreign objects that resemble those of the binders.
 fn foreign(lab: &Lab) {
     for address in ["192.0.2.1/24", "192.0.2.99/32", "198.51.100.7/32 label eth0:1", "198.51.100.8/32 label eth0:2"] {
         lab.tool(&format!("ip address add {address} dev eth0"));
@@ -548,7 +548,7 @@ fn a_small_receive_buffer_loses_nothing(lab: &Lab) {
     }
 }
 
-/// What the child of the next test is to bind.
+/// Virtual IPs that the child of the next test binds.
 pub(crate) fn desired() -> BTreeSet<Vip> {
     many(1500).into_iter().skip(750).collect()
 }

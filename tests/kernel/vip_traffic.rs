@@ -105,7 +105,7 @@ fn real_servers_hold_the_address_of_direct_routing_in_silence(lab: &Lab) {
     };
     let (director_mac, server_mac) = (mac(lab.namespace(), "br0"), mac(&server, "eth0"));
 
-    // What a real server of direct routing needs: the address, and to keep it to itself.
+    // A real server of direct routing has the virtual IP, and must not answer ARP for it.
     set(&server, "ipv4/conf/all/arp_ignore", "1");
     set(&server, "ipv4/conf/all/arp_announce", "2");
     let (vip0, label) = (Binder::dummy("vip0").unwrap(), Binder::label("br0:1", 77).unwrap());

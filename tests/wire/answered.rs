@@ -1,4 +1,4 @@
-//! What the kernel answers.
+//! Answers of the kernel.
 
 use crate::values::*;
 
@@ -83,7 +83,7 @@ fn an_ipv4_address_may_have_4_bytes_or_16() {
     let service = service_nest(Change::DeleteService(tcp4()));
     let destination = destination_nest(add(destination()));
     for address in [&[10, 1, 2, 3][..], &[10, 1, 2, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]] {
-        // What stands behind the 4 bytes means nothing.
+        // The bytes after the first 4 have no meaning.
         let mut address = address.to_vec();
         if let Some(behind) = address.get_mut(4..) {
             behind.fill(0xee);

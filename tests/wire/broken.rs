@@ -1,4 +1,4 @@
-//! What is missing, wrong, unknown, repeated or broken.
+//! Attributes that are missing, wrong, unknown, repeated or broken.
 
 use crate::values::*;
 
@@ -52,7 +52,7 @@ fn a_value_of_another_length_is_an_error_that_names_its_attribute() {
             let list = [&nest[..], &broken].concat();
             let error = decode(command, &attribute(number, &list)).unwrap_err();
             assert_eq!(error, format!("{name}: wanted {wanted} bytes, got {got}"));
-            // Of an attribute that comes twice the last counts. (A service with an address has no mark.)
+            // The last of two equal attributes counts. A service with an address has no mark.
             let list = [&broken, &nest[..]].concat();
             let twice = decode(command, &attribute(number, &list));
             match name {

@@ -1,4 +1,4 @@
-//! What `ipvsadm` sends and what kernels answer, captured: beside each file stands another that says how.
+//! Captured requests of `ipvsadm` and answers of kernels. Another file beside each describes how it was captured.
 //!
 //! The machines were little-endian.
 
@@ -63,7 +63,7 @@ fn answers(datagrams: &[Vec<u8>]) -> Vec<Answer> {
     answers
 }
 
-// What was typed.
+// Typed command lines.
 
 fn tcp() -> ServiceKey {
     ServiceKey::tcp("10.8.0.1:443".parse().unwrap())
@@ -320,13 +320,13 @@ fn timeouts_are_set_as_ipvsadm_does() {
     assert_eq!(by_number(&encode(Change::SetTimeouts(two))), theirs);
 }
 
-// What kernels answer.
+// Answers of kernels.
 
 /// Counters and rates as `ipvsadm` printed them: connections, packets in, packets out, bytes in, bytes out; the same
 /// per second.
 type Printed = ([u64; 5], [u64; 5]);
 
-/// What went through the first destination of these services, by kernel.
+/// Traffic through the first destination of these services, by kernel.
 fn printed(kernel: &str) -> [(ServiceKey, Printed); 4] {
     let one_packet = services()[3].key;
     let (tcp, mark4, mark6) = (tcp(), mark(Family::Inet), mark(Family::Inet6));
@@ -484,7 +484,7 @@ fn every_kernel_tells_its_version_and_size() {
 #[test]
 fn every_kernel_tells_its_timeouts_and_daemons() {
     let [master, mut backup, mut plain] = daemons();
-    // What it was not told, it takes: a packet's length from the interface's, the rest from its header.
+    // The kernel fills in missing values: the packet's length from the interface, the rest from its header.
     backup.ttl = NonZeroU8::new(1);
     plain.max_length = NonZeroU16::new(1472);
     plain.group = Some("224.0.0.81".parse().unwrap());

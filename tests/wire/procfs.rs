@@ -149,7 +149,7 @@ fn a_timer_that_has_passed_leaves_no_time() {
     assert_eq!(expires("73786976294838206"), Duration::ZERO);
 }
 
-/// What an error says of the line.
+/// Returns the number and the fault of the line in an error.
 fn damage(error: &Error) -> (u64, &'static str) {
     match error.cause() {
         Cause::Decode(DecodeError::Line { file: "ip_vs_conn", number, what, .. }) => (*number, what),

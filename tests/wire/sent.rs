@@ -202,7 +202,7 @@ fn a_daemon_has_its_port_in_the_machines_order() {
     assert_eq!(payload(&nest, 1), 1u32.to_ne_bytes());
     assert_eq!(payload(&nest, 6), [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0x52]);
     assert_eq!(hex(&without(&without(&nest, 6), 1)), hex(&without(&without(payload(&encode(change), DAEMON), 5), 1)));
-    // To start a daemon and to tell of one are the same bytes.
+    // Starting a daemon and reporting one use the same bytes.
     for daemon in [daemon(), other] {
         assert_eq!(back(Change::StartDaemon(daemon)), Ok(Answer::Daemon(daemon).into()));
         assert_eq!(hex(&encode(Answer::Daemon(daemon))), hex(&encode(Change::StartDaemon(daemon))));

@@ -107,12 +107,12 @@ pub(crate) fn stats32(number: u16, numbers: [u64; 10]) -> Vec<u8> {
     attribute(number, &counters.collect::<Vec<_>>())
 }
 
-/// What is in the service's nest of a message.
+/// Returns the service's nest of a message.
 pub(crate) fn service_nest(message: impl Into<Message>) -> Vec<u8> {
     payload(&encode(message), SERVICE).to_vec()
 }
 
-/// What is in the destination's nest of a message.
+/// Returns the destination's nest of a message.
 pub(crate) fn destination_nest(message: impl Into<Message>) -> Vec<u8> {
     payload(&encode(message), DESTINATION).to_vec()
 }

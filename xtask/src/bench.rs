@@ -1,5 +1,6 @@
-//! Measures the library beside the kernel's own cost and beside the usual programs, in a virtual machine whose time is a
-//! count of instructions, and once more in one with real time.
+//! Compares the library with the kernel's own cost and with the usual programs, in virtual machines.
+//!
+//! The time of the first machine is a count of instructions, the time of the second is real.
 mod bars;
 mod figures;
 mod plots;
@@ -33,7 +34,7 @@ on this machine disturbs: good for the order of magnitude.";
 /// Works of the program that `claims` stands for.
 const CLAIMS: [&str; 4] = ["short connections", "nftables", "kube-proxy", "refreshes"];
 
-/// What is measured.
+/// The measurements to make.
 pub(crate) struct Wish {
     pub(crate) quick: bool,
     /// Works of the program, by name; all if there are none.

@@ -14,7 +14,7 @@ pub(crate) struct Program {
     pub(crate) file: PathBuf,
 }
 
-/// What to build.
+/// Programs to build.
 #[derive(Clone, Copy)]
 pub(crate) enum Programs<'a> {
     /// The guest's own program.

@@ -1,11 +1,11 @@
 //! Checks what is required of every change.
-use crate::{arrows, cargo, step};
+use crate::{arrows, cargo, prose, step};
 use anyhow::{Context, Result, bail};
 use std::process::{Command, ExitCode, Stdio};
 
 struct Check {
     name: &'static str,
-    /// What follows `cargo`.
+    /// Arguments of `cargo`.
     arguments: &'static str,
     environment: &'static [(&'static str, &'static str)],
 }
@@ -84,6 +84,7 @@ const ADVISORIES: Check =
 pub(crate) fn run() -> Result<ExitCode> {
     TOOLS.iter().try_for_each(Tool::require)?;
     arrows::check()?;
+    prose::check()?;
     CHECKS.iter().try_for_each(Check::run)?;
     // The only check that may be left out: the database of advisories cannot be reached from every machine.
     if succeeds("deny fetch db") {

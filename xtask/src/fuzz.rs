@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// A panic is not all that counts: an input may take 10 seconds, an allocation 64 MB. No captured datagram is longer.
 const LIMITS: [&str; 4] = ["-timeout=10", "-rss_limit_mb=1024", "-malloc_limit_mb=64", "-max_len=4096"];
 
-/// Runs a target, or each, for so long. What it learns is kept in the cache and is where the next run begins.
+/// Runs one target, or each, for `duration`. The next run begins with the inputs that this one adds to the cache.
 pub(crate) fn run(target: Option<&str>, duration: Duration) -> Result<ExitCode> {
     ensure!(host::which("cargo-fuzz").is_some(), "cargo-fuzz is not installed; type: cargo install cargo-fuzz");
     let known = targets()?;
@@ -72,7 +72,7 @@ fn one(target: &str, duration: Duration) -> Result<bool> {
     Ok(good)
 }
 
-/// What a run says at its end.
+/// Figures that a run prints at its end.
 #[derive(Default)]
 struct End {
     executions: u64,

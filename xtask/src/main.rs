@@ -6,6 +6,7 @@ mod cargo;
 mod check;
 mod fuzz;
 mod host;
+mod prose;
 mod test;
 mod verdict;
 mod vm;
@@ -33,7 +34,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Checks what every change must keep: format, lints, documentation, the lowest Rust, the public interface, dependencies.
+    /// Checks format, lints, documentation, prose, the lowest Rust, the public interface and dependencies.
     ///
     /// Needs the lowest Rust and cargo-deny. Advisories are left out where their database cannot be fetched.
     Check,
@@ -56,9 +57,9 @@ enum Task {
         /// Only tests whose names contain this.
         filter: Option<String>,
     },
-    /// Looks for inputs that the crate or its programs do not survive (`fuzz/`); needs cargo-fuzz.
+    /// Fuzzes every parser of the crate and its programs (`fuzz/`). Needs cargo-fuzz.
     ///
-    /// Runs each target, or one. What a run has learned is kept beside the kernels, and the next one goes on from there.
+    /// Runs each target, or one. Inputs that reached new code are kept in the cache, and the next run begins with them.
     Fuzz {
         /// Seconds for each target.
         #[arg(long, value_name = "SECONDS", default_value_t = 60)]
@@ -66,10 +67,10 @@ enum Task {
         /// Only this target.
         target: Option<String>,
     },
-    /// Measures the library beside the kernel's own cost and beside the usual programs, in a virtual machine.
+    /// Compares the library with the kernel's own cost and with the usual programs, in a virtual machine.
     ///
     /// Fails if a figure misses its bar. A full run on all kernels takes half an hour on two free processors, and writes
-    /// its figures and pictures to `docs`.
+    /// the figures and plots to `docs`.
     Bench {
         /// The kernel lines to measure on; all if not given.
         #[arg(long, value_name = "LINE", value_parser = Wanted::parse)]
@@ -98,10 +99,10 @@ enum Task {
     Vm {
         #[command(flatten)]
         machine: OneMachine,
-        /// A file or folder to take along (to /root if no DST is given).
+        /// A file or folder to copy into the machine (to /root if no DST is given).
         #[arg(long, value_name = "SRC[:DST]")]
         file: Vec<String>,
-        /// What to run; one word with spaces in it is run by `sh -c`. Without it: a shell.
+        /// The command to run, or a shell if none is given. One argument with spaces is run by `sh -c`.
         #[arg(last = true)]
         command: Vec<String>,
     },
@@ -142,7 +143,7 @@ impl OneMachine {
     }
 }
 
-/// An error in how the program was called, or in what was asked of it.
+/// An error in the command line or in a value on it.
 #[derive(Debug)]
 pub(crate) struct Usage(pub(crate) String);
 
@@ -166,16 +167,16 @@ impl Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
-/// Says which slow step begins.
+/// Prints the slow step that begins.
 pub(crate) fn step(what: impl Display) {
-    // Nobody may be listening; the work goes on.
+    // The task continues if standard error is closed.
     let _ = writeln!(std::io::stderr(), "xtask: {what}");
 }
 
 fn main() -> ExitCode {
     let task = match Arguments::try_parse() {
         Ok(arguments) => arguments.task,
-        // A bad value is told in one line, without where to find help.
+        // A bad value is reported in one line, without a hint at the help.
         Err(error) if error.kind() == ErrorKind::ValueValidation => {
             let text = error.to_string();
             let _ = writeln!(std::io::stderr(), "{}", text.lines().next().unwrap_or_default());

@@ -19,7 +19,7 @@ const PROGRAM: &str = "/vm/kernel-tests";
 
 const OUTPUT_LINES_SHOWN: usize = 60;
 
-/// What is run on each kernel, and how.
+/// Test program for each kernel, and its arguments.
 struct Work<'a> {
     guest: &'a Path,
     job: Job,

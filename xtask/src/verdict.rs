@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 /// Kernel tests that may be ignored: kernel line, test, reason. All others must run on every promised kernel.
 const MAY_BE_IGNORED: &[(&str, &str, &str)] = &[];
 
-/// What came of the tests on one kernel.
+/// Outcome of the tests on one kernel.
 pub(crate) struct Verdict {
     /// The kernel's release, or the name of its line if there was none to run on.
     pub(crate) kernel: String,
@@ -62,7 +62,7 @@ fn is_failure(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Failed | Outcome::Unfinished)
 }
 
-/// What is wrong with a report, besides failed tests.
+/// Returns the problems of a report, besides failed tests.
 fn problems(line: Option<&str>, report: &Report) -> Vec<String> {
     let listed = |name: &str| MAY_BE_IGNORED.iter().any(|(on, test, _)| Some(*on) == line && *test == name);
     let mut problems = Vec::new();

@@ -35,7 +35,7 @@ pub(crate) struct Case {
 /// Input of a line that restores the output of the last save.
 pub(crate) const SAVED: &[u8] = b"<saved>";
 
-/// What else a program starts with.
+/// Objects that exist when a program starts.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Around {
     Nothing,
@@ -55,13 +55,13 @@ pub(crate) enum Start {
     Empty,
     /// Something of everything that `ipvsadm` can set.
     Filled,
-    /// What only others set, and what it takes some care to list.
+    /// Values that only other programs set, and names that a listing must escape.
     Odd,
     /// A tunnel that `ipvsadm` does not know.
     Alien,
 }
 
-/// What came of a run.
+/// Outcome of a run.
 #[derive(PartialEq)]
 pub(crate) struct Outcome {
     /// Whether the table, or anything else in the kernel, became another one.
@@ -72,7 +72,7 @@ pub(crate) struct Outcome {
     pub(crate) state: State,
 }
 
-/// What the kernel holds.
+/// State of the kernel.
 #[derive(Clone, PartialEq)]
 pub(crate) struct State {
     /// By key and address.
@@ -91,7 +91,7 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// To be made, and used, inside the lab.
+    /// Creates a bench. It must be created and used inside the lab.
     pub(crate) fn new() -> Self {
         // An emulated machine starts a program in half the time where the last one was.
         personality::set(personality::get().unwrap() | Persona::ADDR_NO_RANDOMIZE).unwrap();
@@ -104,7 +104,7 @@ impl Bench {
         bench
     }
 
-    /// What comes of it with `ipvsadm`, and with ours.
+    /// Returns the outcomes with `ipvsadm` and with ours.
     pub(crate) fn run(&mut self, case: &Case, start: Start) -> [Outcome; 2] {
         [0, 1].map(|which| {
             self.set_up(start);

@@ -68,7 +68,7 @@ const LONG_WORD: &[u8] = &{
     line
 };
 
-/// What `-R` finds on its input.
+/// Input of `-R`.
 const RESTORES: &[&[u8]] = &[
     LONG_WORD,
     b"",
@@ -126,8 +126,8 @@ const RESTORES: &[&[u8]] = &[
     b"-a -t 10.0.0.1:80 -r 224.0.0.1\n-a -t 10.0.0.77:80 -r 224.0.0.1\n-a -t 10.0.0.77:80 -r 10.9.0.1 -y 5\n",
 ];
 
-/// What `-R` finds where there is an interface `near`. None stops what runs: `ipvsadm` hangs when it stops a daemon
-/// that has not begun.
+/// Input of `-R` where an interface `near` exists. No line stops a daemon: `ipvsadm` hangs when it stops one that has
+/// not begun.
 const DAEMONS: &[&[u8]] = &[
     b"--start-daemon master --mcast-interface near --syncid 5\n-L --daemon\n-Ln --daemon\n",
     b"--start-daemon backup --mcast-interface near --sync-maxlen 65507 --mcast-group ff05::99\n-L --daemon\n",

@@ -1,4 +1,4 @@
-//! What the kernel's refusals become: the text says what was attempted, on which object, and what is wrong.
+//! Texts of the kernel's refusals: the operation, the object and the reason.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

@@ -32,7 +32,7 @@ fn send(lab: &Lab, from: &str, to: &str, count: u64) {
     });
 }
 
-/// What a rule that only counts has counted.
+/// Returns the counters of a rule that only counts.
 fn counted<T: SetType>(ipset: &mut Ipset, set: &Set<T>) -> Vec<(u64, u64)> {
     let members = ipset.stream_members(set).unwrap().map(|member| member.unwrap().counters);
     members.map(|counters| (counters.packets.unwrap(), counters.bytes.unwrap())).collect()

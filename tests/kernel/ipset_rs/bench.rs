@@ -17,7 +17,7 @@ pub(crate) struct Case {
     pub(crate) input: String,
 }
 
-/// What came of a run, without the version.
+/// Outcome of a run, without the version.
 pub(crate) struct Outcome {
     pub(crate) status: ExitStatus,
     pub(crate) output: String,
@@ -76,7 +76,7 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// What does not come by chance.
+/// Removes the options whose values are random.
 fn known(mut options: lvs::ipset::SetOptions) -> lvs::ipset::SetOptions {
     options.initval = options.initval.filter(|value| *value < 16);
     options

@@ -70,7 +70,7 @@ fn output_that_is_lost_changes_nothing_else(lab: &Lab) {
                 assert!(is_right, "status {found}, not {status}, with {out:?} and {errors:?}: {case}");
                 assert_eq!(found_sets, sets, "with {out:?} and {errors:?}: {case}");
             }
-            // What `ipset` changes, it changes all the same, but where a test ends its restore.
+            // `ipset` makes its changes all the same, except where a test ends its restore.
             let (_, their_sets) = run(lab, "ipset", &case, lost, Stream::Kept);
             if !case.has("test") {
                 let has = |line: &str| sets.contains(line);

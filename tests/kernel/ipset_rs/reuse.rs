@@ -270,7 +270,7 @@ impl Reuse {
         }
         if self.random.percent(15) {
             words.extend(["-f".into(), "/dev/stdin".into()]);
-            // Which lists nothing in `ipset`.
+            // `ipset` lists nothing in a restore from a file.
             input = input
                 .lines()
                 .filter(|line| !matches!(*line, "save" | "list"))

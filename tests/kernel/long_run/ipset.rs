@@ -160,7 +160,7 @@ impl Content {
     }
 }
 
-// What is made up.
+// Random operations.
 
 const KINDS: [Kind; 5] = [Kind::HashIp, Kind::HashNet, Kind::HashNetPort, Kind::BitmapPort, Kind::ListSet];
 
@@ -194,7 +194,7 @@ fn form<T>(random: &mut Random, strict: T, fine: T) -> T {
     if random.percent(50) { strict } else { fine }
 }
 
-/// What is refused before anything is sent, of the entries that are made up here.
+/// Whether the crate refuses a random entry before it sends anything.
 fn is_wrong(kind: Kind, member: &Member<AnyType>) -> bool {
     matches!((kind, member.entry), (Kind::HashIp | Kind::HashNet, Entry::Ip(ip)) if ip.first().is_ipv6())
 }
@@ -322,7 +322,7 @@ impl Run {
     fn judge(&mut self, change: &Change, outcome: Outcome) {
         assert_eq!(outcome, self.model.apply(change), "{change:?}");
         self.tally.count(outcome);
-        // What is there has a handle.
+        // Every set that exists has a handle.
         for (name, content) in &self.model.0 {
             let kind = content.kind();
             let ipset = &mut self.ipset;

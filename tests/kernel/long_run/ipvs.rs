@@ -114,7 +114,7 @@ impl Model {
 
 const NO_SCHEDULER: &str = "nosuch";
 
-/// What is refused before anything is sent, of the changes that are made up here.
+/// Whether the crate refuses a random change before it sends anything.
 fn is_wrong(change: &Change) -> bool {
     match change {
         Change::AddService(Service { key: ServiceKey::Address { protocol, .. }, flags, .. })
@@ -139,7 +139,7 @@ fn is_wrong(change: &Change) -> bool {
     }
 }
 
-// What is made up.
+// Random operations.
 
 fn key(random: &mut Random) -> ServiceKey {
     if random.percent(20) {

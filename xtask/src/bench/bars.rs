@@ -1,8 +1,8 @@
-//! What the figures must show.
+//! Bars that the figures must reach.
 use super::figures::Figures;
 use std::fmt;
 
-/// What is asked of a ratio.
+/// Bar of a ratio.
 #[derive(Clone, Copy)]
 enum Limit {
     AtMost(f64),
@@ -107,7 +107,7 @@ pub(crate) struct Standing {
     ratio: f64,
     limit: Limit,
     holds: bool,
-    /// What the kernel alone comes to, if that does not hold either.
+    /// Ratio of the kernel alone, if it does not hold either.
     floor: Option<f64>,
 }
 

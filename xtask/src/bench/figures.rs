@@ -13,7 +13,7 @@ struct Measurement {
     nanoseconds: Vec<u64>,
 }
 
-/// What the rounds come to.
+/// Figures of the rounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Sample {
     /// For one thing: instructions or nanoseconds.
@@ -22,7 +22,7 @@ pub(crate) struct Sample {
     pub(crate) spread: f64,
 }
 
-/// What one work costs whom.
+/// Cost of one work for each program.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Figure {
     pub(crate) work: String,
@@ -83,7 +83,7 @@ impl Figures {
         Ok(Self(figures.collect::<Result<_>>()?))
     }
 
-    /// What somebody's work cost at a size, in instructions.
+    /// Returns the cost of a program's work at a size, in instructions.
     pub(crate) fn instructions(&self, work: &str, size: u64, by: &str) -> Option<f64> {
         let figure = self.0.iter().find(|figure| (&*figure.work, figure.size, &*figure.by) == (work, size, by))?;
         Some(figure.instructions.each)
@@ -94,7 +94,7 @@ impl Figures {
         self.0.iter().filter(|figure| figure.work == work && figure.by == by).map(|figure| figure.size).collect()
     }
 
-    /// What somebody's work cost at all sizes, in instructions.
+    /// Returns the cost of a program's work at all sizes, in instructions.
     pub(crate) fn curve(&self, work: &str, by: &str) -> Vec<(u64, f64)> {
         let figures = self.0.iter().filter(|figure| figure.work == work && figure.by == by);
         figures.map(|figure| (figure.size, figure.instructions.each)).collect()
@@ -165,7 +165,7 @@ impl Figures {
     }
 }
 
-/// To what can be told from the rounds.
+/// Rounds a number to the precision of the rounds.
 fn rounded(number: f64) -> f64 {
     (number * 1e4).round() / 1e4
 }

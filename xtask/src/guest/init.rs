@@ -14,16 +14,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-/// What the host wrote for this run.
+/// Command that the host wrote for this run.
 const COMMAND: &str = "/vm/command";
 const ENVIRONMENT: &str = "/vm/environment";
 const SESSION: &str = "/vm/session";
 
 /// Loaded before the channels to the host can be opened.
 const CHANNEL_MODULES: [&str; 2] = ["virtio_pci", "virtio_console"];
-/// Loaded before the command, so that it never races with the kernel's loading on demand; all others come on demand. The
-/// schedulers with state in each namespace, because IPVS loads one on demand under a lock that a namespace needs to end,
-/// and the module waits for namespaces that end: seen to lock up on Linux 6.1.
+/// Modules that are loaded before the command, so that it never races with the kernel's loading on demand.
+///
+/// Two schedulers have state in each namespace. IPVS loads a scheduler under a lock that a namespace needs to end, and these
+/// modules wait for namespaces that end: Linux 6.1 deadlocks. All other modules are loaded on demand.
 const EARLY_MODULES: [&str; 6] = ["nf_conntrack", "ip_vs", "ip_vs_lblc", "ip_vs_lblcr", "dummy", "veth"];
 
 const PORTS: &str = "/dev/virtio-ports";
@@ -181,7 +182,7 @@ fn execute(command: &[String], [input, output, errors]: [Stdio; 3], complaints: 
             _ => {}
         }
     };
-    // What still runs would write into the channels after their end.
+    // A process that still runs would write into the channels after their end.
     let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
     Ok(code)
 }

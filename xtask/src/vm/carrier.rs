@@ -127,7 +127,7 @@ impl<'a> Carrier<'a> {
         Ok(())
     }
 
-    /// What the console and the emulator said.
+    /// Returns the output of the console and the emulator.
     pub(crate) fn into_console(self) -> Vec<u8> {
         self.console
     }
@@ -170,7 +170,7 @@ impl<'a> Carrier<'a> {
     }
 }
 
-/// What a machine says on its control channel when it is done: a line `exit STATUS` or `error TEXT`.
+/// Reads the last line of a machine's control channel: `exit STATUS` or `error TEXT`.
 fn verdict(control: &[u8]) -> Option<Ending> {
     let text = String::from_utf8_lossy(control);
     let (line, _) = text.split_once('\n')?;

@@ -99,13 +99,13 @@ fd00::99 rs6.example.com
 2001:db8::8 mail-6.example.com
 ";
 
-/// What a user's choice for the tests is called.
+/// Environment variables by which a user chooses tests.
 const CHOICES: [&str; 4] = ["LVS_SEED", "LVS_LINES", "LVS_LONG", "LVS_KILLS"];
 
 /// Results have a channel of their own, so that nothing that is printed can be taken for one.
 pub(crate) const RESULTS: &str = "/dev/virtio-ports/results";
 
-/// What the guest's command has for input and output.
+/// Input and output of the guest's command.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(crate) enum Session {
     /// Output and errors apart, no input.
@@ -118,7 +118,7 @@ pub(crate) enum Session {
     Terminal,
 }
 
-/// What the guest's time is.
+/// Clock of the guest.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(crate) enum Clock {
     Real,
@@ -127,7 +127,7 @@ pub(crate) enum Clock {
     Instructions,
 }
 
-/// What is to be run, and what is brought along for it.
+/// A command, and the files that it needs.
 pub(crate) struct Job {
     pub(crate) command: Vec<String>,
     pub(crate) session: Session,

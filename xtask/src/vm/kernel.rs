@@ -9,7 +9,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// What QEMU boots, and the modules that belong to it.
+/// A kernel image for QEMU, and its modules.
 pub(crate) struct Kernel {
     /// Its full version, such as `6.1.0-56-cloud-amd64`.
     pub(crate) release: String,

@@ -25,13 +25,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Which kernel to boot.
+/// The kernel to boot.
 pub(crate) enum Choice {
     Debian(Wanted),
     Own { image: PathBuf, modules: PathBuf },
 }
 
-/// What `demo` and `vm` have in common.
+/// Options of both `demo` and `vm`.
 pub(crate) struct Options {
     pub(crate) choice: Option<Choice>,
     pub(crate) timeout: Option<Duration>,
@@ -115,7 +115,7 @@ fn run(options: &Options, job: &Job) -> Result<ExitCode> {
     match run.ending {
         Ending::Exit(status) => Ok(exit_code(status)),
         Ending::Interrupted(signal) => bail!(Interrupted(signal)),
-        // What a program gets that writes into a closed pipe.
+        // The status of a program that was killed by SIGPIPE.
         Ending::OutputClosed => Ok(exit_code(128 + 13)),
         _ => bail!("{}: {}", kernel.release, failure(&run, timeout)),
     }

@@ -23,7 +23,7 @@ const STRICT: &str = "console=ttyS0 loglevel=4 panic=-1 oops=panic";
 /// Held while a machine starts: what one QEMU inherits, another one that starts meanwhile must not keep open.
 static STARTING: Mutex<()> = Mutex::new(());
 
-/// What to boot.
+/// A virtual machine to boot.
 pub(crate) struct Machine<'a> {
     pub(crate) image: &'a Path,
     pub(crate) initramfs: &'a [u8],

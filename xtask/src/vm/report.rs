@@ -17,13 +17,13 @@ pub(crate) struct Result {
     pub(crate) outcome: Outcome,
 }
 
-/// What a test program said so far.
+/// Output of a test program so far.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     /// How many tests it announced.
     pub(crate) announced: Option<usize>,
     pub(crate) results: Vec<Result>,
-    /// What it says about the failed tests.
+    /// Output of the failed tests.
     pub(crate) failures: Vec<String>,
     in_failures: bool,
     rest: Vec<u8>,
