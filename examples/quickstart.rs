@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Run it as root on a machine whose kernel has IPVS, or anywhere in a virtual machine: `cargo xtask demo`. The network
-//! of the machine itself is not touched: every interface, address and rule lives in a namespace that only this process
-//! holds, so nothing is left behind, not even when it is killed.
+//! of the machine itself is not touched. Every interface, address and rule is in a namespace that only this process
+//! holds, and ends with it.
 
 use std::collections::BTreeMap;
 use std::error::Error;

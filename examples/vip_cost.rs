@@ -1,9 +1,11 @@
-//! Measures what it costs to bind virtual IPs in each way: the time for one at the first, the 10,000th and the 20,000th,
-//! beside a raw loop that sends the same messages prebuilt. Works in network namespaces that end with this program.
+//! Measures the cost of binding virtual IPs in each way: the time of the first, the 10,000th and the 20,000th.
+//!
+//! A raw loop that sends the same prebuilt messages is the comparison. The program works in network namespaces that end
+//! with it.
 //!
 //! ```sh
 //! cargo run --release --example vip_cost          # as root
-//! cargo run --release --example vip_cost route    # only what has this in its name
+//! cargo run --release --example vip_cost route    # only names that contain this
 //! ```
 
 use std::error::Error;

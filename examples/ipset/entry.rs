@@ -16,7 +16,7 @@ use crate::output::{Ip, Port};
 use crate::syntax::Command;
 use crate::values::{self, bits, mac, small, split};
 
-/// What reads values that need names.
+/// A reader of values that need names.
 pub(crate) struct Reader<'a> {
     pub(crate) names: &'a Names,
     pub(crate) quiet: bool,
@@ -93,7 +93,7 @@ impl Misfit {
     }
 }
 
-/// What may stand where an address does.
+/// The kinds of text that stand in place of an address.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Form {
     /// One address.
@@ -243,7 +243,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What a `bitmap:port` takes: the protocol is there for the name of the port only.
+    /// Reads the ports of a `bitmap:port`. The protocol only serves to find the name of a port.
     pub(crate) fn tcp_or_udp_ports(&self, text: &str) -> Result<(u16, Option<u16>), Failure> {
         match self.protocol_and_ports(text)? {
             (6 | 17, first, last) => Ok((first, last)),
@@ -361,7 +361,7 @@ impl Reader<'_> {
 }
 
 impl Parts {
-    /// What may be added may not always be tested.
+    /// Refuses an entry that cannot be tested, though it can be added.
     fn check(&self, set: &Set<AnyType>, command: Command) -> Result<(), Failure> {
         let (kind, family) = (set.kind(), set.family());
         let test = command == Command::Test;

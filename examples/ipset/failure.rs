@@ -1,4 +1,4 @@
-//! What goes wrong, in `ipset`'s words, and the exit status.
+//! Failures, with the message text of `ipset`, and the exit status.
 
 use std::io::{self, Write};
 
@@ -92,7 +92,7 @@ pub(crate) fn complain(text: &[u8]) {
     let _ = io::stderr().write_all(text);
 }
 
-/// What `ipset` has room for.
+/// Truncates a text to the size of `ipset`'s buffer.
 fn cut(mut text: Vec<u8>) -> Vec<u8> {
     text.truncate(1022);
     text
@@ -109,7 +109,7 @@ pub(crate) mod number {
     pub(crate) const INVALID_NETMASK: i32 = 4105;
     pub(crate) const INVALID_FAMILY: i32 = 4106;
     pub(crate) const INVALID_MARKMASK: i32 = 4113;
-    /// Of hash types.
+    /// `IPSET_ERR_INVALID_PROTO` of hash types.
     pub(crate) const INVALID_PROTOCOL: i32 = 4354;
 }
 
@@ -137,7 +137,7 @@ pub(crate) fn refused(request: &str, kind: Option<Kind>, number: i32) -> Failure
     }
 }
 
-/// What the C library says.
+/// Returns the text of the C library for an error number.
 fn kernel(number: i32) -> Failure {
     let text = io::Error::from_raw_os_error(number).to_string();
     let text = text.split(" (os error").next().unwrap_or_default();

@@ -1,5 +1,6 @@
-//! What is fuzzed: lines, on a kernel that takes everything, and on one that keeps it. What that one saves is restored as
-//! the same.
+//! Fuzzed code: lines, on a kernel that accepts everything, and on an in-memory kernel.
+//!
+//! The sets that the in-memory kernel saves restore as the same.
 
 use std::io;
 

@@ -6,22 +6,22 @@
 //! ipset-rs save | ipset-rs -exist restore
 //! ```
 //!
-//! What a script can see is the same byte for byte: lists in every mode, the texts of errors and warnings, the exit
-//! statuses. It is as 7.24 (7.17 is the same but for JSON, which 7.18 brought).
+//! Listings in every mode, the texts of errors and warnings, and the exit statuses equal those of `ipset` 7.24 byte for
+//! byte. `ipset` 7.17 differs in JSON only, which came with 7.18.
 //!
-//! # Other than `ipset`, on purpose
+//! # Deviations from `ipset`
 //!
-//! - The texts of `help` and `help TYPE` are others, but for the table of types that `help` ends with. `version` does not
-//!   ask the kernel, and succeeds without one.
+//! - The texts of `help` and `help TYPE` differ, except for the table of types at the end of `help`. `version` does not ask
+//!   the kernel, and succeeds without the module.
 //! - Headers have `forceadd`, so that a save restores the set as it was. (`ipset` leaves it out.)
 //! - Names and comments are escaped in XML and JSON, and the markmask of a `hash:ip,mark` is a string in JSON. Each list
-//!   of a run is JSON of its own. In XML, U+FFFD replaces control characters. (What `ipset` writes cannot be parsed.)
+//!   of a run is JSON of its own. In XML, U+FFFD replaces control characters. (The output of `ipset` cannot be parsed.)
 //! - A restore continues with the next line after `test` of an entry that exists, and after the warning that an option is
 //!   ignored. `quit` sends the entries before it. (`ipset` ends with status 0 and
 //!   loses the rest.) `-exist` inside of a line holds from that line on. (`ipset` begins with the next batch.)
 //! - After `create -exist` of a set that exists with the other family, later lines of an interactive session read addresses of the
 //!   existing family. (`ipset` reads those of the family that was typed.)
-//! - What `ipset` crashes with (`icmp:` in a `bitmap:port`) is an error with status 1.
+//! - `icmp:` in a `bitmap:port` is an error with status 1. (`ipset` crashes.)
 //! - Output that cannot be written (a full disk) and input that cannot be read (a directory) are errors, with exit
 //!   status 1. The commands of a restore are carried out all the same. A message that cannot be written is lost; a
 //!   closed pipe for messages does not end the program.
@@ -32,9 +32,9 @@
 //! - A restore that fails keeps all entries before the line that is wrong. (`ipset` drops those that it has not sent yet.)
 //!   If the kernel refuses one of them, the error is that of its line.
 //! - A sorted list has the same order in all formats: names and IPv6 addresses are compared by themselves, the second part
-//!   of an entry as the first. (In `ipset` the order depends on what stands behind them; JSON has an order of its own; the
-//!   second networks of a `hash:net,net` and the prefixes of an IPv6 address are sorted the other way round.) No entry loses
-//!   its port at the end of a page.
+//!   of an entry as the first. (In `ipset` the order depends on the text after them, and JSON has an order of its own. It
+//!   sorts the second networks of a `hash:net,net` and the prefixes of an IPv6 address in reverse.) No entry loses its port
+//!   at the end of a page.
 //! - A save of names (`save -n -o plain`) has each name once, and a terse save in JSON has no entries.
 //! - Names of services and protocols are those of `/etc/services` and `/etc/protocols`, and of nowhere else. `tcp`, `udp`,
 //!   `icmp` and `icmpv6` are known without these files.
@@ -108,7 +108,7 @@ fn run(words: Vec<&str>, quiet: &mut bool, out: &mut impl Write) -> Result<(), (
         (command, _) => session.perform(command, &words, out).map_err(here),
     };
     *quiet = session.settings.quiet;
-    // What was listed belongs before what went wrong.
+    // The listing is written before the error.
     let flushed = out.flush().map_err(|error| here(written(&error)));
     done.and(flushed)
 }

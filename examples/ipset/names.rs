@@ -49,7 +49,7 @@ impl Names {
         }
     }
 
-    /// What a protocol is called, or its number.
+    /// Returns the name of a protocol, or its number.
     pub(crate) fn protocol_name(&self, number: u8) -> String {
         let name = || self.protocols().name(&number.to_string()).map_or_else(|| number.to_string(), str::to_owned);
         self.numbers.borrow_mut().entry(number).or_insert_with(name).clone()
@@ -96,7 +96,7 @@ impl Names {
     }
 }
 
-/// What is made of numbers is no name, nor what has blanks or signs in it; resolvers would try.
+/// Whether a text can be a host name. Numbers and texts with blanks or signs cannot, though resolvers would try them.
 fn can_be_a_name(host: &str) -> bool {
     let is_number =
         |part: &str| part.starts_with("0x") || part.starts_with("0X") || part.bytes().all(|byte| byte.is_ascii_digit());
@@ -205,7 +205,7 @@ pub(crate) fn icmp(protocol: u8, start: &str) -> Option<(u8, u8)> {
     icmp_names(protocol).iter().find(|(name, ..)| begins(name)).map(|(_, kind, code)| (*kind, *code))
 }
 
-/// What a type and a code are called.
+/// Returns the name of an ICMP type and code.
 pub(crate) fn icmp_name(protocol: u8, kind: u8, code: u8) -> Option<&'static str> {
     icmp_names(protocol).iter().find(|icmp| (icmp.1, icmp.2) == (kind, code)).map(|icmp| icmp.0)
 }

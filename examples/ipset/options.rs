@@ -1,4 +1,4 @@
-//! What options sets and entries of each type have, and reading them.
+//! Options of sets and entries of each type, and their parser.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -67,7 +67,7 @@ enum Create {
     Comment,
     SkbInfo,
     ForceAdd,
-    /// Of old versions. Where it stands in the warning, and what it is called there.
+    /// An option of old versions: its position in the warning, and its name there.
     Ignored(u8, &'static str),
 }
 
@@ -169,7 +169,7 @@ fn is_entry_option(name: &str, kind: Kind, command: Command) -> bool {
 /// A set to be made.
 pub(crate) struct New {
     pub(crate) options: SetOptions,
-    /// What the kernel says to it, where it would not be sent.
+    /// Error of the kernel for an entry that this crate would not send.
     pub(crate) refusal: Option<i32>,
     pub(crate) warnings: Vec<String>,
 }
@@ -229,7 +229,7 @@ fn already(name: &str) -> Failure {
     Failure::syntax(format_args!("{name} already specified"))
 }
 
-/// What of a set to be made has been read.
+/// The part of a new set that has been read.
 struct Creation<'a> {
     kind: Kind,
     family: Family,
@@ -443,7 +443,7 @@ fn seconds(text: &str) -> Result<Duration, Failure> {
     parse_number(text, 0, MAX_TIMEOUT).map(Duration::from_secs)
 }
 
-/// What an entry carries, and where a set is in a list.
+/// Options of an entry, and the position of a set in a list.
 #[derive(Default)]
 pub(crate) struct Carried {
     timeout: Option<Duration>,

@@ -56,7 +56,7 @@ enum Shown {
     Text(String),
 }
 
-/// What a set was made with, in the order of its type.
+/// Returns the options of a set, in the order of its type.
 fn header(info: &SetInfo) -> Vec<(&'static str, Shown)> {
     let (kind, options) = (info.set.kind(), &info.options);
     let number = |name, value: Option<u32>| value.map(|value| (name, Shown::Number(value.into())));
@@ -113,7 +113,7 @@ impl<'a, W: Write> Printer<'a, W> {
         Self { out, mode, settings, names, sets: 0, set: None, members: 0, unsorted: Vec::new() }
     }
 
-    /// What stands before a set.
+    /// Writes the text before a set.
     fn start_set(&mut self) -> io::Result<()> {
         let first = self.sets == 0;
         self.sets += 1;
@@ -225,7 +225,7 @@ impl<'a, W: Write> Printer<'a, W> {
         self.carried(&mut line, member)?;
         match self.mode {
             Mode::Xml => writeln!(line, "</member>")?,
-            // What follows depends on whether another one follows.
+            // The end of the line depends on whether another member follows.
             Mode::Json => write!(line, "\n      }}")?,
             Mode::Plain | Mode::Save => writeln!(line)?,
         }
@@ -244,7 +244,7 @@ impl<'a, W: Write> Printer<'a, W> {
         self.out.write_all(line)
     }
 
-    /// What stands behind the last member of a set.
+    /// Writes the text after the last member of a set.
     fn end_set(&mut self) -> io::Result<()> {
         if self.set.take().is_none() {
             return Ok(());
@@ -271,7 +271,7 @@ impl<'a, W: Write> Printer<'a, W> {
         }
     }
 
-    /// What stands behind the last set.
+    /// Writes the text after the last set.
     pub(crate) fn end(&mut self) -> io::Result<()> {
         self.end_set()?;
         match (self.mode, self.sets) {

@@ -55,7 +55,7 @@ fn is_empty(line: &str) -> bool {
     line.is_empty() || line.starts_with('#')
 }
 
-/// What has been done, and the number of the line where it ended.
+/// Outcome of a restore, and the number of the line where it ended.
 type Outcome = Result<(), (Failure, Option<usize>)>;
 
 /// Output of many commands. A failed write does not keep the commands that follow from being carried out; it is reported

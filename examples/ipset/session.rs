@@ -29,7 +29,7 @@ impl Connection {
     }
 }
 
-/// What commands are carried out with.
+/// The clients and options of a run.
 pub(crate) struct Session {
     pub(crate) ipset: Connection,
     pub(crate) names: Names,
@@ -45,7 +45,7 @@ pub(crate) struct Session {
 /// A command that is right in itself.
 pub(crate) enum Prepared<'a> {
     Create(SetName, Kind, New),
-    /// To add, delete or test an entry.
+    /// Adds, deletes or tests an entry.
     Entry(Command, Set<AnyType>, Typed),
     Destroy(Option<SetName>),
     Flush(Option<SetName>),
@@ -79,7 +79,7 @@ impl Session {
         Reader { names: &self.names, quiet: self.settings.quiet }
     }
 
-    /// Reads a line of many. What was asked for before goes on, but for the mode, which the next list remembers.
+    /// Reads one of many lines. Options of earlier lines stay, except for the output mode, which the next list uses.
     pub(crate) fn parse<'a>(&mut self, words: Vec<&'a str>) -> Result<Line<'a>, Failure> {
         self.settings.mode = None;
         parse(words, &mut self.settings)
@@ -307,7 +307,7 @@ impl Session {
 
 /// That something could not be written.
 pub(crate) fn written(error: &io::Error) -> Failure {
-    // Who closed the pipe knows. A shell sees this status of what a signal (SIGPIPE) ended.
+    // The program that closed the pipe needs no message. The status is that of a program that was killed by SIGPIPE.
     if error.kind() == io::ErrorKind::BrokenPipe {
         return Failure::Silent(141);
     }

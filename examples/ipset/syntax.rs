@@ -88,7 +88,7 @@ pub(crate) struct Settings {
     pub(crate) file: Option<String>,
 }
 
-/// What a line asks for.
+/// Command of a line.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) enum Line<'a> {
     /// A dash: commands are typed in one by one.
@@ -155,7 +155,7 @@ pub(crate) fn parse<'a>(mut words: Vec<&'a str>, settings: &mut Settings) -> Res
     }
     settings.take(&mut words)?;
     let Some((word, arguments)) = words.split_first() else { return Err(Failure::usage("No command specified.")) };
-    // What follows it is not looked at.
+    // The words after it are ignored.
     if *word == "-" {
         return Ok(Line::Interactive);
     }
@@ -172,8 +172,9 @@ pub(crate) fn parse<'a>(mut words: Vec<&'a str>, settings: &mut Settings) -> Res
     }
 }
 
-/// The words of a line of input: separated by blanks, or grouped by double quotes. Of a quote that is not closed
-/// nothing is left, nor of an empty one.
+/// Splits a line of input into words, separated by blanks or grouped by double quotes.
+///
+/// A quote that is not closed gives no word, and neither does an empty one.
 pub(crate) fn words(line: &str) -> Result<Vec<Cow<'_, str>>, Failure> {
     let mut words = Vec::new();
     let mut rest = line;

@@ -29,7 +29,7 @@ pub(crate) fn number(text: &str, min: u64, max: u64) -> Result<u64, Failure> {
     if digits.is_empty() {
         return Err(invalid());
     }
-    // What is too large is out of range, whatever stands behind it.
+    // A number that is too large is out of range, whatever text follows it.
     let value = u64::from_str_radix(digits, radix).map_err(|_| out_of_range())?;
     if !rest.is_empty() {
         return Err(invalid());
@@ -135,7 +135,7 @@ fn stand_in(byte: u8) -> Option<char> {
     char::from_u32(NO_TEXT + u32::from(byte))
 }
 
-/// What [`text`] was made of.
+/// Returns the bytes of which [`text`] was made.
 pub(crate) fn bytes(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     for c in text.chars() {

@@ -1,10 +1,10 @@
-//! What a command line asks for, or what is wrong with it.
+//! Commands, and mistakes in command lines.
 
 use std::borrow::Cow;
 
 use lvs::ipvs::{Change, ServiceKey};
 
-/// What a command line asks for.
+/// Command of a command line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Command {
     Help,
@@ -27,7 +27,7 @@ pub(crate) enum Command {
     Restore,
 }
 
-/// What to list, and how.
+/// Content and format of a listing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Listing {
     /// This service only.
@@ -39,7 +39,7 @@ pub(crate) struct Listing {
     pub(crate) sorted: bool,
 }
 
-/// Which columns a list has.
+/// Columns of a listing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Mode {
     Settings,
@@ -62,7 +62,7 @@ pub(crate) enum Mistake {
 }
 
 impl Mistake {
-    /// What to say on standard error.
+    /// Returns the text for standard error.
     pub(crate) fn text<'a>(&'a self, program: &str) -> Cow<'a, str> {
         match self {
             Self::NoCommand => format!("Try `{program} -h' or '{program} --help' for more information.").into(),

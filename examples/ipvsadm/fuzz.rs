@@ -1,5 +1,6 @@
-//! What is fuzzed: command lines, what is restored, and connections, whatever is in them; and what a restore has made
-//! is saved so that it restores as the same.
+//! Fuzzed code: command lines, input of `-R`, and tables of connections, with any bytes.
+//!
+//! The table that a restore has made is saved so that it restores as the same.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -80,7 +81,7 @@ fn save_restores(table: &Table, names: &Names) {
     assert_eq!(parts(&self::table(&commands)), parts(table), "{}", String::from_utf8_lossy(&saved));
 }
 
-/// What a save has of each service: not the thresholds.
+/// Returns the services as a save has them, without the thresholds.
 fn parts(table: &Table) -> Vec<(Service, Vec<Destination>)> {
     let without = |info: &DestinationInfo| {
         let mut destination = info.destination;

@@ -20,7 +20,7 @@ pub(crate) fn open() -> Result<(Ipvs, Version), String> {
     };
     connect()
         .or_else(|_: Error| {
-            // What it could not do, the second attempt says.
+            // If it fails, the second attempt reports the error.
             let _ = Process::new("/sbin/modprobe").args(["--", "ip_vs"]).status();
             connect()
         })
@@ -63,7 +63,7 @@ pub(crate) fn apply(ipvs: &mut Ipvs, changes: &[Change]) -> Applied {
     Applied { texts, is_interrupted }
 }
 
-/// What the kernel says to a destination of this service whose lower threshold is above the upper one.
+/// Returns the kernel's error for a destination of this service whose lower threshold is above the upper one.
 pub(crate) fn out_of_range(ipvs: &mut Ipvs, service: ServiceKey) -> String {
     match ipvs.service(service) {
         Ok(_) => strerror(ERANGE),
@@ -72,7 +72,7 @@ pub(crate) fn out_of_range(ipvs: &mut Ipvs, service: ServiceKey) -> String {
     }
 }
 
-/// What a failed look at the table is called.
+/// Returns the text of a failed query.
 pub(crate) fn explain_query(error: &Error) -> String {
     if error.is_not_found() { "No such service".to_owned() } else { common(error) }
 }
@@ -101,7 +101,7 @@ fn refusal_of(ipvs: &mut Ipvs, change: &Change, error: &Error) -> Result<i32, Er
     })
 }
 
-/// What it is called that the kernel refused a change.
+/// Returns the text of a change that the kernel refused.
 fn explain(change: &Change, errno: i32) -> String {
     let text = match (change, errno) {
         (Change::AddService(_), EEXIST) => "Service already exists",
@@ -119,7 +119,7 @@ fn explain(change: &Change, errno: i32) -> String {
     text.to_owned()
 }
 
-/// What an error is called whatever was attempted.
+/// Returns the text of an error that does not depend on the operation.
 fn common(error: &Error) -> String {
     match (error.errno(), error.cause()) {
         (Some(errno), _) => of_any(errno),

@@ -6,12 +6,12 @@
 //! ipvsadm-rs -Ln --stats
 //! ```
 //!
-//! What a script can see is the same byte for byte: the formats with the blanks at the ends of lines, the texts of
-//! errors, the exit statuses. Weights are those of Debian's `ipvsadm`, up to 2,147,483,647.
+//! Output, with the blanks at the ends of lines, the texts of errors and the exit statuses equal those of `ipvsadm` byte
+//! for byte. Weights are those of Debian's `ipvsadm`, up to 2,147,483,647.
 //!
-//! # Other than `ipvsadm`, on purpose
+//! # Deviations from `ipvsadm`
 //!
-//! - `-h` and `-v` need neither privilege nor IPVS in the kernel. The text of `-h` is another one.
+//! - `-h` and `-v` need neither privilege nor IPVS in the kernel. The text of `-h` differs.
 //! - A list is ordered by number. (`ipvsadm` compares numbers that are far apart the wrong way.) `--nosort` is the
 //!   kernel's order, as in `ipvsadm`.
 //! - Firewall marks are never negative, so that a save can be restored.
@@ -25,11 +25,11 @@
 //! - The text is `-6 used before -f`, as in Debian 12. (Newer packages of 1.31 have `-6 must follow -f`.)
 //! - A service that vanishes while it is listed is left out.
 //! - Output that cannot be written (a full disk), and input that cannot be read, is an error, with exit status 1.
-//! - A value with `!#:+` is what it is. (popt, which `ipvsadm` reads its command line with, puts the next word there.)
-//! - Each name is asked for once in a run, up to 65,536 names. (`ipvsadm` asks again for each line.) Names of SCTP's ports are looked for
-//!   in `/etc/services` only.
-//! - A name that is not UTF-8 is as if it was not there, and so is that of a port with more than 31 bytes. What is too
-//!   long for its column is cut between two letters, not within one.
+//! - A value with `!#:+` is taken literally. (popt, the library of `ipvsadm`'s command line, inserts the next word.)
+//! - Each name is resolved once in a run, up to 65,536 names. (`ipvsadm` resolves it again for each line.) Names of SCTP
+//!   ports are looked up in `/etc/services` only.
+//! - A name that is not UTF-8 is ignored, and so is the name of a port with more than 31 bytes. A name that is too long for
+//!   its column is cut between two letters, not within one.
 #![cfg_attr(fuzzing, no_main)]
 
 mod command;
@@ -65,7 +65,7 @@ fn main() -> ExitCode {
     let status = run(&program, &words.collect::<Vec<_>>(), &mut out);
     let status = status.and_then(|status| out.flush().map(|()| status));
     ExitCode::from(status.unwrap_or_else(|error| {
-        // Who closed the pipe knows. A shell sees this status of what a signal (SIGPIPE) ended.
+        // The program that closed the pipe needs no message. The status is that of a program that was killed by SIGPIPE.
         if error.kind() == io::ErrorKind::BrokenPipe {
             return 141;
         }
@@ -110,7 +110,7 @@ fn run(program: &str, words: &[String], out: &mut impl Write) -> io::Result<u8> 
     }
 }
 
-/// What a command is carried out with.
+/// The client and options of a run.
 struct Session<'a> {
     ipvs: Ipvs,
     info: Version,
@@ -169,7 +169,7 @@ impl Session<'_> {
                 }
             }
         };
-        // What was written before belongs before this.
+        // Earlier output is written before the error.
         out.flush()?;
         complain(format_args!("{place}{text}"));
         Ok(status)
@@ -222,7 +222,7 @@ fn help(out: &mut impl Write) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// What goes to standard output, and the exit status.
+    /// Returns the standard output and the exit status.
     fn output(word: &str) -> (String, u8) {
         let mut out = Vec::new();
         let status = run("ipvsadm", &[word.to_owned()], &mut out).unwrap();

@@ -128,7 +128,7 @@ impl Source for System {
     }
 
     fn address(&self, host: &str) -> Option<Ipv4Addr> {
-        // To ask for IPv4 alone is more than to choose from all: then `::1` in a file counts as 127.0.0.1.
+        // Only IPv4 is asked for. Then the resolver turns `::1` of a hosts file into 127.0.0.1.
         let hints = AddrInfoHints { address: AF_INET, ..AddrInfoHints::default() };
         let mut found = getaddrinfo(Some(host), None, Some(hints)).ok().filter(|_| !host.is_empty())?;
         found.find_map(|found| match found.ok()?.sockaddr.ip() {
@@ -170,7 +170,7 @@ struct NamedPort {
 impl Services {
     fn read(text: &[u8]) -> Self {
         let line = |line: &[u8]| {
-            // What stands before the comment, which may be in any encoding.
+            // The part before the comment, which may be in any encoding.
             let entry = line.split(|byte| *byte == b'#').next().unwrap_or_default();
             let mut words = std::str::from_utf8(entry).ok()?.split_whitespace();
             let name = words.next()?;
@@ -198,7 +198,7 @@ pub(crate) mod tests {
     use super::*;
     use std::rc::Rc;
 
-    /// What does not depend on the machine, and counts how often it is asked.
+    /// Names that do not depend on the machine. Counts the questions.
     struct Known {
         services: Services,
         asked: Rc<RefCell<Vec<String>>>,

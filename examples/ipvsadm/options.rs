@@ -1,8 +1,13 @@
-//! The command line: words in, a [`Command`] or a [`Mistake`] out. Nothing is done and, but for names, nothing looked
-//! up here.
+//! Parser of the command line: turns words into a [`Command`] or a [`Mistake`]. It resolves names, and does nothing else.
 //!
-//! The checks come in this order: the command's word; each further option from left to right, its value at once; then
-//! leftover words; the scheduler's flags; which options go with which command; and what only the whole shows.
+//! The order of the checks is:
+//!
+//! 1. the command's word;
+//! 2. each further option from left to right, with its value;
+//! 3. leftover words;
+//! 4. the scheduler's flags;
+//! 5. the options that the command allows;
+//! 6. combinations of options.
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
@@ -59,7 +64,7 @@ pub(crate) fn parse<'a>(words: impl Iterator<Item = &'a str>, names: &Names) -> 
     given.command()
 }
 
-/// What a command line has given so far.
+/// Options of a command line so far.
 struct Given<'a> {
     verb: Verb,
     items: Vec<Item>,
@@ -425,7 +430,7 @@ mod tests {
         parse(line.split_whitespace(), &some_names())
     }
 
-    /// What is said to a line, and the exit status.
+    /// Returns the text for a line, and the exit status.
     fn mistake(line: &str) -> (String, u8) {
         let mistake = read(line).expect_err(line);
         (mistake.text("ipvsadm").into_owned(), mistake.status())
@@ -479,7 +484,7 @@ mod tests {
         assert_eq!(port("-a -t 10.0.0.1:80 -r 10.9.1.1:99 -i"), 80);
         assert_eq!(port("-a -t 10.0.0.1:80 -r 10.9.1.1:99 -m"), 99);
         assert_eq!(port("-a -f 5 -r 10.9.1.1:99 -g"), 99);
-        // What stands after the server does not count.
+        // Words after the server do not count.
         assert_eq!(port("-a -r 10.9.1.1 -t 10.0.0.1:80 -m"), 0);
         let address = SocketAddr::from(([10, 9, 1, 1], 99));
         let key = ServiceKey::tcp("10.0.0.1:80".parse().unwrap());

@@ -154,7 +154,7 @@ impl Writer<'_> {
         }
     }
 
-    /// What stands behind a destination's name and a blank.
+    /// Returns the columns after a destination's name and a blank.
     fn columns(&self, info: &DestinationInfo) -> String {
         let DestinationInfo { destination, active_connections, inactive_connections, stats, .. } = info;
         let connections = format!("{active_connections:<10} {inactive_connections:<10}");
@@ -214,7 +214,7 @@ impl Writer<'_> {
         if info.address().is_ipv4() { cut(name, 28) } else { name }
     }
 
-    /// What names a service on the command line.
+    /// Returns the option that names a service on the command line.
     fn kind(&self, key: ServiceKey) -> String {
         match key {
             ServiceKey::Address { protocol, address } => {
@@ -319,7 +319,7 @@ fn forwarding_word(forwarding: Forwarding) -> &'static str {
         Forwarding::Local => "Local",
         Forwarding::Tunnel(_) => "Tunnel",
         Forwarding::DirectRoute => "Route",
-        // What C's printf makes of no text, and scripts have seen.
+        // The output of C's printf for a null pointer, which scripts may compare.
         _ => "(null)",
     }
 }

@@ -25,7 +25,7 @@ pub(crate) enum Takes {
     MaybeValue,
 }
 
-/// What is wrong with the last word that was read.
+/// Fault of the last word that was read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Misuse {
     Unknown,

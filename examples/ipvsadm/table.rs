@@ -5,7 +5,7 @@ use lvs::Protocol;
 use crate::command::Mistake;
 use crate::syntax::{Form, Takes};
 
-/// What an option on the command line means.
+/// Meaning of an option on the command line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Word {
     Verb(Verb),
@@ -97,7 +97,7 @@ pub(crate) enum Item {
     TunRemcsum,
 }
 
-/// What a command or a type of tunnel says to an option.
+/// Rule of a command or a type of tunnel for an option.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Rule {
     Needed,
@@ -229,7 +229,7 @@ impl Verb {
         }
     }
 
-    /// What it says to an option.
+    /// Returns its rule for an option.
     pub(crate) fn rule(self, item: Item) -> Rule {
         use Item::{
             Connection, Daemon, Engine, Exact, ForwardingMethod, LowerThreshold, McastGroup, McastInterface, McastPort,
@@ -264,7 +264,7 @@ impl TunnelType {
         }
     }
 
-    /// What it says to an option.
+    /// Returns its rule for an option.
     pub(crate) fn rule(self, item: Item) -> Rule {
         match (self, item) {
             (Self::Gue, Item::TunPort) => Rule::Needed,

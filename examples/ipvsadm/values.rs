@@ -8,7 +8,7 @@ use lvs::{Family, Protocol};
 
 use crate::names::Names;
 
-/// What C calls white space.
+/// White space in C.
 const BLANKS: [char; 6] = [' ', '\t', '\n', '\u{b}', '\u{c}', '\r'];
 
 /// A decimal number as C's `strtol` reads it: blanks before it and a sign are fine, nothing may follow it.
@@ -53,8 +53,10 @@ fn ipv4(host: &str, names: &Names) -> Option<Ipv4Addr> {
     dotted(host).or_else(|| names.address(host))
 }
 
-/// An IPv4 address as C's `inet_aton` reads it: one to four parts, the last one fills up, each decimal, octal (`0...`)
-/// or hexadecimal (`0x...`). What follows a blank is not looked at.
+/// Reads an IPv4 address as C's `inet_aton` does.
+///
+/// It has one to four parts, each decimal, octal (`0...`) or hexadecimal (`0x...`). The last part fills the remaining bytes.
+/// Text after a blank is ignored.
 fn dotted(text: &str) -> Option<Ipv4Addr> {
     let text = text.split(BLANKS).next()?;
     let parts: Vec<u32> = text.split('.').map(part).collect::<Option<_>>()?;
@@ -76,7 +78,7 @@ fn part(text: &str) -> Option<u32> {
     if digits.starts_with('+') { None } else { u32::from_str_radix(digits, radix).ok() }
 }
 
-/// What is wrong with a persistence netmask.
+/// Fault of a persistence netmask.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum WrongMask {
     Inet,
@@ -107,7 +109,7 @@ fn atoi(text: &str) -> i32 {
     i32::from_le_bytes([a, b, c, d])
 }
 
-/// What is wrong with a scheduler's flags.
+/// Fault of a scheduler's flags.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum WrongFlag<'a> {
     Unknown(&'a str),

@@ -73,11 +73,10 @@ impl Node {
         }
     }
 
-    /// The services and sets that belong to this program.
+    /// Returns the owner of this program's services and sets.
     ///
-    /// The director's own sets of keys are the register of services. The sets of the packet filter could be it, since each service has
-    /// its key in one of them; but then their members would have two reasons to exist, and a set that is emptied by hand would be
-    /// a service that is lost.
+    /// The register of services is a set of its own of the director. The sets of the packet filter also have the key of each
+    /// service, and are not used as the register: emptying such a set by hand would lose the services.
     ///
     /// # Errors
     /// None for this name.
