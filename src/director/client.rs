@@ -56,19 +56,19 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// The same with this time between two full audits.
+    /// Returns a copy with this time between two full audits.
     #[must_use]
     pub fn full_audit(self, full_audit: Duration) -> Self {
         Self { full_audit, ..self }
     }
 
-    /// The same with this number of services that are read with each call.
+    /// Returns a copy with this number of services that are read with each call.
     #[must_use]
     pub fn audited(self, audited: usize) -> Self {
         Self { audited, ..self }
     }
 
-    /// The same with this time between two looks at drains.
+    /// Returns a copy with this time between two looks at drains.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -106,8 +106,8 @@ impl Director {
         Ok(director.conntrack(Conntrack::connect()?).watch(Watch::connect()?))
     }
 
-    /// With clients at hand, such as those of another namespace or of a kernel for tests. Flows of the connection tracker are
-    /// left alone: see [`Director::conntrack`].
+    /// With clients at hand, such as those of another namespace or of a kernel for tests. Flows of the connection
+    /// tracker are left alone: see [`Director::conntrack`].
     pub fn over(ipvs: Ipvs, ipset: Ipset, vips: Vips, owner: Owner, binder: Binder) -> Self {
         let (drains, pace) = (Drains::default(), Pace::default());
         Self {
@@ -125,21 +125,22 @@ impl Director {
         }
     }
 
-    /// The same, deleting stale flows to UDP services with this client, as a director that [connects](Director::connect) does.
+    /// The same, deleting stale flows to UDP services with this client, as a director that
+    /// [connects](Director::connect) does.
     #[must_use]
     pub fn conntrack(self, conntrack: Conntrack) -> Self {
         Self { conntrack: Some(conntrack), ..self }
     }
 
-    /// The same, reading its virtual IPs again when this watch reports a loss, as a director that [connects](Director::connect)
-    /// does.
+    /// The same, reading its virtual IPs again when this watch reports a loss, as a director that
+    /// [connects](Director::connect) does.
     #[must_use]
     pub fn watch(self, watch: Watch) -> Self {
         Self { watch: Some(watch), ..self }
     }
 
-    /// A descriptor that becomes readable when a virtual IP may be lost; the next call of [`Director::sync`] binds it again.
-    /// `None` without a [`Watch`].
+    /// A descriptor that becomes readable when a virtual IP may be lost; the next call of [`Director::sync`] binds it
+    /// again. `None` without a [`Watch`].
     pub fn watched(&self) -> Option<BorrowedFd<'_>> {
         self.watch.as_ref().map(Watch::as_fd)
     }
@@ -153,8 +154,8 @@ impl Director {
     /// Reads the kernel's state.
     ///
     /// # Errors
-    /// As [`Ipvs::table`], [`Vips::virtual_ips`], [`Ipset::members`]. A set of keys that is of another type is an error too.
-    /// If the flows of the connection tracker cannot be read, each UDP service is treated as one with stale flows.
+    /// As [`Ipvs::table`], [`Vips::virtual_ips`], [`Ipset::members`]. A set of keys that is of another type is an error
+    /// too. If the flows of the connection tracker cannot be read, each UDP service is treated as one with stale flows.
     pub fn snapshot(&mut self) -> Result<Snapshot> {
         let mut snapshot = Snapshot::empty(self.owner.clone(), self.binder);
         let table = self.ipvs.table()?.into_iter();
@@ -256,8 +257,8 @@ impl Director {
 
     /// Makes the kernel's state the desired one.
     ///
-    /// The first call reads everything. Later ones rely on what they remember, read some services to compare ([`Pace`]), and
-    /// those that drain; after a failure, and after [`Pace::full_audit`], everything is read again.
+    /// The first call reads everything. Later ones rely on what they remember, read some services to compare
+    /// ([`Pace`]), and those that drain; after a failure, and after [`Pace::full_audit`], everything is read again.
     ///
     /// # Errors
     /// [`BatchError`]. Its interruption alone, without failures and steps, is an error of reading.
@@ -344,7 +345,8 @@ impl Director {
 
     /// Makes a foreign service one of the owner's, so that the next call changes it, and later ones may delete it.
     ///
-    /// With [`Owner::registered`] its key is registered; with another owner this director remembers it for as long as it lives.
+    /// With [`Owner::registered`] its key is registered; with another owner this director remembers it for as long as
+    /// it lives.
     ///
     /// # Errors
     /// As [`Ipset::put`]; [`is_invalid_input`](crate::Error::is_invalid_input) for a key that cannot be registered.

@@ -1,4 +1,4 @@
-//! Families and addresses as IPVS sends and takes them: 16 bytes whatever the family.
+//! Families and addresses in messages of IPVS: 16 bytes in either family.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -1,4 +1,4 @@
-//! Many changes at once.
+//! Batches of changes.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ pub type Failure = batch::Failure<Change>;
 
 /// Makes the changes, in their order, many with each system call.
 pub(super) fn run(ipvs: &mut Ipvs, changes: impl Iterator<Item = Change>) -> Result<(), BatchError> {
-    // As long as it will get, and kept for the next batch: memory that is new, or moves, costs a third of writing a change.
+    // The allocation is kept for the next batch: new memory, or a move, costs a third of writing a change.
     let mut in_flight = std::mem::take(&mut ipvs.in_flight);
     in_flight.reserve(changes.size_hint().0.min(ipvs.connection.most_requests()));
     let mut batch =
@@ -36,7 +36,7 @@ pub(super) fn run(ipvs: &mut Ipvs, changes: impl Iterator<Item = Change>) -> Res
 /// A batch in flight.
 struct Batch<'a> {
     ipvs: &'a mut Ipvs,
-    /// The changes that travel together, with their positions.
+    /// The changes of the datagram in flight, with their positions.
     in_flight: Vec<(usize, Change)>,
     answered: usize,
     failures: Vec<Failure>,
@@ -77,7 +77,7 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Sends what is queued and takes the answers; then all of the first `given` changes have one.
+    /// Sends the queued changes and receives the answers. Then each of the first `given` changes has an answer.
     fn send(&mut self, given: usize) -> Result<()> {
         let mut refused = Vec::new();
         let mut ended = self.take_refusals(&mut refused);
@@ -135,7 +135,7 @@ impl Batch<'_> {
             Ok(true) => {}
             Ok(false) => return Ok(()),
             Err(cause) => {
-                // They were not refused: there is nobody left to refuse them.
+                // They were not refused: their family does not exist any more.
                 refused.retain(|(.., refusal)| refusal.errno != ENOENT);
                 return Err(self.interrupted(cause));
             }
@@ -160,7 +160,8 @@ impl Batch<'_> {
     }
 }
 
-/// The services and destinations that do not exist because a change of the batch failed, and the position of that change.
+/// The services and destinations that do not exist because a change of the batch failed, and the position of that
+/// change.
 #[derive(Default)]
 struct Missing {
     services: HashMap<ServiceKey, usize>,

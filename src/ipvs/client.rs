@@ -18,33 +18,33 @@ use crate::exchange::Limits;
 use crate::outcome::Outcome;
 use crate::wire::genl;
 
-/// The IPVS table of a network namespace: that of the thread that connects, for as long as the client lives.
+/// Client of the IPVS table of one network namespace: that of the thread that connects.
 ///
-/// Two sockets serve all operations: lists of destinations have one of their own. Reading and changing the table both need
-/// `CAP_NET_ADMIN` in the initial user namespace; [`is_permission_denied`](Error::is_permission_denied) reports a lack of it. Only
-/// connecting does not. A client does not keep the privilege of the one who opened it: the kernel looks at who sends each
-/// request, too.
+/// It holds two netlink sockets: listings of destinations have one of their own. Reading and changing the table both
+/// need `CAP_NET_ADMIN` in the initial user namespace, and connecting does not.
+/// [`is_permission_denied`](Error::is_permission_denied) reports a lack of it. The kernel checks the sender of each
+/// request, too: a client does not carry the privilege of the process that opened it.
 ///
-/// After `fork`, only one of the two processes may use the client: both would receive from one socket, and an answer that
-/// the other process took is a time-out.
+/// After `fork`, only one of the two processes may use the client: both would receive from the same socket, and an
+/// answer that one of them receives is missing in the other.
 ///
 /// Each operation can fail for reasons that are not repeated below: no permission, a time-out
 /// ([`Options::timeout`]), lost replies ([`Cause::Overrun`]).
 #[derive(Debug)]
 pub struct Ipvs {
     pub(super) connection: Connection,
-    /// For the lists of destinations, of which there are many short ones, and to read other lists in other parts.
+    /// Socket for short dumps, such as the destinations of a service, and for another reading of a long one.
     pub(super) short_lists: Connection,
-    /// The last list of destinations was not short. The next one may be like it, and be taken for long first.
+    /// Whether the last listing of destinations was long. The next one is then first read as a long one.
     pub(super) long_lists: bool,
     /// The family's number, which is another one after each loading of the module.
     family: u16,
-    /// Room for the changes of a batch; empty in between.
+    /// Allocation for the changes of a batch; empty between batches.
     pub(super) in_flight: Vec<(usize, Change)>,
 }
 
 impl Ipvs {
-    /// Opens a socket and finds the kernel's IPVS, which the kernel loads if it can.
+    /// Opens the sockets and looks up the IPVS family. The kernel loads the module `ip_vs` if it can.
     ///
     /// # Errors
     /// [`is_unavailable`](Error::is_unavailable) when the kernel has no IPVS.
@@ -52,7 +52,7 @@ impl Ipvs {
         Self::connect_with(&Options::default())
     }
 
-    /// As [`Ipvs::connect`], with other buffers or another time-out.
+    /// Connects as [`Ipvs::connect`], with other buffers or another time-out.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -75,7 +75,7 @@ impl Ipvs {
         Ok(Self { connection, short_lists, long_lists: false, family, in_flight: Vec::new() })
     }
 
-    /// The version of the kernel's IPVS, and the size of its connection table (`IPVS_CMD_GET_INFO`).
+    /// Returns the version of the kernel's IPVS, and the size of its connection table (`IPVS_CMD_GET_INFO`).
     ///
     /// # Errors
     /// See [`Ipvs`].
@@ -87,7 +87,7 @@ impl Ipvs {
         })
     }
 
-    /// One virtual service (`IPVS_CMD_GET_SERVICE`).
+    /// Returns a virtual service (`IPVS_CMD_GET_SERVICE`).
     ///
     /// # Errors
     /// [`is_not_found`](Error::is_not_found) when no such service exists.
@@ -104,8 +104,8 @@ impl Ipvs {
     /// # Errors
     /// [`is_already_exists`](Error::is_already_exists) when a service with this key exists;
     /// [`is_unavailable`](Error::is_unavailable) when the scheduler's or the persistence engine's module cannot be
-    /// loaded; [`is_invalid_input`](Error::is_invalid_input) before anything is sent, for a service that the kernel would
-    /// refuse or misunderstand.
+    /// loaded; [`is_invalid_input`](Error::is_invalid_input) before anything is sent, for a service that the kernel
+    /// would refuse or misunderstand.
     #[doc(alias = "IPVS_CMD_NEW_SERVICE")]
     pub fn add_service(&mut self, service: impl Into<Service>) -> Result<()> {
         self.change(Change::AddService(service.into()))
@@ -120,8 +120,8 @@ impl Ipvs {
         self.put(Change::AddService(service), Change::SetService(service))
     }
 
-    /// Sets everything of a virtual service but its key (`IPVS_CMD_SET_SERVICE`). Connections and destinations stay. To
-    /// change one thing and keep the others, use [`Ipvs::update_service`].
+    /// Sets everything of a virtual service but its key (`IPVS_CMD_SET_SERVICE`). Connections and destinations stay.
+    /// [`Ipvs::update_service`] changes one property and keeps the others.
     ///
     /// # Errors
     /// [`is_not_found`](Error::is_not_found) when no such service exists; otherwise as [`Ipvs::add_service`]. After
@@ -131,8 +131,8 @@ impl Ipvs {
         self.change(Change::SetService(service.into()))
     }
 
-    /// Changes a virtual service: reads it, lets `edit` change it, and sets it. Everything else stays as
-    /// it was, unless another process changes the service between the two.
+    /// Changes a virtual service: reads it, calls `edit` on it, and sets it. Everything that `edit` leaves stays as it
+    /// was, unless another process changes the service in between.
     ///
     /// # Errors
     /// As [`Ipvs::set_service`]; [`is_invalid_input`](Error::is_invalid_input) when `edit` changes the key.
@@ -179,8 +179,8 @@ impl Ipvs {
     /// # Errors
     /// [`is_not_found`](Error::is_not_found) when no such service exists;
     /// [`is_already_exists`](Error::is_already_exists) when it has this destination;
-    /// [`is_invalid_input`](Error::is_invalid_input) before anything is sent, for a destination that the kernel would refuse
-    /// or misunderstand.
+    /// [`is_invalid_input`](Error::is_invalid_input) before anything is sent, for a destination that the kernel would
+    /// refuse or misunderstand.
     #[doc(alias = "IPVS_CMD_NEW_DEST")]
     pub fn add_destination(&mut self, service: impl IntoServiceKey, destination: impl Into<Destination>) -> Result<()> {
         self.change(Change::AddDestination(service.into_service_key(), destination.into()))
@@ -200,7 +200,7 @@ impl Ipvs {
     /// ```
     ///
     /// # Errors
-    /// As [`Ipvs::add_destination`], but for an existing one.
+    /// As [`Ipvs::add_destination`], except for an existing destination.
     pub fn put_destination(
         &mut self,
         service: impl IntoServiceKey,
@@ -211,7 +211,7 @@ impl Ipvs {
     }
 
     /// Sets everything of a destination but its address (`IPVS_CMD_SET_DEST`). Its connections stay.
-    /// To change one thing and keep the others, use [`Ipvs::update_destination`].
+    /// [`Ipvs::update_destination`] changes one property and keeps the others.
     ///
     /// # Errors
     /// [`is_not_found`](Error::is_not_found) when no such service or destination exists; otherwise as
@@ -221,8 +221,8 @@ impl Ipvs {
         self.change(Change::SetDestination(service.into_service_key(), destination.into()))
     }
 
-    /// Changes a destination: reads it, lets `edit` change it, and sets it. Everything else stays as it
-    /// was, unless another process changes the destination between the two.
+    /// Changes a destination: reads it, calls `edit` on it, and sets it. Everything that `edit` leaves stays as it was,
+    /// unless another process changes the destination in between.
     ///
     /// Draining a server, for example, keeps its forwarding method and its thresholds:
     /// `ipvs.update_destination(key, address, |server| server.weight = 0)`.
@@ -255,8 +255,8 @@ impl Ipvs {
             .map_err(|error| error.during(operation()))
     }
 
-    /// Deletes a destination of a service (`IPVS_CMD_DEL_DEST`). Its connections are cut off: to let them end, set
-    /// its weight to 0 first and delete it when it has none.
+    /// Deletes a destination of a service (`IPVS_CMD_DEL_DEST`). Its connections are cut off. Draining avoids that: set
+    /// the weight to 0, and delete the destination when it has no connections.
     ///
     /// ```no_run
     /// # use lvs::ipvs::{Ipvs, ServiceKey};
@@ -310,7 +310,7 @@ impl Ipvs {
         self.change(Change::Clear)
     }
 
-    /// The three timeouts of connections (`IPVS_CMD_GET_CONFIG`).
+    /// Returns the three timeouts of connections (`IPVS_CMD_GET_CONFIG`).
     ///
     /// # Errors
     /// See [`Ipvs`].
@@ -333,13 +333,14 @@ impl Ipvs {
     /// ```
     ///
     /// # Errors
-    /// [`is_invalid_input`](Error::is_invalid_input) for what is not a number of whole seconds from 1 up.
+    /// [`is_invalid_input`](Error::is_invalid_input) for a timeout that is not a number of whole seconds, from 1 up.
     #[doc(alias = "IPVS_CMD_SET_CONFIG")]
     pub fn set_timeouts(&mut self, timeouts: &Timeouts) -> Result<()> {
         self.change(Change::SetTimeouts(*timeouts))
     }
 
-    /// The sync daemons that run (`IPVS_CMD_GET_DAEMON`): none (`IP_VS_STATE_NONE`), one or both, the master first.
+    /// Returns the running sync daemons (`IPVS_CMD_GET_DAEMON`): none (`IP_VS_STATE_NONE`), one or both, the master
+    /// first.
     ///
     /// # Errors
     /// See [`Ipvs`].
@@ -367,9 +368,10 @@ impl Ipvs {
     /// ```
     ///
     /// # Errors
-    /// [`is_already_exists`](Error::is_already_exists) when one of its side runs; [`is_not_found`](Error::is_not_found)
-    /// when no such interface exists; [`is_invalid_input`](Error::is_invalid_input) for a group that is none;
-    /// [`Reason::Busy`] when another program has a backup's port.
+    /// [`is_already_exists`](Error::is_already_exists) when a daemon of this state runs;
+    /// [`is_not_found`](Error::is_not_found) when no such interface exists;
+    /// [`is_invalid_input`](Error::is_invalid_input) for a group that is not a multicast address; [`Reason::Busy`] when
+    /// another program has bound the port of a backup.
     #[doc(alias = "IPVS_CMD_NEW_DAEMON")]
     pub fn start_daemon(&mut self, daemon: &SyncDaemon) -> Result<()> {
         self.change(Change::StartDaemon(*daemon))
@@ -378,7 +380,7 @@ impl Ipvs {
     /// Stops a sync daemon (`IPVS_CMD_DEL_DAEMON`).
     ///
     /// # Errors
-    /// [`is_not_found`](Error::is_not_found) when none of its side runs.
+    /// [`is_not_found`](Error::is_not_found) when no daemon of this state runs.
     #[doc(alias = "IPVS_CMD_DEL_DAEMON")]
     pub fn stop_daemon(&mut self, state: SyncState) -> Result<()> {
         self.change(Change::StopDaemon(state))
@@ -392,11 +394,12 @@ impl Ipvs {
         self.run(self.addressed(change), |_| {})
     }
 
-    /// Makes many changes, in their order, many with each system call. One that is refused does not stop the others.
+    /// Makes many changes in their order, with many changes in each system call. A refused change does not stop the
+    /// others.
     ///
-    /// The changes are taken one by one and sent as they come, so an iterator of any length runs in constant memory, but
-    /// for the failures that it leads to. When the process is killed on the way, the
-    /// first changes are made, none by half, and the rest is not.
+    /// The iterator is consumed while changes are sent. Memory is constant for any number of changes, except for their
+    /// failures. If the process is killed meanwhile, the first changes are made and the others are not; no change is
+    /// made in part.
     ///
     /// ```no_run
     /// use lvs::ipvs::{Change, Ipvs, Scheduler, Service};
@@ -412,8 +415,8 @@ impl Ipvs {
     /// ```
     ///
     /// # Errors
-    /// [`BatchError`] has every change that was not made, with its position and its error; each is the one of the
-    /// method named like the change.
+    /// [`BatchError`] has every change that was not made, with its position and its error. Each error is as documented
+    /// at the method named like the change.
     pub fn batch(&mut self, changes: impl IntoIterator<Item = Change>) -> Result<(), BatchError> {
         batch::run(self, changes.into_iter())
     }
@@ -451,7 +454,8 @@ impl Ipvs {
         found.ok_or_else(|| Error::new(query, Cause::NoAnswer))
     }
 
-    /// Carries out one request, and gives each answer to `each`; a second time if the module was loaded anew in between.
+    /// Carries out one request, and calls `each` with each answer. Sends it again if the module was reloaded since the
+    /// last one.
     fn run<R: Copy>(&mut self, mut request: ToFamily<R>, mut each: impl FnMut(Answer)) -> Result<()>
     where
         ToFamily<R>: Request,
@@ -471,8 +475,8 @@ impl Ipvs {
         Err(Error::new(request, request.refused(refusal)))
     }
 
-    /// Whether the kernel refused a request because IPVS was unloaded and loaded again since the last one: then the
-    /// family has a new number, which is taken over.
+    /// Whether the kernel refused a request because IPVS was reloaded since the last one. Then the family has a new
+    /// number, which is used from now on.
     pub(super) fn module_was_reloaded(&mut self, refusal: &Refusal) -> Result<bool, Cause> {
         if refusal.errno != ENOENT {
             return Ok(false);

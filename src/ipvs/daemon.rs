@@ -1,4 +1,4 @@
-//! The sync daemons, which send a director's connections to another one.
+//! Sync daemons, which send connections to another load balancer.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,12 +13,14 @@ use crate::net::{InvalidText, number, set};
 use crate::wire::reader::required;
 use crate::wire::{Attrs, Writer, kinds};
 
-/// Room for a message in the longest IP packet, behind the headers of IPv4 or IPv6 and UDP.
+/// Length of a message in the longest IP packet, without the headers of IPv4 or IPv6 and UDP.
 const LONGEST_V4: u16 = u16::MAX - 20 - 8;
 const LONGEST_V6: u16 = u16::MAX - 40 - 8;
 
-/// A sync daemon: the master multicasts what its director knows of connections, the backup takes it over, so that they
-/// go on when the virtual IP moves to the backup's director. Each network namespace can run one of each.
+/// A sync daemon, which keeps connections alive across a fail-over.
+///
+/// The master multicasts the connections of its machine, and the backup stores them. They continue when the virtual IP
+/// moves to the backup's machine. Each network namespace can run one master and one backup.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
@@ -30,14 +32,15 @@ pub struct SyncDaemon {
     /// The interface to multicast on (`IPVS_DAEMON_ATTR_MCAST_IFN`).
     #[doc(alias = "IPVS_DAEMON_ATTR_MCAST_IFN")]
     pub interface: Interface,
-    /// Sync group of the daemon (`IPVS_DAEMON_ATTR_SYNC_ID`): a backup accepts masters of its own group, or
-    /// all if its own is 0. The attribute has 32 bits, the messages between daemons have 8: a daemon that another program
-    /// started with a number above 255 is an error to read.
+    /// Sync group of the daemon (`IPVS_DAEMON_ATTR_SYNC_ID`). A backup accepts masters of its own group; group 0
+    /// accepts all. The attribute has 32 bits, the messages between daemons have 8. Reading a daemon that another
+    /// program started with a number above 255 is an error.
     #[doc(alias = "IPVS_DAEMON_ATTR_SYNC_ID")]
     #[cfg_attr(feature = "serde", serde(rename = "syncid"))]
     pub sync_id: u8,
-    /// The longest message, in bytes without its headers (`IPVS_DAEMON_ATTR_SYNC_MAXLEN`, Linux 4.3): at most 65,507, or
-    /// 65,487 with an IPv6 group. The kernel raises the value of a backup to 1024. `None`: as the interface allows.
+    /// The longest message, in bytes without its headers (`IPVS_DAEMON_ATTR_SYNC_MAXLEN`, Linux 4.3): at most 65,507,
+    /// or 65,487 with an IPv6 group. The kernel raises the value of a backup to 1024. `None`: the maximum of the
+    /// interface.
     #[doc(alias = "IPVS_DAEMON_ATTR_SYNC_MAXLEN")]
     #[cfg_attr(feature = "serde", serde(rename = "maxlen", default, skip_serializing_if = "Option::is_none"))]
     pub max_length: Option<NonZeroU16>,
@@ -57,30 +60,30 @@ pub struct SyncDaemon {
 }
 
 impl SyncDaemon {
-    /// A daemon with the kernel's values for everything else.
+    /// Returns a daemon with the kernel's defaults for everything else.
     pub fn new(state: SyncState, interface: Interface, sync_id: u8) -> Self {
         Self { state, interface, sync_id, max_length: None, group: None, port: None, ttl: None }
     }
 
-    /// The same with this length of the longest message, in bytes without its headers.
+    /// Returns a copy with this length of the longest message, in bytes without its headers.
     #[must_use = "the changed value is returned"]
     pub fn max_length(self, max_length: NonZeroU16) -> Self {
         Self { max_length: Some(max_length), ..self }
     }
 
-    /// The same with this multicast group.
+    /// Returns a copy with this multicast group.
     #[must_use = "the changed value is returned"]
     pub fn group(self, group: IpAddr) -> Self {
         Self { group: Some(group), ..self }
     }
 
-    /// The same with this UDP port.
+    /// Returns a copy with this UDP port.
     #[must_use = "the changed value is returned"]
     pub fn port(self, port: NonZeroU16) -> Self {
         Self { port: Some(port), ..self }
     }
 
-    /// The same with this time to live of its messages.
+    /// Returns a copy with this time to live of its messages.
     #[must_use = "the changed value is returned"]
     pub fn ttl(self, ttl: NonZeroU8) -> Self {
         Self { ttl: Some(ttl), ..self }
@@ -97,13 +100,13 @@ impl SyncDaemon {
     }
 }
 
-/// Side of the synchronisation.
+/// Role of a sync daemon.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum SyncState {
-    /// Tells others (`IP_VS_STATE_MASTER`).
+    /// Sends connections (`IP_VS_STATE_MASTER`).
     #[doc(alias = "IP_VS_STATE_MASTER")]
     Master,
-    /// Takes over from others (`IP_VS_STATE_BACKUP`).
+    /// Receives connections (`IP_VS_STATE_BACKUP`).
     #[doc(alias = "IP_VS_STATE_BACKUP")]
     Backup,
 }
@@ -130,7 +133,8 @@ impl FromStr for SyncState {
 }
 
 impl fmt::Display for SyncDaemon {
-    /// In the words of `ipvsadm -Ln --daemon`: `master mcast eth0 syncid 7 maxlen 1472 group 224.0.0.81 port 8848 ttl 1`.
+    /// In the words of `ipvsadm -Ln --daemon`:
+    /// `master mcast eth0 syncid 7 maxlen 1472 group 224.0.0.81 port 8848 ttl 1`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} mcast {} syncid {}", self.state, self.interface, self.sync_id)?;
         if let Some(length) = self.max_length {
@@ -152,8 +156,8 @@ impl fmt::Display for SyncDaemon {
 impl FromStr for SyncDaemon {
     type Err = InvalidText;
 
-    /// Reads the text that [`Display`](fmt::Display) writes; the parts after the state may stand in any order. An interface has
-    /// no text if its alternative name holds a blank or is not UTF-8.
+    /// Reads the text that [`Display`](fmt::Display) writes; the parts after the state may stand in any order. An
+    /// interface has no text if its alternative name holds a blank or is not UTF-8.
     ///
     /// ```
     /// # use lvs::Interface;

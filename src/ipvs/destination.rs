@@ -1,4 +1,4 @@
-//! Destinations (real servers): where a service's connections go.
+//! Destinations, the real servers of a service.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,7 +17,7 @@ use crate::wire::{Attr, Kind, Writer, kinds};
 
 /// A destination (real server) of a virtual service.
 ///
-/// Within its service it is identified by its address and port.
+/// Its address and port identify it within its service.
 ///
 /// ```
 /// use lvs::ipvs::{Destination, Forwarding};
@@ -44,30 +44,30 @@ pub struct Destination {
     #[doc(alias = "IPVS_DEST_ATTR_WEIGHT")]
     #[cfg_attr(feature = "serde", serde(default = "one"))]
     pub weight: u32,
-    /// When it has enough connections; `None`: never.
+    /// Limits of its connections; `None`: no limit.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub thresholds: Option<Thresholds>,
 }
 
 impl Destination {
-    /// A destination of weight 1 without thresholds, reached by masquerading.
+    /// Returns a destination of weight 1 without thresholds, reached by masquerading.
     pub fn new(address: SocketAddr) -> Self {
         Self { address, forwarding: Forwarding::Masquerade, weight: 1, thresholds: None }
     }
 
-    /// The same with another weight.
+    /// Returns a copy with this weight.
     #[must_use = "the changed value is returned"]
     pub fn weight(self, weight: u32) -> Self {
         Self { weight, ..self }
     }
 
-    /// The same, reached in another way.
+    /// Returns a copy with this forwarding method.
     #[must_use = "the changed value is returned"]
     pub fn forwarding(self, forwarding: Forwarding) -> Self {
         Self { forwarding, ..self }
     }
 
-    /// The same with these thresholds; `None`: no limit of connections.
+    /// Returns a copy with these thresholds; `None`: no limit of connections.
     #[must_use = "the changed value is returned"]
     pub fn thresholds(self, thresholds: impl Into<Option<Thresholds>>) -> Self {
         Self { thresholds: thresholds.into(), ..self }
@@ -128,7 +128,7 @@ pub(super) fn address_problem(address: SocketAddr) -> Option<Cow<'static, str>> 
 }
 
 impl fmt::Display for Destination {
-    /// In the words of `ipvsadm(8)`: `10.9.1.1:80 masq weight 1`, `10.9.1.1:80 route weight 1 upper 100 lower 50`.
+    /// Writes the terms of `ipvsadm(8)`: `10.9.1.1:80 masq weight 1`, `10.9.1.1:80 route weight 1 upper 100 lower 50`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} weight {}", self.address, self.forwarding, self.weight)?;
         if let Some(Thresholds { upper, lower }) = self.thresholds {
@@ -144,8 +144,8 @@ impl fmt::Display for Destination {
 impl FromStr for Destination {
     type Err = InvalidText;
 
-    /// Reads the text that [`Display`](fmt::Display) writes. The weight and the thresholds may stand in any order. Absent parts
-    /// are those of [`Destination::new`].
+    /// Reads the text that [`Display`](fmt::Display) writes. The weight and the thresholds may stand in any order.
+    /// Absent parts are those of [`Destination::new`].
     ///
     /// ```
     /// # use lvs::ipvs::{Destination, Forwarding};
@@ -185,15 +185,16 @@ fn parse(text: &str) -> Option<Destination> {
     Some(destination)
 }
 
-/// When a destination has enough connections, counting the active and the inactive ones. Clients that persistence keeps
-/// there come nevertheless.
+/// Limits of a destination's connections, active and inactive. Clients that persistence keeps at the destination are
+/// not limited.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub struct Thresholds {
-    /// With this many it gets no new ones (`IPVS_DEST_ATTR_U_THRESH`); at most 2,147,483,647.
+    /// Number of connections from which on it gets no new ones (`IPVS_DEST_ATTR_U_THRESH`); at most 2,147,483,647.
     #[doc(alias = "IPVS_DEST_ATTR_U_THRESH")]
     pub upper: NonZeroU32,
-    /// Below this many it gets new ones again (`IPVS_DEST_ATTR_L_THRESH`); `None`: below three quarters of `upper`.
+    /// Number of connections below which it gets new ones again (`IPVS_DEST_ATTR_L_THRESH`); `None`: three quarters of
+    /// `upper`.
     #[doc(alias = "IPVS_DEST_ATTR_L_THRESH")]
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub lower: Option<NonZeroU32>,
@@ -207,7 +208,7 @@ pub struct DestinationInfo {
     /// The destination as it was set.
     #[cfg_attr(feature = "serde", serde(flatten))]
     pub destination: Destination,
-    /// Established connections at this moment (`IPVS_DEST_ATTR_ACTIVE_CONNS`).
+    /// Established connections (`IPVS_DEST_ATTR_ACTIVE_CONNS`).
     #[doc(alias = "IPVS_DEST_ATTR_ACTIVE_CONNS")]
     #[cfg_attr(feature = "serde", serde(rename = "activeconn", default))]
     pub active_connections: u32,
@@ -225,7 +226,7 @@ pub struct DestinationInfo {
 }
 
 impl DestinationInfo {
-    /// A destination without connections through which nothing went, such as the tests of a program need.
+    /// Returns a destination without connections and traffic, for tests.
     pub fn new(destination: Destination) -> Self {
         Self {
             destination,
@@ -236,7 +237,7 @@ impl DestinationInfo {
         }
     }
 
-    /// Address and port: the identity of the destination within its service.
+    /// Returns the address and port, which identify the destination within its service.
     pub fn address(&self) -> SocketAddr {
         self.destination.address
     }
@@ -298,7 +299,7 @@ kinds! {
     }
 }
 
-/// Writes what identifies a destination.
+/// Writes the identity of a destination.
 pub(super) fn write_key(out: &mut Writer<'_>, address: SocketAddr) {
     out.together(|out| {
         out.array(DestinationAttr::Family, &Family::of(address.ip()).bytes());
@@ -339,8 +340,8 @@ impl DestinationInfo {
 /// A destination's attributes.
 pub(super) type Table<'a> = crate::wire::Table<'a, DestinationAttr, { DestinationAttr::TABLE }>;
 
-/// The attributes with which the kernel begins a destination, and the lengths of their payloads. In three groups, since the
-/// compiler unrolls no longer ones.
+/// The attributes with which the kernel begins a destination, and the lengths of their payloads. In three groups, since
+/// the compiler unrolls no longer ones.
 pub(super) const FIRST: [(DestinationAttr, usize); 4] = [
     (DestinationAttr::Address, 16),
     (DestinationAttr::Port, 2),

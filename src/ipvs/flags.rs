@@ -9,7 +9,7 @@ use crate::net::InvalidText;
 bitflags::bitflags! {
     /// Flags of a service that the user sets (`IP_VS_SVC_F_*`).
     ///
-    /// Persistence is not among them, because [`Persistence`] has it, nor are the kernel's own.
+    /// The flag of persistence is set by [`Persistence`] instead.
     #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
     pub struct ServiceFlags: u32 {
         /// Schedule every packet by itself (`IP_VS_SVC_F_ONEPACKET`). UDP only.
@@ -21,7 +21,7 @@ bitflags::bitflags! {
         /// The scheduler's second flag (`IP_VS_SVC_F_SCHED2`).
         #[doc(alias = "IP_VS_SVC_F_SCHED2")]
         const SCHEDULER_2 = 0x10;
-        /// The scheduler's third flag (`IP_VS_SVC_F_SCHED3`). No scheduler of Linux 7.3 looks at it.
+        /// The scheduler's third flag (`IP_VS_SVC_F_SCHED3`). No scheduler of Linux 7.3 uses it.
         #[doc(alias = "IP_VS_SVC_F_SCHED3")]
         const SCHEDULER_3 = 0x20;
 

@@ -16,17 +16,18 @@ pub enum Forwarding {
     /// Network address translation (`IP_VS_CONN_F_MASQ`): answers must come back through this machine.
     #[doc(alias = "IP_VS_CONN_F_MASQ")]
     Masquerade,
-    /// Delivery to this machine itself (`IP_VS_CONN_F_LOCALNODE`). Needless: the other methods see that an address is local.
+    /// Delivery to this machine itself (`IP_VS_CONN_F_LOCALNODE`). The other methods also deliver to a local address.
     #[doc(alias = "IP_VS_CONN_F_LOCALNODE")]
     Local,
-    /// Encapsulated (`IP_VS_CONN_F_TUNNEL`): the destination holds the virtual address and answers clients itself.
+    /// Encapsulation (`IP_VS_CONN_F_TUNNEL`): the destination has the virtual address and answers clients directly.
     #[doc(alias = "IP_VS_CONN_F_TUNNEL")]
     Tunnel(Tunnel),
-    /// Direct routing, also called gatewaying (`IP_VS_CONN_F_DROUTE`): sent on unchanged to the destination, which is
-    /// on the same link, holds the virtual address and answers clients itself.
+    /// Direct routing, also called gatewaying (`IP_VS_CONN_F_DROUTE`): packets are forwarded unchanged. The destination
+    /// is on the same link, has the virtual address and answers clients directly.
     #[doc(alias = "IP_VS_CONN_F_DROUTE")]
     DirectRoute,
-    /// Delivery to the address that the client wanted (`IP_VS_CONN_F_BYPASS`). The kernel uses it by itself for a bypassed cache.
+    /// Delivery to the address in the client's packet (`IP_VS_CONN_F_BYPASS`). The kernel uses it by itself for a
+    /// bypassed cache.
     #[doc(alias = "IP_VS_CONN_F_BYPASS")]
     Bypass,
     /// A number that has no meaning up to Linux 7.3. It can be read; setting it is refused.
@@ -87,8 +88,8 @@ bitflags::bitflags! {
 }
 
 impl fmt::Display for Forwarding {
-    /// The words of `ipvsadm -Ln` in lower case: `masq`, `local`, `tunnel`, `route`. A tunnel of another type than IP in
-    /// IP follows: `tunnel gue port 6080 csum`. A number without a meaning is `method 5`.
+    /// The words of `ipvsadm -Ln` in lower case: `masq`, `local`, `tunnel`, `route`. A tunnel of another type than IP
+    /// in IP follows: `tunnel gue port 6080 csum`. A number without a meaning is `method 5`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Masquerade => f.pad("masq"),

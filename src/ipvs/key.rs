@@ -1,4 +1,4 @@
-//! Keys: what identifies a virtual service.
+//! Keys of virtual services.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,18 +16,18 @@ use crate::wire::Writer;
 /// Identity of a virtual service in the kernel's table.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum ServiceKey {
-    /// A protocol, an address and a port. Port 0 stands for every port that has no service of its own, and needs
+    /// A protocol, an address and a port. Port 0 means every port without a service of its own, and needs
     /// [`Persistence`](super::Persistence).
     #[doc(alias("IPVS_SVC_ATTR_PROTOCOL", "IPVS_SVC_ATTR_ADDR", "IPVS_SVC_ATTR_PORT"))]
     Address {
         /// The transport protocol (`IPVS_SVC_ATTR_PROTOCOL`).
         protocol: Protocol,
-        /// The virtual address and port (`IPVS_SVC_ATTR_ADDR`, `IPVS_SVC_ATTR_PORT`). The kernel takes an IPv4 address
-        /// written as IPv6 (`::ffff:10.0.0.1`), though no packet has one.
+        /// The virtual address and port (`IPVS_SVC_ATTR_ADDR`, `IPVS_SVC_ATTR_PORT`). The kernel accepts an IPv4
+        /// address written as IPv6 (`::ffff:10.0.0.1`), though no packet has such an address.
         address: SocketAddr,
     },
-    /// All packets of a family that carry a firewall mark, as `iptables -j MARK` and nftables set it. Such a service
-    /// goes before one by address.
+    /// All packets of a family with a firewall mark, as `iptables -j MARK` and nftables set it. Such a service takes
+    /// precedence over a service by address.
     #[doc(alias = "IPVS_SVC_ATTR_FWMARK")]
     FirewallMark {
         /// The mark (`IPVS_SVC_ATTR_FWMARK`).
@@ -37,7 +37,7 @@ pub enum ServiceKey {
     },
 }
 
-/// With a number or two: one for each field would take twice as long, and large tables are looked up by their keys.
+/// Hashes one or two numbers. Hashing each field takes twice as long, and large tables are looked up by their keys.
 impl Hash for ServiceKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match *self {
@@ -57,17 +57,17 @@ impl Hash for ServiceKey {
 }
 
 impl ServiceKey {
-    /// The TCP service at this address and port.
+    /// Returns the key of the TCP service at this address and port.
     pub fn tcp(address: SocketAddr) -> Self {
         Self::Address { protocol: Protocol::TCP, address }
     }
 
-    /// The UDP service at this address and port.
+    /// Returns the key of the UDP service at this address and port.
     pub fn udp(address: SocketAddr) -> Self {
         Self::Address { protocol: Protocol::UDP, address }
     }
 
-    /// The SCTP service at this address and port.
+    /// Returns the key of the SCTP service at this address and port.
     ///
     /// ```
     /// # use lvs::ipvs::{Scheduler, Service, ServiceKey};
@@ -92,7 +92,7 @@ impl ServiceKey {
         }
     }
 
-    /// The virtual address and port; `None` of a service by firewall mark.
+    /// Returns the virtual address and port; `None` for a service by firewall mark.
     ///
     /// ```
     /// # use lvs::ipvs::ServiceKey;
@@ -109,7 +109,7 @@ impl ServiceKey {
         }
     }
 
-    /// The transport protocol; `None` of a service by firewall mark.
+    /// Returns the transport protocol; `None` for a service by firewall mark.
     pub fn protocol(&self) -> Option<Protocol> {
         match self {
             Self::Address { protocol, .. } => Some(*protocol),
@@ -117,7 +117,7 @@ impl ServiceKey {
         }
     }
 
-    /// The firewall mark; `None` of a service by address.
+    /// Returns the firewall mark; `None` for a service by address.
     pub fn fwmark(&self) -> Option<NonZeroU32> {
         match self {
             Self::Address { .. } => None,
@@ -125,7 +125,7 @@ impl ServiceKey {
         }
     }
 
-    /// The address family of the service's clients.
+    /// Returns the address family of the service's clients.
     pub fn family(&self) -> Family {
         match self {
             Self::Address { address, .. } => Family::of(address.ip()),
@@ -134,7 +134,7 @@ impl ServiceKey {
     }
 }
 
-/// Values that identify a virtual service.
+/// Values that identify a virtual service: a [`ServiceKey`], a [`Service`](super::Service) or a reference to either.
 ///
 /// ```
 /// # use lvs::ipvs::{IntoServiceKey, Scheduler, Service};
@@ -149,7 +149,7 @@ impl ServiceKey {
     note = "to read a key from text, write `text.parse::<ServiceKey>()?`"
 )]
 pub trait IntoServiceKey {
-    /// The key of the service.
+    /// Returns the key of the service.
     fn into_service_key(self) -> ServiceKey;
 }
 

@@ -12,8 +12,8 @@ use crate::error::{Cause, DecodeError, Error, Result};
 use crate::hash::KeySet;
 use crate::wire::message::HEADER;
 
-/// Length of a dump datagram with destinations, which the kernel fills with zeros first. The kernel needs at least a page, or
-/// 8 KiB where pages are larger (`NLMSG_GOODSIZE`).
+/// Length of a dump datagram with destinations, which the kernel fills with zeros first. The kernel needs at least a
+/// page, or 8 KiB where pages are larger (`NLMSG_GOODSIZE`).
 pub(super) const SHORT_LIST: usize = if cfg!(any(target_arch = "x86", target_arch = "x86_64")) { 4096 } else { 8192 };
 
 /// Readings of a dump, at most, when the table changes during each.
@@ -22,8 +22,8 @@ const LISTINGS: usize = 10;
 /// Readings that a best-effort listing merges after the first two.
 const MERGED: usize = 4;
 
-/// A datagram of this length at most was not full: even where memory is scarce the kernel takes a page for it (4 KiB, with
-/// some 300 bytes of its own), and no entry is longer than 400 bytes.
+/// A datagram of this length at most was not full: even where memory is scarce the kernel takes a page for it (4 KiB,
+/// with some 300 bytes of its own), and no entry is longer than 400 bytes.
 const NOT_FULL: usize = 3 << 10;
 
 /// Nor was one of this length at most that is longer than [`SHORT_LIST`]: then the kernel took its maximum, 32 KiB.
@@ -33,7 +33,7 @@ fn is_not_full(length: usize) -> bool {
     length <= NOT_FULL || (SHORT_LIST < length && length <= LONG_NOT_FULL)
 }
 
-/// The parts in which the kernel sends a list: as long as the buffer of the socket that reads it.
+/// Length of the datagrams of a dump: that of the buffer of the socket that reads it.
 #[derive(Clone, Copy)]
 enum Parts {
     /// Up to 32 KiB.
@@ -43,8 +43,8 @@ enum Parts {
 }
 
 impl Parts {
-    /// The parts of the reading that follows one of this many items. Before each part the kernel counts the items of all parts
-    /// before it, so that short parts of long lists would be dear.
+    /// Returns the length for the reading after one of this many items. Before each datagram the kernel counts the
+    /// items of all earlier ones, so that short datagrams of long dumps would be slow.
     fn others(self, items: usize) -> Self {
         if matches!(self, Self::Long) && items <= 512 { Self::Short } else { Self::Long }
     }
@@ -56,7 +56,7 @@ type Read<T> = Result<Option<T>, DecodeError>;
 /// A service and its destinations.
 type Row = (ServiceInfo, Vec<DestinationInfo>);
 
-/// Why an item is missing.
+/// The reason why an item is missing.
 enum Unread {
     /// It cannot be decoded; the next one may be.
     Item(Error),
@@ -75,7 +75,7 @@ struct Reading<T> {
     interrupted: bool,
 }
 
-/// The best listing that could be had while other processes change the table: [`Ipvs::table_best_effort`].
+/// A listing that may have been read while other processes changed the table: [`Ipvs::table_best_effort`].
 ///
 /// ```no_run
 /// let table = lvs::ipvs::Ipvs::connect()?.table_best_effort()?;
@@ -94,17 +94,17 @@ pub struct BestEffort<T> {
     pub items: Vec<T>,
     /// Items that could not be decoded, and the error that ended further readings.
     pub errors: Vec<Error>,
-    /// The table changed during every reading: an object that was added or deleted meanwhile may be listed or not, and no
-    /// two readings confirm that nothing is missing.
+    /// The table changed during every reading: an object that was added or deleted meanwhile may be listed or not, and
+    /// no two readings confirm that nothing is missing.
     pub changing: bool,
 }
 
 impl Ipvs {
-    /// All virtual services (`IPVS_CMD_GET_SERVICE`), in the kernel's order.
+    /// Returns all virtual services (`IPVS_CMD_GET_SERVICE`), in the kernel's order.
     ///
-    /// A service that exists during the whole call is listed, and none twice: see the
-    /// [module](super#lists-while-others-change-the-table), also for the cost. [`Ipvs::stream_services`] reads a large table
-    /// once, in constant memory. [`Ipvs::services_best_effort`] succeeds also while other processes change the table.
+    /// A service that exists during the whole call is listed, and no service is listed twice: see [the
+    /// module](super#listings-while-others-change-the-table). [`Ipvs::stream_services`] reads a large table once, in
+    /// constant memory. [`Ipvs::services_best_effort`] also succeeds while other processes change the table.
     ///
     /// # Errors
     /// [`is_interrupted`](Error::is_interrupted) when the table changed during every reading.
@@ -114,8 +114,10 @@ impl Ipvs {
         })
     }
 
-    /// All virtual services, as [`Ipvs::services`], or the best listing that can be had while other processes change the
-    /// table or an item cannot be decoded.
+    /// Returns all virtual services, also if other processes keep changing the table or a service cannot be decoded.
+    ///
+    /// The result of an undisturbed table is that of [`Ipvs::services`]. Otherwise several readings are merged, and the
+    /// result reports the disturbance.
     ///
     /// # Errors
     /// See [`Ipvs`].
@@ -123,14 +125,14 @@ impl Ipvs {
         self.within_deadline(None, Self::services_merged)
     }
 
-    /// All virtual services (`IPVS_CMD_GET_SERVICE`), one after the other as they arrive from the kernel.
+    /// Streams all virtual services (`IPVS_CMD_GET_SERVICE`) as they arrive from the kernel.
     ///
-    /// Uses constant memory, and may be dropped early. When the table changes meanwhile, some services may be missing or
-    /// listed twice: see the [module](super#lists-while-others-change-the-table). A service that cannot be decoded is an item
-    /// that is an error; the next item is the next service. Any other error is the last item.
+    /// Uses constant memory, and may be dropped early. When the table changes meanwhile, some services may be missing
+    /// or listed twice: see [the module](super#listings-while-others-change-the-table). A service that cannot be
+    /// decoded is an item that is an error; the next item is the next service. Any other error is the last item.
     ///
-    /// The client is busy until the stream is dropped. [`Ipvs::table`] has the destinations, too; for other operations meanwhile,
-    /// connect a second client.
+    /// The stream borrows the client: connect a second client for other operations meanwhile. [`Ipvs::table`] also
+    /// reads the destinations.
     ///
     /// # Errors
     /// See [`Ipvs`]; later ones are items.
@@ -139,18 +141,19 @@ impl Ipvs {
         Ok(Services { ipvs: self, request, ended: false })
     }
 
-    /// The destinations of a service (`IPVS_CMD_GET_DEST`), the newest first. Changes meanwhile are treated as by
-    /// [`Ipvs::services`].
+    /// Returns the destinations of a service (`IPVS_CMD_GET_DEST`), the newest first. Changes meanwhile are treated as
+    /// by [`Ipvs::services`].
     ///
     /// # Errors
     /// [`is_not_found`](Error::is_not_found) when no such service exists; [`is_interrupted`](Error::is_interrupted)
-    /// when the list changed during every reading.
+    /// when the destinations changed during every reading.
     pub fn destinations(&mut self, service: impl IntoServiceKey) -> Result<Vec<DestinationInfo>> {
         let service = service.into_service_key();
         self.within_deadline(None, |ipvs| ipvs.destinations_of(service))
     }
 
-    /// The destinations of a service, as [`Ipvs::destinations`], or the best listing that can be had.
+    /// Returns the destinations of a service, also if other processes keep changing them or one cannot be decoded: see
+    /// [`Ipvs::services_best_effort`].
     ///
     /// # Errors
     /// [`is_not_found`](Error::is_not_found) when no such service exists.
@@ -159,9 +162,9 @@ impl Ipvs {
         self.within_deadline(None, |ipvs| ipvs.destinations_merged(service))
     }
 
-    /// All virtual services, each with its destinations. A service that is deleted meanwhile is left out.
+    /// Returns all virtual services, each with its destinations. A service that is deleted meanwhile is left out.
     ///
-    /// It is [`Ipvs::services`], then [`Ipvs::destinations`] of each: not all of one moment.
+    /// It calls [`Ipvs::services`], then [`Ipvs::destinations`] for each, so that the result is no snapshot.
     ///
     /// # Errors
     /// As [`Ipvs::services`].
@@ -174,8 +177,8 @@ impl Ipvs {
         })
     }
 
-    /// All virtual services, each with its destinations, as [`Ipvs::table`], or the best listing that can be had while other
-    /// processes change the table. A service that is deleted meanwhile is left out.
+    /// Returns all virtual services, each with its destinations, also if other processes keep changing them: see
+    /// [`Ipvs::services_best_effort`]. A service that is deleted meanwhile is left out.
     ///
     /// # Errors
     /// See [`Ipvs`].
@@ -264,12 +267,13 @@ impl Ipvs {
         Ok(listing)
     }
 
-    /// Reads a dump until two readings agree: `read` takes an item out of an answer, `read_key` only its identity, and `key`
-    /// is the identity of an item.
+    /// Reads a dump until two readings agree: `read` takes an item out of an answer, `read_key` only its identity, and
+    /// `key` is the identity of an item.
     ///
     /// A datagram is of one moment, but after a full one the kernel continues by position. If an entry in front of that
     /// position was added meanwhile, an item arrives again; if one was deleted, an item is left out without a sign. Two
-    /// readings of a short list that follow each other have parts of different lengths: they do not leave out the same item.
+    /// readings of a short list that follow each other have parts of different lengths: they do not leave out the same
+    /// item.
     fn list<T, K: Eq + Hash>(
         &mut self,
         query: Query,
@@ -379,7 +383,8 @@ impl Ipvs {
             let connection = self.reader(parts);
             let (number, length) = connection.datagram();
             if reading.items.is_empty() {
-                // The others are as long as the first: memory that is not taken need not be filled with zeros.
+                // The other messages are as long as the first. Memory that is not reserved need not be filled with
+                // zeros.
                 reading.items.reserve_exact(length / (HEADER + connection.message().len()));
             }
             reading.items.push(item);
@@ -399,7 +404,7 @@ impl Ipvs {
         queued.map(|_| request).map_err(|cause| Error::new(query, cause))
     }
 
-    /// The next answer in flight that `read` takes something out of; `None` at the end.
+    /// Returns the next answer that `read` accepts; `None` at the end.
     #[inline]
     fn answer<T>(
         &mut self,
@@ -507,7 +512,7 @@ impl<T, K: Copy + Eq + Hash> Merged<T, K> {
     }
 }
 
-/// The virtual services of a table, one after the other: [`Ipvs::stream_services`].
+/// A stream of virtual services: [`Ipvs::stream_services`].
 #[derive(Debug)]
 pub struct Services<'a> {
     ipvs: &'a mut Ipvs,

@@ -1,4 +1,4 @@
-//! Messages of the family `IPVS`: the kernel's answers, and what is read of them.
+//! Messages of the family `IPVS`, and the kernel's answers.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -55,7 +55,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// A release as `serde` has it: `1.2.1`.
+/// Serialised form of a release: `1.2.1`.
 #[cfg(feature = "serde")]
 mod release {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
@@ -79,9 +79,9 @@ mod release {
 
 /// A message of the generic netlink family `IPVS`, to or from the kernel.
 ///
-/// For programs with their own transport, such as [`exchange`](crate::exchange); they should [`check`](Change::check) a change
-/// before sending it. With the feature `interop` it has the traits of the rust-netlink crates (`GenlFamily`, `Emitable`,
-/// `ParseableParametrized`), so that it travels in a `GenlMessage` with `netlink-proto` and `genetlink`.
+/// It is for programs with their own transport, such as [`exchange`](crate::exchange). [`check`](Change::check) a
+/// change before sending it. With the feature `interop` it has the traits of the rust-netlink crates (`GenlFamily`,
+/// `Emitable`, `ParseableParametrized`), for a `GenlMessage` with `netlink-proto` and `genetlink`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Message {
@@ -121,7 +121,7 @@ kinds! {
     }
 }
 
-/// Reads an answer, or nothing if it is a message that is no answer to anything.
+/// Reads an answer; `None` if the message is no answer.
 pub(super) fn answer(body: &[u8]) -> Result<Option<Answer>, DecodeError> {
     Ok(match Message::decode(body)? {
         Message::Answer(answer) => Some(answer),
@@ -217,7 +217,7 @@ impl Answer {
 }
 
 impl Message {
-    /// The command (`IPVS_CMD_*`).
+    /// Returns the command (`IPVS_CMD_*`).
     pub(crate) fn command(&self) -> u8 {
         match self {
             Self::Change(change) => change.command(),
@@ -234,8 +234,8 @@ impl Message {
         }
     }
 
-    /// Returns the body of a netlink message: the generic netlink header and the attributes. The type of the netlink message
-    /// is the number of the family `IPVS`.
+    /// Returns the body of a netlink message: the generic netlink header and the attributes. The type of the netlink
+    /// message is the number of the family `IPVS`.
     ///
     /// ```
     /// # use lvs::ipvs::{Message, Query};
@@ -250,8 +250,8 @@ impl Message {
         body
     }
 
-    /// Reads the body of a netlink message of the family `IPVS`. A request to set timeouts or to start a daemon has the bytes of
-    /// an answer, and is read as that.
+    /// Reads the body of a netlink message of the family `IPVS`. A request that sets timeouts or starts a daemon has
+    /// the bytes of an answer, and is read as an answer.
     ///
     /// # Errors
     /// [`DecodeError`] for a body that is malformed, or of an unknown command.

@@ -1,15 +1,16 @@
 //! IPVS: virtual services, their destinations, and the kernel's table of them.
 //!
-//! - [`Ipvs`] is the client: one socket, every operation.
-//! - A [`Service`] is identified by its [`ServiceKey`] and says how connections are spread; a [`Destination`] (real
-//!   server) is identified, within its service, by its address and port. [`ServiceInfo`] and [`DestinationInfo`] are
-//!   what is read back: the same and the counters.
-//! - [`Timeouts`] and [`SyncDaemon`] are what else IPVS can be told.
-//! - A [`Change`] is one change of the table as a value, [`Ipvs::batch`] carries out any number of them.
-//! - [`settings`] has the `net.ipv4.vs` sysctls, [`kernels`] which part of the kernel's interface is where in this crate.
-//! - [`Connections`], [`CpuStats`] and [`Status`] are what netlink does not have, [`Overview`] is the table at a glance: read
-//!   from files of `/proc`.
-//! - A [`Message`] is what travels, for those who bring their own transport.
+//! - [`Ipvs`] is the client, with a method for every operation.
+//! - A [`Service`] is a virtual service: a [`ServiceKey`], such as an address, a port and a protocol, and the scheduler
+//!   that spreads its connections. A [`Destination`] is a real server of a service, identified by its address and port.
+//! - [`ServiceInfo`] and [`DestinationInfo`] are the same objects as read from the kernel, with their counters.
+//! - [`Timeouts`] are the timeouts of connections. A [`SyncDaemon`] sends connections to another machine, or receives
+//!   them.
+//! - A [`Change`] is one change of the table as a value. [`Ipvs::batch`] carries out any number of them.
+//! - [`settings`] has the `net.ipv4.vs` sysctls. [`kernels`] maps the kernel's interface to the items of this crate.
+//! - [`Connections`], [`CpuStats`], [`Status`] and [`Overview`] read files of `/proc`: the connection table, the
+//!   counters of each CPU, the load of the kernel's tables, and a summary of the services that needs no privilege.
+//! - A [`Message`] is a request or an answer, for programs with their own transport.
 //!
 //! ```no_run
 //! use lvs::ipvs::{Destination, Ipvs, Scheduler, Service};
@@ -24,31 +25,34 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # Lists while others change the table
+//! # Listings while others change the table
 //!
-//! The kernel sends a long list in parts of up to 32 KiB (some hundred entries). Each part is of one moment, but starts where
-//! the one before ended *by count*, and nothing says that the table changed in between: when an entry was added, another
-//! comes twice; when one was deleted, another is left out. On Linux 6.1 and 6.12 it is the same when the table of
-//! another network namespace changes, and Linux 7.x changes the order by itself some time after many services were added.
+//! The kernel sends a long listing in datagrams of up to 32 KiB, some hundred entries. Each datagram is a snapshot, but
+//! the next one continues *by count*, and the kernel does not report that the table changed in between. If an entry was
+//! added, another entry is listed twice. If an entry was deleted, another entry is missing. On Linux 6.1 and 6.12 a
+//! change in another network namespace has the same effect. Linux 7.x reorders its table by itself some time after many
+//! services were added.
 //!
-//! Therefore [`Ipvs::services`], [`Ipvs::destinations`] and [`Ipvs::table`] read a list that came in parts until it comes twice
-//! in a row with the same entries in the same order, and give up with [`is_interrupted`](crate::Error::is_interrupted) after
-//! ten times. The parts of a list of up to 512 entries are of another length each time. (What certainly came in one part is
-//! read once: the destinations of a service, up to some eighty.) Then
+//! Therefore [`Ipvs::services`], [`Ipvs::destinations`] and [`Ipvs::table`] read a listing of several datagrams until
+//! two consecutive readings have the same entries in the same order. After ten readings they fail with
+//! [`is_interrupted`](crate::Error::is_interrupted). The datagrams of a listing of up to 512 entries have another
+//! length in each reading. A listing that certainly arrived in one datagram is read once: up to some eighty
+//! destinations of a service. Then
 //!
 //! - no entry is listed twice;
-//! - an entry that was there during the whole call is listed. (One could still hide where a part of each of the last two
-//!   readings ends near the same place, if entries before it are deleted at that moment of both, and added again in between.)
-//! - each entry is as it was set by one change, never half of it.
+//! - an entry that exists during the whole call is listed. An exception needs two readings with a datagram that ends
+//!   near the same entry, where entries before it are deleted at that moment of both readings, and added again in
+//!   between;
+//! - each entry is as one change has set it, never a mix of two.
 //!
-//! [`Ipvs::services_best_effort`] and its siblings succeed also while the table keeps changing: they merge a few readings by
-//! key, take the newest value of each, and report the change ([`BestEffort::changing`]). A service that only an older reading
-//! has is looked up by its key. [`Ipvs::stream_services`] reads once.
+//! [`Ipvs::services_best_effort`] and its siblings succeed also while the table keeps changing: they merge a few
+//! readings by key, take the newest value of each, and report the change ([`BestEffort::changing`]). A service that
+//! only an older reading has is looked up by its key. [`Ipvs::stream_services`] reads once.
 //!
 //! # What the kernel does not promise
 //!
 //! - Counters and rates are copies that the kernel renews every 2 seconds ([`Stats`]).
-//! - There are no notifications: what others change is seen by reading.
+//! - IPVS sends no notifications. A change by another program is found by reading again.
 
 mod address;
 mod batch;

@@ -14,9 +14,9 @@ use crate::net::{Family, InvalidText, number};
 #[non_exhaustive]
 #[doc(alias = "IP_VS_SVC_F_PERSISTENT")]
 pub struct Persistence {
-    /// Time for which a client is remembered, from the beginning of its last connection (`IPVS_SVC_ATTR_TIMEOUT`): whole
-    /// seconds, at most [`Persistence::LONGEST`]. If it still has connections when that is over, the kernel goes on with
-    /// a minute at a time.
+    /// Time for which a client is remembered, from the beginning of its last connection (`IPVS_SVC_ATTR_TIMEOUT`):
+    /// whole seconds, at most [`Persistence::LONGEST`]. While the client still has connections, the kernel extends an
+    /// expired time by a minute at a time.
     #[doc(alias = "IPVS_SVC_ATTR_TIMEOUT")]
     #[cfg_attr(feature = "serde", serde(with = "crate::net::seconds"))]
     pub timeout: Duration,
@@ -27,16 +27,16 @@ pub struct Persistence {
 }
 
 impl Persistence {
-    /// The longest timeout that every kernel counts right: above it, one with 1000 ticks a second starts again at
-    /// zero, without a word.
+    /// The longest timeout that every kernel counts correctly. Above it, a kernel with 1000 ticks a second wraps around
+    /// to zero without an error.
     pub const LONGEST: Duration = Duration::from_secs(4_294_967);
 
-    /// Each client address by itself, remembered for this long.
+    /// Returns the persistence of single client addresses, with this timeout.
     pub fn new(timeout: Duration) -> Self {
         Self { timeout, netmask: Netmask::HOST }
     }
 
-    /// The same, taking the clients of a network for one.
+    /// Returns a copy that treats the clients of a network as one.
     #[must_use = "the changed value is returned"]
     pub fn netmask(self, netmask: Netmask) -> Self {
         Self { netmask, ..self }
@@ -77,7 +77,7 @@ enum Mask {
 }
 
 impl Netmask {
-    /// Each address by itself, in either family.
+    /// Mask for single addresses, in either family.
     pub const HOST: Self = Self(Mask::Host);
 
     #[cfg(feature = "serde")]
@@ -90,12 +90,12 @@ impl Netmask {
         *self == Self::HOST
     }
 
-    /// IPv4 clients that agree in the bits of this mask, which need not be contiguous.
+    /// Returns a mask for IPv4 clients. Clients that agree in its bits count as one; the bits need not be contiguous.
     pub fn inet(mask: Ipv4Addr) -> Self {
         if mask == Ipv4Addr::BROADCAST { Self::HOST } else { Self(Mask::Inet(mask)) }
     }
 
-    /// IPv6 clients that agree in the first `prefix` bits, 1 to 128.
+    /// Returns a mask for IPv6 clients. Clients that agree in the first `prefix` bits, 1 to 128, count as one.
     ///
     /// # Errors
     /// For any other length.
@@ -107,7 +107,7 @@ impl Netmask {
         }
     }
 
-    /// The mask of an IPv4 service; `None` if this is one for IPv6.
+    /// Returns the mask of an IPv4 service; `None` for an IPv6 mask.
     pub fn as_inet(&self) -> Option<Ipv4Addr> {
         match self.0 {
             Mask::Host => Some(Ipv4Addr::BROADCAST),
@@ -116,7 +116,7 @@ impl Netmask {
         }
     }
 
-    /// The prefix length of an IPv6 service; `None` if this is one for IPv4.
+    /// Returns the prefix length of an IPv6 service; `None` for an IPv4 mask.
     pub fn as_inet6(&self) -> Option<u8> {
         match self.0 {
             Mask::Host => Some(128),
@@ -132,7 +132,7 @@ impl Netmask {
 pub struct InvalidPrefix(u8);
 
 impl fmt::Display for Netmask {
-    /// As `ipvsadm -M` takes it: `255.255.255.0`, or the prefix length of IPv6. [`Netmask::HOST`] is `host`.
+    /// Writes the argument of `ipvsadm -M`: `255.255.255.0`, or the prefix length of IPv6. [`Netmask::HOST`] is `host`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Mask::Host => f.pad("host"),

@@ -15,8 +15,9 @@ use crate::error::{Cause, Error, Refusal, Refused, Result};
 use crate::wire::message::NOOP;
 use crate::wire::{Writer, genl};
 
-/// One change of the kernel's table, as a value: carried out by [`Ipvs::change`](super::Ipvs::change) or, with others,
-/// by [`Ipvs::batch`](super::Ipvs::batch).
+/// One change of the kernel's table, as a value.
+///
+/// [`Ipvs::change`](super::Ipvs::change) carries it out, [`Ipvs::batch`](super::Ipvs::batch) carries out many.
 ///
 /// Its text names the operation and the object; the alternate form has the values, too:
 ///
@@ -74,12 +75,13 @@ pub enum Change {
 }
 
 impl Change {
-    /// Finds a change that the kernel would refuse, or store otherwise than asked, without asking the kernel.
-    /// [`Ipvs`](super::Ipvs) checks every change before sending it; a program that sends a [`Message`](super::Message) by
-    /// other means should do the same.
+    /// Checks, without the kernel, that the kernel accepts the change and stores it as asked.
+    ///
+    /// [`Ipvs`](super::Ipvs) checks every change before sending it. A program that sends a [`Message`](super::Message)
+    /// by other means should do the same.
     ///
     /// # Errors
-    /// [`is_invalid_input`](Error::is_invalid_input), with what is wrong.
+    /// [`is_invalid_input`](Error::is_invalid_input), with the fault.
     #[inline]
     pub fn check(&self) -> Result<()> {
         self.problem().map_or(Ok(()), |problem| Err(Error::new(self, Cause::InvalidInput(problem))))
@@ -162,7 +164,7 @@ impl Query {
         matches!(self, Self::Services | Self::Destinations(_) | Self::Daemons)
     }
 
-    /// Finds parts of the key that the kernel has no attribute for, as [`Change::check`] does.
+    /// Checks that the kernel has an attribute for each part of the key, as [`Change::check`] does.
     /// [`Ipvs`](super::Ipvs) checks every query before sending it.
     ///
     /// # Errors
@@ -192,7 +194,7 @@ impl fmt::Display for Query {
     }
 }
 
-/// A destination of a service as `serde` has it: the fields of the destination, and the service.
+/// Serialised form of a destination of a service: the fields of the destination, and the service.
 #[cfg(feature = "serde")]
 mod of_service {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -221,7 +223,7 @@ mod of_service {
     }
 }
 
-/// The same of an address only.
+/// Serialised form of a destination's address and its service.
 #[cfg(feature = "serde")]
 mod of_service_address {
     use std::net::SocketAddr;
@@ -317,7 +319,7 @@ pub(super) struct ToFamily<R> {
     /// The family's number, which is another one after each loading of the module.
     pub(super) family: u16,
     pub(super) request: R,
-    /// Sent without a check: what the kernel holds already.
+    /// The values are in the kernel already: sent without a check.
     pub(super) trusted: bool,
 }
 
@@ -341,8 +343,8 @@ impl Request for ToFamily<Change> {
             self.request.write_attributes(out);
         })?;
         let Change::StopDaemon(_) = self.request else { return Ok(1) };
-        // A daemon that is stopped before it has begun ends with EINTR, and netlink is silent about that one error. The
-        // request behind it is answered.
+        // A daemon that is stopped before it has begun ends with EINTR, and netlink does not report that one error. The
+        // request after it is answered.
         connection.queue(NOOP, 0, |_| {})?;
         Ok(2)
     }

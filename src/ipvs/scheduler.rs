@@ -5,17 +5,18 @@ use crate::name::{Name, named};
 use crate::wire::{Kind, Writer};
 
 named! {
-    /// A scheduler: how the destination of a new connection is chosen.
+    /// A scheduler, which chooses the destination of a new connection.
     ///
-    /// The kernel loads the module `ip_vs_NAME` when a service first asks for it. The constants are all that Linux 6.1
-    /// to 7.3 have ([`ip_vs` schedulers](https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/Kconfig));
-    /// any other name can be made with [`Scheduler::new`].
+    /// The kernel loads the module `ip_vs_NAME` when a service first names it. The constants are the schedulers of
+    /// Linux 6.1 to 7.3 ([`Kconfig` of
+    /// IPVS](https://elixir.bootlin.com/linux/v6.12/source/net/netfilter/ipvs/Kconfig)). [`Scheduler::new`] takes any
+    /// other name.
     #[doc(alias = "IPVS_SVC_ATTR_SCHED_NAME")]
     Scheduler SCHEDULER_LENGTH, "scheduler name", |_| None
 }
 
 impl Scheduler {
-    /// All that Linux 6.1 to 7.3 have, but for [`Scheduler::NONE`].
+    /// All schedulers of Linux 6.1 to 7.3, without [`Scheduler::NONE`].
     pub const ALL: &'static [Self] = &[
         Self::RR,
         Self::WRR,
@@ -39,14 +40,14 @@ impl Scheduler {
     pub const WRR: Self = Self(Name::literal("wrr"));
     /// Least connections.
     pub const LC: Self = Self(Name::literal("lc"));
-    /// Weighted least connections; what `ipvsadm` takes when none is named.
+    /// Weighted least connections, the default of `ipvsadm`.
     pub const WLC: Self = Self(Name::literal("wlc"));
     /// Locality-based least connections: by destination address, for caches.
     ///
-    /// Load its module before it is needed ([`ready::load`](crate::ready::load)): that the kernel loads it on demand was
-    /// seen to lock up IPVS on Linux 6.1 for good, while a network namespace ended.
+    /// Load its module before it is needed ([`ready::load`](crate::ready::load)). On Linux 6.1, loading it on demand
+    /// while a network namespace ends can deadlock IPVS until a reboot.
     pub const LBLC: Self = Self(Name::literal("lblc"));
-    /// Locality-based least connections with replication. Load its module as that of [`Scheduler::LBLC`].
+    /// Locality-based least connections with replication. Load its module early, as that of [`Scheduler::LBLC`].
     pub const LBLCR: Self = Self(Name::literal("lblcr"));
     /// Destination hashing.
     pub const DH: Self = Self(Name::literal("dh"));
@@ -77,9 +78,9 @@ impl Scheduler {
 }
 
 named! {
-    /// A persistence engine: how a persistent service recognises a client by more than its address.
+    /// A persistence engine, by which a persistent service recognises a client by more than its address.
     ///
-    /// The kernel loads the module `ip_vs_pe_NAME` when a service first asks for it.
+    /// The kernel loads the module `ip_vs_pe_NAME` when a service first names it.
     #[doc(alias = "IPVS_SVC_ATTR_PE_NAME")]
     PersistenceEngine ENGINE_LENGTH, "persistence engine name", |_| None
 }

@@ -1,4 +1,4 @@
-//! Virtual services: what clients connect to.
+//! Virtual services, to which clients connect.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,7 +18,7 @@ use crate::net::{Family, InvalidText, Protocol, number, set};
 use crate::wire::reader::required;
 use crate::wire::{Attr, Kind, Writer, kinds};
 
-/// A virtual service: where clients connect and how their connections are spread.
+/// A virtual service: the address to which clients connect, and the scheduler that spreads their connections.
 ///
 /// ```
 /// use std::time::Duration;
@@ -33,16 +33,17 @@ use crate::wire::{Attr, Kind, Writer, kinds};
 #[non_exhaustive]
 #[doc(alias = "IPVS_CMD_ATTR_SERVICE")]
 pub struct Service {
-    /// Identity of the service; a change of it makes another service.
+    /// Identity of the service. Another key is another service.
     #[cfg_attr(feature = "serde", serde(rename = "service"))]
     pub key: ServiceKey,
     /// Scheduler of new connections (`IPVS_SVC_ATTR_SCHED_NAME`).
     #[doc(alias = "IPVS_SVC_ATTR_SCHED_NAME")]
     pub scheduler: Scheduler,
-    /// Whether, and how, a client stays with its destination; `None`: each connection is scheduled by itself.
+    /// Persistence of clients on their destination; `None`: each connection is scheduled by itself.
     #[cfg_attr(feature = "serde", serde(rename = "persistent", default, skip_serializing_if = "Option::is_none"))]
     pub persistence: Option<Persistence>,
-    /// Persistence engine, which recognises a client by more than its address (`IPVS_SVC_ATTR_PE_NAME`); of use to a persistent service.
+    /// Persistence engine, which recognises a client by more than its address (`IPVS_SVC_ATTR_PE_NAME`). It only
+    /// affects a persistent service.
     #[doc(alias = "IPVS_SVC_ATTR_PE_NAME")]
     #[cfg_attr(feature = "serde", serde(rename = "pe", default, skip_serializing_if = "Option::is_none"))]
     pub engine: Option<PersistenceEngine>,
@@ -56,56 +57,56 @@ pub struct Service {
 }
 
 impl Service {
-    /// A service that is not persistent and has no flags.
+    /// Returns a service that is not persistent and has no flags.
     pub fn new(key: ServiceKey, scheduler: Scheduler) -> Self {
         Self { key, scheduler, persistence: None, engine: None, flags: ServiceFlags::empty() }
     }
 
-    /// A TCP service at this address and port.
+    /// Returns a TCP service at this address and port.
     pub fn tcp(address: SocketAddr, scheduler: Scheduler) -> Self {
         Self::new(ServiceKey::tcp(address), scheduler)
     }
 
-    /// A UDP service at this address and port.
+    /// Returns a UDP service at this address and port.
     pub fn udp(address: SocketAddr, scheduler: Scheduler) -> Self {
         Self::new(ServiceKey::udp(address), scheduler)
     }
 
-    /// An SCTP service at this address and port.
+    /// Returns an SCTP service at this address and port.
     pub fn sctp(address: SocketAddr, scheduler: Scheduler) -> Self {
         Self::new(ServiceKey::sctp(address), scheduler)
     }
 
-    /// A service for all packets of a family that carry this firewall mark.
+    /// Returns a service for all packets of a family with this firewall mark.
     pub fn firewall_mark(mark: NonZeroU32, family: Family, scheduler: Scheduler) -> Self {
         Self::new(ServiceKey::FirewallMark { mark, family }, scheduler)
     }
 
-    /// The same, keeping each client at its destination for this [`timeout`](Persistence::timeout).
+    /// Returns a copy that keeps each client at its destination for this [`timeout`](Persistence::timeout).
     #[must_use = "the changed value is returned"]
     pub fn persistent(self, timeout: Duration) -> Self {
         self.persistence(Persistence::new(timeout))
     }
 
-    /// The same with another scheduler.
+    /// Returns a copy with another scheduler.
     #[must_use = "the changed value is returned"]
     pub fn scheduler(self, scheduler: Scheduler) -> Self {
         Self { scheduler, ..self }
     }
 
-    /// The same with this persistence; `None`: not persistent.
+    /// Returns a copy with this persistence; `None`: not persistent.
     #[must_use = "the changed value is returned"]
     pub fn persistence(self, persistence: impl Into<Option<Persistence>>) -> Self {
         Self { persistence: persistence.into(), ..self }
     }
 
-    /// The same with this persistence engine; `None`: clients are recognised by their address.
+    /// Returns a copy with this persistence engine; `None`: clients are recognised by their address.
     #[must_use = "the changed value is returned"]
     pub fn engine(self, engine: impl Into<Option<PersistenceEngine>>) -> Self {
         Self { engine: engine.into(), ..self }
     }
 
-    /// The same with exactly these flags.
+    /// Returns a copy with exactly these flags.
     #[must_use = "the changed value is returned"]
     pub fn flags(self, flags: ServiceFlags) -> Self {
         Self { flags, ..self }
@@ -133,7 +134,7 @@ impl Service {
 }
 
 impl fmt::Display for Service {
-    /// In the words of `ipvsadm(8)`: `10.96.0.10:443/tcp wrr persistent 300 mask 255.255.255.0 pe sip flag-1`.
+    /// Writes the terms of `ipvsadm(8)`: `10.96.0.10:443/tcp wrr persistent 300 mask 255.255.255.0 pe sip flag-1`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.key, self.scheduler)?;
         if let Some(persistence) = self.persistence {
@@ -155,8 +156,9 @@ impl fmt::Display for Service {
 impl FromStr for Service {
     type Err = InvalidText;
 
-    /// Reads the text that [`Display`](fmt::Display) writes; the parts after the scheduler may stand in any order. A scheduler
-    /// or an engine has no text if its name holds a blank or is not UTF-8, a scheduler also if it is named `inet` or `inet6`.
+    /// Reads the text that [`Display`](fmt::Display) writes, with the parts after the scheduler in any order. The name
+    /// of a scheduler or an engine cannot be read back if it has a blank or is not UTF-8. The same is true of a
+    /// scheduler named `inet` or `inet6`.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -209,12 +211,12 @@ pub struct ServiceInfo {
 }
 
 impl ServiceInfo {
-    /// A service through which nothing went, such as the tests of a program need.
+    /// Returns a service without traffic, for tests.
     pub fn new(service: Service) -> Self {
         Self { service, stats: Stats::default() }
     }
 
-    /// Identity of the service.
+    /// Returns the key of the service.
     pub fn key(&self) -> ServiceKey {
         self.service.key
     }

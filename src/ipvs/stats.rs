@@ -20,10 +20,10 @@ const ORDER: [StatsAttr; 10] = [
 ];
 
 /// Traffic through a service or a destination since it was created, or since [`Ipvs::zero`](super::Ipvs::zero). A
-/// destination that is deleted and added again while it still has connections goes on counting.
+/// destination that is deleted and added again while it still has connections keeps its counters.
 ///
-/// The kernel renews these copies every 2 seconds, so they lag behind by as much; they stand still while the sysctl
-/// `net.ipv4.vs.run_estimation` is 0.
+/// The kernel updates these copies every 2 seconds. While the sysctl `net.ipv4.vs.run_estimation` is 0, it does not
+/// update them.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(default))]
@@ -38,7 +38,7 @@ pub struct Stats {
     #[doc(alias = "IPVS_STATS_ATTR_INPKTS")]
     #[cfg_attr(feature = "serde", serde(rename = "inpkts"))]
     pub packets_in: u64,
-    /// Packets to clients, as far as they pass this machine (`IPVS_STATS_ATTR_OUTPKTS`).
+    /// Packets to clients that pass this machine (`IPVS_STATS_ATTR_OUTPKTS`).
     #[doc(alias = "IPVS_STATS_ATTR_OUTPKTS")]
     #[cfg_attr(feature = "serde", serde(rename = "outpkts"))]
     pub packets_out: u64,
@@ -46,15 +46,15 @@ pub struct Stats {
     #[doc(alias = "IPVS_STATS_ATTR_INBYTES")]
     #[cfg_attr(feature = "serde", serde(rename = "inbytes"))]
     pub bytes_in: u64,
-    /// Bytes to clients, as far as they pass this machine (`IPVS_STATS_ATTR_OUTBYTES`).
+    /// Bytes to clients that pass this machine (`IPVS_STATS_ATTR_OUTBYTES`).
     #[doc(alias = "IPVS_STATS_ATTR_OUTBYTES")]
     #[cfg_attr(feature = "serde", serde(rename = "outbytes"))]
     pub bytes_out: u64,
-    /// The same per second.
+    /// Averages per second.
     pub rates: Rates,
 }
 
-/// Moving averages per second; each renewal weighs a quarter.
+/// Moving averages per second. Each update has a weight of one quarter.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(default))]

@@ -12,17 +12,17 @@ use crate::wire::{Attrs, Writer};
 
 /// Time until a connection without packets expires, by its state (`IPVS_CMD_SET_CONFIG`).
 ///
-/// In whole seconds, from 1 up. The kernel refuses what its ticks cannot count in 31 bits: more than 2,147,483 s where it
-/// has 1000 a second, 8,589,934 s with 250.
+/// Timeouts are whole seconds, from 1 up. The kernel counts ticks in 31 bits and refuses more: 2,147,483 s is the
+/// maximum with 1000 ticks a second, 8,589,934 s with 250.
 ///
-/// Complete: Linux 7.3 still knows these three, and others are settings elsewhere.
+/// Linux 6.1 to 7.3 have exactly these three.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(default))]
 #[doc(alias("IPVS_CMD_SET_CONFIG", "IPVS_CMD_GET_CONFIG"))]
 pub struct Timeouts {
-    /// Timeout of established TCP connections (`IPVS_CMD_ATTR_TIMEOUT_TCP`); 900 s unless changed. `None` leaves it as it is,
-    /// and is never read.
+    /// Timeout of established TCP connections (`IPVS_CMD_ATTR_TIMEOUT_TCP`); 900 s unless changed. `None` leaves it as
+    /// it is; the kernel always returns a value.
     #[doc(alias = "IPVS_CMD_ATTR_TIMEOUT_TCP")]
     #[cfg_attr(
         feature = "serde",
@@ -46,19 +46,19 @@ pub struct Timeouts {
 }
 
 impl Timeouts {
-    /// The same with this timeout of established TCP connections.
+    /// Returns a copy with this timeout of established TCP connections.
     #[must_use = "the changed value is returned"]
     pub fn tcp(self, timeout: Duration) -> Self {
         Self { tcp: Some(timeout), ..self }
     }
 
-    /// The same with this timeout of TCP connections that one side has closed.
+    /// Returns a copy with this timeout of TCP connections that one side has closed.
     #[must_use = "the changed value is returned"]
     pub fn tcp_fin(self, timeout: Duration) -> Self {
         Self { tcp_fin: Some(timeout), ..self }
     }
 
-    /// The same with this timeout of UDP.
+    /// Returns a copy with this timeout of UDP.
     #[must_use = "the changed value is returned"]
     pub fn udp(self, timeout: Duration) -> Self {
         Self { udp: Some(timeout), ..self }
@@ -107,7 +107,7 @@ impl Timeouts {
 }
 
 impl fmt::Display for Timeouts {
-    /// `tcp 900s, udp 300s`; `to stay` when all do.
+    /// `tcp 900s, udp 300s`; `to stay` if all are `None`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = [("tcp", self.tcp), ("tcp fin", self.tcp_fin), ("udp", self.udp)];
         let mut first = true;
