@@ -1,8 +1,9 @@
-//! The `net.ipv4.vs` settings (sysctls) as typed keys, each with its unit, its range and the kernel that has it.
+//! The `net.ipv4.vs` settings (sysctls) as typed constants, each with its unit, its range and the first kernel that has
+//! it.
 //!
-//! A setting belongs to a network namespace: [`get`](Setting::get) and [`set`](Setting::set) are those of the calling
-//! thread's, so another one's are reached by [`Namespace::run`](crate::netns::Namespace::run). Anyone may read;
-//! to set them needs root, see [`Setting::set`].
+//! A setting belongs to a network namespace. [`get`](Setting::get) and [`set`](Setting::set) use the namespace of the
+//! calling thread; [`Namespace::run`](crate::netns::Namespace::run) reaches another one. Reading needs no privilege,
+//! and setting needs root: see [`Setting::set`].
 //!
 //! ```no_run
 //! use lvs::ipvs::settings::{CONNTRACK, EXPIRE_NODEST_CONN, SYNC_REFRESH_PERIOD};
@@ -14,43 +15,40 @@
 //! # Ok::<(), lvs::Error>(())
 //! ```
 //!
-//! The files are there once the module `ip_vs` is loaded, which [`Ipvs::connect`](super::Ipvs::connect) sees to and
-//! this does not. A setting that the kernel lacks is [`Cause::NotOnThisKernel`]; no IPVS at all is
-//! [`Cause::FamilyNotFound`]. [`ALL`] has their names.
+//! The settings exist while the module `ip_vs` is loaded. [`Ipvs::connect`](super::Ipvs::connect) loads it; this module
+//! does not. A setting that the kernel lacks is [`Cause::NotOnThisKernel`]; a kernel without IPVS is
+//! [`Cause::FamilyNotFound`]. [`ALL`] has the names of all settings.
 //!
 //! # What a load balancer should set
 //!
-//! A new network namespace starts with the kernel's defaults, not with the values of another one (but for [`CONN_MAX`]).
+//! A new network namespace starts with the kernel's defaults, except for [`CONN_MAX`], which it inherits.
 //!
-//! - [`CONNTRACK`] to `true` when netfilter is to do something with the packets of services, above all source NAT
-//!   (masquerading) of what goes to real servers that do not answer through this machine by themselves. Without it IPVS
-//!   hides its packets from connection tracking, and such rules never match. It costs a conntrack entry for each
-//!   connection; leave it off where no rule needs it.
-//! - [`CONN_REUSE_MODE`]: leave it as it is, from Linux 5.9 on. Clients with few ports come back from the same port
-//!   while the old connection is still remembered (two minutes after its end). With the default such a connection is
-//!   scheduled afresh; with none set it follows the old one, also to a server that was drained and is gone. Before
-//!   5.9, together with `conntrack`, scheduling afresh dropped the first packet, and the client came again a second
-//!   later: that is why many programs still write 0 here. With 0, and `expire_nodest_conn` off, a busy client can keep
-//!   a drained server busy for ever.
-//! - [`EXPIRE_NODEST_CONN`] to `true` when servers are deleted for good. By default packets of a connection whose
-//!   destination was deleted are dropped in silence, so that the connection goes on if the destination is added again:
-//!   clients hang until they time out, and UDP clients that keep sending hang for ever. When on, the connection is
-//!   forgotten (from 5.9 on soon after the deletion, before that when its next packet comes), and a connection that
-//!   comes again to a destination of weight 0 is scheduled afresh (whatever `conn_reuse_mode` is, from 5.16 on).
-//! - [`EXPIRE_QUIESCENT_TEMPLATE`] to `true` with persistent services. By default a client that is kept at its
-//!   destination goes on there after the weight was set to 0, so that a server with persistent clients is never
-//!   drained.
-//! - [`RUN_ESTIMATION`]: with tens of thousands of services before Linux 6.2 the counting disturbs the traffic every
-//!   two seconds. To switch it off freezes all counters and rates, not only the rates ([`Stats`](super::Stats)). From 6.2
-//!   on it is work of kernel threads, to be kept off busy CPUs by [`EST_CPULIST`] and [`EST_NICE`].
-//! - [`SYNC_REFRESH_PERIOD`], [`SYNC_THRESHOLD`] and [`SYNC_PERSIST_MODE`] on a master whose sync daemon has too much to
-//!   say; [`SYNC_QLEN_MAX`] and [`SYNC_SOCK_SIZE`] where messages are lost; [`SYNC_PORTS`] the same on master and backup,
-//!   before the daemons start. [`SLOPPY_TCP`] and [`SLOPPY_SCTP`] on a backup that is to go on with connections that
-//!   it never saw begin.
-//! - [`CONN_MAX`] where one namespace must not use all memory.
+//! - [`CONNTRACK`]: `true` if netfilter rules must match the packets of services. The usual case is source NAT
+//!   (masquerading) towards real servers whose answers would not pass this machine otherwise. When off, IPVS hides its
+//!   packets from connection tracking, and such rules never match. When on, each connection has a conntrack entry.
+//! - [`CONN_REUSE_MODE`]: the default, from Linux 5.9 on. Clients with few ports reuse a port while the old connection
+//!   is still remembered, two minutes after its end. By default such a connection is scheduled again. With no flag set
+//!   it goes to the server of the old one, even to a drained server. Before 5.9, together with `conntrack`,
+//!   rescheduling dropped the first packet, and the client sent it again after a second: that is why many programs
+//!   still write 0. With 0, and `expire_nodest_conn` off, a busy client can keep a drained server busy for ever.
+//! - [`EXPIRE_NODEST_CONN`]: `true` if servers are deleted for good. By default the packets of a connection to a
+//!   deleted destination are dropped without an answer, and the connection continues if the destination is added again.
+//!   Clients hang until they time out, and UDP clients that keep sending hang for ever. When on, the connection is
+//!   forgotten: soon after the deletion from 5.9 on, at its next packet before. A reused connection to a destination of
+//!   weight 0 is then scheduled again, from 5.16 on with any `conn_reuse_mode`.
+//! - [`EXPIRE_QUIESCENT_TEMPLATE`]: `true` with persistent services. By default a persistent client stays at its
+//!   destination after the weight was set to 0, so that a server with persistent clients never drains.
+//! - [`RUN_ESTIMATION`]: before Linux 6.2, counting for tens of thousands of services delays packets every two seconds.
+//!   Switching it off freezes all counters and rates ([`Stats`](super::Stats)). From 6.2 on, kernel threads count;
+//!   [`EST_CPULIST`] and [`EST_NICE`] keep them off busy CPUs.
+//! - [`SYNC_REFRESH_PERIOD`], [`SYNC_THRESHOLD`] and [`SYNC_PERSIST_MODE`]: for a master that sends too many messages.
+//!   [`SYNC_QLEN_MAX`] and [`SYNC_SOCK_SIZE`]: if messages are lost. [`SYNC_PORTS`]: equal on master and backup, before
+//!   the daemons start. [`SLOPPY_TCP`] and [`SLOPPY_SCTP`]: for a backup that continues connections whose beginning it
+//!   never saw.
+//! - [`CONN_MAX`]: a limit for a namespace that must not use all memory.
 //!
-//! Sources: the kernel's `Documentation/networking/ipvs-sysctl.rst` and `net/netfilter/ipvs/ip_vs_ctl.c`; defaults and ranges
-//! are those of Linux 6.1, 6.12 and 7.3.
+//! Sources: the kernel's `Documentation/networking/ipvs-sysctl.rst` and `net/netfilter/ipvs/ip_vs_ctl.c`; defaults and
+//! ranges are those of Linux 6.1, 6.12 and 7.3.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -66,27 +64,27 @@ use nix::errno::Errno;
 use super::numbers::{FAMILY, MODULE};
 use crate::error::{Cause, DecodeError, Error, Reason, Refusal, Refused, Result};
 
-/// `/proc/sys/net` shows the network namespace of the thread that looks.
+/// `/proc/sys/net` shows the network namespace of the reading thread.
 const DIRECTORY: &str = "/proc/sys/net/ipv4/vs";
-/// The longest timeout that every kernel takes: they count in an `int` of ticks, at most 1000 a second.
+/// The longest timeout that every kernel accepts: an `int` of ticks, at most 1000 a second.
 const LONGEST: Duration = Duration::from_secs(2_147_483);
 
 /// A setting of IPVS whose values are of type `T`: one of the constants of [this module](self).
 pub struct Setting<T> {
     entry: Entry,
-    /// The value in the kernel's words, if it can be that.
+    /// Parses the kernel's text; `None` if it is invalid.
     parse: fn(&str) -> Option<T>,
-    /// The text to write, or the fault of the value.
+    /// Returns the text to write, or the fault of the value.
     print: fn(&T) -> Result<String, Cow<'static, str>>,
 }
 
-/// The name of a setting and which kernels have it.
+/// The name of a setting and the kernels that have it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Entry {
     /// Its name below `net.ipv4.vs`, such as `conntrack`.
     pub name: &'static str,
-    /// The kernel that first had it; `None` if those of ten years ago did.
+    /// The first kernel that has it; `None` if kernels of ten years ago have it.
     pub since: Option<&'static str>,
     /// Requirement besides IPVS itself: the module or the build option without which any kernel lacks it.
     pub needs: Option<&'static str>,
@@ -105,7 +103,7 @@ impl Entry {
         Path::new(DIRECTORY).join(self.name)
     }
 
-    /// The value as the kernel prints it, without the end of the line.
+    /// Returns the value as the kernel prints it, without the line break.
     ///
     /// # Errors
     /// As [`Setting::get`].
@@ -120,8 +118,7 @@ impl Entry {
     }
 
     fn write(&self, text: &str) -> io::Result<()> {
-        // Not created if it is not there. All of it at once: the kernel takes each write for a value of its own, and none
-        // for an empty one.
+        // The file is never created. The value is one write, since the kernel treats each write as a value of its own.
         OpenOptions::new().write(true).open(self.path())?.write_all(format!("{text}\n").as_bytes())
     }
 
@@ -152,7 +149,7 @@ impl Entry {
                 };
                 Cause::NotOnThisKernel { what: what.into(), since: self.since }
             }
-            // What a child user namespace sees up to Linux 6.9.
+            // A child user namespace has no settings up to Linux 6.9.
             Ok(false) => {
                 let what = format!("{self} in a network namespace of a child user namespace");
                 Cause::NotOnThisKernel { what: what.into(), since: Some("6.10") }
@@ -170,17 +167,17 @@ impl fmt::Display for Entry {
 }
 
 impl<T> Setting<T> {
-    /// Its name and which kernels have it.
+    /// Returns its name and the kernels that have it.
     pub const fn entry(&self) -> Entry {
         self.entry
     }
 
-    /// Its value in the calling thread's network namespace.
+    /// Returns its value in the calling thread's network namespace.
     ///
     /// # Errors
-    /// [`is_unavailable`](Error::is_unavailable) where it is not: [`Cause::NotOnThisKernel`] if only this setting (or the
-    /// module that brings it) is missing, [`Cause::FamilyNotFound`] if all of IPVS is. [`Cause::Decode`] for a value of no
-    /// sense that somebody has written and the kernel kept, such as a negative period.
+    /// [`is_unavailable`](Error::is_unavailable) if it does not exist: [`Cause::NotOnThisKernel`] if only this setting
+    /// or its module is missing, [`Cause::FamilyNotFound`] if IPVS is. [`Cause::Decode`] for an invalid value that
+    /// another program has written and the kernel stored, such as a negative period.
     pub fn get(&self) -> Result<T> {
         let text = self.entry.text()?;
         (self.parse)(&text).ok_or_else(|| {
@@ -191,14 +188,14 @@ impl<T> Setting<T> {
 
     /// Sets it in the calling thread's network namespace.
     ///
-    /// A namespace that belongs to a child user namespace (a rootless container) has no settings up to Linux 6.9. From
-    /// 6.10 on root inside can change them, but for `sync_qlen_max`, `sync_sock_size`, `run_estimation`, `est_cpulist`,
-    /// `est_nice`, `conn_lfactor` and `svc_lfactor`.
+    /// A network namespace of a child user namespace, such as a rootless container, has no settings up to Linux 6.9.
+    /// From 6.10 on root of the child can change all except `sync_qlen_max`, `sync_sock_size`, `run_estimation`,
+    /// `est_cpulist`, `est_nice`, `conn_lfactor` and `svc_lfactor`.
     ///
     /// # Errors
     /// [`is_invalid_input`](Error::is_invalid_input), before anything is written, for a value out of range;
     /// [`is_permission_denied`](Error::is_permission_denied); [`is_unavailable`](Error::is_unavailable) as
-    /// [`Setting::get`]. [`Reason::Invalid`] for what only this kernel does not take.
+    /// [`Setting::get`]. [`Reason::Invalid`] for a value that only this kernel refuses.
     pub fn set(&self, value: T) -> Result<()> {
         let text = match (self.print)(&value) {
             Ok(text) => text,
@@ -219,12 +216,12 @@ impl<T> fmt::Debug for Setting<T> {
     }
 }
 
-// How the kinds of values are read and written. The ranges are the kernel's own, or what it keeps but has no sense.
+// Readers and writers of each kind of value. A range is the kernel's own, without values that it stores but cannot use.
 
 const fn boolean(entry: Entry) -> Setting<bool> {
     Setting {
         entry,
-        // For the kernel, too, every number but 0 is true.
+        // Every number except 0 is true, as in the kernel.
         parse: |text| text.parse::<i32>().ok().map(|number| number != 0),
         print: |value| Ok(u8::from(*value).to_string()),
     }
@@ -277,28 +274,29 @@ const fn defense(entry: Entry) -> Setting<Defense> {
     }
 }
 
-/// When a defence against floods is up.
+/// Conditions for a defence against floods.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Defense {
     /// Never.
     Off = 0,
-    /// When memory runs low ([`AMEMTHRESH`]), and it does not at the moment.
+    /// Active while memory is low ([`AMEMTHRESH`]); not active now.
     Automatic = 1,
-    /// The same, and it does at the moment. The kernel moves between the two by itself: to set one is to set either.
+    /// Active while memory is low; active now. The kernel switches between the two automatic values, so both set the
+    /// same.
     AutomaticActive = 2,
-    /// At all times.
+    /// Always active.
     Always = 3,
 }
 
 bitflags::bitflags! {
     /// Treatment of a new connection (TCP with SYN, SCTP with INIT) from the address and port of one that is still
-    /// remembered. None of them: it goes where the old one went.
+    /// remembered. No flag: it goes to the destination of the old one.
     #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
     pub struct ConnReuse: i32 {
-        /// Schedule it afresh if the old one is over: TCP in `TIME_WAIT` or `CLOSE`, SCTP closed.
+        /// Schedule it again if the old one has ended: TCP in `TIME_WAIT` or `CLOSE`, SCTP closed.
         const RESCHEDULE = 1;
-        /// Also if it is in `FIN_WAIT` and its answers do not pass this machine (direct routing, tunnels): the last that a
-        /// director sees of such a connection. [`RESCHEDULE`](Self::RESCHEDULE) is part of it.
+        /// Also if it is in `FIN_WAIT` and its answers do not pass this machine (direct routing, tunnels): such a
+        /// connection reaches no later state here. It includes [`RESCHEDULE`](Self::RESCHEDULE).
         const FIN_WAIT = 2;
     }
 }
@@ -306,10 +304,10 @@ bitflags::bitflags! {
 /// Time at which a master sends a connection to its backups again, counted in packets from the client.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct SyncThreshold {
-    /// For the first time after this many.
+    /// Number of packets before the first time.
     pub threshold: u32,
-    /// Again whenever the count, divided by this, leaves `threshold`, which must be smaller. 0: not again, unless the
-    /// state changes or [`SYNC_REFRESH_PERIOD`] says so.
+    /// Sent again whenever the count modulo this number is `threshold`, which must be smaller. 0: sent again only at a
+    /// change of state or after [`SYNC_REFRESH_PERIOD`].
     pub period: u32,
 }
 
@@ -328,29 +326,30 @@ settings! {
     /// every packet, 0 none. 0 to 2,147,483,647; 10 unless changed.
     AM_DROPRATE: i32 = number::<_, 0, { i32::MAX as i64 }>(Entry::new("am_droprate", None));
 
-    /// `amemthresh`: with less free memory than this the automatic defences are up, in pages. 0 to 2,147,483,647; 1024
-    /// unless changed.
+    /// `amemthresh`: number of free pages of memory below which the automatic defences are active. 0 to 2,147,483,647;
+    /// 1024 unless changed.
     AMEMTHRESH: i32 = number::<_, 0, { i32::MAX as i64 }>(Entry::new("amemthresh", None));
 
-    /// `backup_only`: leave all packets alone while a backup sync daemon runs, so that two directors that are each other's
-    /// real servers do not send packets in circles. Off unless changed. Since Linux 3.9.
+    /// `backup_only`: ignore all packets while a backup sync daemon runs, so that two load balancers that are each
+    /// other's real servers do not send packets in circles. Off unless changed. Since Linux 3.9.
     BACKUP_ONLY: bool = boolean(Entry::new("backup_only", Some("3.9")));
 
-    /// `cache_bypass`: when a firewall-mark service has no destination available, send on to where the client wanted, for
-    /// transparent caches. Off unless changed.
+    /// `cache_bypass`: if a firewall-mark service has no destination available, forward packets to the address of the
+    /// client's packet, for transparent caches. Off unless changed.
     CACHE_BYPASS: bool = boolean(Entry::new("cache_bypass", None));
 
-    /// `conn_lfactor`: how full the connection table may be before it grows, as the power of two of connections to
-    /// buckets: -4 is one in 16. -8 (large and fast) to 8 (small and slow); unless changed -4 in the initial network
-    /// namespace, -2 in others. Since Linux 7.1.
+    /// `conn_lfactor`: load of the connection table above which it grows, as a power of two of connections to buckets:
+    /// -4 is one in
+    /// 16. -8 (large and fast) to 8 (small and slow); unless changed -4 in the initial network namespace, -2 in others.
+    ///     Since Linux 7.1.
     CONN_LFACTOR: i8 = number::<_, -8, 8>(Entry::new("conn_lfactor", Some("7.1")));
 
-    /// `conn_max`: how many connections there can be; packets of more are dropped. 0 to 1,073,741,824 (16,777,216 on
-    /// 32-bit machines), which is also the default. A new network namespace takes over the value of the initial one,
-    /// and only `CAP_NET_ADMIN` in the initial user namespace goes above that ([`Reason::Invalid`]). Since Linux 7.2.
+    /// `conn_max`: the maximum number of connections; packets of more are dropped. 0 to 1,073,741,824 (16,777,216 on
+    /// 32-bit machines), which is also the default. A new network namespace inherits the value of the initial one. A
+    /// higher value needs `CAP_NET_ADMIN` in the initial user namespace ([`Reason::Invalid`]). Since Linux 7.2.
     CONN_MAX: u32 = number::<_, 0, 0x4000_0000>(Entry::new("conn_max", Some("7.2")));
 
-    /// `conn_reuse_mode`: whether a new connection from a port that is still remembered is scheduled afresh.
+    /// `conn_reuse_mode`: whether a new connection from a port that is still remembered is scheduled again.
     /// [`RESCHEDULE`](ConnReuse::RESCHEDULE) unless changed, as it should stay from Linux 5.9 on: see
     /// [above](self#what-a-load-balancer-should-set). Since Linux 4.1.
     CONN_REUSE_MODE: ConnReuse = Setting {
@@ -362,26 +361,26 @@ settings! {
         },
     };
 
-    /// `conntrack`: keep an entry of netfilter's connection tracking for each connection, so that rules which look at these
-    /// (masquerading, stateful filters) work for the packets of services. Off unless changed; see
+    /// `conntrack`: keep an entry of netfilter's connection tracking for each connection, so that rules which look at
+    /// these (masquerading, stateful filters) work for the packets of services. Off unless changed; see
     /// [above](self#what-a-load-balancer-should-set). Since Linux 2.6.37, if built with `CONFIG_IP_VS_NFCT`.
     CONNTRACK: bool = boolean(Entry::new("conntrack", Some("2.6.37")).needs("CONFIG_IP_VS_NFCT"));
 
-    /// `debug_level`: how much IPVS writes to the kernel's log: 0, which is the default, little; 12 each packet's way. 0 to
-    /// 2,147,483,647. The same in all network namespaces. Only in kernels built with `CONFIG_IP_VS_DEBUG`, which
-    /// Debian's are not.
+    /// `debug_level`: amount of messages in the kernel's log, from 0 (the default) to 12 (the path of each packet). 0
+    /// to 2,147,483,647. The same in all network namespaces. Only in kernels built with `CONFIG_IP_VS_DEBUG`; Debian's
+    /// are built without it.
     DEBUG_LEVEL: i32 = number::<_, 0, { i32::MAX as i64 }>(Entry::new("debug_level", None).needs("CONFIG_IP_VS_DEBUG"));
 
     /// `drop_entry`: forget connections at random that are only half open, a part of the table each second. Off unless
     /// changed.
     DROP_ENTRY: Defense = defense(Entry::new("drop_entry", None));
 
-    /// `drop_packet`: drop packets at random before they get to destinations; how many, says [`AM_DROPRATE`], or the lack of
-    /// memory when automatic. Off unless changed.
+    /// `drop_packet`: drop packets at random before they reach destinations. The rate is [`AM_DROPRATE`], or depends on
+    /// the free memory when automatic. Off unless changed.
     DROP_PACKET: Defense = defense(Entry::new("drop_packet", None));
 
-    /// `est_cpulist`: the CPUs on which the kernel threads run that keep the counters and rates. None stops them, and freezes
-    /// all counters. Unless changed those that the system leaves to kernel threads. Since Linux 6.2.
+    /// `est_cpulist`: the CPUs of the kernel threads that update counters and rates. An empty set stops them, and
+    /// freezes all counters. Unless changed, the CPUs that the system leaves to kernel threads. Since Linux 6.2.
     EST_CPULIST: BTreeSet<u16> = Setting {
         entry: Entry::new("est_cpulist", Some("6.2")),
         parse: parse_cpus,
@@ -391,40 +390,41 @@ settings! {
     /// `est_nice`: the niceness of these threads. -20 to 19; 0 unless changed. Since Linux 6.2.
     EST_NICE: i8 = number::<_, -20, 19>(Entry::new("est_nice", Some("6.2")));
 
-    /// `expire_nodest_conn`: forget connections whose destination was deleted, rather than drop their packets in silence. Off
+    /// `expire_nodest_conn`: forget connections whose destination was deleted, instead of dropping their packets. Off
     /// unless changed; see [above](self#what-a-load-balancer-should-set).
     EXPIRE_NODEST_CONN: bool = boolean(Entry::new("expire_nodest_conn", None));
 
-    /// `expire_quiescent_template`: let persistent clients go when their destination's weight becomes 0. Off unless changed;
-    /// see [above](self#what-a-load-balancer-should-set).
+    /// `expire_quiescent_template`: end the persistence of clients when the weight of their destination becomes 0. Off
+    /// unless changed; see [above](self#what-a-load-balancer-should-set).
     EXPIRE_QUIESCENT_TEMPLATE: bool = boolean(Entry::new("expire_quiescent_template", None));
 
-    /// `ignore_tunneled`: leave alone for good what comes in a protocol that IPVS does not know, such as packets that another
-    /// director has tunnelled to this machine, so that they do not go in circles. Off unless changed. Since Linux 4.4.
+    /// `ignore_tunneled`: never schedule packets of a protocol that IPVS does not know, such as packets in the tunnel
+    /// of another load balancer. It prevents loops. Off unless changed. Since Linux 4.4.
     IGNORE_TUNNELED: bool = boolean(Entry::new("ignore_tunneled", Some("4.4")));
 
-    /// `lblc_expiration`: when the scheduler [`LBLC`](super::Scheduler::LBLC) forgets which destination an address went to
-    /// since it was last used. Whole seconds, up to 2,147,483; a day unless changed. There while `ip_vs_lblc` is loaded.
+    /// `lblc_expiration`: time after its last use at which the scheduler [`LBLC`](super::Scheduler::LBLC) forgets the
+    /// destination of an address. Whole seconds, up to 2,147,483; a day unless changed. Exists while `ip_vs_lblc` is
+    /// loaded.
     LBLC_EXPIRATION: Duration = seconds(Entry::new("lblc_expiration", None).needs("the module ip_vs_lblc"));
 
-    /// `lblcr_expiration`: the same for [`LBLCR`](super::Scheduler::LBLCR), and when it takes a destination out of an
-    /// address's set. There while `ip_vs_lblcr` is loaded.
+    /// `lblcr_expiration`: the same time for [`LBLCR`](super::Scheduler::LBLCR), which also removes a destination from
+    /// the set of an address. Exists while `ip_vs_lblcr` is loaded.
     LBLCR_EXPIRATION: Duration = seconds(Entry::new("lblcr_expiration", None).needs("the module ip_vs_lblcr"));
 
-    /// `nat_icmp_send`: answer with an ICMP error when a masqueraded destination sends packets of a connection that is not
-    /// remembered any more. Off unless changed.
+    /// `nat_icmp_send`: answer with an ICMP error if a masqueraded destination sends packets of a forgotten connection.
+    /// Off unless changed.
     NAT_ICMP_SEND: bool = boolean(Entry::new("nat_icmp_send", None));
 
-    /// `pmtu_disc`: inform clients when packets that must not be fragmented are too long. When off, tunnelled packets are
-    /// fragmented. On unless changed. Since Linux 3.7.
+    /// `pmtu_disc`: inform clients when packets that must not be fragmented are too long. When off, tunnelled packets
+    /// are fragmented. On unless changed. Since Linux 3.7.
     PMTU_DISC: bool = boolean(Entry::new("pmtu_disc", Some("3.7")));
 
-    /// `run_estimation`: keep the counters and rates that are read of services and destinations. When off, both stand still; see
+    /// `run_estimation`: update the counters and rates of services and destinations. When off, both are frozen; see
     /// [above](self#what-a-load-balancer-should-set). On unless changed. Since Linux 5.16.
     RUN_ESTIMATION: bool = boolean(Entry::new("run_estimation", Some("5.16")));
 
-    /// `schedule_icmp`: schedule ICMP errors that belong to no connection, by the packet inside. Off unless changed. Since
-    /// Linux 4.4.
+    /// `schedule_icmp`: schedule ICMP errors that belong to no connection, by the packet inside. Off unless changed.
+    /// Since Linux 4.4.
     SCHEDULE_ICMP: bool = boolean(Entry::new("schedule_icmp", Some("4.4")));
 
     /// `secure_tcp`: follow TCP's states by a stricter table; with masquerading a connection then counts as established
@@ -437,21 +437,21 @@ settings! {
     /// `sloppy_tcp`: schedule TCP connections whose beginning was not seen. Off unless changed. Since Linux 3.11.
     SLOPPY_TCP: bool = boolean(Entry::new("sloppy_tcp", Some("3.11")));
 
-    /// `snat_reroute`: route the answers of masqueraded destinations again after the address was put back, as if they began
-    /// here; matters with routing by source address. On unless changed. Since Linux 2.6.37.
+    /// `snat_reroute`: route the answers of masqueraded destinations again after their source address was restored, as
+    /// packets of this machine. It affects routing by source address. On unless changed. Since Linux 2.6.37.
     SNAT_REROUTE: bool = boolean(Entry::new("snat_reroute", Some("2.6.37")));
 
-    /// `svc_lfactor`: as [`CONN_LFACTOR`], of services. Unless changed -3 in the initial network namespace, -2 in others. A
-    /// higher one makes a long list of services quicker to read. Since Linux 7.1.
+    /// `svc_lfactor`: as [`CONN_LFACTOR`], for services. Unless changed -3 in the initial network namespace, -2 in
+    /// others. A higher value makes listing many services faster. Since Linux 7.1.
     SVC_LFACTOR: i8 = number::<_, -8, 8>(Entry::new("svc_lfactor", Some("7.1")));
 
     /// `sync_persist_mode`: send backups only the templates of persistent services, not each connection. A backup
     /// then needs [`SLOPPY_TCP`] and [`SLOPPY_SCTP`]. Off unless changed. Since Linux 3.11.
     SYNC_PERSIST_MODE: bool = boolean(Entry::new("sync_persist_mode", Some("3.11")));
 
-    /// `sync_ports`: how many threads, each with a UDP port of its own from the daemon's up, a sync daemon has that is started
-    /// from now on. A power of two, 1 to 64 (the kernel keeps a higher one, and uses 64); 1 unless changed. Since Linux
-    /// 3.5.
+    /// `sync_ports`: number of threads of a sync daemon that is started from now on. Each thread has a UDP port of its
+    /// own, from the daemon's port up. A power of two, 1 to 64 (the kernel stores a higher one, and uses 64); 1 unless
+    /// changed. Since Linux 3.5.
     SYNC_PORTS: u32 = Setting {
         entry: Entry::new("sync_ports", Some("3.5")),
         parse: |text| text.parse().ok(),
@@ -464,25 +464,25 @@ settings! {
         },
     };
 
-    /// `sync_qlen_max`: how many messages may wait to be sent by the master, before more are lost. Any number that the
-    /// kernel's `unsigned long` holds; unless changed one for every 32 pages of memory. Since Linux 3.5.
+    /// `sync_qlen_max`: maximum number of queued messages of the master; more are lost. Any number that the kernel's
+    /// `unsigned long` can store; unless changed one for every 32 pages of memory. Since Linux 3.5.
     SYNC_QLEN_MAX: u64 = Setting {
         entry: Entry::new("sync_qlen_max", Some("3.5")),
         parse: |text| text.parse().ok(),
         print: |value| Ok(value.to_string()),
     };
 
-    /// `sync_refresh_period`: send backups a connection without a change of state no more often than this (or half of its
-    /// timeout, if that is less). Whole seconds, up to 2,147,483; unless changed 0: [`SYNC_THRESHOLD`] alone decides.
-    /// Since Linux 3.5.
+    /// `sync_refresh_period`: minimum time between two messages about a connection without a change of state. Half of
+    /// the connection's timeout is used if that is less. Whole seconds, up to 2,147,483; unless changed 0:
+    /// [`SYNC_THRESHOLD`] alone decides. Since Linux 3.5.
     SYNC_REFRESH_PERIOD: Duration = seconds(Entry::new("sync_refresh_period", Some("3.5")));
 
-    /// `sync_retries`: how often a message is repeated, each after an eighth of [`SYNC_REFRESH_PERIOD`], in case one is lost. 0
-    /// to 3; 0 unless changed. Since Linux 3.5.
+    /// `sync_retries`: number of repetitions of a message against loss, each after an eighth of
+    /// [`SYNC_REFRESH_PERIOD`]. 0 to 3; 0 unless changed. Since Linux 3.5.
     SYNC_RETRIES: u8 = number::<_, 0, 3>(Entry::new("sync_retries", Some("3.5")));
 
-    /// `sync_sock_size`: the size of the daemons' socket buffers (of sending on the master, of receiving on the backup), in
-    /// bytes. 0 to 2,147,483,647; unless changed 0: as the system has it. Since Linux 3.5.
+    /// `sync_sock_size`: size of the daemons' socket buffers in bytes: the send buffer of a master, the receive buffer
+    /// of a backup. 0 to 2,147,483,647; unless changed 0: the default of the system. Since Linux 3.5.
     SYNC_SOCK_SIZE: i32 = number::<_, 0, { i32::MAX as i64 }>(Entry::new("sync_sock_size", Some("3.5")));
 
     /// `sync_threshold`: number of packets after which the master sends a connection to its backups. Each up to
@@ -490,7 +490,7 @@ settings! {
     SYNC_THRESHOLD: SyncThreshold = Setting {
         entry: Entry::new("sync_threshold", None),
         parse: |text| {
-            // The kernel prints a tab, and takes any blank.
+            // The kernel prints a tab, and accepts any blank.
             let (threshold, period) = text.split_once(['\t', ' '])?;
             Some(SyncThreshold { threshold: threshold.parse().ok()?, period: period.parse().ok()? })
         },
@@ -505,12 +505,12 @@ settings! {
         },
     };
 
-    /// `sync_version`: the version of the messages that the master sends. 1 unless changed; 0 is for backups before Linux
-    /// 2.6.39, and knows neither IPv6 nor firewall marks. Since Linux 2.6.39.
+    /// `sync_version`: the version of the messages that the master sends. 1 unless changed; 0 is for backups before
+    /// Linux 2.6.39, without IPv6 and firewall marks. Since Linux 2.6.39.
     SYNC_VERSION: u8 = number::<_, 0, 1>(Entry::new("sync_version", Some("2.6.39")));
 }
 
-/// Reads what the kernel prints: `0-3,8`, or nothing.
+/// Reads the kernel's text: `0-3,8`, or nothing.
 fn parse_cpus(text: &str) -> Option<BTreeSet<u16>> {
     let mut cpus = BTreeSet::new();
     for part in text.split(',').filter(|_| !text.is_empty()) {
@@ -547,7 +547,7 @@ mod tests {
     }
 
     fn refused<T>(setting: &Setting<T>, value: T) -> String {
-        // Before the file is looked at, so that it need not exist.
+        // The value is checked first, so that the file need not exist.
         let error = setting.set(value).unwrap_err();
         assert!(error.is_invalid_input(), "{error}");
         error.to_string()

@@ -1,4 +1,4 @@
-//! The table of connections.
+//! Reader of the connection table.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -15,7 +15,7 @@ use crate::net::{Family, Protocol};
 pub(super) const FILE: &str = "ip_vs_conn";
 const SOURCE: Source = Source { operation: "read the connections", file: FILE, since: None };
 
-/// The connections of a network namespace and the templates by which IPVS remembers clients, one after the other.
+/// Iterator over the connections of a network namespace, and over the templates by which IPVS remembers clients.
 ///
 /// ```no_run
 /// use lvs::ipvs::{Connections, ServiceKey};
@@ -28,28 +28,28 @@ const SOURCE: Source = Source { operation: "read the connections", file: FILE, s
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// There are two files, and each lacks something of the other: [`Connections::open`] has what a persistence engine
-/// knows of the client, [`Connections::open_with_origin`] whether a connection was learned from another machine.
+/// The kernel has two files with different columns. [`Connections::open`] has the data of persistence engines,
+/// [`Connections::open_with_origin`] whether a connection was received from another machine by a sync daemon.
 ///
-/// They are of the calling thread's namespace; for another one it is `namespace.run(Connections::open)`
-/// ([`Namespace::run`](crate::netns::Namespace::run)), and the reader may then be used anywhere. No privilege is
-/// needed (mode 0444).
+/// The connections are those of the calling thread's namespace. `namespace.run(Connections::open)` opens those of
+/// another namespace ([`Namespace::run`](crate::netns::Namespace::run)); the reader may then be used anywhere. Reading
+/// needs no privilege (mode 0444).
 ///
 /// # What the kernel does not promise
 ///
-/// This is no snapshot. The kernel gives out 4 KiB, some 50 connections, at a time, and finds the place to go on by
-/// counting; so connections that come or go meanwhile make others come twice or not at all.
+/// The result is no snapshot. The kernel returns 4 KiB, some 50 connections, at a time, and finds the place to continue
+/// by counting. Connections that begin or end meanwhile cause others to be listed twice or not at all.
 ///
-/// Up to Linux 6.12 it counts from the start of the table, in which the connections of all namespaces are: the time to
-/// read grows with the *square* of their number (60,000 take ten times as long as on Linux 7.x, which counts within a
-/// bucket). For their number only, [`Status::connections`](super::Status::connections) or the counts of
-/// [`DestinationInfo`](crate::ipvs::DestinationInfo) are cheaper.
+/// Up to Linux 6.12 it counts from the start of the table, which has the connections of all namespaces. The time to
+/// read grows with the *square* of their number. Linux 7.x counts within a bucket; with 60,000 connections it takes a
+/// tenth of the time. [`Status::connections`](super::Status::connections) and the counts of
+/// [`DestinationInfo`](crate::ipvs::DestinationInfo) are cheaper if only numbers are needed.
 ///
 /// # Errors
-/// A line that cannot be read is one error ([`DecodeError::Line`](crate::DecodeError::Line)), and those after it
-/// follow. After a failed system call or a line without end there is nothing more.
+/// A line that cannot be parsed is one error ([`DecodeError::Line`](crate::DecodeError::Line)), and the next lines
+/// follow. A failed system call or an endless line is the last item.
 ///
-/// Memory is bounded whatever is read, and allocated for a connection only if it has an engine's data.
+/// Memory is bounded for any input, and allocated for a connection only if it has data of an engine.
 #[derive(Debug)]
 #[doc(alias("ip_vs_conn", "ip_vs_conn_sync"))]
 pub struct Connections<R = BufReader<File>> {
@@ -58,7 +58,8 @@ pub struct Connections<R = BufReader<File>> {
 }
 
 impl Connections {
-    /// Those of the calling thread's namespace, without their [`origin`](Connection::origin) (`ip_vs_conn`).
+    /// Opens the connections of the calling thread's namespace, without their [`origin`](Connection::origin)
+    /// (`ip_vs_conn`).
     ///
     /// # Errors
     /// [`is_unavailable`](crate::Error::is_unavailable) when the module `ip_vs` is not loaded: reading does not load
@@ -67,8 +68,8 @@ impl Connections {
         SOURCE.open().map(Self::from_reader)
     }
 
-    /// Those of the calling thread's namespace, without the data of persistence [`engine`](Connection::engine)s
-    /// (`ip_vs_conn_sync`).
+    /// Opens the connections of the calling thread's namespace, without the data of persistence
+    /// [`engine`](Connection::engine)s (`ip_vs_conn_sync`).
     ///
     /// # Errors
     /// As for [`Connections::open`].
@@ -79,12 +80,13 @@ impl Connections {
 }
 
 impl<R: BufRead> Connections<R> {
-    /// Those in text that was got from either file; each line tells which, and the first, of titles, may be missing.
+    /// Reads the text of either file. Each line shows the file that it is from. The first line, of titles, may be
+    /// missing.
     pub fn from_reader(reader: R) -> Self {
         Self { lines: Lines::new(reader, SOURCE), ended: false }
     }
 
-    /// Only those of a service, as [`Connection::belongs_to`] finds them, and errors.
+    /// Returns only the connections of a service, by [`Connection::belongs_to`], and errors.
     pub fn of_service(self, service: ServiceKey) -> impl Iterator<Item = Result<Connection>> {
         self.filter(move |connection| connection.as_ref().map_or(true, |connection| connection.belongs_to(service)))
     }
@@ -124,12 +126,12 @@ pub struct Connection {
     /// [`Connection::firewall_mark`].
     #[cfg_attr(feature = "serde", serde(rename = "virtual"))]
     pub virtual_address: SocketAddr,
-    /// The destination; of the other address family if the packets go through a tunnel.
+    /// The destination. It may have the other address family if the packets go through a tunnel.
     pub destination: SocketAddr,
     /// State of the connection.
     pub state: ConnectionState,
-    /// Time until the connection expires if no more packets arrive, in whole seconds, at most 4,294,967 (49.7 days). Zero
-    /// when that time has passed; kernels before the promised ones print a number above that maximum then.
+    /// Time until the connection expires if no more packets arrive, in whole seconds, at most 4,294,967 (49.7 days).
+    /// Zero if that time has passed.
     #[cfg_attr(feature = "serde", serde(rename = "expire", with = "crate::net::seconds"))]
     pub expires: Duration,
     /// Data of the persistence engine about the client: in templates of a service that has one. Not in
@@ -142,7 +144,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection in no state yet, such as the tests of a program need.
+    /// Returns a connection without a state, for tests.
     pub fn new(protocol: Protocol, client: SocketAddr, virtual_address: SocketAddr, destination: SocketAddr) -> Self {
         Self {
             protocol,
@@ -156,8 +158,8 @@ impl Connection {
         }
     }
 
-    /// Whether this is a template: no connection, but what a persistent service remembers of a client. (An FTP data
-    /// connection that is expected has no port of the client either, but a state of its own.)
+    /// Whether this is a template, by which a persistent service remembers a client. An expected data connection of FTP
+    /// has no client port either, but a state of its own.
     ///
     /// ```no_run
     /// # use lvs::ipvs::Connections;
@@ -169,8 +171,8 @@ impl Connection {
         self.client.port() == 0 && matches!(self.state, ConnectionState::NONE | ConnectionState::ASSURED)
     }
 
-    /// The mark of the service whose template this is, if that is a service by firewall mark. Connections do not
-    /// tell the mark that their packets had.
+    /// Returns the mark of the service whose template this is, if that is a service by firewall mark. The kernel does
+    /// not list the marks of connections.
     pub fn firewall_mark(&self) -> Option<NonZeroU32> {
         if self.protocol != OF_MARK || !self.is_template() {
             return None;
@@ -185,9 +187,9 @@ impl Connection {
 
     /// Whether it has the protocol, the virtual address and the port of this service.
     ///
-    /// A service of port 0 takes every port, also those of the address's other services. A service by firewall mark
-    /// has only its templates: which of the connections came by a mark, the kernel does not say. Templates of a
-    /// persistent FTP service (port 21) have port 0, and are no service's but that of port 0.
+    /// A service of port 0 matches every port, also those of other services with its address. A service by firewall
+    /// mark matches only its templates, since the kernel does not list the marks of connections. Templates of a
+    /// persistent FTP service (port 21) have port 0, and only match the service of port 0.
     pub fn belongs_to(&self, service: ServiceKey) -> bool {
         match service {
             ServiceKey::Address { protocol, address } => {
@@ -204,8 +206,8 @@ impl Connection {
 named! {
     /// The state of a connection, by the kernel's name.
     ///
-    /// The constants are those that Linux 6.1 to 7.3 have, but for what the kernel prints in place of a state that it
-    /// does not know (`ERR!`, `BUG!`, `?`).
+    /// The constants are the states of Linux 6.1 to 7.3. The kernel prints `ERR!`, `BUG!` or `?` for a state that it
+    /// does not know.
     ConnectionState 15, "connection state", |_| None
 }
 
@@ -214,7 +216,7 @@ impl ConnectionState {
     pub const NONE: Self = Self(Name::literal("NONE"));
     /// A template whose client has completed a connection.
     pub const ASSURED: Self = Self(Name::literal("ASSURED"));
-    /// All of UDP.
+    /// The only state of UDP.
     pub const UDP: Self = Self(Name::literal("UDP"));
     /// TCP and SCTP: both sides may send.
     pub const ESTABLISHED: Self = Self(Name::literal("ESTABLISHED"));
@@ -222,19 +224,19 @@ impl ConnectionState {
     pub const SYN_SENT: Self = Self(Name::literal("SYN_SENT"));
     /// TCP: the client opened it.
     pub const SYN_RECV: Self = Self(Name::literal("SYN_RECV"));
-    /// TCP: the server has ended; or the client, where the server's packets do not pass this machine.
+    /// TCP: the server has closed; or the client, if the server's packets do not pass this machine.
     pub const FIN_WAIT: Self = Self(Name::literal("FIN_WAIT"));
-    /// TCP: both sides have ended.
+    /// TCP: both sides have closed.
     pub const TIME_WAIT: Self = Self(Name::literal("TIME_WAIT"));
     /// TCP: reset.
     pub const CLOSE: Self = Self(Name::literal("CLOSE"));
-    /// TCP: the client has ended.
+    /// TCP: the client has closed.
     pub const CLOSE_WAIT: Self = Self(Name::literal("CLOSE_WAIT"));
     /// TCP: the last acknowledgement is awaited.
     pub const LAST_ACK: Self = Self(Name::literal("LAST_ACK"));
-    /// TCP: a data connection of FTP that is expected.
+    /// TCP: an expected data connection of FTP.
     pub const LISTEN: Self = Self(Name::literal("LISTEN"));
-    /// TCP: the client is still to confirm, while the kernel defends itself (sysctl `secure_tcp`).
+    /// TCP: the handshake is not complete, while the sysctl `secure_tcp` is active.
     pub const SYNACK: Self = Self(Name::literal("SYNACK"));
     /// SCTP: the client has sent INIT.
     pub const INIT1: Self = Self(Name::literal("INIT1"));
@@ -277,13 +279,13 @@ pub struct EngineData {
 }
 
 impl EngineData {
-    /// These data of this engine, such as the tests of a program need.
+    /// Returns data of an engine, for tests.
     pub fn new(engine: PersistenceEngine, data: impl Into<Vec<u8>>) -> Self {
         Self { engine, data: data.into() }
     }
 }
 
-/// Data of an engine as `serde` has them: text, or numbers if they are not UTF-8, since clients choose them.
+/// Serialised form of an engine's data: text, or numbers if they are not UTF-8.
 #[cfg(feature = "serde")]
 mod data {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -353,7 +355,7 @@ impl Connection {
 const LONGEST_EXPIRY: u64 = (u32::MAX / 1000) as u64;
 
 impl EngineData {
-    /// Reads an engine's name, and what stands after it: a blank and the data, which may have blanks, too.
+    /// Reads an engine's name, a blank and the data, which may have blanks, too.
     fn read(name: &[u8], rest: &[u8]) -> Option<Self> {
         let engine = PersistenceEngine::new(name).ok()?;
         Some(Self { engine, data: rest.strip_prefix(b" ").unwrap_or(rest).to_vec() })

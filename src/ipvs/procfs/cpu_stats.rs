@@ -8,20 +8,19 @@ use crate::ipvs::{Rates, Stats};
 
 const SOURCE: Source = Source { operation: "read the counters of each CPU", file: "ip_vs_stats_percpu", since: None };
 
-/// Traffic through all services of a network namespace, by CPU and together (`ip_vs_stats_percpu`).
+/// Traffic through all services of a network namespace, for each CPU and in total (`ip_vs_stats_percpu`).
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(default))]
 #[non_exhaustive]
 #[doc(alias("ip_vs_stats_percpu", "ip_vs_stats"))]
 pub struct CpuStats {
-    /// Counters of each CPU: one entry for each CPU that the machine may have, also for those that are off.
+    /// Counters of each possible CPU of the machine, also of offline ones.
     ///
-    /// These are the counters themselves, without the delay that all other [`Stats`] have. Nothing sets them to zero
-    /// but the end of the namespace, [`Ipvs::zero_all`](crate::ipvs::Ipvs::zero_all) neither.
+    /// These are the counters themselves, without the delay of all other [`Stats`]. They count from the creation of the
+    /// namespace, and [`Ipvs::zero_all`](crate::ipvs::Ipvs::zero_all) does not reset them.
     pub cpus: Vec<CpuCounters>,
-    /// The sum and its rates, as copied last, less what they were at the last
-    /// [`zero_all`](crate::ipvs::Ipvs::zero_all).
+    /// The sum since the last [`zero_all`](crate::ipvs::Ipvs::zero_all), and its rates, at their last update.
     pub total: Stats,
 }
 
@@ -39,21 +38,20 @@ pub struct CpuCounters {
     /// Packets from clients.
     #[cfg_attr(feature = "serde", serde(rename = "inpkts"))]
     pub packets_in: u64,
-    /// Packets to clients, as far as they pass this machine.
+    /// Packets to clients that pass this machine.
     #[cfg_attr(feature = "serde", serde(rename = "outpkts"))]
     pub packets_out: u64,
     /// Bytes from clients.
     #[cfg_attr(feature = "serde", serde(rename = "inbytes"))]
     pub bytes_in: u64,
-    /// Bytes to clients, as far as they pass this machine.
+    /// Bytes to clients that pass this machine.
     #[cfg_attr(feature = "serde", serde(rename = "outbytes"))]
     pub bytes_out: u64,
 }
 
 impl CpuStats {
-    /// Reads those of the calling thread's network namespace; those of another with
-    /// `namespace.run(CpuStats::read)` ([`Namespace::run`](crate::netns::Namespace::run)). No privilege is needed
-    /// (mode 0444).
+    /// Reads the counters of the calling thread's network namespace. `namespace.run(CpuStats::read)` reads those of
+    /// another namespace ([`Namespace::run`](crate::netns::Namespace::run)). Reading needs no privilege (mode 0444).
     ///
     /// # Errors
     /// [`is_unavailable`](crate::Error::is_unavailable) when the module `ip_vs` is not loaded.
@@ -61,10 +59,10 @@ impl CpuStats {
         Self::from_reader(SOURCE.open()?)
     }
 
-    /// The same from text that was got from the file.
+    /// Reads the text of the file.
     ///
     /// # Errors
-    /// [`Cause::Decode`](crate::Cause::Decode) when it is something else.
+    /// [`Cause::Decode`](crate::Cause::Decode) when the text has another format.
     pub fn from_reader(reader: impl BufRead) -> Result<Self> {
         let mut lines = Lines::new(reader, SOURCE);
         let mut stats = Self::default();

@@ -1,5 +1,7 @@
-//! The files of IPVS in `/proc/net`: its connections, the counters of each CPU and how full it is nowhere else, and its
-//! table without a privilege, with less in it.
+//! The files of IPVS in `/proc/net`.
+//!
+//! Only these files have the connections, the counters of each CPU and the load of the tables. The summary of the table
+//! needs no privilege, unlike netlink.
 //!
 //! | file | type | mode |
 //! |---|---|---|
@@ -8,10 +10,10 @@
 //! | `ip_vs_stats_percpu` | [`CpuStats`] | 0444 |
 //! | `ip_vs_status` (Linux 7.1) | [`Status`] | 0440 |
 //!
-//! The rest of them has no reader here: `ip_vs_stats` is the end of `ip_vs_stats_percpu`; `ip_vs_app` lists helper modules
-//! (`ip_vs_ftp`) that nothing here deals with.
+//! Two files have no reader: `ip_vs_stats` has the last lines of `ip_vs_stats_percpu`, and `ip_vs_app` lists helper
+//! modules such as `ip_vs_ftp`.
 //!
-//! They are opened by `/proc/thread-self`, since `/proc/net` is of the namespace of the process's *first* thread.
+//! They are opened through `/proc/thread-self`, since `/proc/net` shows the namespace of the process's *first* thread.
 
 mod connections;
 mod cpu_stats;
@@ -43,7 +45,7 @@ const LONGEST_LINE: usize = 4096;
 struct Source {
     operation: &'static str,
     file: &'static str,
-    /// The first Linux release that has it, if some release has not.
+    /// The first Linux release that has it, if a supported release lacks it.
     since: Option<&'static str>,
 }
 
@@ -54,7 +56,7 @@ impl Source {
             if error.kind() != io::ErrorKind::NotFound || !path("").exists() {
                 return self.error(Cause::Io(error));
             }
-            // IPVS makes all of its files, or none.
+            // IPVS creates all of its files, or none.
             self.error(match self.since {
                 Some(_) if path(connections::FILE).exists() => {
                     Cause::NotOnThisKernel { what: path(self.file).display().to_string().into(), since: self.since }
@@ -83,7 +85,7 @@ impl<R: BufRead> Lines<R> {
         Self { reader, source, buffer: Vec::new(), number: 0 }
     }
 
-    /// Reads the next line; false at the end of the file. After an error nothing of use follows.
+    /// Reads the next line; false at the end of the file. After an error the reader must not be used.
     fn advance(&mut self) -> Result<bool> {
         self.buffer.clear();
         self.number += 1;
@@ -110,7 +112,7 @@ impl<R: BufRead> Lines<R> {
         if self.advance()? { Ok(&self.buffer) } else { Err(self.wrong(what)) }
     }
 
-    /// This part of the last line is not what it should be.
+    /// Returns the error of a wrong part of the last line.
     fn wrong(&self, what: &'static str) -> Error {
         let start = self.buffer.get(..200).unwrap_or(&self.buffer);
         let line = String::from_utf8_lossy(start).into_owned();
@@ -118,7 +120,7 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-/// The words of a line, and what is left of it.
+/// The words of a line that are left.
 struct Words<'a>(&'a [u8]);
 
 impl<'a> Iterator for Words<'a> {

@@ -1,4 +1,4 @@
-//! Summary of the table as the kernel prints it: less than netlink has.
+//! Reader of the kernel's summary of the table.
 
 use std::fmt;
 use std::fs::File;
@@ -15,7 +15,7 @@ use crate::net::{self, InvalidText};
 
 const SOURCE: Source = Source { operation: "read the overview", file: "ip_vs", since: None };
 
-/// The services of a network namespace, each with its destinations, one after the other: most of what `ipvsadm -Ln` prints.
+/// Iterator over the services of a network namespace, each with its destinations: a subset of `ipvsadm -Ln`.
 ///
 /// ```no_run
 /// use lvs::ipvs::Overview;
@@ -28,51 +28,51 @@ const SOURCE: Source = Source { operation: "read the overview", file: "ip_vs", s
 /// # Ok::<(), lvs::Error>(())
 /// ```
 ///
-/// It is a look for people and for metrics: it needs no privilege (mode 0444), and takes a third of the instructions of
-/// [`Ipvs::table`](crate::ipvs::Ipvs::table) for 2000 services of 2 destinations, though not for ten times as many: see
-/// below. It lacks statistics, thresholds, what kind of tunnel it is, the flags and the engine of a service, how long it is
-/// persistent (the file has that in ticks of a clock that it does not name), and the address family of a service by
-/// firewall mark.
+/// It needs no privilege (mode 0444). For some thousand services it is cheaper than
+/// [`Ipvs::table`](crate::ipvs::Ipvs::table).
 ///
-/// It is that of the calling thread's namespace; that of another is `namespace.run(Overview::open)`
-/// ([`Namespace::run`](crate::netns::Namespace::run)), and the reader may then be used anywhere.
+/// It lacks statistics, thresholds, the type of a tunnel, the flags and the engine of a service, the timeout of
+/// persistence, and the address family of a service by firewall mark.
+///
+/// The services are those of the calling thread's namespace. `namespace.run(Overview::open)` opens those of another
+/// namespace ([`Namespace::run`](crate::netns::Namespace::run)); the reader may then be used anywhere.
 ///
 /// # What the kernel does not promise
 ///
-/// This is no snapshot. The kernel gives out 4 KiB, some 20 services, at a time, and finds the place to go on by counting
-/// from the first: services that come or go meanwhile make others come twice or not at all. A service comes with its
-/// destinations, whole.
+/// The result is no snapshot. The kernel returns 4 KiB, some 20 services, at a time, and finds the place to continue by
+/// counting from the first. Services that are added or deleted meanwhile cause others to be listed twice or not at all.
+/// A service is always listed with all of its destinations.
 ///
-/// Counting takes time for each service that grows with their number. With 20,000 it is 14,600 instructions for each in all
-/// on Linux 6.1 and 37,400 on 7.3, where `Ipvs::table` takes 35,700 and 52,000.
+/// Counting makes the total time quadratic. With 20,000 services it is still cheaper than `Ipvs::table`:
+/// `docs/performance.md` has the figures.
 ///
 /// # Errors
-/// A line that cannot be read is one error ([`DecodeError::Line`](crate::DecodeError::Line)), in place of its service,
-/// and the next service follows. After a failed system call or a line without end there is nothing more.
+/// A line that cannot be parsed is one error ([`DecodeError::Line`](crate::DecodeError::Line)) in place of its service,
+/// and the next service follows. A failed system call or an endless line is the last item.
 ///
-/// Of memory it takes what the longest service needs.
+/// It holds one service with its destinations in memory.
 #[derive(Debug)]
 #[doc(alias = "ip_vs")]
 pub struct Overview<R = BufReader<File>> {
     lines: Lines<R>,
-    /// The service whose destinations come, or what was wrong with it.
+    /// The service whose destinations are being read, or its error.
     current: Option<Result<ServiceOverview>>,
     ended: bool,
 }
 
 impl Overview {
-    /// That of the calling thread's namespace (`ip_vs`).
+    /// Opens the summary of the calling thread's namespace (`ip_vs`).
     ///
     /// # Errors
-    /// [`is_unavailable`](crate::Error::is_unavailable) when the module `ip_vs` is not loaded: reading does not load it,
-    /// [`Ipvs::connect`](crate::ipvs::Ipvs::connect) does.
+    /// [`is_unavailable`](crate::Error::is_unavailable) when the module `ip_vs` is not loaded: reading does not load
+    /// it, [`Ipvs::connect`](crate::ipvs::Ipvs::connect) does.
     pub fn open() -> Result<Self> {
         SOURCE.open().map(Self::from_reader)
     }
 }
 
 impl<R: BufRead> Overview<R> {
-    /// That in text that was got from the file; its first lines, of titles, may be missing.
+    /// Reads the text of the file. Its first lines, of titles, may be missing.
     pub fn from_reader(reader: R) -> Self {
         Self { lines: Lines::new(reader, SOURCE), current: None, ended: false }
     }
@@ -92,7 +92,7 @@ impl<R: BufRead> Iterator for Overview<R> {
                     if let Some(destination) = line.strip_prefix(b"  -> ") {
                         match (DestinationOverview::read(destination), &mut self.current) {
                             (Ok(destination), Some(Ok(service))) => service.destinations.push(destination),
-                            // Told once.
+                            // The error is reported once.
                             (_, Some(Err(_))) => {}
                             (Ok(_), None) => self.current = Some(Err(self.lines.wrong("service"))),
                             (Err(what), _) => self.current = Some(Err(self.lines.wrong(what))),
@@ -107,7 +107,7 @@ impl<R: BufRead> Iterator for Overview<R> {
                 Ok(false) => self.ended = true,
                 Err(error) => {
                     self.ended = true;
-                    // In place of the service whose destinations may not all have come.
+                    // Replaces the service, whose destinations may be incomplete.
                     self.current = Some(Err(error));
                 }
             }
@@ -129,10 +129,10 @@ pub struct ServiceOverview {
     pub address: OverviewAddress,
     /// Scheduler of new connections.
     pub scheduler: Scheduler,
-    /// Each packet is scheduled by itself (`ops`).
+    /// Whether each packet is scheduled by itself (`ops`).
     #[cfg_attr(feature = "serde", serde(rename = "ops", default))]
     pub one_packet: bool,
-    /// A client stays with its destination (`persistent`).
+    /// Whether a client stays with its destination (`persistent`).
     #[cfg_attr(feature = "serde", serde(default))]
     pub persistent: bool,
     /// Its destinations, the newest first.
@@ -140,17 +140,17 @@ pub struct ServiceOverview {
     pub destinations: Vec<DestinationOverview>,
 }
 
-/// Identity of a service, as far as the kernel prints it.
+/// Identity of a service in the kernel's summary.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum OverviewAddress {
     /// A protocol, an address and a port.
     Address(Protocol, SocketAddr),
-    /// A firewall mark, of whichever family.
+    /// A firewall mark. The kernel does not print its family.
     FirewallMark(NonZeroU32),
 }
 
 impl OverviewAddress {
-    /// Whether it can be this service's: sure but for a firewall mark, of which each family can have a service.
+    /// Whether it can identify this service. A firewall mark matches the services of both families.
     ///
     /// ```
     /// # use lvs::Protocol;
@@ -168,7 +168,7 @@ impl OverviewAddress {
 }
 
 impl fmt::Display for OverviewAddress {
-    /// As a [`ServiceKey`]: `10.0.0.1:80/tcp`, `fwmark 7`.
+    /// Writes the text of a [`ServiceKey`]: `10.0.0.1:80/tcp`, `fwmark 7`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(protocol, address) => write!(f, "{address}/{protocol}"),
@@ -207,19 +207,19 @@ pub struct DestinationOverview {
     /// Connections in a state that counts as active.
     #[cfg_attr(feature = "serde", serde(rename = "activeconn", default))]
     pub active_connections: u32,
-    /// The others that are still remembered.
+    /// Other connections that are still remembered.
     #[cfg_attr(feature = "serde", serde(rename = "inactconn", default))]
     pub inactive_connections: u32,
 }
 
-/// The kernel's name for how packets get to a destination: [`Forwarding`](crate::ipvs::Forwarding) without the kind of a
-/// tunnel.
+/// The kernel's name of a forwarding method: [`Forwarding`](crate::ipvs::Forwarding) without the type of a tunnel.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 #[non_exhaustive]
 pub enum ForwardingName {
-    /// `Masq`: masquerading, and [`Bypass`](crate::ipvs::Forwarding::Bypass), for which the kernel has no name of its own.
+    /// `Masq`: masquerading, and [`Bypass`](crate::ipvs::Forwarding::Bypass), for which the kernel has no name of its
+    /// own.
     #[cfg_attr(feature = "serde", serde(rename = "masq"))]
     Masquerade,
     /// `Local`.
@@ -262,7 +262,7 @@ impl ServiceOverview {
 }
 
 impl DestinationOverview {
-    /// Reads what stands behind the arrow of a destination's line.
+    /// Reads the part of a destination's line after the arrow.
     fn read(line: &[u8]) -> Result<Self, &'static str> {
         let mut words = Words(line);
         Ok(Self {
@@ -281,7 +281,7 @@ impl DestinationOverview {
     }
 }
 
-/// A number of connections. Two processors that count at once can make it look less than none for a moment.
+/// Reads a number of connections. Two processors that count concurrently can make it negative for a moment.
 fn count(word: &[u8]) -> Option<u32> {
     match word.strip_prefix(b"-") {
         Some(digits) => number::<u32>(digits, 10).map(|_| 0),

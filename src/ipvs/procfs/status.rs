@@ -1,4 +1,4 @@
-//! Load of the kernel's tables.
+//! Reader of the load of the kernel's tables.
 
 use std::collections::HashMap;
 use std::io::BufRead;
@@ -10,7 +10,7 @@ const SOURCE: Source = Source { operation: "read the status", file: "ip_vs_statu
 
 /// The state of IPVS in a network namespace (`ip_vs_status`, since Linux 7.1).
 ///
-/// Lines that this crate does not know, as later kernels may have, are passed over.
+/// Unknown lines, as later kernels may have, are ignored.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(default))]
@@ -25,12 +25,12 @@ pub struct Status {
     pub services: u64,
     /// The table of services (`Service buckets`).
     pub service_table: TableStatus,
-    /// Threads that may at present renew counters and rates (`Stats thread slots`).
+    /// Number of threads that may update counters and rates (`Stats thread slots`).
     pub estimator_threads: u64,
-    /// The most that there may be (`max`); 0 before the first service.
+    /// Limit of that number (`max`); 0 before the first service.
     pub estimator_threads_max: u64,
-    /// Services and destinations that are renewed in one go (`Stats chain max len`); 0 before the kernel has
-    /// measured how fast it is.
+    /// Services and destinations that are updated in one step (`Stats chain max len`); 0 before the kernel has measured
+    /// its speed.
     pub estimator_chain_max: u64,
     /// Services and destinations of one thread, at most (`Stats thread ests`).
     pub estimators_per_thread: u64,
@@ -44,34 +44,34 @@ pub struct Status {
 pub struct TableStatus {
     /// Number of buckets; 0 before the first service.
     pub buckets: u64,
-    /// The same as a power of two (`bits`).
+    /// Base-2 logarithm of that number (`bits`).
     pub bits: u32,
-    /// For how many entries it is made: the number of buckets times 2 to this power (`lfactor`). The sysctls
+    /// Load factor (`lfactor`): the table is sized for the number of buckets times 2 to this power. The sysctls
     /// `net.ipv4.vs.conn_lfactor` and `svc_lfactor` set it.
     pub load_factor: i32,
-    /// Numbers of buckets with so many entries; the last stands for seven and more. All are 0 if the table is empty or
-    /// changed too often while the kernel counted, and the sum is above `buckets` while the table grows or shrinks.
+    /// Numbers of buckets with 0, 1, 2, … entries; the last is for seven and more. All are 0 if the table is empty or
+    /// changed too often while the kernel counted. The sum is above `buckets` while the table grows or shrinks.
     ///
     /// A connection of masquerading has two entries in its table.
     pub lengths: [u64; 8],
 }
 
 impl Status {
-    /// Reads that of the calling thread's network namespace; that of another with `namespace.run(Status::read)`
-    /// ([`Namespace::run`](crate::netns::Namespace::run)). The kernel walks all of its tables for it.
+    /// Reads the state of the calling thread's network namespace. `namespace.run(Status::read)` reads that of another
+    /// namespace ([`Namespace::run`](crate::netns::Namespace::run)). The kernel walks all of its tables for it.
     ///
     /// # Errors
     /// [`is_unavailable`](crate::Error::is_unavailable) up to Linux 7.0
     /// ([`Cause::NotOnThisKernel`](crate::Cause::NotOnThisKernel)), and when the module `ip_vs` is not loaded;
-    /// [`is_permission_denied`](crate::Error::is_permission_denied) for others than root (mode 0440).
+    /// [`is_permission_denied`](crate::Error::is_permission_denied) without root (mode 0440).
     pub fn read() -> Result<Self> {
         Self::from_reader(SOURCE.open()?)
     }
 
-    /// The same from text that was got from the file.
+    /// Reads the text of the file.
     ///
     /// # Errors
-    /// [`Cause::Decode`](crate::Cause::Decode) when it is something else.
+    /// [`Cause::Decode`](crate::Cause::Decode) when the text has another format.
     pub fn from_reader(reader: impl BufRead) -> Result<Self> {
         let mut lines = Lines::new(reader, SOURCE);
         let mut values = Values::default();
@@ -84,7 +84,7 @@ impl Status {
     }
 }
 
-/// The numbers of each line, by what stands before the colon.
+/// The numbers of each line, by the text before the colon.
 #[derive(Default)]
 struct Values(HashMap<String, Vec<i64>>);
 
@@ -106,14 +106,14 @@ impl Values {
         let mut lengths = [0; 8];
         for (length, buckets) in lengths.iter_mut().enumerate() {
             let key = if length == 0 { format!("{key} empty") } else { format!("{key} len-{length}") };
-            // Lines of no bucket are not there.
+            // A length without buckets has no line.
             let counted = self.0.get(&key).and_then(|numbers| numbers.first());
             *buckets = counted.and_then(|count| u64::try_from(*count).ok()).unwrap_or(0);
         }
         Ok(TableStatus { buckets: self.get(key, 0)?, bits: self.get(key, 1)?, load_factor: self.get(key, 2)?, lengths })
     }
 
-    /// A number of a line that is always there.
+    /// Returns a number of a mandatory line.
     fn get<T: TryFrom<i64>>(&self, key: &'static str, index: usize) -> Result<T, DecodeError> {
         let number = self.0.get(key).and_then(|numbers| numbers.get(index));
         number.and_then(|number| T::try_from(*number).ok()).ok_or(DecodeError::Missing { attribute: key })
