@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use crate::net::{Family, InvalidText, number};
 
-/// A network: an address and how many of its leading bits count. [`Network::new`] clears the other bits.
+/// A network: an address and a prefix length. [`Network::new`] clears the host bits.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Network {
     address: IpAddr,
@@ -15,7 +15,8 @@ pub struct Network {
 }
 
 impl Network {
-    /// The network of `prefix` bits that this address is in; `None` if an address has not that many.
+    /// Returns the network of this prefix length that contains the address; `None` if the prefix is longer than an
+    /// address.
     pub fn new(address: IpAddr, prefix: u8) -> Option<Self> {
         let bits = Family::of(address).bits();
         (prefix <= bits).then(|| {
@@ -32,18 +33,20 @@ impl Network {
         })
     }
 
-    /// The same network with the host bits of the address, such as `10.0.0.3/30`. A request sends them as they are; the
-    /// kernel clears them, but for some checks of the address. Unequal to the network without them.
+    /// Returns a network that keeps the host bits of the address, such as `10.0.0.3/30`.
+    ///
+    /// A request has the address with its host bits. The kernel clears them, except for some checks of the address. The
+    /// value is unequal to that of [`Network::new`].
     pub fn of_host(address: IpAddr, prefix: u8) -> Option<Self> {
         (prefix <= Family::of(address).bits()).then_some(Self { address, prefix })
     }
 
-    /// Its first address, or the one of [`Network::of_host`].
+    /// Returns its first address, or the address of [`Network::of_host`].
     pub fn address(self) -> IpAddr {
         self.address
     }
 
-    /// Prefix length: number of bits that its addresses share.
+    /// Returns the prefix length: the number of bits that its addresses share.
     pub fn prefix(self) -> u8 {
         self.prefix
     }
@@ -67,9 +70,9 @@ impl FromStr for Network {
 
 /// One address, or many.
 ///
-/// In a type of networks (`hash:net`, …) an address is the network of that one host, and a range is cut into the fewest
-/// networks that make it up. In a type of addresses (`hash:ip`, …) a range or a network stands for each of its
-/// addresses. The kernel takes no ranges of IPv6 addresses, and networks of them only in types of networks.
+/// In a type of networks (`hash:net`, …) an address is the network of one host, and a range is split into the fewest
+/// networks. In a type of addresses (`hash:ip`, …) a range or a network means each of its addresses. The kernel has no
+/// ranges of IPv6 addresses, and IPv6 networks only in types of networks.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Addresses {
     /// One address.
@@ -84,12 +87,12 @@ pub enum Addresses {
 }
 
 impl Addresses {
-    /// The family they are of.
+    /// Returns their family.
     pub fn family(self) -> Family {
         Family::of(self.first())
     }
 
-    /// The first of them.
+    /// Returns the first address.
     pub fn first(self) -> IpAddr {
         match self {
             Self::One(address) => address,

@@ -1,4 +1,4 @@
-//! Many entries, and many changes, at once.
+//! Batches of entries and of changes.
 
 use std::fmt;
 use std::iter::Peekable;
@@ -18,10 +18,11 @@ use crate::wire::nfnetlink;
 /// that must fit the longest datagram that can be received ([`Limits::inbox`](crate::exchange::Limits)).
 const FULL: usize = 60 * 1024;
 
-/// One of many changes failed: see [`batch::BatchError`]. The changes before it are made, those behind it were not tried.
+/// One of many changes failed: see [`batch::BatchError`]. The changes before it were made, those after it were not
+/// tried.
 ///
-/// The change of a refused entry is read from the message that the kernel repeats. Where the kernel does not name the entry, the
-/// refusal is the interruption, and the entries of the message are [`unknown`](batch::BatchError::unknown).
+/// The change of a refused entry is read from the message that the kernel repeats. Where the kernel does not name the
+/// entry, the refusal is the interruption, and the entries of the message are [`unknown`](batch::BatchError::unknown).
 #[doc(alias = "IPSET_ATTR_LINENO")]
 pub type BatchError = batch::BatchError<Change>;
 
@@ -33,7 +34,7 @@ fn failed_at(operation: impl fmt::Display, position: usize, change: Change, erro
     BatchError::new(operation, vec![Failure::new(change, error.at(position))], position)
 }
 
-/// Adds or deletes entries of one set, as many with each message as it takes. Returns their number.
+/// Adds or deletes entries of one set, as many with each message as fit. Returns their number.
 pub(super) fn fill<T: SetType>(
     ipset: &mut Ipset,
     verb: Verb,
@@ -90,7 +91,7 @@ fn fill_from<T: SetType>(
     }
 }
 
-/// Queues a message with as many members as it takes, and counts them in `sent`; stops before one that is wrong.
+/// Queues a message with as many members as fit, and counts them in `sent`; stops before an invalid one.
 fn queue<T: SetType>(
     ipset: &mut Ipset,
     verb: Verb,
@@ -103,7 +104,7 @@ fn queue<T: SetType>(
     ipset.connection.queue(kind, flags, |out| {
         write_start(out);
         out.text(Command::SetName, set.name().as_bytes());
-        // Must exist; the kernel puts the number of the entry that it refuses here.
+        // Mandatory. The kernel writes the number of a refused entry here.
         out.u32_ne(Command::Line, 0);
         out.marked_nest(Command::Entries, |out| {
             let (start, before) = (out.length(), *sent);
@@ -145,7 +146,7 @@ fn refused_entry(request: &[u8], kind: Kind) -> Option<(usize, Member<AnyType>)>
     Some((line, Member::read(kind, attributes.nested()).ok()?))
 }
 
-/// Makes changes, neighbouring entries of one set together. Returns their number.
+/// Makes changes. Neighbouring entries of one set share messages. Returns the number of changes.
 pub(super) fn run(ipset: &mut Ipset, changes: impl Iterator<Item = Change>) -> Result<usize, BatchError> {
     let mut changes = changes.peekable();
     let mut position = 0;

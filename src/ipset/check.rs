@@ -1,6 +1,7 @@
 //! Entries that a set cannot hold, found before anything is sent.
 //
-// Always inlined, for the bar of filling a set: where the type of the set is known at compile time, most branches vanish.
+// Always inlined, for the bar of filling a set: where the type of the set is known at compile time, most branches
+// vanish.
 
 use std::time::Duration;
 

@@ -21,30 +21,32 @@ use crate::outcome::Outcome;
 use crate::wire::nfnetlink;
 use crate::wire::reader::required;
 
-/// The sets of a network namespace: that of the thread that connects, for as long as the client lives.
+/// Client of the sets of one network namespace: that of the thread that connects.
 ///
-/// Every operation but to connect needs `CAP_NET_ADMIN` in the user namespace that owns the network namespace, also those
-/// that only read; [`is_permission_denied`](Error::is_permission_denied) reports a lack of it. A client does not keep the privilege of
-/// the one who opened it. Operations on one set fail with
-/// [`is_not_found`](Error::is_not_found) when no such set exists. Each can fail for reasons that are not repeated below: no permission,
-/// a time-out ([`Options::timeout`]), lost replies ([`Cause::Overrun`]).
+/// It holds one netlink socket. Every operation except connecting needs `CAP_NET_ADMIN` in the user namespace that owns
+/// the network namespace, also reading; [`is_permission_denied`](Error::is_permission_denied) reports a lack of it. The
+/// kernel checks the sender of each request: a client does not carry the privilege of the process that opened it.
+///
+/// Operations on one set fail with [`is_not_found`](Error::is_not_found) when no such set exists. Each operation can
+/// fail for reasons that are not repeated below: no permission, a time-out ([`Options::timeout`]), lost replies
+/// ([`Cause::Overrun`]).
 #[derive(Debug)]
 pub struct Ipset {
     pub(super) connection: Connection,
-    /// The lowest and the highest revision of each type that this kernel has, once it was asked.
+    /// The lowest and the highest revision of each type in this kernel; `None` before the first query.
     revisions: [Option<(u8, u8)>; Kind::ALL.len()],
 }
 
 impl Ipset {
-    /// Opens a socket. The kernel loads its ipset module when it is asked for the first time.
+    /// Opens a socket. The kernel loads its ipset module at the first request.
     ///
     /// # Errors
-    /// When the system has no room for another socket.
+    /// If no socket can be opened.
     pub fn connect() -> Result<Self> {
         Self::connect_with(&Options::default())
     }
 
-    /// As [`Ipset::connect`], with other buffers or another time-out.
+    /// Connects as [`Ipset::connect`], with other buffers or another time-out.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -64,8 +66,8 @@ impl Ipset {
         Self { connection, revisions: [None; Kind::ALL.len()] }
     }
 
-    /// The versions of the protocol that the kernel speaks, the lowest and the highest (`IPSET_CMD_PROTOCOL`). All of
-    /// this crate needs 7, which every kernel since Linux 4.20 speaks.
+    /// Returns the lowest and the highest protocol version of the kernel (`IPSET_CMD_PROTOCOL`). This crate needs 7,
+    /// which every kernel has since Linux 4.20.
     ///
     /// # Errors
     /// See [`Ipset`].
@@ -78,11 +80,11 @@ impl Ipset {
         })
     }
 
-    /// The revisions of a type of sets that the kernel has (`IPSET_CMD_TYPE`). It loads the module if it can, and is
-    /// asked once for each type.
+    /// Returns the revisions of a type of sets in the kernel (`IPSET_CMD_TYPE`), which loads the module if it can. The
+    /// client asks once for each type.
     ///
     /// # Errors
-    /// [`is_unavailable`](Error::is_unavailable) when it does not have the type.
+    /// [`is_unavailable`](Error::is_unavailable) when the kernel does not have the type.
     #[doc(alias("IPSET_CMD_TYPE", "IPSET_ATTR_REVISION_MIN"))]
     pub fn revisions(&mut self, kind: Kind) -> Result<RangeInclusive<u8>> {
         let place = Kind::ALL.iter().position(|known| *known == kind).unwrap_or_default();
@@ -131,7 +133,7 @@ impl Ipset {
     /// Destroys a set (`IPSET_CMD_DESTROY`).
     ///
     /// # Errors
-    /// [`is_in_use`](Error::is_in_use) while a rule or a `list:set` refers to it, or it is being listed.
+    /// [`is_in_use`](Error::is_in_use) while a rule or a `list:set` refers to it, or any process lists it.
     #[doc(alias = "IPSET_CMD_DESTROY")]
     pub fn destroy(&mut self, name: SetName) -> Result<()> {
         self.change(Change::Destroy(name))
@@ -151,13 +153,13 @@ impl Ipset {
     /// Destroys all sets, or none if one of them is in use (`IPSET_CMD_DESTROY`).
     ///
     /// ```no_run
-    /// // In a network namespace of its own, a test leaves nothing behind.
+    /// // Only in a network namespace of the test: other programs use sets, too.
     /// lvs::ipset::Ipset::connect()?.destroy_all()?;
     /// # Ok::<(), lvs::Error>(())
     /// ```
     ///
     /// # Errors
-    /// [`is_in_use`](Error::is_in_use); a `list:set` and its members are in each other's way: clear it first.
+    /// [`is_in_use`](Error::is_in_use), also if a `list:set` has members: clear it first.
     pub fn destroy_all(&mut self) -> Result<()> {
         self.change(Change::DestroyAll)
     }
@@ -191,30 +193,31 @@ impl Ipset {
         self.change(Change::Rename(from, to))
     }
 
-    /// Exchanges the contents of two sets at once (`IPSET_CMD_SWAP`): rules that refer to one then match the former contents of
-    /// the other. Their entries must be of the same parts and family; their options may differ.
+    /// Exchanges the contents of two sets atomically (`IPSET_CMD_SWAP`): rules that refer to one then match the former
+    /// contents of the other. Their entries must have the same parts and family; their options may differ.
     ///
     /// # Errors
-    /// [`is_in_use`](Error::is_in_use) while one is being listed; a refusal with [`Reason::TypeMismatch`].
+    /// [`is_in_use`](Error::is_in_use) while any process lists one of them; [`Reason::TypeMismatch`].
     #[doc(alias("IPSET_CMD_SWAP", "IPSET_ATTR_SETNAME2"))]
     pub fn swap(&mut self, one: SetName, other: SetName) -> Result<()> {
         self.change(Change::Swap(one, other))
     }
 
-    /// Adds an entry, or all of a range (`IPSET_CMD_ADD`).
+    /// Adds an entry, or all entries of a range (`IPSET_CMD_ADD`).
     ///
     /// # Errors
     /// [`is_already_exists`](Error::is_already_exists); [`is_full`](Error::is_full); [`Reason::NotEnabled`] when the
-    /// set was created without what the entry carries. The entries of a range before the failure are added.
+    /// member has a timeout, counters, a comment or skbinfo, and the set was created without. The entries of a range
+    /// before the failure are added.
     #[doc(alias = "IPSET_CMD_ADD")]
     pub fn add<T: SetType>(&mut self, set: &Set<T>, member: &Member<T>) -> Result<()> {
         self.connection.run(&OfEntry { verb: Verb::Add, set, member }, |_, _| Ok(()))
     }
 
-    /// Adds an entry, or sets what an existing one carries.
+    /// Adds an entry, or updates the values of an existing one.
     ///
     /// # Errors
-    /// As [`Ipset::add`], but for an existing one.
+    /// As [`Ipset::add`], except for an existing entry.
     pub fn put<T: SetType>(&mut self, set: &Set<T>, member: &Member<T>) -> Result<Outcome> {
         if self.attempt(Verb::Add, set, member)? {
             return Ok(Outcome::Added);
@@ -223,7 +226,7 @@ impl Ipset {
         Ok(Outcome::Updated)
     }
 
-    /// Deletes an entry, or all of a range (`IPSET_CMD_DEL`). Only the entry of the member counts.
+    /// Deletes an entry, or all entries of a range (`IPSET_CMD_DEL`). The other values of the member are ignored.
     ///
     /// # Errors
     /// [`is_not_found`](Error::is_not_found).
@@ -232,7 +235,7 @@ impl Ipset {
         self.connection.run(&OfEntry { verb: Verb::Delete, set, member }, |_, _| Ok(()))
     }
 
-    /// Deletes an entry if it exists; of a range, those that exist, which counts as [`Outcome::Deleted`].
+    /// Deletes an entry if it exists. A range deletes its existing entries and returns [`Outcome::Deleted`].
     ///
     /// # Errors
     /// See [`Ipset`].
@@ -248,26 +251,26 @@ impl Ipset {
         Ok(Outcome::Deleted)
     }
 
-    /// Whether an entry is in a set (`IPSET_CMD_TEST`). A set of networks contains an address if one of its networks does;
-    /// with `nomatch`, if an exception does. Other values of the member do not matter.
+    /// Whether an entry is in a set (`IPSET_CMD_TEST`). A set of networks contains an address if one of its networks
+    /// does; with `nomatch`, if an exception does. Other values of the member are ignored.
     ///
-    /// The kernel also answers no for an entry that the set cannot hold, such as one outside of its range.
+    /// The kernel also returns no for an entry that the set cannot hold, such as one outside of its range.
     ///
     /// # Errors
-    /// See [`Ipset`]; [`is_invalid_input`](Error::is_invalid_input) for a range, which the kernel would test by its first
-    /// entry alone.
+    /// See [`Ipset`]; [`is_invalid_input`](Error::is_invalid_input) for a range, which the kernel would test by its
+    /// first entry alone.
     #[doc(alias = "IPSET_CMD_TEST")]
     pub fn test<T: SetType>(&mut self, set: &Set<T>, member: &Member<T>) -> Result<bool> {
         self.attempt(Verb::Test, set, member)
     }
 
-    /// Adds any number of entries, many with each message, and stops at the first that fails: one that exists is a failure.
-    /// Returns the number of members.
+    /// Adds any number of entries, many with each message, and stops at the first failure. An existing entry is a
+    /// failure. Returns the number of members.
     ///
-    /// Uses constant memory. When the process is killed on the way, the first entries are in the set, and the rest is not.
+    /// Uses constant memory. If the process is killed meanwhile, the first entries are in the set, and the rest is not.
     ///
     /// # Errors
-    /// [`BatchError`] has the member that failed: those before it are in the set, those behind it were not tried.
+    /// [`BatchError`] has the member that failed: those before it are in the set, those after it were not tried.
     #[doc(alias = "IPSET_ATTR_ADT")]
     pub fn add_all<T: SetType>(
         &mut self,
@@ -277,11 +280,11 @@ impl Ipset {
         batch::fill(self, Verb::Add, set, &mut members.into_iter())
     }
 
-    /// Adds any number of entries, or sets what the existing ones carry: as [`Ipset::add_all`]. The kernel does not report
-    /// which of them existed.
+    /// Adds any number of entries, or updates the values of existing ones: as [`Ipset::add_all`]. The kernel does not
+    /// report which of them existed.
     ///
     /// # Errors
-    /// As [`Ipset::add_all`], but for existing ones.
+    /// As [`Ipset::add_all`], except for existing entries.
     pub fn put_all<T: SetType>(
         &mut self,
         set: &Set<T>,
@@ -290,7 +293,7 @@ impl Ipset {
         batch::fill(self, Verb::Put, set, &mut members.into_iter())
     }
 
-    /// Deletes any number of entries: as [`Ipset::add_all`]. One that is absent is a failure.
+    /// Deletes any number of entries: as [`Ipset::add_all`]. An absent entry is a failure.
     ///
     /// # Errors
     /// As [`Ipset::add_all`].
@@ -302,8 +305,8 @@ impl Ipset {
         batch::fill(self, Verb::Delete, set, &mut members.into_iter())
     }
 
-    /// Deletes those of any number of entries that exist: as [`Ipset::add_all`]. The kernel does not report which of them
-    /// existed.
+    /// Deletes any number of entries, of which some may be absent: as [`Ipset::add_all`]. The kernel does not report
+    /// which of them existed.
     ///
     /// # Errors
     /// As [`Ipset::add_all`].
@@ -323,37 +326,37 @@ impl Ipset {
         self.carry_out(&change)
     }
 
-    /// Makes any number of changes in their order, and stops at the first that fails, as `ipset restore` does. Returns the
-    /// number of changes.
+    /// Makes any number of changes in their order, and stops at the first that fails, as `ipset restore` does. Returns
+    /// the number of changes.
     ///
-    /// Neighbouring entries of one set travel together. Uses constant memory.
+    /// Neighbouring entries of one set share messages. Uses constant memory.
     ///
     /// # Errors
-    /// [`BatchError`] has the change that failed: those before it are made, those behind it were not tried.
+    /// [`BatchError`] has the change that failed: those before it were made, those after it were not tried.
     pub fn batch(&mut self, changes: impl IntoIterator<Item = Change>) -> Result<usize, BatchError> {
         batch::run(self, changes.into_iter())
     }
 
-    /// Replaces the set of this name by one of these members, at once; creates it if it does not exist.
+    /// Replaces all members of the set of this name atomically. Creates the set if it does not exist.
     ///
-    /// The members are added to a staged set; then the two are swapped, and the staged set is destroyed with the old
-    /// members. Rules that refer to the set see either all of the old members or all of the new ones. After any
-    /// failure the set is as it was before, or as it should be. A set that another process lists is waited for, up
-    /// to a second.
+    /// The members are added to a staged set. Then the two sets are swapped, and the staged set is destroyed with the
+    /// old members. Rules that refer to the set see either all of the old members or all of the new ones. After a
+    /// failure the set has all old members, or all new ones. If another process lists the set, the call waits for up to
+    /// a second.
     ///
     /// The staged set is called `lvs-new-HHHHHHHH-RRRRRRRR`: `H` is the FNV-1a hash of the set's name in 32 bits, `R` a
-    /// random number. While it exists, so does its marker `lvs-mark-HHHHHHHHHHHHHHHH`, with the hash in 64 bits: an empty
-    /// `hash:ip` with `timeout 1819702` and the random number as `maxelem`. A replacement that is killed leaves both
-    /// behind, and the next one of the same set removes them. A set without a marker is never removed.
+    /// random number. While it exists, its marker `lvs-mark-HHHHHHHHHHHHHHHH` exists, too, with the hash in 64 bits: an
+    /// empty `hash:ip` with `timeout 1819702` and the random number as `maxelem`. A killed replacement leaves both
+    /// sets, and the next replacement of the same set removes them. A set without a marker is never removed.
     ///
-    /// Replacements of one set by two processes at once never mix their members: each has a staged set of its own. The
-    /// later one may end the earlier one, which then fails with [`is_not_found`](Error::is_not_found) or
+    /// Concurrent replacements of one set by two processes never mix their members: each has a staged set of its own.
+    /// The later one may end the earlier one, which then fails with [`is_not_found`](Error::is_not_found) or
     /// [`is_in_use`](Error::is_in_use) and has changed nothing.
     ///
     /// # Errors
-    /// As [`Ipset::add_all`] and [`Ipset::create`]; a position is given for members only.
-    /// Before anything is changed, [`Cause::Precondition`]: with [`Reason::TypeMismatch`] if the existing set is of another
-    /// type or family, with [`Reason::AlreadyExists`] if another set has the name of the staged set or of the marker.
+    /// As [`Ipset::add_all`] and [`Ipset::create`]. Only the error of a member has a position. Before anything is
+    /// changed, [`Cause::Precondition`]: with [`Reason::TypeMismatch`] if the existing set is of another type or
+    /// family, with [`Reason::AlreadyExists`] if another set has the name of the staged set or of the marker.
     /// [`is_in_use`](Error::is_in_use) after the swap, too, when the old members could not be destroyed yet.
     pub fn replace<T: SetType>(
         &mut self,
@@ -366,7 +369,8 @@ impl Ipset {
 
     /// As [`Ipset::replace`], with this name for the staged set. No other process may use it.
     ///
-    /// The marker has the FNV-1a hash of the staged set's name as `maxelem`. The sets that a killed replacement leaves are removed by the next one with the same names.
+    /// The marker has the FNV-1a hash of the staged set's name as `maxelem`. A killed replacement leaves its sets, and
+    /// the next replacement with the same names removes them.
     ///
     /// ```no_run
     /// # use lvs::ipset::{HashNet, Ipset, Member, NewSet};
@@ -388,7 +392,7 @@ impl Ipset {
         replace::replace(self, name, Some(staged), new, &mut members.into_iter())
     }
 
-    /// The set of this name, of whatever type (`IPSET_CMD_HEADER`).
+    /// Returns a handle of the set of this name, with its type as a value (`IPSET_CMD_HEADER`).
     ///
     /// # Errors
     /// See [`Ipset`].
@@ -397,7 +401,7 @@ impl Ipset {
         self.ask(Query::Header(name), |parts| parts.set())
     }
 
-    /// The set of this name, if it is of the type `T` (`IPSET_CMD_HEADER`).
+    /// Returns a handle of the set of this name, if it is of the type `T` (`IPSET_CMD_HEADER`).
     ///
     /// # Errors
     /// [`Cause::Precondition`] with [`Reason::TypeMismatch`] when it is of another type.
@@ -412,8 +416,8 @@ impl Ipset {
         }
     }
 
-    /// The number by which rules of packet filters know a set (`IPSET_CMD_GET_BYNAME`). It stays with the name when
-    /// contents are swapped.
+    /// Returns the number of a set, by which rules of packet filters refer to it (`IPSET_CMD_GET_BYNAME`). It stays
+    /// with the name when contents are swapped.
     ///
     /// ```no_run
     /// # use lvs::ipset::Ipset;
@@ -430,7 +434,7 @@ impl Ipset {
         self.ask(Query::Index(name), |parts| required(parts.index, Command::Index))
     }
 
-    /// The name of the set of this number (`IPSET_CMD_GET_BYINDEX`).
+    /// Returns the name of the set with this number (`IPSET_CMD_GET_BYINDEX`).
     ///
     /// # Errors
     /// See [`Ipset`].
@@ -473,7 +477,7 @@ impl Ipset {
         Err(Error::new(change, Cause::precondition(Reason::AlreadyExists, text)))
     }
 
-    /// Describes the existing set in the way of a new one; `None` if it cannot be read.
+    /// Describes the differences of the existing set; `None` if it cannot be read.
     fn describe_existing(&mut self, name: SetName, wanted: &NewSet<AnyType>) -> Option<Cow<'static, str>> {
         let existing = self.set(name).ok()?;
         Some(match wanted.difference(existing.set.kind(), &existing.options) {
@@ -494,7 +498,7 @@ impl Ipset {
         self.connection.attempt(&Sent { change, revision }, |_, _| Ok(()))
     }
 
-    /// The revision in which such a set is created.
+    /// Returns the revision in which such a set is created.
     fn revision_for(&mut self, new: &NewSet<AnyType>) -> Result<u8> {
         let (kind, (needed, since)) = (new.kind, new.needs());
         let known = self.revisions(kind)?;

@@ -1,4 +1,4 @@
-//! Values of sets as `serde` has them: texts of `ipset(8)`, and the words of `ipset list -o xml`.
+//! Serialised forms of sets: texts of `ipset(8)`, and the terms of `ipset list -o xml`.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

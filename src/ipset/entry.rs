@@ -1,4 +1,4 @@
-//! Entries of sets of any type, and what an entry may carry besides.
+//! Entries of sets of any type, and the values of an entry.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -60,7 +60,7 @@ impl fmt::Display for Entry {
     }
 }
 
-/// The entry is not one of sets of this type.
+/// The error of an entry that sets of this type cannot have.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("not an entry of sets of this type")]
 pub struct WrongEntry;
@@ -104,12 +104,12 @@ entries! {
     ListMember: { Entry::Set(set) } = { set };
 }
 
-/// An entry of a set and what it carries: to be added, or as it was read.
+/// An entry of a set with its timeout, counters, comment and other values: to be added, or as it was read.
 ///
 /// The ends of a reversed range are swapped. An empty comment, and a mark with its mask, a priority or a queue of
 /// zero, read back as `None`.
 ///
-/// A set takes only what it was created with.
+/// A set accepts only values for which it was created: see [`NewSet`](super::NewSet).
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub struct Member<T: SetType> {
@@ -120,14 +120,14 @@ pub struct Member<T: SetType> {
     /// default. Reading returns the remaining time.
     #[doc(alias = "IPSET_ATTR_TIMEOUT")]
     pub timeout: Option<Duration>,
-    /// Counters of matching packets; of a set with counters.
+    /// Counters of matching packets, in a set with counters.
     pub counters: Counters,
-    /// Its comment; of a set with comments.
+    /// Its comment, in a set with comments.
     #[doc(alias = "IPSET_ATTR_COMMENT")]
     pub comment: Option<Comment>,
-    /// Values that the `SET` target of iptables puts on matching packets; of a set with skbinfo.
+    /// Values that the `SET` target of iptables puts on matching packets, in a set with skbinfo.
     pub skb: SkbInfo,
-    /// An exception: what matches it is not in the set (`nomatch`).
+    /// Whether it is an exception: matching packets are not in the set (`nomatch`).
     #[doc(alias = "IPSET_FLAG_NOMATCH")]
     pub nomatch: bool,
 }
@@ -137,8 +137,8 @@ pub struct Member<T: SetType> {
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(default))]
 pub struct Counters {
-    /// Packets, below 2^64 - 1. `None` starts a new entry with zero and keeps the count of one that exists; the kernel may also
-    /// keep that of a deleted entry whose memory it uses again.
+    /// Packets, below 2^64 - 1. `None` starts a new entry with zero and keeps the count of an existing one. The kernel
+    /// may also keep the count of a deleted entry whose memory it reuses.
     #[doc(alias = "IPSET_ATTR_PACKETS")]
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub packets: Option<u64>,
@@ -153,7 +153,7 @@ pub struct Counters {
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(default))]
 pub struct SkbInfo {
-    /// A packet mark and which of its bits count.
+    /// A packet mark and its mask.
     #[doc(alias = "IPSET_ATTR_SKBMARK")]
     #[cfg_attr(
         feature = "serde",
@@ -174,7 +174,7 @@ pub struct SkbInfo {
 }
 
 impl<T: SetType> Member<T> {
-    /// This entry, carrying nothing.
+    /// Returns this entry without other values.
     pub fn new(entry: impl IntoEntry<T::Entry>) -> Self {
         Self {
             entry: entry.into_entry(),
@@ -186,25 +186,25 @@ impl<T: SetType> Member<T> {
         }
     }
 
-    /// Leaves the set by itself after this time, in whole seconds up to 2147483; zero is never.
+    /// Returns a copy that expires after this time, in whole seconds up to 2147483; zero is never.
     #[must_use = "the changed value is returned"]
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout: Some(timeout), ..self }
     }
 
-    /// Starts with these counts rather than with zero.
+    /// Returns a copy whose counters start with these values.
     #[must_use = "the changed value is returned"]
     pub fn counters(self, counters: Counters) -> Self {
         Self { counters, ..self }
     }
 
-    /// With a comment.
+    /// Returns a copy with this comment.
     #[must_use = "the changed value is returned"]
     pub fn comment(self, comment: Comment) -> Self {
         Self { comment: Some(comment), ..self }
     }
 
-    /// With what the `SET` target puts on packets.
+    /// Returns a copy with these values for the `SET` target.
     ///
     /// ```
     /// # use lvs::ipset::{HashIp, Member, SkbInfo};
@@ -218,13 +218,13 @@ impl<T: SetType> Member<T> {
         Self { skb, ..self }
     }
 
-    /// The same without values: enough to find the entry. The kernel refuses some of the rest where it is not asked for, and adds the counters of an
-    /// entry that is tested to those that it has.
+    /// Returns the entry without values, which identifies it. The kernel refuses some values in requests that do not
+    /// need them, and adds the counters of a tested entry to the existing ones.
     pub(super) fn bare(&self) -> Self {
         Self { nomatch: self.nomatch, ..Self::new(self.entry) }
     }
 
-    /// The same as a member of a set of whatever type.
+    /// Returns the type-erased member.
     #[must_use = "the changed value is returned"]
     pub fn any(self) -> Member<AnyType> {
         let Self { entry, timeout, counters, comment, skb, nomatch } = self;
@@ -233,7 +233,7 @@ impl<T: SetType> Member<T> {
 }
 
 impl<T: Networks> Member<T> {
-    /// An exception: what matches it is not in the set.
+    /// Returns a copy that is an exception: matching packets are not in the set.
     #[must_use = "the changed value is returned"]
     pub fn nomatch(self) -> Self {
         Self { nomatch: true, ..self }
@@ -241,7 +241,7 @@ impl<T: Networks> Member<T> {
 }
 
 impl Member<AnyType> {
-    /// The same as a member of a set of this type.
+    /// Returns the member as one of a set of this type.
     ///
     /// # Errors
     /// When sets of this type have no such entries.
@@ -306,8 +306,8 @@ pub(super) fn read_address<K: Attribute>(attr: &Attr<'_, K>) -> Result<IpAddr, D
     }
 }
 
-/// Writes one of the two addresses that an entry may have. A range begins with its lowest address: of a reversed one, the kernel
-/// would cut the wrong end by the set's mask.
+/// Writes one of the two addresses that an entry may have. A range begins with its lowest address: of a reversed one,
+/// the kernel would cut the wrong end by the set's mask.
 // Inlined as the checks are.
 #[inline(always)]
 fn write_addresses(out: &mut Writer<'_>, addresses: Addresses, [from, to, prefix]: [EntryAttr; 3]) {

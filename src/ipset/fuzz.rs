@@ -1,4 +1,4 @@
-//! Messages of ipset: what can be read, and sent, is written so that it reads as the same.
+//! Fuzzed messages of ipset: a value that can be read and sent is written so that it reads as the same.
 
 use super::entry::EntryAttr;
 use super::entry::Member;
@@ -9,8 +9,8 @@ use super::set::{Parts, SetInfo, family_number};
 use crate::wire::writer::written;
 use crate::wire::{Attrs, nfnetlink};
 
-/// An input is a message's body: the header and the attributes. When it names no type of sets, as what goes on with a
-/// list, the header's last byte does.
+/// An input is a message's body: the header and the attributes. If it names no type of sets, as the next message of a
+/// listing, the header's last byte does.
 pub fn run(data: &[u8]) {
     let Ok(attributes) = nfnetlink::attributes(data) else { return };
     let Ok(parts) = Parts::read(attributes) else { return };

@@ -1,4 +1,4 @@
-//! Values that are entries.
+//! Values that convert to entries.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -10,21 +10,23 @@ use super::parts::{InterfaceMatch, ListMember, Mac, SetName};
 use super::ports::{Ports, ProtocolPorts};
 use crate::net::Protocol;
 
-/// Values that are an entry `E` of a set.
+/// Values that convert to an entry `E` of a set.
 ///
-/// An address stands for [`Addresses`] wherever an entry has them, and a socket address with its protocol for an address and a
-/// port.
+/// An address converts to [`Addresses`] in any entry, and a socket address with its protocol to an address and a port.
+///
+/// The compiler cannot infer the type that a text is parsed to: "to read an entry from text, write
+/// `Member::parse(text)?`".
 ///
 /// ```compile_fail
 /// # use lvs::ipset::{HashNet, Member};
-/// // Which type the text is parsed to is not known: write `Member::parse("10.0.0.0/8")?`.
+/// // Does not compile: write `Member::parse("10.0.0.0/8")?`.
 /// let member = Member::<HashNet>::new("10.0.0.0/8".parse()?);
 /// # Ok::<(), lvs::InvalidText>(())
 /// ```
 ///
 /// ```compile_fail
 /// # use lvs::ipset::{HashNet, Member};
-/// // Text is not an entry before it is parsed.
+/// // Does not compile: "`&str` is not an entry of a set whose entries are `lvs::ipset::Addresses`".
 /// let member = Member::<HashNet>::new("10.0.0.0/8");
 /// ```
 #[diagnostic::on_unimplemented(
@@ -33,7 +35,7 @@ use crate::net::Protocol;
     note = "to read an entry from text, write `Member::parse(text)?` instead of `Member::new(text.parse()?)`"
 )]
 pub trait IntoEntry<E> {
-    /// The entry.
+    /// Converts the value to the entry.
     fn into_entry(self) -> E;
 }
 
@@ -83,8 +85,8 @@ into_entry! {
 }
 
 impl Member<HashIpPort> {
-    /// Returns the address, port and protocol of the entry; `None` if the entry is a network or a range, or has no ports. The other
-    /// direction is [`Member::new`].
+    /// Returns the address, port and protocol of the entry; `None` if the entry is a network or a range, or has no
+    /// ports. [`Member::new`] converts in the other direction.
     ///
     /// ```
     /// # use lvs::Protocol;

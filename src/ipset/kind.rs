@@ -20,29 +20,29 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// A type of sets as a Rust type: what its entries are is known when a program is compiled.
+/// A type of sets as a Rust type, which fixes the type of its entries at compile time.
 ///
 /// ```compile_fail
 /// # use lvs::ipset::{HashIp, Mac, Member};
-/// // A hash:ip has no room for the address of an Ethernet card.
+/// // Does not compile: "`Mac` is not an entry of a set whose entries are `lvs::ipset::Addresses`".
 /// let member = Member::<HashIp>::new(Mac::new([2, 0, 0, 0, 0, 1]));
 /// ```
 pub trait SetType: sealed::Sealed + Copy + fmt::Debug + Hash + Ord + 'static {
     /// Type of the entries of such a set.
     type Entry: Copy + fmt::Debug + Hash + Ord + IntoEntry<Self::Entry> + TryFrom<Entry, Error: Into<Cause>>;
-    /// The type as a value; `None` where only a set's header has it ([`AnyType`]).
+    /// The type as a value; `None` for [`AnyType`], whose sets have it in their headers.
     const KIND: Option<Kind>;
-    /// The entry as one of a set of whatever type.
+    /// Returns the type-erased entry.
     fn any(entry: Self::Entry) -> Entry;
 }
 
-/// Types that are known when a program is compiled: all but [`AnyType`].
+/// Types that are known at compile time: all except [`AnyType`].
 pub trait Known: SetType {
     /// The type as a value.
     const OF: Kind;
 }
 
-/// A set of whatever type: its entries are [`Entry`] values.
+/// The type of a set that is only known at run time. Its entries are [`Entry`] values.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum AnyType {}
 impl sealed::Sealed for AnyType {}
@@ -56,15 +56,15 @@ impl SetType for AnyType {
 
 /// Hash types.
 pub trait HashType: SetType {}
-/// Hash types that are made for one family of addresses.
+/// Hash types with one family of addresses.
 pub trait OfFamily: HashType {}
-/// Types whose entries are made of networks: they have exceptions (`nomatch`).
+/// Types whose entries have networks, and thus exceptions (`nomatch`).
 pub trait Networks: SetType {}
-/// Types that can cut the addresses of their entries to networks of one size (`netmask`).
+/// Types that can mask the addresses of their entries by a prefix length (`netmask`).
 pub trait WithNetmask: SetType {}
-/// Types that can do so by any mask (`bitmask`).
+/// Types that can mask the addresses of their entries by any mask (`bitmask`).
 pub trait WithBitmask: WithNetmask {}
-/// Types that are a map of a range of IPv4 addresses.
+/// Types that are a bitmap of a range of IPv4 addresses.
 pub trait AddressBitmap: SetType {}
 
 /// Options that the types of a trait have, for their pages.
@@ -113,21 +113,21 @@ macro_rules! types {
             /// All types.
             pub const ALL: &'static [Self] = &[$(Self::$type),+];
 
-            /// The kernel's name of it.
+            /// Returns the kernel's name of the type.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$type => $name,)+
                 }
             }
 
-            /// The newest revision that is known here.
+            /// Returns the newest revision that this crate knows.
             pub fn revision(self) -> u8 {
                 match self {
                     $(Self::$type => $revision,)+
                 }
             }
 
-            /// Method by which such a set is kept.
+            /// Returns the data structure of such a set.
             pub fn method(self) -> Method {
                 match self {
                     $(Self::$type => Method::$method,)+
@@ -166,8 +166,9 @@ macro_rules! types {
 
 types! {
     /// # Entry
-    /// [`Addresses`](super::Addresses): `10.0.0.1`. A network or a range, `10.0.0.0/28` or `10.0.0.1-10.0.0.9`, stands for each of its
-    /// addresses. The set is a map of at most 65536 elements; an address outside of its range is refused.
+    /// [`Addresses`](super::Addresses): `10.0.0.1`. A network or a range, `10.0.0.0/28` or `10.0.0.1-10.0.0.9`, stands
+    /// for each of its addresses. The set is a map of at most 65536 elements; an address outside of its range is
+    /// refused.
     ///
     /// # Example
     /// ```
@@ -184,8 +185,9 @@ types! {
     BitmapIp "bitmap:ip" = 3 Bitmap: Addresses, "IPv4 addresses of one range"; AddressBitmap, WithNetmask; "";
 
     /// # Entry
-    /// An IPv4 address and an optional [`Mac`](super::Mac): `10.0.0.1,02:00:00:00:00:01` or `10.0.0.1`. The kernel completes an entry without
-    /// a [`Mac`](super::Mac) by the Ethernet address of the first packet that matches, and starts its timeout then.
+    /// An IPv4 address and an optional [`Mac`](super::Mac): `10.0.0.1,02:00:00:00:00:01` or `10.0.0.1`. The kernel
+    /// completes an entry without a [`Mac`](super::Mac) by the Ethernet address of the first packet that matches, and
+    /// starts its timeout then.
     ///
     /// # Example
     /// ```
@@ -205,7 +207,8 @@ types! {
         AddressBitmap; "";
 
     /// # Entry
-    /// [`Ports`](super::Ports): `80`, or `1000-2000` for each port of a range. A rule compares them with the port of any protocol.
+    /// [`Ports`](super::Ports): `80`, or `1000-2000` for each port of a range. A rule compares them with the port of
+    /// any protocol.
     ///
     /// # Example
     /// ```
@@ -224,8 +227,8 @@ types! {
         "\n- The range of ports, which is given first: `NewSet::<BitmapPort>::range`";
 
     /// # Entry
-    /// [`Addresses`](super::Addresses): `10.0.0.1` or `2001:db8::1`. An IPv4 network or range, `10.0.0.0/28` or `10.0.0.1-10.0.0.9`, stands for each
-    /// of its addresses. The kernel refuses the address zero.
+    /// [`Addresses`](super::Addresses): `10.0.0.1` or `2001:db8::1`. An IPv4 network or range, `10.0.0.0/28` or
+    /// `10.0.0.1-10.0.0.9`, stands for each of its addresses. The kernel refuses the address zero.
     ///
     /// # Example
     /// ```
@@ -242,7 +245,8 @@ types! {
     HashIp "hash:ip" = 6 Hash: Addresses, "addresses"; OfFamily, HashType, WithNetmask, WithBitmask; "";
 
     /// # Entry
-    /// An address and a [`Mac`](super::Mac): `10.0.0.1,02:00:00:00:00:01`. The kernel refuses the Ethernet address zero.
+    /// An address and a [`Mac`](super::Mac): `10.0.0.1,02:00:00:00:00:01`. The kernel refuses the Ethernet address
+    /// zero.
     ///
     /// # Example
     /// ```
@@ -259,7 +263,8 @@ types! {
     HashIpMac "hash:ip,mac" = 1 Hash: (IpAddr, Mac), "addresses, each with an Ethernet address"; OfFamily, HashType; "";
 
     /// # Entry
-    /// [`Addresses`](super::Addresses) and a packet mark (`u32`): `10.0.0.1,0x0000002a`. An IPv4 network or range stands for each of its addresses.
+    /// [`Addresses`](super::Addresses) and a packet mark (`u32`): `10.0.0.1,0x0000002a`. An IPv4 network or range
+    /// stands for each of its addresses.
     ///
     /// # Example
     /// ```
@@ -277,8 +282,8 @@ types! {
         "\n- [`markmask`](super::NewSet::markmask)";
 
     /// # Entry
-    /// [`Addresses`](super::Addresses) and [`ProtocolPorts`](super::ProtocolPorts): `10.0.0.1,tcp:80`. An IPv4 network or range, and a range of ports,
-    /// stands for each of its elements.
+    /// [`Addresses`](super::Addresses) and [`ProtocolPorts`](super::ProtocolPorts): `10.0.0.1,tcp:80`. An IPv4 network
+    /// or range, and a range of ports, stands for each of its elements.
     ///
     /// # Example
     /// ```
@@ -296,8 +301,9 @@ types! {
         OfFamily, HashType, WithNetmask, WithBitmask; "\n- Linux 6.1 refuses a netmask of this type";
 
     /// # Entry
-    /// [`Addresses`](super::Addresses), [`ProtocolPorts`](super::ProtocolPorts) and one address: `10.0.0.1,tcp:80,10.0.0.2`. An IPv4 network or range in
-    /// the first place, and a range of ports, stands for each of its elements.
+    /// [`Addresses`](super::Addresses), [`ProtocolPorts`](super::ProtocolPorts) and one address:
+    /// `10.0.0.1,tcp:80,10.0.0.2`. An IPv4 network or range in the first place, and a range of ports, stands for each
+    /// of its elements.
     ///
     /// # Example
     /// ```
@@ -315,9 +321,10 @@ types! {
         "addresses, each with a port and another address"; OfFamily, HashType; "";
 
     /// # Entry
-    /// [`Addresses`](super::Addresses), [`ProtocolPorts`](super::ProtocolPorts) and a network as [`Addresses`](super::Addresses):
-    /// `10.0.0.1,tcp:80,192.168.0.0/16`. An IPv4 network or range in the first place, and a range of ports, stands for each of its
-    /// elements. A range in the last place is split into networks. The kernel refuses a network of prefix length 0.
+    /// [`Addresses`](super::Addresses), [`ProtocolPorts`](super::ProtocolPorts) and a network as
+    /// [`Addresses`](super::Addresses): `10.0.0.1,tcp:80,192.168.0.0/16`. An IPv4 network or range in the first place,
+    /// and a range of ports, stands for each of its elements. A range in the last place is split into networks. The
+    /// kernel refuses a network of prefix length 0.
     ///
     /// # Example
     /// ```
@@ -353,9 +360,10 @@ types! {
     HashMac "hash:mac" = 1 Hash: Mac, "Ethernet addresses"; HashType; "\n- Created by `NewSet::<HashMac>::new`, without a family";
 
     /// # Entry
-    /// [`Addresses`](super::Addresses): a network such as `10.0.0.0/8`. An address is the network of one host. An IPv4 range is split into
-    /// networks. The most specific network of an address decides whether the set contains it: networks inside of a larger one can be
-    /// exceptions ([`nomatch`](super::Member::nomatch)). The kernel refuses a network of prefix length 0.
+    /// [`Addresses`](super::Addresses): a network such as `10.0.0.0/8`. An address is the network of one host. An IPv4
+    /// range is split into networks. The most specific network of an address decides whether the set contains it:
+    /// networks inside of a larger one can be exceptions ([`nomatch`](super::Member::nomatch)). The kernel refuses a
+    /// network of prefix length 0.
     ///
     /// # Example
     /// ```
@@ -373,9 +381,10 @@ types! {
     HashNet "hash:net" = 7 Hash: Addresses, "networks"; OfFamily, HashType, Networks; "";
 
     /// # Entry
-    /// A network as [`Addresses`](super::Addresses) and an [`InterfaceMatch`](super::InterfaceMatch): `10.0.0.0/8,eth0`, `10.0.0.0/8,physdev:eth0` for
-    /// a port of a bridge, or `10.0.0.0/8,eth wildcard` for all names with this start. A network of prefix length 0 is possible. The
-    /// kernel takes at most 64 interfaces for one network.
+    /// A network as [`Addresses`](super::Addresses) and an [`InterfaceMatch`](super::InterfaceMatch):
+    /// `10.0.0.0/8,eth0`, `10.0.0.0/8,physdev:eth0` for a port of a bridge, or `10.0.0.0/8,eth wildcard` for all names
+    /// with this start. A network of prefix length 0 is possible. The kernel takes at most 64 interfaces for one
+    /// network.
     ///
     /// # Example
     /// ```
@@ -395,8 +404,9 @@ types! {
         OfFamily, HashType, Networks; "";
 
     /// # Entry
-    /// Two networks as [`Addresses`](super::Addresses): `10.0.0.0/8,192.168.0.0/16`. An IPv4 range is split into networks. The first network has
-    /// precedence: a more specific first one decides before an exception with a less specific one.
+    /// Two networks as [`Addresses`](super::Addresses): `10.0.0.0/8,192.168.0.0/16`. An IPv4 range is split into
+    /// networks. The first network has precedence: a more specific first one decides before an exception with a less
+    /// specific one.
     ///
     /// # Example
     /// ```
@@ -413,8 +423,9 @@ types! {
         OfFamily, HashType, Networks, WithNetmask, WithBitmask; "\n- Linux 6.1 refuses a netmask of this type";
 
     /// # Entry
-    /// A network as [`Addresses`](super::Addresses) and [`ProtocolPorts`](super::ProtocolPorts): `10.0.0.0/8,tcp:80`. An IPv4 range is split into networks, a
-    /// range of ports stands for each port. The kernel refuses a network of prefix length 0.
+    /// A network as [`Addresses`](super::Addresses) and [`ProtocolPorts`](super::ProtocolPorts): `10.0.0.0/8,tcp:80`.
+    /// An IPv4 range is split into networks, a range of ports stands for each port. The kernel refuses a network of
+    /// prefix length 0.
     ///
     /// # Example
     /// ```
@@ -433,8 +444,9 @@ types! {
 
     /// # Entry
     /// A network as [`Addresses`](super::Addresses), [`ProtocolPorts`](super::ProtocolPorts) and another network:
-    /// `10.0.0.0/8,tcp:80,192.168.0.0/16`. An IPv4 range is split into networks, a range of ports stands for each port. Networks of prefix
-    /// length 0 are possible. The first network has precedence, as in [`HashNetNet`](super::HashNetNet).
+    /// `10.0.0.0/8,tcp:80,192.168.0.0/16`. An IPv4 range is split into networks, a range of ports stands for each port.
+    /// Networks of prefix length 0 are possible. The first network has precedence, as in
+    /// [`HashNetNet`](super::HashNetNet).
     ///
     /// # Example
     /// ```
@@ -452,8 +464,9 @@ types! {
         OfFamily, HashType, Networks; "";
 
     /// # Entry
-    /// [`ListMember`](super::ListMember): the name of another set, `web`, or with its place in the list, `web before dns` or `web after dns`. A
-    /// packet matches the list if it matches one of its sets. A `list:set` cannot hold a `list:set`.
+    /// [`ListMember`](super::ListMember): the name of another set, `web`, or with its place in the list,
+    /// `web before dns` or `web after dns`. A packet matches the list if it matches one of its sets. A `list:set`
+    /// cannot hold a `list:set`.
     ///
     /// # Example
     /// ```
@@ -471,16 +484,16 @@ types! {
         "\n- Created by `NewSet::<ListSet>::new`, with a [`size`](super::NewSet::size)";
 }
 
-/// Method by which a set is kept.
+/// Data structure of a set.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Method {
-    /// As bits, one for each element of a range.
+    /// A bitmap, with one bit for each element of a range.
     Bitmap,
-    /// In a hash table.
+    /// A hash table.
     Hash,
-    /// As a list.
+    /// A list.
     List,
 }
 
@@ -490,12 +503,12 @@ impl Kind {
         format!("{MODULE}_{}", self.name().replace(':', "_").replace(',', ""))
     }
 
-    /// Whether a set of this type is made for one family of addresses.
+    /// Whether a set of this type has one family of addresses.
     pub fn has_family(self) -> bool {
         self.method() == Method::Hash && self != Self::HashMac
     }
 
-    /// Whether entries are networks, at least in a part, so that exceptions are possible (`nomatch`).
+    /// Whether entries have networks, so that exceptions are possible (`nomatch`).
     pub fn has_networks(self) -> bool {
         matches!(
             self,
@@ -520,7 +533,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// No type of sets has this name.
+/// The error of an unknown name of a type of sets.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("no type of sets is called {0:?}")]
 pub struct UnknownKind(String);

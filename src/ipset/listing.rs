@@ -14,20 +14,21 @@ use crate::error::{Cause, DecodeError, Error, Reason, Result};
 use crate::wire::reader::required;
 use crate::wire::{Kind as Attribute, nfnetlink};
 
-/// One line of a list.
+/// An item of a listing.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Listed {
-    /// A set. Its members follow.
+    /// A set. Its members are the next items.
     Set(SetInfo),
     /// A member of the set before.
     Member(Member<AnyType>),
 }
 
 impl Ipset {
-    /// The names of all sets (`IPSET_CMD_LIST`), the `list:set` last. A set that another process creates, renames or destroys
-    /// meanwhile may be listed or not, and twice if another set has its name by then.
+    /// Returns the names of all sets (`IPSET_CMD_LIST`), the `list:set` last. A set that another process creates,
+    /// renames or destroys meanwhile may be listed or not. Its name may be listed twice if another set takes the name
+    /// meanwhile.
     ///
     /// # Errors
     /// See [`Ipset`].
@@ -42,8 +43,8 @@ impl Ipset {
         Ok(names)
     }
 
-    /// All sets without their members (`IPSET_CMD_LIST`), the `list:set` last. The kernel counts the entries of each
-    /// by going through all of them.
+    /// Returns all sets without their members (`IPSET_CMD_LIST`), the `list:set` last. The kernel walks all entries of
+    /// each set to count them.
     ///
     /// # Errors
     /// See [`Ipset`]; also when a set cannot be decoded: [`Ipset::stream_sets`] has the others.
@@ -52,8 +53,8 @@ impl Ipset {
         self.stream_sets()?.collected()
     }
 
-    /// As [`Ipset::sets`], one by one as they arrive. A set that cannot be decoded is an item that is an error, and the
-    /// next set follows.
+    /// Streams all sets without their members, as [`Ipset::sets`]. A set that cannot be decoded is an item that is an
+    /// error, and the next set follows.
     ///
     /// # Errors
     /// See [`Ipset`]; later ones are items.
@@ -61,7 +62,7 @@ impl Ipset {
         Ok(Sets(self.listing(Query::Headers(None), None)?))
     }
 
-    /// A set without its members (`IPSET_CMD_LIST`).
+    /// Returns a set without its members (`IPSET_CMD_LIST`).
     ///
     /// # Errors
     /// See [`Ipset`].
@@ -72,21 +73,21 @@ impl Ipset {
         all.into_iter().next().ok_or_else(|| Error::new(query, Cause::NoAnswer))
     }
 
-    /// All sets with their members (`IPSET_CMD_LIST`), or one, as they arrive from the kernel. Uses constant memory. A stream
-    /// that is dropped is read to its end all the same.
+    /// Streams all sets with their members (`IPSET_CMD_LIST`), or one set, as they arrive from the kernel. Uses
+    /// constant memory. Dropping the stream reads the rest of it.
     ///
-    /// While a set is being listed it cannot be destroyed, renamed or swapped, by other processes neither: finish or drop the
-    /// stream promptly.
+    /// Finish or drop the stream promptly: meanwhile no process can destroy, rename or swap the listed set.
     ///
-    /// Sets and entries that exist all the time are listed once; those that come or go meanwhile may be listed or not,
-    /// or twice. The members of a `list:set` that do not fit one message are listed by position: there a member may be listed
-    /// twice, or be left out, when others are added or deleted before it. The kernel does not lock the set, so that what an
-    /// entry carries can be wrong: a deleted entry may show the comment and counters of the one that takes its place in memory
-    /// (seen on Linux 7.3), and of a set that grows at that moment, a changed comment may come from freed memory (seen on
-    /// Linux 6.12). A set that is changed by [`Ipset::replace`] has none of that.
+    /// Sets and entries that exist all the time are listed once. Others may be listed once, twice or not at all. The
+    /// members of a `list:set` of several messages are listed by position: a member may be listed twice, or be left
+    /// out, when others are added or deleted before it.
     ///
-    /// A member that cannot be decoded is an item that is an error and names the set; the next member follows. So is a
-    /// set that cannot be decoded; its members are left out, and the next set follows.
+    /// The kernel does not lock the set, so that the values of an entry can be wrong. On Linux 7.3 a deleted entry may
+    /// have the comment and counters of its successor in memory. On Linux 6.12 a comment that changes while the set
+    /// grows may be read from freed memory. [`Ipset::replace`] avoids all of these effects.
+    ///
+    /// A member that cannot be decoded is an item that is an error and names the set; the next member follows. A set
+    /// that cannot be decoded is also an error; its members are left out, and the next set follows.
     ///
     /// # Errors
     /// See [`Ipset`]; later ones are items.
@@ -100,19 +101,19 @@ impl Ipset {
         Ok(Contents { ipset: self, query, name, current: Current::None, pending: VecDeque::new(), ended: false })
     }
 
-    /// The members of a set (`IPSET_CMD_LIST`): as [`Ipset::stream_contents`].
+    /// Returns the members of a set (`IPSET_CMD_LIST`): as [`Ipset::stream_contents`].
     ///
     /// # Errors
-    /// As [`Ipset::stream_contents`]; also when the set is of another type by now, or a member cannot be decoded.
+    /// As [`Ipset::stream_contents`]; also when the set has another type meanwhile, or a member cannot be decoded.
     #[doc(alias("IPSET_CMD_LIST", "IPSET_ATTR_ADT"))]
     pub fn members<T: SetType>(&mut self, set: &Set<T>) -> Result<Vec<Member<T>>> {
         self.stream_members(set)?.collected()
     }
 
-    /// As [`Ipset::members`], one by one as they arrive.
+    /// Streams the members of a set, as they arrive from the kernel.
     ///
     /// # Errors
-    /// As [`Ipset::stream_contents`]; an item that is an error when the set is of another type by now.
+    /// As [`Ipset::stream_contents`]; an item that is an error when the set has another type meanwhile.
     pub fn stream_members<T: SetType>(&mut self, set: &Set<T>) -> Result<Members<'_, T>> {
         Ok(Members { contents: self.stream_contents(Some(set.name()))?, set: *set })
     }
@@ -137,12 +138,12 @@ enum Current {
     None,
     /// It could be decoded.
     Set(SetName, Kind),
-    /// It could not: its members are left out.
+    /// It could not be decoded: its members are left out.
     Unknown,
 }
 
 impl Contents<'_> {
-    /// Takes the next message apart; returns whether one arrived.
+    /// Reads the next message; returns whether one arrived.
     fn receive(&mut self) -> Result<bool> {
         if self.ipset.connection.next_item(&self.query)?.is_none() {
             return Ok(false);
@@ -209,7 +210,7 @@ impl Iterator for Contents<'_> {
 }
 
 impl Contents<'_> {
-    /// Starts the operation of the next item, however many messages arrive before it.
+    /// Starts the deadline of the next item, for any number of messages before it.
     fn renew_deadline(&mut self) {
         if self.pending.is_empty() {
             self.ipset.connection.renew_deadline();
@@ -238,8 +239,8 @@ impl Contents<'_> {
 }
 
 impl Drop for Contents<'_> {
-    /// Reads the dump to its end, within [`Options::deadline`](crate::Options::deadline): until then a set cannot be destroyed,
-    /// renamed or swapped.
+    /// Reads the dump to its end, within [`Options::deadline`](crate::Options::deadline): until then a set cannot be
+    /// destroyed, renamed or swapped.
     fn drop(&mut self) {
         self.ipset.connection.renew_deadline();
         while !self.ended {
@@ -248,7 +249,7 @@ impl Drop for Contents<'_> {
     }
 }
 
-/// The members of a set, as they come from the kernel: see [`Ipset::stream_members`].
+/// The members of a set, as they arrive from the kernel: see [`Ipset::stream_members`].
 #[derive(Debug)]
 pub struct Members<'a, T: SetType> {
     contents: Contents<'a>,

@@ -1,11 +1,14 @@
 //! ipset: sets of addresses, networks, ports and interfaces in the kernel, for packet filters to match with.
 //!
-//! - [`Ipset`] is the client: one socket, every operation.
-//! - A set has a type: [`HashIp`], [`HashNetPort`], …. A [`NewSet`] is what a set is made with, a [`Set`] names one that is
-//!   there, a [`Member`] is an entry of one and what it carries. All three are of the set's type, so that a wrong entry or
-//!   option does not compile.
-//! - [`AnyType`] is the type of sets whose type is found out at run time; its entries are [`Entry`] values.
-//! - A [`Change`] is one change as a value, [`Ipset::batch`] makes any number of them.
+//! - [`Ipset`] is the client, with a method for every operation.
+//! - A set has a type: [`HashIp`], [`HashNetPort`], …. A [`NewSet`] has the options of a set that is to be created, a
+//!   [`Set`] names an existing set, and a [`Member`] is an entry with its timeout, counters and comment. All three have
+//!   the set's type as a type parameter, so that a wrong entry or option does not compile.
+//! - [`AnyType`] is the type parameter of sets whose type is only known at run time. Their entries are [`Entry`]
+//!   values.
+//! - [`Ipset::add_all`] and its siblings change many members in one call. [`Ipset::sync`] sends the difference to
+//!   desired members. [`Ipset::replace`] swaps all members atomically.
+//! - A [`Change`] is one change as a value. [`Ipset::batch`] makes any number of them.
 //!
 //! ```no_run
 //! use lvs::ipset::{HashIp, HashNetPort, Ipset, Member, NewSet};
@@ -24,17 +27,23 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What a type of sets cannot have does not compile: exceptions are of networks, and each option is of its types.
+//! An entry or an option that a type of sets cannot have does not compile. A `hash:ip` has no exceptions (`nomatch`), and
+//! the compiler reports the unsatisfied trait bound `HashIp: Networks`:
 //!
 //! ```compile_fail
 //! # use lvs::ipset::{HashIp, Member};
 //! let member = Member::<HashIp>::new(std::net::Ipv4Addr::LOCALHOST).nomatch();
 //! ```
 //!
+//! A bitmap has no `maxelem`. The unsatisfied trait bound is `BitmapPort: HashType`:
+//!
 //! ```compile_fail
 //! # use lvs::ipset::{BitmapPort, NewSet};
 //! let ports = NewSet::<BitmapPort>::range(1..=1000).maxelem(500);
 //! ```
+//!
+//! The entries of a `hash:net` are networks: "`ListMember` is not an entry of a set whose entries are
+//! `lvs::ipset::Addresses`".
 //!
 //! ```compile_fail
 //! # use lvs::ipset::{HashNet, Ipset, ListMember, Member, Set};
@@ -43,8 +52,8 @@
 //! # }
 //! ```
 //!
-//! Sets are of one network namespace: see [`netns`](crate::netns). Everything here is protocol 7, which every kernel
-//! since Linux 4.20 speaks (`include/uapi/linux/netfilter/ipset/ip_set.h`, `ipset(8)`).
+//! Sets belong to one network namespace: see [`netns`](crate::netns). The client uses protocol 7, which every kernel
+//! has since Linux 4.20 (`include/uapi/linux/netfilter/ipset/ip_set.h`, `ipset(8)`).
 
 mod addresses;
 mod batch;

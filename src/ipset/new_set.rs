@@ -1,4 +1,4 @@
-//! Sets to be made.
+//! Options of sets that are to be created.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -18,7 +18,7 @@ use crate::error::Cause;
 use crate::net::{Family, InvalidText};
 use crate::wire::{Writer, kinds};
 
-/// A set to be made: its type, and the options that sets of this type have.
+/// A set that is to be created: its type and its options.
 ///
 /// ```
 /// # use lvs::ipset::{HashIp, NewSet};
@@ -28,7 +28,7 @@ use crate::wire::{Writer, kinds};
 ///
 /// ```compile_fail
 /// # use lvs::ipset::{HashIp, NewSet};
-/// // Marks are of hash:ip,mark only.
+/// // Does not compile: only a `NewSet<HashIpMark>` has `markmask`.
 /// let marked = NewSet::<HashIp>::ipv4().markmask(0xff);
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -48,12 +48,14 @@ impl<T: SetType> NewSet<T> {
         self
     }
 
-    /// The type.
+    /// Returns the type.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// The set that [`Ipset::create`](super::Ipset::create) makes of it under this name; nothing is made here.
+    /// Returns a handle of the set that [`Ipset::create`](super::Ipset::create) creates of it under this name.
+    ///
+    /// It sends no request. Use it for changes of a batch that creates the set.
     ///
     /// ```
     /// # use lvs::ipset::{HashIp, NewSet};
@@ -64,36 +66,36 @@ impl<T: SetType> NewSet<T> {
         Set::new(name, self.kind, self.family())
     }
 
-    /// The options.
+    /// Returns the options.
     pub fn options(&self) -> &SetOptions {
         &self.options
     }
 
-    /// Entries leave the set by themselves: see [`SetOptions::timeout`].
+    /// Returns a copy whose entries expire: see [`SetOptions::timeout`].
     #[must_use = "the changed value is returned"]
     pub fn timeout(self, timeout: Duration) -> Self {
         self.change(|options| options.timeout = Some(timeout))
     }
 
-    /// Entries count what matches them.
+    /// Returns a copy whose entries count matching packets.
     #[must_use = "the changed value is returned"]
     pub fn counters(self) -> Self {
         self.change(|options| options.counters = true)
     }
 
-    /// Entries may have comments.
+    /// Returns a copy whose entries may have comments.
     #[must_use = "the changed value is returned"]
     pub fn comment(self) -> Self {
         self.change(|options| options.comment = true)
     }
 
-    /// Entries may have what the `SET` target of iptables puts on packets.
+    /// Returns a copy whose entries may have values for the `SET` target of iptables.
     #[must_use = "the changed value is returned"]
     pub fn skbinfo(self) -> Self {
         self.change(|options| options.skbinfo = true)
     }
 
-    /// The same as a set of whatever type.
+    /// Returns the type-erased set.
     #[must_use = "the changed value is returned"]
     pub fn any(self) -> NewSet<AnyType> {
         NewSet::with(self.kind, self.options)
@@ -101,14 +103,15 @@ impl<T: SetType> NewSet<T> {
 }
 
 impl NewSet<AnyType> {
-    /// A set of this type with these options. That the type has them is checked before it is made.
+    /// Returns a set of this type with these options. [`Ipset::create`](super::Ipset::create) checks that the type has
+    /// them.
     pub fn new(kind: Kind, options: SetOptions) -> Self {
         Self::with(kind, options)
     }
 }
 
 impl<T: SetType> fmt::Display for NewSet<T> {
-    /// As `ipset create` takes it: `hash:ip family inet maxelem 1000 timeout 600 counters`.
+    /// Writes the arguments of `ipset create`: `hash:ip family inet maxelem 1000 timeout 600 counters`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.kind)?;
         if self.options == SetOptions::default() { Ok(()) } else { write!(f, " {}", self.options) }
@@ -137,29 +140,29 @@ impl<T: SetType> FromStr for NewSet<T> {
 
 /// The value of a type that is known.
 fn kind_of<T: SetType>() -> Kind {
-    // Only `AnyType` has none, and nothing here is made of it.
+    // Only `AnyType` has none, and no function of this file is called for it.
     T::KIND.unwrap_or(Kind::HashIp)
 }
 
 impl<T: OfFamily> NewSet<T> {
-    /// A set of this family.
+    /// Returns a set of this family.
     pub fn of_family(family: Family) -> Self {
         Self::with(kind_of::<T>(), SetOptions { family: Some(family), ..SetOptions::default() })
     }
 
-    /// A set of IPv4 addresses.
+    /// Returns a set of IPv4 addresses.
     pub fn ipv4() -> Self {
         Self::of_family(Family::Inet)
     }
 
-    /// A set of IPv6 addresses.
+    /// Returns a set of IPv6 addresses.
     pub fn ipv6() -> Self {
         Self::of_family(Family::Inet6)
     }
 }
 
 impl NewSet<HashMac> {
-    /// A set of Ethernet addresses.
+    /// Returns a set of Ethernet addresses.
     pub fn new() -> Self {
         Self::with(Kind::HashMac, SetOptions::default())
     }
@@ -172,12 +175,12 @@ impl Default for NewSet<HashMac> {
 }
 
 impl NewSet<ListSet> {
-    /// A list of sets.
+    /// Returns a list of sets.
     pub fn new() -> Self {
         Self::with(Kind::ListSet, SetOptions::default())
     }
 
-    /// Its size: see [`SetOptions::size`].
+    /// Returns a copy of this size: see [`SetOptions::size`].
     #[must_use = "the changed value is returned"]
     pub fn size(self, size: u32) -> Self {
         self.change(|options| options.size = Some(size))
@@ -191,7 +194,7 @@ impl Default for NewSet<ListSet> {
 }
 
 impl<T: AddressBitmap> NewSet<T> {
-    /// A map of all addresses from the first to the second.
+    /// Returns a bitmap of all addresses from the first to the second.
     pub fn range(first: Ipv4Addr, last: Ipv4Addr) -> Self {
         let range = Some(BitmapRange::Addresses(first, last));
         Self::with(kind_of::<T>(), SetOptions { range, ..SetOptions::default() })
@@ -199,7 +202,7 @@ impl<T: AddressBitmap> NewSet<T> {
 }
 
 impl NewSet<BitmapPort> {
-    /// A map of these ports.
+    /// Returns a bitmap of these ports.
     pub fn range(ports: impl Into<Ports>) -> Self {
         let range = Some(BitmapRange::Ports(ports.into()));
         Self::with(Kind::BitmapPort, SetOptions { range, ..SetOptions::default() })
@@ -207,31 +210,31 @@ impl NewSet<BitmapPort> {
 }
 
 impl<T: HashType> NewSet<T> {
-    /// The size of the hash table: see [`SetOptions::hashsize`].
+    /// Returns a copy with this size of the hash table: see [`SetOptions::hashsize`].
     #[must_use = "the changed value is returned"]
     pub fn hashsize(self, size: u32) -> Self {
         self.change(|options| options.hashsize = Some(size))
     }
 
-    /// Maximal number of elements; 65536 by default.
+    /// Returns a copy with this maximum number of elements; 65536 by default.
     #[must_use = "the changed value is returned"]
     pub fn maxelem(self, count: u32) -> Self {
         self.change(|options| options.maxelem = Some(count))
     }
 
-    /// The size of the hash table's buckets: see [`SetOptions::bucketsize`].
+    /// Returns a copy with this size of the hash table's buckets: see [`SetOptions::bucketsize`].
     #[must_use = "the changed value is returned"]
     pub fn bucketsize(self, size: u8) -> Self {
         self.change(|options| options.bucketsize = Some(size))
     }
 
-    /// The start value of the hash function: see [`SetOptions::initval`].
+    /// Returns a copy with this initial value of the hash function: see [`SetOptions::initval`].
     #[must_use = "the changed value is returned"]
     pub fn initval(self, value: u32) -> Self {
         self.change(|options| options.initval = Some(value))
     }
 
-    /// A full set drops some other entry for a new one.
+    /// Returns a copy that replaces an entry when it is full.
     #[must_use = "the changed value is returned"]
     pub fn forceadd(self) -> Self {
         self.change(|options| options.forceadd = true)
@@ -239,7 +242,7 @@ impl<T: HashType> NewSet<T> {
 }
 
 impl<T: WithNetmask> NewSet<T> {
-    /// Addresses are cut to networks of this prefix length.
+    /// Returns a copy that masks addresses by this prefix length: see [`SetOptions::netmask`].
     #[must_use = "the changed value is returned"]
     pub fn netmask(self, prefix: u8) -> Self {
         self.change(|options| options.netmask = Some(prefix))
@@ -247,7 +250,7 @@ impl<T: WithNetmask> NewSet<T> {
 }
 
 impl<T: WithBitmask> NewSet<T> {
-    /// Addresses are cut by this mask. Since Linux 6.2; not together with a netmask.
+    /// Returns a copy that masks addresses by this mask. Since Linux 6.2; not together with a netmask.
     ///
     /// ```
     /// # use lvs::ipset::{HashIp, NewSet};
@@ -262,7 +265,7 @@ impl<T: WithBitmask> NewSet<T> {
 }
 
 impl NewSet<HashIpMark> {
-    /// Mask of the bits of marks that count; all by default.
+    /// Returns a copy with this mask of packet marks; all bits by default.
     #[must_use = "the changed value is returned"]
     pub fn markmask(self, mask: u32) -> Self {
         self.change(|options| options.markmask = Some(mask))
@@ -319,7 +322,7 @@ impl<T: SetType> NewSet<T> {
         options.timeout.map_or(Ok(()), |timeout| seconds(timeout).map(drop))
     }
 
-    /// The lowest revision that has what was asked for, and since when kernels have it.
+    /// Returns the lowest revision that has the requested options, and the first kernel that has it.
     pub(super) fn needs(&self) -> (u8, &'static str) {
         if self.options.bitmask.is_some()
             || (self.options.netmask.is_some() && self.kind != Kind::BitmapIp && self.kind != Kind::HashIp)
@@ -331,8 +334,8 @@ impl<T: SetType> NewSet<T> {
 }
 
 impl NewSet<AnyType> {
-    /// Describes the differences of an existing set, as `hash:ip maxelem 65536, wanted hash:ip,port maxelem 1000`; `None` if the
-    /// kernel treats the sets as equal.
+    /// Describes the differences of an existing set, as `hash:ip maxelem 65536, wanted hash:ip,port maxelem 1000`;
+    /// `None` if the kernel treats the sets as equal.
     pub(super) fn difference(&self, kind: Kind, options: &SetOptions) -> Option<String> {
         let (mut held, mut wanted) = (options.compared(kind), self.options.compared(self.kind));
         if (kind, held) == (self.kind, wanted) {

@@ -44,16 +44,16 @@ impl fmt::Display for BitmapRange {
     }
 }
 
-/// The options of a set of any type (`ipset(8)`, "GENERIC CREATE AND ADD OPTIONS" and the types').
+/// The options of a set of any type (`ipset(8)`, "GENERIC CREATE AND ADD OPTIONS" and "SET TYPES").
 ///
-/// [`NewSet`](super::NewSet) has those of its type only. `None` is the kernel's default; reading returns what
-/// the kernel says, and it leaves out some of its defaults.
+/// [`NewSet`](super::NewSet) has a method for each option of its type. `None` is the kernel's default. Reading returns
+/// the kernel's values; it leaves out some of its defaults.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(default))]
 #[non_exhaustive]
 pub struct SetOptions {
-    /// The family of the addresses; of hash types but `hash:mac`.
+    /// The family of the addresses, for hash types except `hash:mac`.
     #[doc(alias = "IPSET_ATTR_FAMILY")]
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub family: Option<Family>,
@@ -61,12 +61,12 @@ pub struct SetOptions {
     /// addresses to whole networks of the `netmask`.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub range: Option<BitmapRange>,
-    /// The size of the hash table: a power of two, or rounded up to one, at least 64; 1024 by default. It grows by
-    /// itself, and is read as it is now.
+    /// The size of the hash table: a power of two, or rounded up to one, at least 64; 1024 by default. The kernel
+    /// increases it as needed, and reading returns the present size.
     #[doc(alias = "IPSET_ATTR_HASHSIZE")]
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub hashsize: Option<u32>,
-    /// Maximal number of elements of a hash type; 65536 by default, none with 0.
+    /// Maximum number of elements of a hash type; 65536 by default, unlimited with 0.
     #[doc(alias = "IPSET_ATTR_MAXELEM")]
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub maxelem: Option<u32>,
@@ -75,24 +75,25 @@ pub struct SetOptions {
     #[doc(alias = "IPSET_ATTR_BUCKETSIZE")]
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub bucketsize: Option<u8>,
-    /// The start value of the hash function; random by default. Since Linux 5.11. Read from the newest revision only.
+    /// The initial value of the hash function; random by default. Since Linux 5.11. Read from the newest revision only.
     #[doc(alias = "IPSET_ATTR_INITVAL")]
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub initval: Option<u32>,
-    /// Addresses are cut to networks of this prefix length. A full length, such as 32, reads back as `None`.
+    /// Prefix length by which addresses are masked. A full length, such as 32, reads back as `None`.
     ///
-    /// Add single addresses or networks to such sets, and no ranges. In `hash:ip,port` the kernel cuts only the first address of a
-    /// range or network and stores the others uncut; in `hash:net,net` an entry with a range is stored uncut. In `bitmap:ip` a
-    /// range counts from its first address in steps of the network, and may miss the network of its last address.
+    /// Add single addresses or networks to such sets, and no ranges. In `hash:ip,port` the kernel masks only the first
+    /// address of a range or network and stores the others unmasked. In `hash:net,net` an entry with a range is stored
+    /// unmasked. In `bitmap:ip` a range counts from its first address in steps of the network, and may miss the network
+    /// of its last address.
     #[doc(alias = "IPSET_ATTR_NETMASK")]
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub netmask: Option<u8>,
-    /// Addresses are cut by this mask. A mask of ones only reads back as `None`. Add single addresses to such a set: of a range or
-    /// network, the kernel cuts the first address only, and adds every address from there to the last. Since Linux 6.2.
+    /// Mask of addresses. A mask of ones only reads back as `None`. Add only single addresses to such a set: the kernel
+    /// masks the first address of a range or network, and adds every address from there to the last. Since Linux 6.2.
     #[doc(alias = "IPSET_ATTR_BITMASK")]
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub bitmask: Option<IpAddr>,
-    /// Mask of the bits of marks that count in `hash:ip,mark`; all by default.
+    /// Mask of the packet marks in `hash:ip,mark`; all bits by default.
     #[doc(alias = "IPSET_ATTR_MARKMASK")]
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub markmask: Option<u32>,
@@ -100,27 +101,26 @@ pub struct SetOptions {
     #[doc(alias = "IPSET_ATTR_SIZE")]
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub size: Option<u32>,
-    /// Entries leave the set by themselves, after this time in whole seconds (up to 2147483) if they do not bring
-    /// their own; zero is never.
+    /// Default timeout of entries, in whole seconds up to 2147483; zero is never. `None`: entries have no timeouts.
     #[doc(alias = "IPSET_ATTR_TIMEOUT")]
     #[cfg_attr(
         feature = "serde",
         serde(with = "crate::net::optional_seconds", skip_serializing_if = "Option::is_none")
     )]
     pub timeout: Option<Duration>,
-    /// Entries count what matches them.
+    /// Whether entries count matching packets.
     #[doc(alias = "IPSET_FLAG_WITH_COUNTERS")]
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "std::ops::Not::not"))]
     pub counters: bool,
-    /// Entries may have comments.
+    /// Whether entries may have comments.
     #[doc(alias = "IPSET_FLAG_WITH_COMMENT")]
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "std::ops::Not::not"))]
     pub comment: bool,
-    /// Entries may have what the `SET` target of iptables puts on packets.
+    /// Whether entries may have values for the `SET` target of iptables.
     #[doc(alias = "IPSET_FLAG_WITH_SKBINFO")]
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "std::ops::Not::not"))]
     pub skbinfo: bool,
-    /// A full set drops some other entry for a new one. Of hash types.
+    /// Whether a full set of a hash type replaces an entry by a new one.
     #[doc(alias = "IPSET_FLAG_WITH_FORCEADD")]
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "std::ops::Not::not"))]
     pub forceadd: bool,
@@ -140,7 +140,7 @@ impl FromStr for BitmapRange {
 }
 
 impl fmt::Display for SetOptions {
-    /// As `ipset save` prints them: `family inet hashsize 1024 maxelem 65536 timeout 600 counters`.
+    /// Writes the text of `ipset save`: `family inet hashsize 1024 maxelem 65536 timeout 600 counters`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut words = Words { f, blank: "" };
         words.value("range", self.range)?;

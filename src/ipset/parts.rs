@@ -12,14 +12,13 @@ use super::numbers::{MAX_COMMENT, MAX_INTERFACE, MAX_NAME};
 named! {
     /// The name of a set: at most 31 bytes, without control characters.
     ///
-    /// The kernel takes any byte but zero. `ipset restore` cannot read names with blanks or quotes.
+    /// The kernel accepts any byte except zero. `ipset restore` cannot read names with blanks or quotes.
     #[doc(alias = "IPSET_ATTR_SETNAME")]
     SetName MAX_NAME, "set name", |name| name.iter().any(u8::is_ascii_control).then_some("has a control character")
 }
 
 impl SetName {
-    /// Any name that the kernel takes: also an empty one, or one with control characters, such as another program may
-    /// have given.
+    /// Returns any name that the kernel accepts: also an empty one, or one with control characters.
     ///
     /// # Errors
     /// When it is longer than 31 bytes, or has a zero byte.
@@ -29,14 +28,14 @@ impl SetName {
 }
 
 named! {
-    /// Name that an interface is compared with (`hash:net,iface`): at most 15 bytes.
+    /// Name or prefix of an interface in a `hash:net,iface`: at most 15 bytes.
     ///
-    /// The kernel takes any text here, also what no interface can be called, such as the alias `eth0:1`.
+    /// The kernel accepts any text here, also an invalid name of an interface, such as the alias `eth0:1`.
     InterfaceName MAX_INTERFACE, "interface name", |_| None
 }
 
 impl InterfaceName {
-    /// Any text that the kernel takes, also an empty one.
+    /// Returns any text that the kernel accepts, also an empty one.
     ///
     /// # Errors
     /// When it is longer than 15 bytes, or has a zero byte.
@@ -45,13 +44,13 @@ impl InterfaceName {
     }
 }
 
-/// The address of an Ethernet card.
+/// An Ethernet (MAC) address.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[doc(alias = "IPSET_ATTR_ETHER")]
 pub struct Mac([u8; 6]);
 
 impl Mac {
-    /// The address of these bytes, in the order in which they are written.
+    /// Returns the address of these bytes, in the order in which they are written.
     pub const fn new(bytes: [u8; 6]) -> Self {
         Self(bytes)
     }
@@ -86,24 +85,24 @@ impl FromStr for Mac {
 /// Interfaces that an entry of `hash:net,iface` matches.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct InterfaceMatch {
-    /// The interface, or how its name starts.
+    /// The interface, or the prefix of its name.
     #[doc(alias = "IPSET_ATTR_IFACE")]
     pub name: InterfaceName,
-    /// The port of a bridge rather than the bridge (`physdev`).
+    /// Whether it matches the port of a bridge instead of the bridge (`physdev`).
     #[doc(alias = "IPSET_FLAG_PHYSDEV")]
     pub physdev: bool,
-    /// All interfaces whose name starts so (`wildcard`); since Linux 5.5.
+    /// Whether it matches all interfaces whose name starts so (`wildcard`); since Linux 5.5.
     #[doc(alias = "IPSET_FLAG_IFACE_WILDCARD")]
     pub wildcard: bool,
 }
 
 impl InterfaceMatch {
-    /// The interface of this name.
+    /// Returns a match of the interface of this name.
     pub fn new(name: InterfaceName) -> Self {
         Self { name, physdev: false, wildcard: false }
     }
 
-    /// The port of a bridge rather than the bridge.
+    /// Returns a copy that matches the port of a bridge instead of the bridge.
     ///
     /// ```
     /// # use lvs::ipset::InterfaceMatch;
@@ -115,7 +114,7 @@ impl InterfaceMatch {
         Self { physdev: true, ..self }
     }
 
-    /// All interfaces whose name starts so.
+    /// Returns a copy that matches all interfaces whose name starts so.
     #[must_use = "the changed value is returned"]
     pub fn wildcard(self) -> Self {
         Self { wildcard: true, ..self }
@@ -133,7 +132,8 @@ impl fmt::Display for InterfaceMatch {
 impl FromStr for InterfaceMatch {
     type Err = InvalidText;
 
-    /// Reads `eth0`, `physdev:eth0`, `eth wildcard`. A name with a blank, or one that starts with `physdev:`, has no text.
+    /// Reads `eth0`, `physdev:eth0`, `eth wildcard`. A name with a blank, or one that starts with `physdev:`, has no
+    /// text.
     fn from_str(text: &str) -> Result<Self, InvalidText> {
         let (rest, wildcard) = text.strip_suffix(" wildcard").map_or((text, false), |rest| (rest, true));
         let (name, physdev) = rest.strip_prefix("physdev:").map_or((rest, false), |name| (name, true));
@@ -148,7 +148,7 @@ fn has_blank(text: &str) -> bool {
     text.contains([' ', '\t', '\n', '\r'])
 }
 
-/// A set in a `list:set`, and where in the list.
+/// A set in a `list:set`, and its place in the list.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ListMember {
     /// The member.
@@ -163,27 +163,27 @@ pub struct ListMember {
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Place {
-    /// Right before this member.
+    /// Directly before this member.
     #[doc(alias("IPSET_ATTR_NAMEREF", "IPSET_FLAG_BEFORE"))]
     Before(SetName),
-    /// Right after this member.
+    /// Directly after this member.
     #[doc(alias = "IPSET_ATTR_NAMEREF")]
     After(SetName),
 }
 
 impl ListMember {
-    /// This set, at the end of the list.
+    /// Returns this set at the end of the list.
     pub fn new(set: SetName) -> Self {
         Self { set, place: None }
     }
 
-    /// Right before another member.
+    /// Returns a copy placed directly before another member.
     #[must_use = "the changed value is returned"]
     pub fn before(self, other: SetName) -> Self {
         Self { place: Some(Place::Before(other)), ..self }
     }
 
-    /// Right after another member.
+    /// Returns a copy placed directly after another member.
     #[must_use = "the changed value is returned"]
     pub fn after(self, other: SetName) -> Self {
         Self { place: Some(Place::After(other)), ..self }
@@ -229,7 +229,7 @@ impl FromStr for ListMember {
 pub struct Comment(Box<[u8]>);
 
 impl Comment {
-    /// A comment of this text.
+    /// Returns a comment with this text.
     ///
     /// # Errors
     /// When it is longer than 255 bytes, or has a quote, a line break or a zero byte.
@@ -240,7 +240,7 @@ impl Comment {
         }
     }
 
-    /// Any comment that the kernel takes. Its bytes need not be text.
+    /// Returns any comment that the kernel accepts. Its bytes need not be text.
     ///
     /// # Errors
     /// When it is longer than 255 bytes, or has a zero byte.
@@ -254,7 +254,7 @@ impl Comment {
         Err(InvalidName::new("comment", bytes, problem))
     }
 
-    /// One that stands in a set already.
+    /// Returns a comment that was read from a set.
     pub(crate) fn read(bytes: &[u8]) -> Self {
         Self(bytes.into())
     }
@@ -275,7 +275,7 @@ impl FromStr for Comment {
 }
 
 impl fmt::Display for Comment {
-    /// What of it is not UTF-8 is shown as `\u{fffd}`.
+    /// Bytes that are not UTF-8 are shown as `\u{fffd}`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&String::from_utf8_lossy(&self.0))
     }

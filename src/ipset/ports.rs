@@ -36,13 +36,13 @@ impl fmt::Display for Ports {
     }
 }
 
-/// Ports of a protocol; of other protocols than TCP, UDP, UDP-Lite, SCTP, ICMP and ICMPv6, the protocol alone.
+/// Ports of TCP, UDP, UDP-Lite or SCTP, a type and code of ICMP or ICMPv6, or another protocol without ports.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ProtocolPorts {
     /// The protocol (`/etc/protocols`), 1 to 255.
     #[doc(alias = "IPSET_ATTR_PROTO")]
     pub protocol: Protocol,
-    /// Its ports; of ICMP and ICMPv6, the type in the high byte and the code in the low one.
+    /// Its ports. ICMP and ICMPv6 have the type in the high byte and the code in the low one.
     #[doc(alias("IPSET_ATTR_PORT", "IPSET_ATTR_PORT_TO"))]
     pub ports: Ports,
 }
@@ -52,22 +52,22 @@ impl ProtocolPorts {
     pub(crate) const ICMPV6: Protocol = Protocol(58);
     pub(crate) const UDPLITE: Protocol = Protocol(136);
 
-    /// One port, or a range of them, of TCP.
+    /// Returns one port, or a range of ports, of TCP.
     pub fn tcp(ports: impl Into<Ports>) -> Self {
         Self { protocol: Protocol::TCP, ports: ports.into() }
     }
 
-    /// One port, or a range of them, of UDP.
+    /// Returns one port, or a range of ports, of UDP.
     pub fn udp(ports: impl Into<Ports>) -> Self {
         Self { protocol: Protocol::UDP, ports: ports.into() }
     }
 
-    /// One port, or a range of them, of SCTP.
+    /// Returns one port, or a range of ports, of SCTP.
     pub fn sctp(ports: impl Into<Ports>) -> Self {
         Self { protocol: Protocol::SCTP, ports: ports.into() }
     }
 
-    /// One port, or a range of them, of UDP-Lite.
+    /// Returns one port, or a range of ports, of UDP-Lite.
     ///
     /// ```
     /// # use lvs::ipset::ProtocolPorts;
@@ -78,12 +78,12 @@ impl ProtocolPorts {
         Self { protocol: Self::UDPLITE, ports: ports.into() }
     }
 
-    /// A type and a code of ICMP, for sets of IPv4 addresses.
+    /// Returns a type and a code of ICMP, for sets of IPv4 addresses.
     pub fn icmp(kind: u8, code: u8) -> Self {
         Self { protocol: Self::ICMP, ports: u16::from_be_bytes([kind, code]).into() }
     }
 
-    /// A type and a code of ICMPv6, for sets of IPv6 addresses.
+    /// Returns a type and a code of ICMPv6, for sets of IPv6 addresses.
     ///
     /// ```
     /// # use lvs::ipset::ProtocolPorts;
@@ -93,12 +93,12 @@ impl ProtocolPorts {
         Self { protocol: Self::ICMPV6, ports: u16::from_be_bytes([kind, code]).into() }
     }
 
-    /// One port, or a range of them, of this protocol.
+    /// Returns one port, or a range of ports, of this protocol.
     pub fn of(protocol: Protocol, ports: impl Into<Ports>) -> Self {
         Self { protocol, ports: ports.into() }
     }
 
-    /// Any other protocol, without ports.
+    /// Returns a protocol without ports.
     pub fn protocol(number: u8) -> Self {
         Self { protocol: Protocol(number.into()), ports: 0.into() }
     }

@@ -1,4 +1,4 @@
-//! Replacing the contents of a set at once: see [`Ipset::replace`].
+//! Atomic replacement of the contents of a set: see [`Ipset::replace`].
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
@@ -17,7 +17,7 @@ use super::set::{Set, SetInfo};
 use crate::error::{Cause, Error, Reason, Result};
 use crate::net::Family;
 
-/// Timeout of every marker, in seconds: with the type and without members, the sign of a marker.
+/// Timeout of every marker. An empty `hash:ip` with this timeout is a marker.
 const MARK: Duration = Duration::from_secs(1_819_702);
 
 /// Names of one replacement.
@@ -27,7 +27,7 @@ struct Replacement {
     staged: SetName,
     /// The set that marks `staged` as one of a replacement.
     marker: SetName,
-    /// The marker's `maxelem`: which set it stands for.
+    /// The marker's `maxelem`, which identifies the staged set.
     number: u32,
 }
 
@@ -58,7 +58,7 @@ pub(super) fn replace<T: SetType>(
 }
 
 impl Replacement {
-    /// Makes the marker and the staged set, after all checks.
+    /// Creates the marker and the staged set, after all checks.
     fn prepare<T: SetType>(&self, ipset: &mut Ipset, new: &NewSet<T>) -> Result<Set<T>> {
         new.check().map_err(|cause| Error::new(self, cause))?;
         if self.staged == self.name || self.staged == self.marker {
@@ -115,7 +115,7 @@ impl Replacement {
 
     fn take_place(&self, ipset: &mut Ipset) -> Result<()> {
         once_unlisted(|| match ipset.swap(self.staged, self.name) {
-            // The staged set comes first: the kernel has another number where that one is missing.
+            // The staged set is first: the kernel returns another error number if that one is missing.
             Err(error) if error.is_not_found() => ipset.rename(self.staged, self.name),
             swapped => swapped,
         })
@@ -175,7 +175,7 @@ fn found<A>(answer: Result<A>) -> Result<Option<A>> {
     }
 }
 
-/// Number of the set that a marker stands for; `None` if the set is no marker.
+/// Returns the number in a marker; `None` if the set is no marker.
 fn marked(info: &SetInfo) -> Option<u32> {
     let is_marker = info.set.kind() == Kind::HashIp
         && info.options.timeout == Some(MARK)
@@ -183,7 +183,7 @@ fn marked(info: &SetInfo) -> Option<u32> {
     info.options.maxelem.filter(|_| is_marker)
 }
 
-/// One kind for all whose sets can be swapped: their entries have the same parts.
+/// Returns one kind for all types whose sets can be swapped: their entries have the same parts.
 fn contents(kind: Kind) -> Kind {
     match kind {
         Kind::BitmapIp => Kind::HashIp,
@@ -222,7 +222,7 @@ fn random() -> u32 {
 /// Longest wait of a replacement for another process that lists one of its sets.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Tries again while a listing of another process is in the way: the kernel does not report the end of one.
+/// Tries again while another process lists the set: the kernel does not report the end of a listing.
 fn once_unlisted<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     let started = Instant::now();
     loop {

@@ -17,8 +17,9 @@ use crate::wire::{Writer, nfnetlink};
 /// An object that exists already, or is absent already, is an error.
 pub(crate) const STRICT: u16 = EXCLUSIVE;
 
-/// One change of the kernel's sets, as a value: carried out by [`Ipset::change`](super::Ipset::change) or, with others, by
-/// [`Ipset::batch`](super::Ipset::batch).
+/// One change of the kernel's sets, as a value.
+///
+/// [`Ipset::change`](super::Ipset::change) carries it out, [`Ipset::batch`](super::Ipset::batch) carries out many.
 ///
 /// Its text names the operation and the object: `add 10.0.0.7 to set blocked`. The alternate form has the values, too:
 /// `add 10.0.0.7 timeout 60 to set blocked`.
@@ -68,8 +69,8 @@ pub enum Change {
 }
 
 impl Change {
-    /// Finds a change that the kernel would refuse, or store otherwise than asked, without asking the kernel.
-    /// [`Ipset`](super::Ipset) checks every change before sending it.
+    /// Checks, without the kernel, that the kernel accepts the change and stores it as asked. [`Ipset`](super::Ipset)
+    /// checks every change before sending it.
     ///
     /// # Errors
     /// [`is_invalid_input`](Error::is_invalid_input), with the fault.
@@ -326,7 +327,7 @@ impl Verb {
         }
     }
 
-    /// Whether only the entry itself counts, not what it carries.
+    /// Whether the values of the member are ignored.
     pub(super) fn is_bare(self) -> bool {
         !matches!(self, Self::Add | Self::Put)
     }
@@ -343,7 +344,7 @@ impl Verb {
         (nfnetlink::message_type(SUBSYSTEM, command), flags)
     }
 
-    /// The words before and after the entry.
+    /// The parts of the text before and after the entry.
     pub(super) fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::Add | Self::Put => ("add", "to"),

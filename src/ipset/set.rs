@@ -1,4 +1,4 @@
-//! Sets: a handle to one, and what is read of one.
+//! Handles of sets, and sets as the kernel lists them.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -17,9 +17,9 @@ use crate::net::Family;
 use crate::wire::reader::required;
 use crate::wire::{Attr, Attrs, Kind as Attribute};
 
-/// An existing set: its name, its type, and the family of its addresses.
+/// Handle of an existing set: its name, its type, and the family of its addresses.
 ///
-/// It names a set, and does not hold it: when another one takes its name, it means that one.
+/// A handle is only a name: after a rename or swap it refers to the set that now has the name.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Set<T: SetType> {
     name: SetName,
@@ -33,22 +33,22 @@ impl<T: SetType> Set<T> {
         Self { name, kind, family, of: PhantomData }
     }
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(&self) -> SetName {
         self.name
     }
 
-    /// Its type.
+    /// Returns its type.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// The family of its addresses, if its type has one.
+    /// Returns the family of its addresses, if its type has one.
     pub fn family(&self) -> Option<Family> {
         self.family
     }
 
-    /// The same as a set of whatever type.
+    /// Returns the type-erased handle.
     pub fn any(&self) -> Set<AnyType> {
         Set::new(self.name, self.kind, self.family)
     }
@@ -68,10 +68,10 @@ pub struct SetInfo {
     /// The set.
     #[cfg_attr(feature = "serde", serde(flatten))]
     pub set: Set<AnyType>,
-    /// The revision of its type that it was made with.
+    /// The revision of its type with which it was created.
     #[doc(alias = "IPSET_ATTR_REVISION")]
     pub revision: u8,
-    /// The number that rules of packet filters hold; `None` from kernels before Linux 4.20.
+    /// The number by which rules of packet filters refer to it; `None` on kernels before Linux 4.20.
     #[doc(alias = "IPSET_ATTR_INDEX")]
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub index: Option<u16>,
@@ -82,7 +82,7 @@ pub struct SetInfo {
     #[doc(alias = "IPSET_ATTR_REFERENCES")]
     #[cfg_attr(feature = "serde", serde(default))]
     pub references: u32,
-    /// The memory that it takes, in bytes.
+    /// Its memory in bytes.
     #[doc(alias = "IPSET_ATTR_MEMSIZE")]
     #[cfg_attr(feature = "serde", serde(rename = "memsize", default))]
     pub memory: u32,
@@ -127,7 +127,7 @@ impl<'a> Parts<'a> {
     /// Reads all attributes that can be read, with the fault of the first that cannot.
     ///
     /// # Errors
-    /// When the bounds of an attribute are wrong, so that the ones behind it cannot be found.
+    /// When the bounds of an attribute are wrong, so that the ones after it cannot be found.
     pub(crate) fn read_all(attributes: &'a [u8]) -> Result<(Self, Option<DecodeError>), DecodeError> {
         let (mut parts, mut fault) = (Self::default(), None);
         for attr in Attrs::<Command>::new(attributes) {
@@ -149,7 +149,7 @@ impl<'a> Parts<'a> {
             Command::Flags => {}
             Command::Data => self.data = Some(attr.nested()),
             Command::Entries => self.entries = Some(attr.nested()),
-            // In whatever byte order the request had it.
+            // In the byte order of the request.
             Command::Line => self.line = Some(attr.u32_ne()?),
             Command::LowestRevision => self.lowest_revision = Some(attr.u8()?),
             Command::Index => self.index = Some(attr.u16_be()?),
@@ -170,7 +170,7 @@ impl<'a> Parts<'a> {
         let kind = required(self.kind, Command::TypeName)?;
         let kind = kind.parse::<Kind>().map_err(|_| DecodeError::Text { attribute: Command::TypeName.name() })?;
         let family = match required(self.family, Command::Family)? {
-            // A type without a family repeats whatever it was made with.
+            // A type without a family returns the family of the request that created it.
             _ if !kind.has_family() && kind.method() != Method::Bitmap => None,
             family::INET if kind != Kind::BitmapPort => Some(Family::Inet),
             family::INET6 if kind.has_family() => Some(Family::Inet6),
@@ -182,7 +182,7 @@ impl<'a> Parts<'a> {
         Ok(Set::new(name, kind, family))
     }
 
-    /// A set as it stands in a list.
+    /// Returns the set of a listing.
     pub(crate) fn info(&self) -> Result<SetInfo, DecodeError> {
         let set = self.set()?;
         let mut header = Header::default();
@@ -224,7 +224,7 @@ impl Header {
         match attr.kind {
             SetAttr::Ip => self.from = Some(read_address(attr)?),
             SetAttr::IpTo => self.to = Some(read_address(attr)?),
-            // Only requests have it; kernels say both ends.
+            // Only requests have it; kernels send both ends of the range.
             SetAttr::Cidr => {}
             SetAttr::Port => self.ports.0 = Some(attr.u16_be()?),
             SetAttr::PortTo => self.ports.1 = Some(attr.u16_be()?),

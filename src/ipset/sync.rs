@@ -1,4 +1,4 @@
-//! Bringing the members of a set to desired ones: see [`Ipset::sync`].
+//! Difference between the members of a set and desired ones: see [`Ipset::sync`].
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,13 +19,13 @@ use crate::error::{Cause, Error, Reason, Result};
 #[cfg_attr(feature = "serde", serde(default))]
 #[non_exhaustive]
 pub struct Tally {
-    /// Added, and absent before.
+    /// Number of added members.
     pub added: usize,
-    /// Existing ones whose comment, exception or skbinfo was set.
+    /// Number of existing members whose comment, exception or skbinfo was updated.
     pub updated: usize,
-    /// Deleted, and existing before.
+    /// Number of deleted members.
     pub deleted: usize,
-    /// As desired already.
+    /// Number of members that were as desired.
     pub unchanged: usize,
 }
 
@@ -37,17 +37,20 @@ impl fmt::Display for Tally {
 }
 
 impl Ipset {
-    /// Makes the members of a set those that are desired, and sends the difference: adds the missing ones, sets those that carry
-    /// something else, then deletes the surplus. The next call completes an interrupted one.
+    /// Makes the members of a set the desired ones, by sending the difference.
     ///
-    /// The comment, the skbinfo and the exception of a member count. A running timeout and counters do not: those of an existing
-    /// member stay. Packets never see a set without a member that is desired and existed. [`Ipset::replace`] swaps all
+    /// Adds the missing members, updates those with other values, then deletes the surplus. The next call completes an
+    /// interrupted one.
+    ///
+    /// The comment, the skbinfo and the exception of a member are compared. Timeout and counters of an existing member
+    /// stay as they are. A desired member that existed before is in the set all the time. [`Ipset::replace`] swaps all
     /// members at one moment.
     ///
     /// # Errors
-    /// Before anything is changed: [`is_invalid_input`](Error::is_invalid_input) for a range, or a network in a set of addresses;
-    /// [`Cause::Precondition`] with [`Reason::Unsupported`] for a set with a mask, which stores other entries than those that are
-    /// added. Later as [`Ipset::put_all`]; [`is_full`](Error::is_full) also if only the surplus is in the way.
+    /// Before anything is changed: [`is_invalid_input`](Error::is_invalid_input) for a range, or a network in a set of
+    /// addresses; [`Cause::Precondition`] with [`Reason::Unsupported`] for a set with a mask, which stores other
+    /// entries than those that are added. Later as [`Ipset::put_all`]; [`is_full`](Error::is_full) also if only the
+    /// surplus is in the way.
     pub fn sync<T: SetType>(
         &mut self,
         set: &Set<T>,
@@ -136,8 +139,8 @@ fn carried(member: &Member<AnyType>) -> (Option<&[u8]>, SkbInfo, bool) {
 }
 
 impl Member<AnyType> {
-    /// The member as a set of this type lists it, without a timeout and counters: two members are equal if the set holds the
-    /// same for both. `None` if it stands for several entries.
+    /// Returns the member as a set of this type lists it, without timeout and counters. Two members that the set stores
+    /// in the same way are then equal. `None` if the member has several entries.
     ///
     /// ```
     /// # use lvs::ipset::{AnyType, Kind, Member};
@@ -164,7 +167,7 @@ fn listed(kind: Kind, entry: Entry) -> Entry {
         Entry::IpPortIp(ip, port, other) => Entry::IpPortIp(first(ip), port, second(other)),
         Entry::IpIp(ip, other) => Entry::IpIp(first(ip), second(other)),
         Entry::IpInterface(ip, interface) => Entry::IpInterface(first(ip), interface),
-        // The place in the list is none of the content.
+        // The place in the list is not compared.
         Entry::Set(ListMember { set, .. }) => Entry::Set(ListMember { set, place: None }),
         Entry::IpMac(..) | Entry::Port(_) | Entry::Mac(_) => entry,
     }

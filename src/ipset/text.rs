@@ -1,4 +1,4 @@
-//! Entries and members as text, in the words of `ipset(8)`.
+//! Entries and members as text, in the syntax of `ipset(8)`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,10 +11,10 @@ use super::parts::{Comment, Mac};
 use crate::net::{InvalidText, number};
 
 impl Entry {
-    /// Reads an entry of a set of this type: the text that [`Display`](fmt::Display) writes of it.
+    /// Reads an entry of a set of this type, as [`Display`](fmt::Display) writes it.
     ///
-    /// Addresses, ports and protocols are numbers or the names that this crate prints; no name service is asked. Names with
-    /// blanks or commas have no text.
+    /// Addresses, ports and protocols are numbers or the names that this crate prints; no name service is asked. Names
+    /// with blanks or commas have no text.
     ///
     /// ```
     /// # use lvs::ipset::{Entry, Kind, ProtocolPorts};
@@ -95,7 +95,7 @@ fn form(kind: Kind) -> &'static str {
 }
 
 impl<T: SetType> fmt::Display for Member<T> {
-    /// As `ipset save` prints it: `10.0.0.1,tcp:80 timeout 30 comment "x"`.
+    /// Writes the text of `ipset save`: `10.0.0.1,tcp:80 timeout 30 comment "x"`.
     ///
     /// Parts of a comment that `ipset restore` cannot read are shown as `\u{fffd}`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -123,7 +123,8 @@ impl<T: Known> FromStr for Member<T> {
 }
 
 impl<T: Known> Member<T> {
-    /// Reads the text that [`Display`](fmt::Display) writes: an entry as [`Entry::parse`] reads it, and options in any order.
+    /// Reads the text that [`Display`](fmt::Display) writes: an entry as [`Entry::parse`] reads it, and options in any
+    /// order.
     ///
     /// ```
     /// # use lvs::ipset::{HashIpPort, Member, ProtocolPorts};
@@ -155,7 +156,7 @@ impl Member<AnyType> {
     }
 }
 
-/// The entry, with the words that belong to it, and the options.
+/// Splits a text into the entry, with its own words, and the options.
 fn split(text: &str) -> (&str, &str) {
     let end = |from: usize| text.get(from..).and_then(|rest| rest.find(' ')).map_or(text.len(), |at| from + at);
     let mut at = end(0);
