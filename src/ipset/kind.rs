@@ -24,7 +24,7 @@ mod sealed {
 ///
 /// ```compile_fail
 /// # use lvs::ipset::{HashIp, Mac, Member};
-/// // Does not compile: "`Mac` is not an entry of a set whose entries are `lvs::ipset::Addresses`".
+/// // Does not compile: "`lvs::ipset::Mac` is not an entry of a set whose entries are `lvs::ipset::Addresses`".
 /// let member = Member::<HashIp>::new(Mac::new([2, 0, 0, 0, 0, 1]));
 /// ```
 pub trait SetType: sealed::Sealed + Copy + fmt::Debug + Hash + Ord + 'static {

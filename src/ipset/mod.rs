@@ -27,8 +27,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! An entry or an option that a type of sets cannot have does not compile. A `hash:ip` has no exceptions (`nomatch`), and
-//! the compiler reports the unsatisfied trait bound `HashIp: Networks`:
+//! An entry or an option that a type of sets cannot have does not compile. A `hash:ip` has no exceptions (`nomatch`),
+//! and the compiler reports the unsatisfied trait bound `HashIp: Networks`:
 //!
 //! ```compile_fail
 //! # use lvs::ipset::{HashIp, Member};
@@ -42,7 +42,7 @@
 //! let ports = NewSet::<BitmapPort>::range(1..=1000).maxelem(500);
 //! ```
 //!
-//! The entries of a `hash:net` are networks: "`ListMember` is not an entry of a set whose entries are
+//! The entries of a `hash:net` are networks: "`lvs::ipset::ListMember` is not an entry of a set whose entries are
 //! `lvs::ipset::Addresses`".
 //!
 //! ```compile_fail

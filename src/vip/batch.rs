@@ -1,4 +1,4 @@
-//! Changes of many virtual IPs: what is observed, what is sent, and what failed.
+//! Batches of virtual IPs: observation, requests and failures.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -23,11 +23,11 @@ use crate::net::Family;
 #[cfg_attr(feature = "serde", serde(default))]
 #[non_exhaustive]
 pub struct Tally {
-    /// Bound, and not bound before.
+    /// Number of virtual IPs that were bound.
     pub bound: usize,
-    /// Unbound, and bound before.
+    /// Number of virtual IPs that were unbound.
     pub unbound: usize,
-    /// As asked for already.
+    /// Number of virtual IPs that were as requested.
     pub unchanged: usize,
 }
 
@@ -40,8 +40,8 @@ impl fmt::Display for Tally {
 
 /// Some of many virtual IPs could not be bound or unbound: see [`batch::BatchError`].
 ///
-/// Everything else was done, unless something interrupted it; [`Vips::check`](super::Vips::check) changes nothing. Calling again is
-/// always safe: virtual IPs that are bound or unbound already count as unchanged.
+/// All other changes were made, unless an interruption ended the call. An error of [`Vips::check`](super::Vips::check)
+/// means no change. Repeating a call is always safe: virtual IPs that are bound or unbound already count as unchanged.
 pub type BatchError = batch::BatchError<Change, Tally>;
 
 /// A virtual IP that could not be bound or unbound: see [`batch::Failure`].
@@ -84,7 +84,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Finds wrong input and conflicts among virtual IPs that are to be bound, and changes nothing.
+    /// Finds invalid input and conflicts among virtual IPs that are to be bound, and changes nothing.
     pub(super) fn check(&mut self, wanted: &[Vip]) -> Result<()> {
         let wanted = self.possible(wanted);
         if wanted.is_empty() {
@@ -205,7 +205,7 @@ impl<'a> Work<'a> {
             for (request, refusal) in refused {
                 let Some(vip) = vips.get(request) else { continue };
                 match (Errno::from_raw(refusal.errno), bind) {
-                    // On an interface of its own, that is what was asked for.
+                    // The interface belongs to the binder: the existing address is the requested one.
                     (Errno::EEXIST, true) if matches!(target.way, Way::Dummy(_)) => self.done.unchanged += 1,
                     (Errno::EADDRNOTAVAIL | Errno::ESRCH, false) => self.done.unchanged += 1,
                     _ => self.fail(change(*vip), explain(refusal).into()),

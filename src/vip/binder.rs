@@ -9,7 +9,7 @@ use crate::error::Cause;
 use crate::name::{Interface, InvalidName, Name};
 use crate::net::{Family, InvalidText, not_of_a_host, number};
 
-/// A virtual IP: one address, or (as a local route only) a whole prefix of them.
+/// A virtual IP: one address, or a prefix, which only local routes can bind.
 ///
 /// ```
 /// # use lvs::vip::Vip;
@@ -25,7 +25,7 @@ pub struct Vip {
     length: u8,
 }
 
-/// With one number, as [`ServiceKey`](crate::ipvs::ServiceKey) is.
+/// Hashes one number, as [`ServiceKey`](crate::ipvs::ServiceKey) does.
 impl Hash for Vip {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self.address {
@@ -36,10 +36,11 @@ impl Hash for Vip {
 }
 
 impl Vip {
-    /// All addresses that begin with the first `length` bits of `address`; the others must be zero.
+    /// Returns the prefix of all addresses that begin with the first `length` bits of `address`. The other bits must be
+    /// zero.
     ///
     /// # Errors
-    /// When they are not, or the length is 0 or more than an address has.
+    /// When another bit is set, or the length is 0 or longer than an address.
     pub fn prefix(address: IpAddr, length: u8) -> Result<Self, InvalidVip> {
         let family = Family::of(address);
         let wrong = |problem| InvalidVip(format!("{address}/{length} {problem}"));
@@ -53,17 +54,17 @@ impl Vip {
         if behind { Err(wrong("has bits behind its prefix")) } else { Ok(Self { address, length }) }
     }
 
-    /// The address, or the first of the prefix.
+    /// Returns the address, or the first address of the prefix.
     pub fn address(&self) -> IpAddr {
         self.address
     }
 
-    /// Prefix length in bits: 32 or 128 for one address.
+    /// Returns the prefix length in bits: 32 or 128 for one address.
     pub fn length(&self) -> u8 {
         self.length
     }
 
-    /// Whether it is more than one address.
+    /// Whether it has more than one address.
     pub fn is_prefix(&self) -> bool {
         self.length < self.family().bits()
     }
@@ -72,7 +73,7 @@ impl Vip {
         Family::of(self.address)
     }
 
-    /// Whether all addresses of `other` are among these.
+    /// Whether it contains all addresses of `other`.
     pub fn contains(&self, other: Self) -> bool {
         let first = |address: IpAddr| match address {
             IpAddr::V4(address) => address.to_bits().checked_shr(32 - u32::from(self.length)).map(u128::from),
@@ -100,7 +101,7 @@ impl From<Ipv6Addr> for Vip {
     }
 }
 
-/// Values that are a virtual IP.
+/// Values that convert to a virtual IP.
 ///
 /// ```
 /// # use lvs::vip::{IntoVip, Vip};
@@ -113,7 +114,7 @@ impl From<Ipv6Addr> for Vip {
     note = "to read a virtual IP from text, write `text.parse::<Vip>()?`"
 )]
 pub trait IntoVip {
-    /// The virtual IP.
+    /// Converts the value to the virtual IP.
     fn into_vip(self) -> Vip;
 }
 
@@ -177,9 +178,10 @@ impl fmt::Debug for Vip {
 #[error("{0}")]
 pub struct InvalidVip(String);
 
-/// A way to make addresses local, and by what it knows its own: see the [module](super) for which to choose.
+/// A way to make addresses local, which also identifies the addresses that it owns. See [the module](super) for the
+/// choice.
 ///
-/// It is a value only: nothing is made before the first address is bound.
+/// It is a value only: an interface is created when the first address is bound.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Binder(pub(super) Way);
 
@@ -190,12 +192,12 @@ pub(super) enum Way {
     Label { interface: Interface, label: Name<15>, protocol: u8 },
 }
 
-/// The numbers up to this are of the kernel and of the administrator (`RTPROT_STATIC`; `IFAPROT_KERNEL_LL` is below).
+/// Numbers up to this belong to the kernel and the administrator (`RTPROT_STATIC`; `IFAPROT_KERNEL_LL` is below).
 const LAST_RESERVED: u8 = 4;
 
 impl Binder {
-    /// Addresses on an interface of kind `dummy` that exists for nothing else. It is made when the first address is bound,
-    /// and left down: an address on it is local all the same.
+    /// Returns a binder of addresses on a dummy interface of its own. The interface is created when the first address
+    /// is bound. It stays down, since its addresses are local even then.
     ///
     /// It owns every host address (`/32`, `/128`) of that interface, whoever added it.
     ///
@@ -216,24 +218,24 @@ impl Binder {
         }
     }
 
-    /// Routes of type `local` in the table `local`, for addresses and for prefixes.
+    /// Returns a binder of routes of type `local` in the table `local`, for addresses and for prefixes.
     ///
-    /// It owns the routes of this protocol number (`RTPROT_*`), which must be above 4. Choose one that no other program on
-    /// the machine has: `/etc/iproute2/rt_protos` lists those of routing daemons.
+    /// It owns the routes of this protocol number (`RTPROT_*`), which must be above 4. Choose a number that no other
+    /// program on the machine uses: `/etc/iproute2/rt_protos` lists those of routing daemons.
     #[doc(alias("RTN_LOCAL", "RT_TABLE_LOCAL", "RTPROT"))]
     pub const fn local_routes(protocol: u8) -> Self {
         Self(Way::Routes(protocol))
     }
 
-    /// Addresses on an interface that has others, too, with a label such as `eth0:1`: what stands before the first colon
-    /// is the interface.
+    /// Returns a binder of addresses on an interface with other addresses. They have a label such as `eth0:1`: the part
+    /// before the first colon is the interface.
     ///
-    /// It owns the host addresses of that interface with this protocol number (`IFA_PROTO`, since Linux 5.18), which must
-    /// be above 4, and IPv4 addresses only if they have the label. IPv6 addresses have none: binders with several labels on
-    /// one interface need a number each.
+    /// It owns the host addresses of that interface with this protocol number (`IFA_PROTO`, since Linux 5.18), which
+    /// must be above 4. IPv4 addresses must also have the label. IPv6 addresses have no labels: binders with several
+    /// labels on one interface need a number each.
     ///
     /// # Errors
-    /// When no interface can have the name before the colon, there is nothing behind it, or all of it is longer than 15
+    /// When no interface can have the name before the colon, the part after it is empty, or the label is longer than 15
     /// bytes.
     #[doc(alias("IFA_LABEL", "IFA_PROTO"))]
     pub fn label(label: impl AsRef<[u8]>, protocol: u8) -> Result<Self, InvalidName> {
@@ -277,9 +279,10 @@ impl Binder {
 }
 
 impl fmt::Display for Binder {
-    /// As errors name it: `vip0`, `the local routes of protocol 77`, `eth0:1`.
+    /// Writes the text of errors: `vip0`, `the local routes of protocol 77`, `eth0:1`.
     ///
-    /// The alternate form `{:#}` has all of it, and [`FromStr`] reads it: `dummy vip0`, `local-routes 77`, `label eth0:1 77`.
+    /// The alternate form `{:#}` is complete, and [`FromStr`] reads it: `dummy vip0`, `local-routes 77`,
+    /// `label eth0:1 77`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.0, f.alternate()) {
             (Way::Dummy(name), false) => write!(f, "{name}"),

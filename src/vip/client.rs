@@ -1,4 +1,4 @@
-//! The client: binding, listing, and what stands in the way.
+//! The client: binding, listing and conflicts.
 
 use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::errno::Errno;
@@ -16,13 +16,15 @@ use crate::error::{Cause, Error, Reason, Refused, Result};
 use crate::name::Interface;
 use crate::outcome::Outcome;
 
-/// Virtual IPs of a network namespace: that of the thread that connects, for as long as the client lives.
+/// Client of the virtual IPs of one network namespace: that of the thread that connects.
 ///
-/// Changes need `CAP_NET_ADMIN` in the user namespace that owns the network namespace;
-/// [`is_permission_denied`](Error::is_permission_denied) reports a lack of it. Reading needs nothing, nor does finding out that there is
-/// nothing to change; a client does not keep the privilege of the one who opened it. Each operation can fail for
-/// reasons that are not repeated below: no permission, a time-out ([`Options::timeout`]), lost replies
-/// ([`Cause::Overrun`]), and [`is_already_exists`](Error::is_already_exists) when the interface of
+/// It holds one netlink socket. Changes need `CAP_NET_ADMIN` in the user namespace that owns the network namespace;
+/// [`is_permission_denied`](Error::is_permission_denied) reports a lack of it. Reading needs no privilege, and neither
+/// does a call that finds nothing to change. The kernel checks the sender of each request: a client does not carry the
+/// privilege of the process that opened it.
+///
+/// Each operation can fail for reasons that are not repeated below: no permission, a time-out ([`Options::timeout`]),
+/// lost replies ([`Cause::Overrun`]), and [`is_already_exists`](Error::is_already_exists) when the interface of
 /// [`Binder::dummy`] exists and is of another kind.
 #[derive(Debug)]
 pub struct Vips {
@@ -33,12 +35,12 @@ impl Vips {
     /// Opens a socket.
     ///
     /// # Errors
-    /// When the system has no room for another socket.
+    /// If no socket can be opened.
     pub fn connect() -> Result<Self> {
         Self::connect_with(&Options::default())
     }
 
-    /// As [`Vips::connect`], with other buffers or another time-out.
+    /// Connects as [`Vips::connect`], with other buffers or another time-out.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -61,10 +63,11 @@ impl Vips {
     /// Binds a virtual IP (`RTM_NEWADDR`, `RTM_NEWROUTE`). Its packets reach IPVS from then on.
     ///
     /// # Errors
-    /// [`is_conflict`](Error::is_conflict) when it is local already and not by this binder;
-    /// [`is_not_found`](Error::is_not_found) when the interface of a [label](Binder::label) is not there;
-    /// [`is_unavailable`](Error::is_unavailable) when the kernel has no dummy interfaces;
-    /// [`is_invalid_input`](Error::is_invalid_input) when no host can have the address, or the binder cannot bind a prefix.
+    /// - [`is_conflict`](Error::is_conflict) when anything but this binder makes it local;
+    /// - [`is_not_found`](Error::is_not_found) when the interface of a [label](Binder::label) does not exist;
+    /// - [`is_unavailable`](Error::is_unavailable) when the kernel has no dummy interfaces;
+    /// - [`is_invalid_input`](Error::is_invalid_input) when no host can have the address, or the binder cannot bind a
+    ///   prefix.
     #[doc(alias = "RTM_NEWADDR")]
     pub fn bind(&mut self, binder: &Binder, vip: impl IntoVip) -> Result<Outcome> {
         let vip = vip.into_vip();
@@ -76,7 +79,7 @@ impl Vips {
     /// Unbinds a virtual IP (`RTM_DELADDR`, `RTM_DELROUTE`). Addresses of other owners stay.
     ///
     /// # Errors
-    /// [`is_not_found`](Error::is_not_found) when the interface of a [label](Binder::label) is not there.
+    /// [`is_not_found`](Error::is_not_found) when the interface of a [label](Binder::label) does not exist.
     #[doc(alias = "RTM_DELADDR")]
     pub fn unbind(&mut self, binder: &Binder, vip: impl IntoVip) -> Result<Outcome> {
         let vip = vip.into_vip();
@@ -85,8 +88,8 @@ impl Vips {
         Ok(Outcome::of_deleting(tally.unbound > 0))
     }
 
-    /// Binds any number of virtual IPs, many with each system call. One that cannot be bound does not stop the others; see
-    /// [`Vips::check`] for all or nothing.
+    /// Binds any number of virtual IPs, many with each system call. A virtual IP that cannot be bound does not stop the
+    /// others. [`Vips::check`] beforehand makes it all or nothing.
     ///
     /// # Errors
     /// [`BatchError`]; each failure is one of [`Vips::bind`].
@@ -101,8 +104,9 @@ impl Vips {
         work.finish(ended, "bind virtual IPs to")
     }
 
-    /// Reports what prevents these virtual IPs from being bound, and changes nothing: conflicts, wrong input, and a missing or
-    /// unsuitable interface. It does not check the privilege. Another process may change the result before the next call.
+    /// Reports what prevents these virtual IPs from being bound, and changes nothing: conflicts, wrong input, and a
+    /// missing or unsuitable interface. It does not check the privilege. Another process may change the result before
+    /// the next call.
     ///
     /// ```no_run
     /// # use lvs::vip::{BatchError, Binder, Vip, Vips};
@@ -124,7 +128,7 @@ impl Vips {
     /// Unbinds any number of virtual IPs, many with each system call.
     ///
     /// # Errors
-    /// [`BatchError`]; each failure is one of [`Vips::unbind`].
+    /// [`BatchError`]; each failure is as documented at [`Vips::unbind`].
     #[doc(alias("RTM_DELADDR", "RTM_DELROUTE"))]
     pub fn unbind_all(
         &mut self,
@@ -136,14 +140,14 @@ impl Vips {
         work.finish(ended, "unbind virtual IPs from")
     }
 
-    /// Makes the virtual IPs of this binder those that are desired: binds the missing ones, then unbinds the surplus. The next
-    /// call completes an interrupted one.
+    /// Makes the virtual IPs of this binder the desired ones: binds the missing ones, then unbinds the surplus. The
+    /// next call completes an interrupted one.
     ///
-    /// A desired virtual IP that cannot be bound stops neither: the others are bound, and the surplus is unbound. Only what
-    /// overlaps with a failed prefix, or has a failed address in it, stays bound.
+    /// A desired virtual IP that cannot be bound does not stop the others, and the surplus is unbound. A surplus
+    /// virtual IP that overlaps with a failed one stays bound.
     ///
     /// # Errors
-    /// [`BatchError`]; each failure is one of [`Vips::bind`] or [`Vips::unbind`].
+    /// [`BatchError`]; each failure is as documented at [`Vips::bind`] or [`Vips::unbind`].
     pub fn sync(
         &mut self,
         binder: &Binder,
@@ -154,12 +158,12 @@ impl Vips {
         work.finish(ended, "synchronise the virtual IPs of")
     }
 
-    /// The virtual IPs that the binder owns (`RTM_GETADDR` of its interface, `RTM_GETROUTE` of its protocol), in the
-    /// kernel's order; none if the interface of [`Binder::dummy`] is not there.
+    /// Returns the virtual IPs that the binder owns (`RTM_GETADDR` of its interface, `RTM_GETROUTE` of its protocol),
+    /// in the kernel's order; none if the interface of [`Binder::dummy`] does not exist.
     ///
     /// # Errors
-    /// [`is_not_found`](Error::is_not_found) when the interface of a [label](Binder::label) is not there;
-    /// [`is_interrupted`](Error::is_interrupted) when the list changed each time while it was read.
+    /// [`is_not_found`](Error::is_not_found) when the interface of a [label](Binder::label) does not exist;
+    /// [`is_interrupted`](Error::is_interrupted) when the addresses or routes changed during every reading.
     #[doc(alias("RTM_GETADDR", "RTM_GETROUTE"))]
     pub fn virtual_ips(&mut self, binder: &Binder) -> Result<Vec<Vip>> {
         let owned = self.target(binder).and_then(|target| match target {
@@ -169,11 +173,11 @@ impl Vips {
         owned.map_err(|error| error.during(format_args!("list the virtual IPs of {binder}")))
     }
 
-    /// Unbinds everything that the binder owns. The interface of [`Binder::dummy`] is deleted (`RTM_DELLINK`) if nothing else
-    /// uses it: for thousands of IPv6 addresses that takes a small part of the time of [`Vips::unbind_all`].
+    /// Unbinds all virtual IPs of the binder. The interface of [`Binder::dummy`] is deleted (`RTM_DELLINK`) if nothing
+    /// else uses it. For thousands of IPv6 addresses that is much faster than [`Vips::unbind_all`].
     ///
-    /// The interface stays if it is up, is part of a bridge or another interface, has interfaces on top of it (VLANs, macvlans),
-    /// or has an address that the binder does not own. The outcome is the same; `ip link show` shows it.
+    /// The interface is kept if it is up, is part of a bridge or another interface, has interfaces on top of it (VLANs,
+    /// macvlans), or has an address that the binder does not own. The outcome does not report that.
     ///
     /// # Errors
     /// As [`Vips::virtual_ips`]; failures of [`Vips::unbind`] as [`Cause::Batch`].
@@ -191,7 +195,7 @@ impl Vips {
         Ok(Outcome::of_deleting(tally.unbound > 0))
     }
 
-    // What can be done at all.
+    // Probes of privileges and features.
 
     /// Whether the caller has the privilege to change anything here.
     pub(crate) fn may_change(&mut self) -> Result<bool> {
@@ -199,8 +203,8 @@ impl Vips {
         Ok(refused.is_none_or(|refusal| refusal.errno != Errno::EPERM as i32))
     }
 
-    /// Asks for a dummy interface that cannot be created, which the kernel refuses as invalid if it has others. It loads the
-    /// module for that if it can.
+    /// Requests a dummy interface that cannot be created. A kernel with dummy interfaces refuses it as invalid, and
+    /// loads the module first if it can.
     pub(crate) fn probe_dummy(&mut self) -> Result<()> {
         let probed = self.create_dummy(LinkRequest::ImpossibleDummy, Errno::EINVAL);
         probed.map_err(|error| error.during("ask for dummy interfaces"))
@@ -208,16 +212,16 @@ impl Vips {
 
     // Dummy interfaces.
 
-    /// Creates the dummy interface, or finds it if it exists by then.
+    /// Creates the dummy interface, or finds it if another process has created it meanwhile.
     pub(super) fn make(&mut self, binder: &Binder, name: Interface) -> Result<Target> {
-        // Loading the module creates a dummy0, which may be the one.
+        // Loading the module creates a dummy0, which may be the requested one.
         self.create_dummy(LinkRequest::NewDummy(name.as_bytes()), Errno::EEXIST)?;
         let gone = "another process deleted the interface right after it was created";
         let gone = || Error::new("create a dummy interface", Cause::precondition(Reason::InterfaceNotFound, gone));
         self.target(binder)?.ok_or_else(gone)
     }
 
-    /// Being refused with `fine` is fine.
+    /// Sends the request. A refusal with `fine` is a success.
     fn create_dummy(&mut self, request: LinkRequest<'_>, fine: Errno) -> Result<()> {
         let message = Message::Link(request);
         let Some(refusal) = self.connection.attempt(&message, |_, _| Ok(()))? else { return Ok(()) };

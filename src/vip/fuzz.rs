@@ -1,4 +1,4 @@
-//! Route messages: what is read of them as bound is what was written to bind it.
+//! Fuzzed route messages: a virtual IP that is read as bound equals the one that was bound.
 
 use super::binder::{Binder, Vip, Way};
 use super::link::read_link;
@@ -12,7 +12,7 @@ pub fn run(data: &[u8]) {
     if let Ok(Some(link)) = read_link(kind, body) {
         assert!(!format!("{link:?}").is_empty());
     }
-    // The interface that the message is of, so that it may be owned.
+    // The interface of the message, so that the binder may own it.
     let index = body.get(4..8).and_then(|index| index.try_into().ok()).map_or(1, u32::from_ne_bytes);
     for binder in [Binder::dummy("vip0"), Binder::label("eth0:1", 78)].into_iter().flatten() {
         let target = Target { way: binder.0, index };

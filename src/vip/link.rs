@@ -1,4 +1,4 @@
-//! Messages about interfaces: the requests, and what is needed of the answers.
+//! Messages about interfaces: requests, and the parts of the answers that this crate uses.
 
 use crate::error::DecodeError;
 use crate::name::Interface;
@@ -17,7 +17,7 @@ pub(crate) const HEADER: usize = 16;
 
 /// `IFF_UP`.
 pub(crate) const UP: u32 = 1;
-/// Leave the counters out of the answer (`RTEXT_FILTER_SKIP_STATS`).
+/// Omits the counters from the answer (`RTEXT_FILTER_SKIP_STATS`).
 const SKIP_STATS: u32 = 8;
 
 kinds! {

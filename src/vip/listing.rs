@@ -23,8 +23,9 @@ const LISTINGS: usize = 10;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Vips {
-    /// Reads what matters to virtual IPs that are to be bound: the interface, the addresses and routes in the way, and the
-    /// binder's listing where it is asked for or needed.
+    /// Reads the state that affects virtual IPs which are to be bound: the interface and conflicting routes.
+    ///
+    /// It also reads the binder's listing if `listing` is set or the binder needs it.
     pub(super) fn observe(&mut self, binder: &Binder, wanted: &[Vip], listing: bool) -> Result<Observed> {
         let mut observed = Observed { target: self.target(binder)?, ..Observed::default() };
         // Only a listing shows whether an address of the interface has the label and the protocol.
@@ -83,7 +84,7 @@ impl Vips {
         }
     }
 
-    /// Whether an interface carries anything that no binder puts there.
+    /// Whether an interface has anything that no binder adds.
     pub(super) fn is_used(&mut self, target: Target) -> Result<bool> {
         let linked = retry_if_interrupted(|| {
             let mut used = false;
@@ -112,8 +113,8 @@ impl Vips {
 
     /// The virtual IPs that the binder owns.
     ///
-    /// A listing in which something is repeated was disturbed by a change that the kernel does not report (seen on Linux 6.1),
-    /// and may lack something: it is read again.
+    /// A listing in which something is repeated was disturbed by a change that the kernel does not report (seen on
+    /// Linux 6.1), and may lack something: it is read again.
     pub(super) fn owned(&mut self, target: Target) -> Result<Vec<Vip>> {
         let mut before = Vec::new();
         for _ in 0..LISTINGS {
@@ -160,7 +161,7 @@ impl Vips {
                     Ok(())
                 })?;
                 match refused {
-                    // No table, or no such protocol on this machine: nothing in it.
+                    // The machine has no such table or protocol, and thus no routes in it.
                     Some(refusal)
                         if routes.is_empty()
                             && [Errno::ENOENT as i32, Errno::EOPNOTSUPP as i32].contains(&refusal.errno) =>
@@ -216,7 +217,7 @@ impl Vips {
                     }
                     Ok(())
                 },
-                // No route at all, or one that is not local; unless the kernel could not look.
+                // No route exists, or it is not local; unless the look-up itself failed.
                 |_, refusal| {
                     if [Errno::ENOMEM as i32, Errno::ENOBUFS as i32].contains(&refusal.errno) {
                         refused = Some(refusal);

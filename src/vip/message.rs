@@ -1,4 +1,4 @@
-//! Messages about addresses and routes: the requests, and what is needed of the answers.
+//! Messages about addresses and routes: requests, and the parts of the answers that this crate uses.
 
 use std::net::IpAddr;
 
@@ -33,9 +33,9 @@ pub(crate) const LOCAL: u8 = 2;
 /// `RTN_BROADCAST` and `RTN_ANYCAST`: such a route of the kernel precedes a local route for the same address.
 pub(crate) const BROADCAST: u8 = 3;
 const ANYCAST: u8 = 4;
-/// Answer with the route as it stands in the table (`RTM_F_FIB_MATCH`).
+/// Requests the route of the table instead of one for the address (`RTM_F_FIB_MATCH`).
 const AS_IN_THE_TABLE: u32 = 0x2000;
-/// Usable at once (`IFA_F_NODAD`), and no second route beside the local one (`IFA_F_NOPREFIXROUTE`).
+/// Usable immediately (`IFA_F_NODAD`), without a second route besides the local one (`IFA_F_NOPREFIXROUTE`).
 const FLAGS: u32 = 0x02 | 0x200;
 
 kinds! {
@@ -73,7 +73,7 @@ pub(super) fn write_bind(out: &mut Writer<'_>, target: Target, vip: Vip) {
     write_address(out, target, vip);
     if vip.family() == Family::Inet6 {
         out.u32_ne(AddressAttr::Flags, FLAGS);
-        // Valid for ever, but never preferred: not to become the source of the machine's own connections.
+        // Valid for ever, but never preferred, so that it is no source address of the machine's own connections.
         out.nest(AddressAttr::CacheInfo, |out| {
             for field in [0, u32::MAX, 0, 0] {
                 out.raw(&field.to_ne_bytes());
@@ -130,7 +130,7 @@ pub(super) fn write_get_routes(out: &mut Writer<'_>, family: Family, protocol: O
 }
 
 fn write_route(out: &mut Writer<'_>, protocol: u8, vip: Vip, more: impl FnOnce(&mut Writer<'_>)) {
-    // IPv6 takes no notice of the scope.
+    // IPv6 ignores the scope.
     out.raw(&[family_number(vip.family()), vip.length(), 0, 0, TABLE, protocol, SCOPE, LOCAL, 0, 0, 0, 0]);
     write_ip(out, RouteAttr::Destination, vip.address());
     more(out);
@@ -216,7 +216,7 @@ pub(crate) fn read_route(kind: u16, body: &[u8]) -> Result<Option<Route>, Decode
             RouteAttr::Output => index = attr.u32_ne()?,
         }
     }
-    // A route without a destination is one to everywhere; a prefix that cannot be is somebody else's, too.
+    // A route without a destination matches every address. A route with an invalid prefix belongs to another program.
     let vip = address.and_then(|address| Vip::prefix(address, length).ok());
     Ok(vip.map(|vip| Route { vip, is_local, protocol, index }))
 }

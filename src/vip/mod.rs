@@ -1,7 +1,8 @@
 //! Virtual IPs: making an address local to this machine, so that its packets reach IPVS.
 //!
-//! IPVS takes packets that are delivered to this machine. The address of a virtual service must therefore be local, though no
-//! process needs to listen there. [`Vips`] makes it local, in the way of a [`Binder`]:
+//! IPVS handles packets that are delivered to this machine. The address of a virtual service must therefore be local,
+//! though no process needs to listen on it. [`Vips`] is the client that makes it local. A [`Binder`] is one of three
+//! ways to do so, and identifies the addresses that belong to a program:
 //!
 //! ```no_run
 //! use std::net::IpAddr;
@@ -14,7 +15,7 @@
 //! vips.sync(&vip0, ["10.96.0.10".parse::<IpAddr>()?, "fd00:96::10".parse()?])?;
 //! assert_eq!(vips.virtual_ips(&vip0)?.len(), 2);
 //!
-//! // One route for all addresses that there may ever be.
+//! // One route makes all addresses of a prefix local.
 //! vips.bind(&Binder::local_routes(77), "10.100.0.0/16".parse::<Vip>()?)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -23,76 +24,59 @@
 //!
 //! | | [`dummy`](Binder::dummy) | [`local_routes`](Binder::local_routes) | [`label`](Binder::label) |
 //! |---|---|---|---|
-//! | what it makes | addresses on an interface of its own | routes of type `local` | addresses on an interface that has others |
-//! | for | up to some thousand addresses; real servers of direct routing | any number of addresses, and prefixes | the director's few addresses in its own subnet |
+//! | creates | addresses on an interface of its own | routes of type `local` | addresses on an interface that has others |
+//! | for | up to some thousand addresses; real servers of direct routing | any number of addresses, and prefixes | few addresses in the load balancer's own subnet |
 //! | owns | the host addresses of that interface | the routes of its protocol number | the addresses with its protocol number (and label) |
-//! | others see it | `ip address`, node address lists | `ip route show table local` | `ip address` |
+//! | listed by | `ip address`, node address lists | `ip route show table local` | `ip address` |
 //! | a process can listen on it | yes | IPv4 yes, IPv6 no (`EADDRNOTAVAIL`) | yes |
 //! | answers ARP on the machine's other interfaces | unless `arp_ignore` is 1 | unless `arp_ignore` is 1 | on its interface always |
 //! | answers neighbour discovery (IPv6) | no | no | on its interface |
-//! | goes when | the dummy goes down (IPv6 only; it is never up) | `lo` goes down (IPv6 only) | the interface goes down (IPv6 only) |
+//! | removed when | the dummy goes down (IPv6 only; it is never up) | `lo` goes down (IPv6 only) | the interface goes down (IPv6 only) |
 //!
-//! When in doubt: a dummy interface up to a thousand addresses, local routes above, one prefix if all addresses
-//! come from it. Where clients are on the same Ethernet and must learn the address from this machine over IPv6, a label.
+//! Choose a dummy interface for up to a thousand addresses and local routes for more, or one prefix if it contains all
+//! addresses. Choose a label if clients are on the same Ethernet and use IPv6: only a label answers neighbour
+//! discovery.
 //!
-//! # What it costs
+//! # Cost
 //!
-//! Microseconds for one virtual IP when so many are bound already, a hundred with each call; in brackets the same for a loop
-//! that sends the same messages prebuilt, and looks at nothing before. Linux 6.18, two cores, by `cargo run --release
-//! --example vip_cost`:
-//!
-//! | | first | 10,000th | 20,000th | unbind one of 20,000 | list 20,000 | clear 20,000 |
-//! |---|---|---|---|---|---|---|
-//! | address with a label, IPv4 | 3.2 (1.9) | 131 (139) | 669 (575) | 724 | 9 ms | 3.4 s |
-//! | address with a label, IPv6 | 5.5 (2.6) | 799 (1137) | 2029 (1562) | 4985 | 29 ms | 45 s |
-//! | local route, IPv4 | 2.3 (1.3) | 1.7 (0.7) | 1.9 (0.8) | 0.6 | 4 ms | 43 ms |
-//! | local route, IPv6 | 2.2 (1.1) | 2.5 (1.2) | 2.8 (1.7) | 1.4 | 8 ms | 29 ms |
-//!
-//! The same for a dummy interface in the emulated machine of the tests, where everything takes many times as long: Linux 6.12,
-//! by `cargo xtask vm --kernel 6.12 -- vip_cost dummy`:
-//!
-//! | | first | 10,000th | 20,000th | unbind one of 20,000 | list 20,000 | clear 20,000 |
-//! |---|---|---|---|---|---|---|
-//! | address on a dummy, IPv4 | 111 (62) | 508 (421) | 1418 (1300) | 964 | 300 ms | 255 ms |
-//! | address on a dummy, IPv6 | 128 (22) | 1112 (1207) | 2266 (2517) | 7970 | 266 ms | 238 ms |
-//!
-//! The kernel keeps the addresses of an interface in a list that it walks for each change, so many of them cost it
-//! quadratic time, all the while holding a lock that every other change of the network waits for; the look-up for conflicts
-//! is a microsecond of it. Thousands of IPv6 addresses come and go in a moment only with their dummy interface
-//! ([`Vips::clear`]). Binders with a label also read the list of their interface with each call. Local routes take the
-//! same time however many there are, and one route for a prefix does for all of them.
+//! Binding a local route costs the same at any number of routes, and one route is enough for a prefix. The kernel keeps
+//! the addresses of an interface in a list, and walks it at each change under a lock of the whole network
+//! configuration: the total time is quadratic. Above a thousand addresses, use local routes. [`Vips::clear`] removes
+//! thousands of IPv6 addresses quickly, by deleting their dummy interface. Binders with a label also list their
+//! interface at each call. `docs/performance.md` has the figures.
 //!
 //! # Direct routing and tunnels
 //!
-//! The real servers have the virtual IP, too, but must keep silent about it: bind it to a dummy interface there, after setting
-//! `net.ipv4.conf.all.arp_ignore` to 1 and `arp_announce` to 2 ([`ready`](crate::ready) says how they are; IPv6 needs nothing).
-//! The director must answer for it: a label on the interface that the clients are on, or anything else with `arp_ignore`
-//! at 0. Over IPv6 only a label answers.
+//! The real servers have the virtual IP, too, but must not answer ARP for it. Bind it to a dummy interface there, after
+//! setting `net.ipv4.conf.all.arp_ignore` to 1 and `arp_announce` to 2; [`ready`](crate::ready) reports both. IPv6
+//! needs no setting. The load balancer must answer: with a label on the clients' interface, or with any binder and
+//! `arp_ignore` at 0. Over IPv6 only a label answers.
 //!
-//! To bind an address is announced to nobody: after a fail-over neighbours go on sending to the old machine until they ask
-//! again, unless somebody sends them a gratuitous ARP packet.
+//! Binding does not announce the address: no gratuitous ARP is sent. After a fail-over, neighbours send to the old
+//! machine until their ARP entries expire, unless another program announces the address (`arping -U`).
 //!
-//! # What it takes care of
+//! # Guarantees
 //!
-//! - If anything but this binder already makes an address local, binding it fails with a conflict
-//!   ([`is_conflict`](crate::Error::is_conflict)): an address of another interface, a route of another protocol, an address
-//!   inside of a prefix. The broadcast and anycast addresses of the machine's subnets are conflicts, too. The other
-//!   addresses of [`Vips::bind_all`] and [`Vips::sync`] are bound all the same. For all or nothing, [`Vips::check`] reports
-//!   conflicts beforehand.
-//!   Each address is looked up in the routing table by itself (`RTM_GETROUTE` with `RTM_F_FIB_MATCH`); the addresses of
-//!   the machine are never listed. An IPv6 address that another program has made a moment ago, or that is
-//!   still being checked for duplicates, has no route yet and is not seen (but refused as existing if it is on the same
-//!   interface). Between the look-up and the change somebody else may be faster.
-//! - Only what the binder owns is listed or removed. Ownership is in the kernel, not in this process, so it survives a
-//!   restart. Addresses with a label carry a protocol number (`IFA_PROTO`, since Linux 5.18), because a label can be taken by
-//!   anybody, and IPv6 has none. An IPv6 address that a dummy interface has with another prefix length counts as bound,
-//!   though it is neither listed nor unbound.
-//! - To bind what is bound and to unbind what is gone are [outcomes](crate::Outcome), not errors. [`Vips::sync`] binds first and
-//!   then unbinds; killed at whatever moment, the next one ends in what is desired.
-//! - IPv6 addresses are made without looking for duplicates, so that they can be used at once: their routes, which the kernel
-//!   makes in the background all the same, are waited for, up to a second. They are made without a second route beside the local
-//!   one, and as deprecated (never preferred): the machine does not take them for its own connections.
-//! - A dummy interface is made with the first address and left down; one of another kind with its name is refused.
+//! - If anything but this binder already makes an address local, binding fails with a conflict
+//!   ([`is_conflict`](crate::Error::is_conflict)) and changes nothing. A conflict is an address of another interface, a
+//!   route of another protocol, or an address inside of a prefix. The broadcast and anycast addresses of the machine's
+//!   subnets are conflicts, too. [`Vips::bind_all`] and [`Vips::sync`] bind the other addresses; [`Vips::check`]
+//!   reports conflicts beforehand.
+//! - Conflicts are found by a look-up of each address in the routing table (`RTM_GETROUTE` with `RTM_F_FIB_MATCH`). An
+//!   IPv6 address that another program has just added, or that is still checked for duplicates, has no route yet. It is
+//!   missed, unless it is on the same interface. Another program may add the address between the look-up and the
+//!   change.
+//! - Only addresses of the binder are listed or removed. The kernel stores the ownership, so that it survives a
+//!   restart. Addresses with a label also have a protocol number (`IFA_PROTO`, since Linux 5.18), because other
+//!   programs may use the same label, and IPv6 has no labels. An IPv6 address of a dummy interface with another prefix
+//!   length counts as bound, but is neither listed nor unbound.
+//! - Binding an address that is bound, and unbinding one that is not, are [outcomes](crate::Outcome) without an error.
+//!   [`Vips::sync`] binds first and then unbinds. After a kill at any moment, the next call completes it.
+//! - IPv6 addresses are usable immediately: they are added without duplicate address detection, and the call waits up
+//!   to a second for their routes. They have no second route besides the local one, and are deprecated, so that the
+//!   machine does not use them as source addresses.
+//! - A dummy interface is created with the first address and stays down. An interface of another kind with its name is
+//!   an error.
 
 mod batch;
 mod binder;

@@ -1,4 +1,4 @@
-//! The difference between the desired and the bound virtual IPs: a function without I/O.
+//! Difference between the desired and the bound virtual IPs, without I/O.
 
 use std::collections::{HashMap, HashSet};
 
@@ -26,7 +26,7 @@ pub(super) struct Observed {
 pub(super) struct Plan {
     pub(super) bind: Vec<Vip>,
     pub(super) unchanged: usize,
-    /// Virtual IPs that something else makes local, wholly or in part, by this route.
+    /// Virtual IPs that another owner makes local, completely or in part, by this route.
     pub(super) conflicts: Vec<(Vip, Route)>,
 }
 
@@ -54,7 +54,7 @@ impl Observed {
     /// Whether the binder has bound a virtual IP that its listing does not show.
     ///
     /// # Errors
-    /// The route of something else that is in the way.
+    /// The conflicting route of another owner.
     fn obstacle(&self, binder: &Binder, vip: Vip) -> Result<bool, Route> {
         let own = |route: &Route| match binder.0 {
             Way::Routes(protocol) => route.protocol == protocol,
@@ -92,7 +92,7 @@ pub(super) fn distinct(vips: impl IntoIterator<Item = impl IntoVip>) -> Vec<Vip>
 /// Returns the bound virtual IPs that make addresses local which are desired and could not be bound.
 pub(super) fn needed(failures: &[Failure], bound: &[Vip]) -> HashSet<Vip> {
     let prefixes: Vec<_> = failures.iter().map(|failure| failure.change.vip()).filter(Vip::is_prefix).collect();
-    // With a conflict, an address stays local by its other owner; a wrong one never was.
+    // An address with a conflict stays local by its other owner; an invalid one never was local.
     let needs = |error: &Error| !error.is_conflict() && !error.is_invalid_input();
     let is_needed = |vip: &Vip| {
         prefixes.iter().any(|prefix| prefix.contains(*vip))

@@ -32,7 +32,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// The virtual IP.
+    /// Returns the virtual IP.
     pub fn vip(&self) -> Vip {
         match *self {
             Self::Bind(_, vip) | Self::Unbind(_, vip) => vip,
@@ -49,7 +49,7 @@ impl fmt::Display for Change {
     }
 }
 
-/// A binder and a virtual IP as `serde` has them.
+/// Serialised form of a binder and a virtual IP.
 #[cfg(feature = "serde")]
 mod by_name {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -16,10 +16,12 @@ const GROUPS: [u32; 5] = [1, 5, 7, 9, 11];
 /// Longest notification that is read whole; the beginning of a longer one is enough.
 const INBOX: usize = 32 << 10;
 
-/// Notifications of the kernel about addresses that are local no more, in the network namespace of the thread that connects.
+/// Receiver of the kernel's notifications about lost local addresses, in the network namespace of the thread that
+/// connects.
 ///
-/// Virtual IPs are lost when another program deletes an address, a local route or an interface. Its descriptor becomes
-/// readable then, and with other changes of interfaces, addresses and routes; [`Watch::lost`] distinguishes them. It needs no privilege.
+/// A virtual IP is lost when another program deletes its address, local route or interface. The descriptor becomes
+/// readable then, and also at other changes of interfaces, addresses and routes; [`Watch::lost`] distinguishes them. It
+/// needs no privilege.
 ///
 /// ```no_run
 /// use lvs::vip::{Binder, Vip, Vips, Watch};
@@ -43,18 +45,18 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Opens a socket and subscribes.
+    /// Opens a socket and subscribes to the notifications.
     ///
     /// # Errors
-    /// When the system has no room for another socket.
+    /// If no socket can be opened.
     pub fn connect() -> Result<Self> {
         let notifications = Notifications::subscribe(NETLINK_ROUTE, &GROUPS);
         let notifications = notifications.map_err(|cause| Error::new("watch virtual IPs", cause))?;
         Ok(Self { notifications, inbox: vec![0; INBOX] })
     }
 
-    /// Returns whether an address, a local route or an interface was deleted since the last call, by any program. Does not wait.
-    /// Also true if notifications were lost because too many arrived.
+    /// Returns whether an address, a local route or an interface was deleted since the last call, by any program. Does
+    /// not wait. Also true if notifications were lost because too many arrived.
     ///
     /// # Errors
     /// When the socket cannot be read.
@@ -77,7 +79,7 @@ impl AsFd for Watch {
     }
 }
 
-/// Whether a notification is of something deleted that can make an address local. A malformed one counts.
+/// Whether a notification reports the deletion of an object that can make an address local. A malformed one counts.
 fn has_loss(datagram: &[u8]) -> bool {
     let mut at = 0;
     while at < datagram.len() {
