@@ -318,8 +318,8 @@ impl Exchange {
         self.unread = 0..length.min(self.inbox.len());
     }
 
-    /// Whether the datagram that came begins with the acknowledgement of the last request, as after most: then nothing else is
-    /// to come, and to see this here takes a third of the instructions of reading it like any other message.
+    /// Whether the datagram that came begins with the acknowledgement of the last request, as after most: then nothing
+    /// else is to come, and to see this here takes a third of the instructions of reading it like any other message.
     #[inline]
     fn is_last_acknowledgement(&self, length: usize) -> bool {
         let asked = |in_flight: &&InFlight| !in_flight.dump && in_flight.progress == Progress::Sent;
@@ -334,8 +334,8 @@ impl Exchange {
         })
     }
 
-    /// Goes on in the list that is on its way, as [`Exchange::step`] would; `None`, and nothing done, if there is more to it
-    /// than that. Lists are long, and this takes a third of the instructions.
+    /// Goes on in the list that is on its way, as [`Exchange::step`] would; `None`, and nothing done, if there is more
+    /// to it than that. Lists are long, and this takes a third of the instructions.
     #[inline]
     pub(crate) fn next_of_list(&mut self) -> Option<Listed> {
         let plain =
@@ -364,20 +364,20 @@ impl Exchange {
         Some(listed)
     }
 
-    /// The number and the length of the datagram that has the message given out last: what has the same number was said at
-    /// once.
+    /// The number and the length of the datagram that has the message given out last: what has the same number was said
+    /// at once.
     pub(crate) fn datagram(&self) -> (u64, usize) {
         (self.datagrams, self.unread.end)
     }
 
-    /// The body of the message of the last [`Step::Message`]; after [`Step::Refused`], that of the refused request if the
-    /// kernel repeats it: ipset does, and says in it which line was wrong.
+    /// The body of the message of the last [`Step::Message`]; after [`Step::Refused`], that of the refused request if
+    /// the kernel repeats it: ipset does, and says in it which line was wrong.
     pub fn message(&self) -> &[u8] {
         self.inbox.get(self.message.clone()).unwrap_or_default()
     }
 
-    /// Gives up the requests on their way. Replies that arrive for them later are skipped. Those that were sent may have
-    /// been done.
+    /// Gives up the requests on their way. Replies that arrive for them later are skipped. Those that were sent may
+    /// have been done.
     pub fn abandon(&mut self) {
         self.outgoing.clear();
         if self.truncated.take().is_some() {
@@ -390,11 +390,11 @@ impl Exchange {
         }
     }
 
-    /// Says that nothing is to come for requests that were given up: the socket's receive queue is empty. Queued requests
-    /// are not affected.
+    /// Says that nothing is to come for requests that were given up: the socket's receive queue is empty. Queued
+    /// requests are not affected.
     ///
-    /// For [`Step::Receive`] while [`Exchange::outgoing`] is not sent yet: the next datagram of a list that was given up is
-    /// there as soon as the one before is received, so there is nothing to wait for.
+    /// For [`Step::Receive`] while [`Exchange::outgoing`] is not sent yet: the next datagram of a list that was given
+    /// up is there as soon as the one before is received, so there is nothing to wait for.
     pub fn drained(&mut self) {
         self.open_dump = None;
     }

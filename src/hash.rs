@@ -1,5 +1,5 @@
-//! Sets of keys that the kernel lists, for the bars of lists and of the director: the standard hasher would take a tenth of the
-//! instructions of a list.
+//! Sets of keys that the kernel lists, for the bars of lists and of the director: the standard hasher would take a
+//! tenth of the instructions of a list.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
