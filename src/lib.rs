@@ -62,11 +62,11 @@
 //!
 //! # Clients and threads
 //!
-//! [`ipvs::Ipvs`] holds two netlink sockets; [`ipset::Ipset`], [`vip::Vips`] and [`conntrack::Conntrack`] hold one each. A
-//! socket belongs to the network namespace of the thread that opened it. All operations take `&mut self`: use a client for
-//! each thread, or share one in a `Mutex`. Clients start no threads and write no log. They cache only the number of the
-//! IPVS family and the revisions of set types. All descriptors are close-on-exec, so that no child process inherits one.
-//! After `fork`, only one of the two processes may use a client.
+//! [`ipvs::Ipvs`] holds two netlink sockets; [`ipset::Ipset`], [`vip::Vips`] and [`conntrack::Conntrack`] hold one
+//! each. A socket belongs to the network namespace of the thread that opened it. All operations take `&mut self`: use a
+//! client for each thread, or share one in a `Mutex`. Clients start no threads and write no log. They cache only the
+//! number of the IPVS family and the revisions of set types. All descriptors are close-on-exec, so that no child
+//! process inherits one. After `fork`, only one of the two processes may use a client.
 #![forbid(unsafe_code)]
 
 /// Serialises values of these types as the text of their `Display`. A value that does not read back from its text is an
