@@ -398,8 +398,9 @@ impl Exchange {
         self.open_dump = None;
     }
 
-    /// Abandons the requests in flight, when the socket's receive queue is empty and no reply will arrive: after a
-    /// time-out, or after an overrun (`ENOBUFS`) once the queue has been emptied.
+    /// Abandons the requests in flight, when the socket's receive queue is empty and no reply will arrive.
+    ///
+    /// It is for a time-out, and for an overrun (`ENOBUFS`) once the queue has been emptied.
     ///
     /// ```
     /// # use lvs::exchange::{Exchange, Limits, Step};

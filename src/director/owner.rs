@@ -108,7 +108,7 @@ impl Owner {
     /// at every moment. After a kill, the next director finds its services again. Keys of TCP, UDP, SCTP and firewall
     /// marks can be registered.
     ///
-    /// A foreign service counts as owned in one case: another program adds a service with the same key just after it
+    /// A foreign service counts as owned in one case. Another program adds a service with the same key just after it
     /// was registered, and this process is killed at that moment.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ const OPENINGS: [&str; 6] = ["What", "Who", "Whose", "Which", "Of", "To"];
 /// The largest number of words in a sentence. A code span is one word.
 const LONGEST: usize = 30;
 /// Folders whose Rust files and pages are read.
-const FOLDERS: [&str; 5] = ["benches", "examples", "tests", "xtask", "fuzz"];
+const FOLDERS: [&str; 6] = ["src", "examples", "benches", "tests", "xtask", "fuzz"];
 
 /// Fails if a comment or a page has a sentence that begins with one of `OPENINGS`, or is too long.
 pub(crate) fn check() -> Result<()> {
