@@ -80,6 +80,7 @@ pub(crate) mod request;
 pub(crate) mod set;
 mod sync;
 mod text;
+mod usual;
 
 pub use addresses::{Addresses, Network};
 pub use batch::{BatchError, Failure};

@@ -3,8 +3,8 @@
 use super::{Kind, padding};
 
 /// Flags in an attribute's number about its payload: attributes, or a number in network byte order.
-const NESTED: u16 = 1 << 15;
-const NET_BYTEORDER: u16 = 1 << 14;
+pub(super) const NESTED: u16 = 1 << 15;
+pub(super) const NET_BYTEORDER: u16 = 1 << 14;
 
 /// The length of an attribute's own header.
 const HEADER: usize = 4;
