@@ -1,8 +1,8 @@
-//! The result of an operation that also succeeds if nothing is to be done.
+//! The result of an operation that succeeds also with nothing to do.
 
 use std::fmt;
 
-/// The effect of an operation after which an object exists as requested, or is absent.
+/// The result of an operation that ends in a state: an object exists as asked, or is absent.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
@@ -10,11 +10,11 @@ use std::fmt;
 pub enum Outcome {
     /// The object was absent, and was added.
     Added,
-    /// The object existed, and was set as requested. The kernel does not report whether that changed it.
+    /// The object existed, and was set to what was asked. The kernel does not report whether that changed anything.
     Updated,
     /// The object existed, and was deleted.
     Deleted,
-    /// The object was as requested already.
+    /// Everything was as asked already.
     Unchanged,
 }
 

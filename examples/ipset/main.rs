@@ -46,6 +46,8 @@ mod failure;
 #[cfg(any(all(test, feature = "testing"), fuzzing))]
 mod fuzz;
 mod help;
+#[cfg(test)]
+mod man;
 mod names;
 mod options;
 mod output;

@@ -26,11 +26,11 @@ pub(crate) enum Command {
 }
 
 /// A command, its names (the first is shown), and how many arguments it needs and takes.
-type Form = (Command, &'static [&'static str], usize, usize);
+pub(crate) type Form = (Command, &'static [&'static str], usize, usize);
 
 const ANY: usize = usize::MAX;
 
-const COMMANDS: [Form; 14] = [
+pub(crate) const COMMANDS: [Form; 14] = [
     (Command::Create, &["create", "new", "-N"], 2, ANY),
     (Command::Add, &["add", "-A"], 2, ANY),
     (Command::Del, &["del", "-D"], 2, ANY),

@@ -37,6 +37,8 @@ mod connections;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
 mod kernel;
+#[cfg(test)]
+mod man;
 mod names;
 mod options;
 mod output;

@@ -1,4 +1,4 @@
-//! Drains of destinations that are no longer desired.
+//! How a destination that is no longer desired ends.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,12 +8,11 @@ use std::time::{Duration, Instant};
 use crate::ipvs::{DestinationInfo, ServiceKey};
 use crate::net::Protocol;
 
-/// The way in which destinations are removed that are no longer desired.
+/// How the destinations of a service end that are no longer desired.
 ///
-/// The weight is set to 0 (quiesced), so that the destination gets no new connections. It is deleted when it is idle,
-/// or when the deadline has passed. The weight is stored in the kernel, and survives the end of this process. The
-/// deadline is stored in the [`Director`](super::Director): a new one begins it again when it first finds the
-/// destination.
+/// The weight is set to 0, so that the destination gets no new connections; it is deleted when it is idle, or when the deadline
+/// has passed. Being quiesced is a state of the kernel: it survives the end of this process. The deadline is not: a new
+/// [`Director`](super::Director) begins it anew when it first finds the destination.
 ///
 /// ```
 /// use std::time::Duration;
@@ -29,11 +28,11 @@ use crate::net::Protocol;
 pub struct Drain {
     /// The state in which the destination is deleted.
     pub until: Until,
-    /// Time after which it is deleted in any state; zero deletes immediately.
+    /// Time after which it is deleted in any state; zero deletes at once.
     #[cfg_attr(feature = "serde", serde(with = "crate::net::seconds"))]
     pub deadline: Duration,
-    /// Whether services of UDP, SCTP and other protocols than TCP are drained. Otherwise their destinations are deleted
-    /// immediately: IPVS cannot detect the end of such a flow.
+    /// Whether services of UDP, SCTP and other protocols without the connections of TCP are drained. Otherwise their
+    /// destinations are deleted at once: IPVS cannot tell when such a flow has ended.
     pub datagrams: bool,
 }
 
@@ -53,15 +52,15 @@ pub enum Until {
 }
 
 impl Drain {
-    /// Deletes immediately. Established connections stall, or are reset with the sysctl `expire_nodest_conn`.
+    /// Deletes at once. Established connections stall, or are reset with the sysctl `expire_nodest_conn`.
     pub const NONE: Self = Self { until: Until::Idle, deadline: Duration::ZERO, datagrams: false };
 
-    /// Returns a drain that ends when the destination has no established connection, at the latest after this time.
+    /// Deletes the destination when it has no established connection, and at the latest after this time.
     pub fn within(deadline: Duration) -> Self {
         Self { deadline, ..Self::NONE }
     }
 
-    /// Returns a copy that ends in this state.
+    /// The same, waiting until this state.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -74,7 +73,7 @@ impl Drain {
         Self { until, ..self }
     }
 
-    /// Returns a copy for services of every protocol, if true.
+    /// The same, for services of every protocol.
     #[must_use]
     pub fn datagrams(self, datagrams: bool) -> Self {
         Self { datagrams, ..self }
@@ -98,7 +97,7 @@ impl Drain {
     }
 }
 
-/// Drains until no connection is established, for at most 15 minutes; only TCP and services by firewall mark.
+/// Until no connection is established, at most 15 minutes; only TCP and services by firewall mark.
 impl Default for Drain {
     fn default() -> Self {
         Self::within(Duration::from_secs(15 * 60))
@@ -110,7 +109,7 @@ impl Default for Drain {
 pub struct Drains(BTreeMap<(ServiceKey, SocketAddr), Instant>);
 
 impl Drains {
-    /// Returns the time at which the destination was first found and not desired.
+    /// The time at which the destination was found without being desired for the first time.
     ///
     /// ```
     /// # use lvs::director::Drains;
@@ -131,7 +130,7 @@ impl Drains {
         services
     }
 
-    /// Replaces the drains by these.
+    /// Keeps exactly these.
     pub(super) fn set(&mut self, draining: &[Draining]) {
         self.0 = draining.iter().map(|drain| ((drain.service, drain.destination), drain.since)).collect();
     }

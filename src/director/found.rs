@@ -1,4 +1,4 @@
-//! Services and sets of a snapshot.
+//! Services and sets as they were found.
 
 use crate::hash::KeySet;
 use crate::ipset::{self, AnyType, Member, NewSet, SetOptions};
@@ -16,8 +16,7 @@ pub struct FoundService {
     pub(super) registered: bool,
 }
 
-/// Existing services in the order of their keys. Not a map: they are built at once, and read from first to last with
-/// each plan.
+/// Existing services in the order of their keys. Not a map: they are built at once, and read from first to last with each plan.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FoundServices(Vec<FoundService>);
 
@@ -69,7 +68,7 @@ impl FoundServices {
         self.0.get_mut(place)
     }
 
-    /// Returns the service after this key; after the last one, the first.
+    /// The service behind this key; behind the last one the first one follows.
     pub(super) fn behind(&self, key: Option<ServiceKey>) -> Option<&FoundService> {
         let place = key.map_or(0, |key| self.place(key).map_or_else(|place| place, |place| place + 1));
         self.0.get(place).or_else(|| self.0.first())
@@ -98,8 +97,7 @@ impl FoundServices {
         }
     }
 
-    /// Adds services, or replaces those with their keys. They are in the order of their keys, so that sorting is a
-    /// merge.
+    /// Adds services, or replaces those with their keys. They come in the order of their keys, which the sort knows to merge.
     pub(super) fn extend(&mut self, added: Vec<FoundService>) {
         if added.is_empty() {
             return;
@@ -122,7 +120,7 @@ impl FoundService {
         Self { service, destinations, registered: false }
     }
 
-    /// Whether everything is equal, except for counters and numbers of connections.
+    /// Whether all is equal but counters and numbers of connections.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         let destinations = |found: &Self| found.destinations.iter().map(|info| info.destination).collect::<Vec<_>>();
         (self.service, self.registered) == (other.service, other.registered)

@@ -1,4 +1,4 @@
-//! The single entries of a range or network, and the networks that contain an entry.
+//! The entries that one stands for, and the networks around one.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -6,7 +6,7 @@ use super::Denial;
 use crate::ipset::numbers::error;
 use crate::ipset::{Addresses, BitmapRange, Entry, Kind, Network, Ports, ProtocolPorts};
 
-/// Maximum number of single entries of one entry.
+/// Maximal number of entries that one may stand for.
 const MOST: u32 = 1 << 16;
 
 /// The addresses of an entry.
@@ -19,7 +19,7 @@ pub(super) fn networks(entry: &Entry) -> [Option<Addresses>; 2] {
     }
 }
 
-/// Returns the single entries of an entry, in the kernel's order.
+/// The entries that one stands for, in the kernel's order.
 pub(super) fn entries(kind: Kind, entry: &Entry) -> Result<Vec<Entry>, Denial> {
     let too_many = || Denial::not_modelled("so many entries at once");
     let [first, second] = networks(entry);
