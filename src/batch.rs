@@ -1,29 +1,36 @@
-//! The error of many changes at once: one for all modules.
+//! The error of a batch, for all modules.
 
 use std::fmt;
 use std::ops::Range;
 
 use crate::error::{BatchText, Cause, Error};
 
-/// Some changes of a batch were not made: [`ipvs::BatchError`](crate::ipvs::BatchError),
-/// [`ipset::BatchError`](crate::ipset::BatchError) or [`vip::BatchError`](crate::vip::BatchError).
+/// The error of a batch of which some changes were not made.
 ///
-/// Every change that is neither among the [`failures`](BatchError::failures) nor in [`unknown`](BatchError::unknown) was made, as
-/// far as the batch was [`done`](BatchError::done). It converts to an [`Error`] with [`Cause::Batch`].
+/// Each module has it under a name: [`ipvs::BatchError`](crate::ipvs::BatchError),
+/// [`ipset::BatchError`](crate::ipset::BatchError), [`vip::BatchError`](crate::vip::BatchError) and
+/// [`director::BatchError`](crate::director::BatchError).
+///
+/// - The changes of [`failures`](BatchError::failures) were not made, each for the reason of its error.
+/// - The changes of [`unknown`](BatchError::unknown) may have been made: an [`interruption`](BatchError::interruption),
+///   such as a time-out, ended the batch while they were in flight.
+/// - Later changes were not sent. All others were made; [`done`](BatchError::done) counts the answered ones.
+///
+/// It converts to an [`Error`] with [`Cause::Batch`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct BatchError<C, D = usize> {
     /// The changes that were not made, in their order.
     pub failures: Vec<Failure<C>>,
-    /// Result so far: the number of changes, from the first on, that have an answer. For virtual IPs a
-    /// [`Tally`](crate::vip::Tally).
+    /// The result so far: the number of answered changes, counted from the first. For virtual IPs it is a
+    /// [`Tally`](crate::vip::Tally), for a director its [`Report`](crate::director::Report).
     pub done: D,
     /// The error that ended the batch early, if one did.
     pub interruption: Option<Error>,
-    /// Positions of the changes that were in flight when the batch ended: each of them may be made, unless it is among the
-    /// failures. The changes behind them were not sent.
+    /// Positions of the changes that were in flight when the batch ended. Each of them may have been made, unless it is
+    /// among the failures. The changes after them were not sent.
     pub unknown: Range<usize>,
-    /// The attempted operation; `None` if the interruption is an error of no change.
+    /// The attempted operation; `None` if the interruption is the error of no single change.
     operation: Option<String>,
 }
 
@@ -33,7 +40,7 @@ pub struct BatchError<C, D = usize> {
 pub struct Failure<C> {
     /// The change.
     pub change: C,
-    /// The reason. [`Error::follows`] has the failed change that it follows from.
+    /// The reason. [`Error::follows`] returns the position of the failed change that caused it.
     pub error: Error,
 }
 
@@ -42,17 +49,17 @@ impl<C, D> BatchError<C, D> {
         Self { failures, done, interruption: None, unknown: 0..0, operation: Some(operation.to_string()) }
     }
 
-    /// An error that is of no change, before or after all of them.
+    /// Returns the error of the batch itself, before or after all changes.
     pub(crate) fn aside(error: Error, done: D) -> Self {
         Self { failures: Vec::new(), done, interruption: Some(error), unknown: 0..0, operation: None }
     }
 
-    /// The same, ended early by an error while these changes were in flight.
+    /// Returns the error of a batch that an error ended early, while these changes were in flight.
     pub(crate) fn interrupted(self, interruption: Option<Error>, unknown: Range<usize>) -> Self {
         Self { interruption, unknown, ..self }
     }
 
-    /// The same, as the error of the larger operation that it ended.
+    /// Returns the error as one of the larger operation that it ended.
     pub(crate) fn during(mut self, operation: impl fmt::Display) -> Self {
         for failure in &mut self.failures {
             failure.error.prefix(&operation);
@@ -62,7 +69,8 @@ impl<C, D> BatchError<C, D> {
         self
     }
 
-    /// The failures that do not follow from another one. With a misspelt scheduler and 200 endpoints, one of 201.
+    /// Returns the failures that do not follow from another one. With a misspelt scheduler and 200 endpoints, that is
+    /// one of 201.
     ///
     /// ```
     /// # use lvs::ipvs::{Change, Destination, Scheduler, Service};
@@ -77,7 +85,7 @@ impl<C, D> BatchError<C, D> {
         self.failures.iter().filter(|failure| failure.error.follows().is_none())
     }
 
-    /// The error of the only change that was asked for.
+    /// Returns the error of the only change.
     pub(crate) fn single(mut self) -> Error {
         match self.failures.pop() {
             Some(failure) => failure.error.alone(),
@@ -111,7 +119,7 @@ impl<C, D> fmt::Display for BatchError<C, D> {
 
 impl<C: fmt::Debug, D: fmt::Debug> std::error::Error for BatchError<C, D> {}
 
-/// See [`Cause::Batch`]. An error that is of no change stays as it is.
+/// Converts to [`Cause::Batch`]. The error of no single change stays as it is.
 impl<C, D> From<BatchError<C, D>> for Error {
     fn from(BatchError { failures, interruption, operation, .. }: BatchError<C, D>) -> Self {
         let (operation, interruption) = match (operation, interruption) {

@@ -12,17 +12,16 @@ use crate::name::Interface;
 /// The result of an operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why an operation did not succeed.
+/// The error of an operation: the operation, its object and the [`Cause`].
 ///
-/// It names the operation and its object, and has the [`Cause`]. Query it by its predicates, such as
-/// [`is_already_exists`](Error::is_already_exists), rather than by matching numbers: the same number of the kernel means
-/// different things for different operations.
+/// Query it by its predicates, such as [`is_already_exists`](Error::is_already_exists). The kernel uses the same error
+/// number for different failures of different operations; a predicate takes the operation into account.
 ///
-/// A batch error of any module converts to an error with [`Cause::Batch`], and the predicates look through it. A predicate is
-/// true of an interrupted batch if it is true of the [interruption](Error::interruption), and of any other batch if it is
-/// true of every [failure](Error::failures) that does not [follow](Error::follows) from another one.
+/// A batch error of any module converts to an error with [`Cause::Batch`]. A predicate is then true if it is true of
+/// the [interruption](Error::interruption), or, in a batch without one, of every [failure](Error::failures) that does
+/// not [follow](Error::follows) from another one.
 ///
-/// It is not `Clone`, since an [`io::Error`] inside of it is not. It converts to one.
+/// It converts to an [`io::Error`]. It is not `Clone`, since [`io::Error`] is not.
 ///
 /// ```
 /// use lvs::Error;
@@ -66,7 +65,7 @@ pub struct Error(Box<Inner>);
 struct Inner {
     operation: String,
     cause: Cause,
-    /// Place in the batch; of its failures only.
+    /// Place in the batch, for failures of a batch only.
     place: Option<Place>,
 }
 
@@ -78,31 +77,31 @@ struct Place {
 }
 
 impl Error {
-    /// An error of `operation`, which names what was attempted and on which object.
+    /// Returns an error of `operation`, whose text has the attempted operation and its object.
     pub(crate) fn new(operation: impl fmt::Display, cause: impl Into<Cause>) -> Self {
         Self(Box::new(Inner { operation: operation.to_string(), cause: cause.into(), place: None }))
     }
 
-    /// The same, as a failure of the change at this position of a batch.
+    /// Returns the error as a failure of the change at this position of a batch.
     pub(crate) fn at(mut self, position: usize) -> Self {
         self.0.place = Some(Place { position, follows: None });
         self
     }
 
-    /// The same, as the error of one operation.
+    /// Returns the error as that of a single operation.
     pub(crate) fn alone(mut self) -> Self {
         self.0.place = None;
         self
     }
 
-    /// Notes that the failure follows from that of the change at an earlier position.
+    /// Records that the failure follows from that of the change at an earlier position.
     pub(crate) fn follow(&mut self, earlier: usize) {
         if let Some(place) = &mut self.0.place {
             place.follows = Some(earlier);
         }
     }
 
-    /// The same, as an error of the larger operation that it ended.
+    /// Returns the error as one of the larger operation that it ended.
     pub(crate) fn during(mut self, operation: impl fmt::Display) -> Self {
         self.0.operation = operation.to_string();
         self
@@ -118,17 +117,17 @@ impl Error {
         self.0.operation.strip_prefix(operation).is_some_and(|rest| rest.starts_with(": "))
     }
 
-    /// The attempted operation and its object: `add service 10.0.0.1:80/tcp`.
+    /// Returns the attempted operation and its object: `add service 10.0.0.1:80/tcp`.
     pub fn operation(&self) -> &str {
         &self.0.operation
     }
 
-    /// Why it did not succeed.
+    /// Returns the cause of the failure.
     pub fn cause(&self) -> &Cause {
         &self.0.cause
     }
 
-    /// The failures of a batch, in the order of its changes; empty for any other error.
+    /// Returns the failures of a batch, in the order of its changes; empty for any other error.
     ///
     /// ```
     /// # use lvs::ipvs::{Change, Ipvs};
@@ -149,7 +148,7 @@ impl Error {
         }
     }
 
-    /// The error that ended a batch early; `None` if the batch was not interrupted, and for any other error.
+    /// Returns the error that ended a batch early; `None` if the batch was not interrupted, and for any other error.
     ///
     /// ```
     /// # fn retry(error: &lvs::Error) -> Vec<usize> {
@@ -165,18 +164,18 @@ impl Error {
         }
     }
 
-    /// Position of the failed change in its batch, counted from 0; `None` if the error is not of a batch that counts.
+    /// Returns the position of the failed change in its batch, counted from 0; `None` for any other error.
     pub fn position(&self) -> Option<usize> {
         self.0.place.map(|place| place.position)
     }
 
-    /// Position of the failed change of the same batch that this failure follows from: an endpoint cannot be added when its
-    /// service was not. `None` if the failure does not follow from another one.
+    /// Returns the position of the failed change of the same batch that caused this failure: a destination cannot be
+    /// added if its service could not be added. `None` if the failure does not follow from another one.
     pub fn follows(&self) -> Option<usize> {
         self.0.place.and_then(|place| place.follows)
     }
 
-    /// The errors that decide about an error: that of an interrupted batch, the independent failures of any other
+    /// Returns the errors to which predicates apply: the interruption of a batch, the independent failures of any other
     /// batch, or the error itself.
     fn decisive(&self) -> impl Iterator<Item = &Error> {
         let (interruption, failures) = match self.cause() {
@@ -187,15 +186,15 @@ impl Error {
         interruption.into_iter().chain(failures.iter().filter(|failure| failure.follows().is_none()))
     }
 
-    /// The value that all decisive errors have in common.
+    /// Returns the value that all decisive errors have in common.
     fn common<'a, T: PartialEq>(&'a self, of: impl Fn(&'a Cause) -> Option<T>) -> Option<T> {
         let mut values = self.decisive().map(|error| of(error.cause()));
         let first = values.next().flatten()?;
         values.all(|value| value.as_ref() == Some(&first)).then_some(first)
     }
 
-    /// The kernel's error number, if the kernel refused the operation or a system call failed. A batch has the number that
-    /// its errors have in common.
+    /// Returns the error number, if the kernel refused the operation or a system call failed. A batch has the number
+    /// that its errors have in common.
     pub fn errno(&self) -> Option<i32> {
         self.common(|cause| match cause {
             Cause::Refused(Refused { refusal, .. }) => Some(refusal.errno),
@@ -204,8 +203,8 @@ impl Error {
         })
     }
 
-    /// The message text of the kernel (`NLMSGERR_ATTR_MSG`), for kernels and subsystems that send one. Of a batch, the text
-    /// that its errors have in common.
+    /// Returns the message text of the kernel (`NLMSGERR_ATTR_MSG`), if it sent one. A batch has the text that its
+    /// errors have in common.
     pub fn kernel_message(&self) -> Option<&str> {
         self.common(|cause| match cause {
             Cause::Refused(Refused { refusal, .. }) => refusal.message.as_deref(),
@@ -213,25 +212,25 @@ impl Error {
         })
     }
 
-    /// The meaning of the refusal, if the kernel refused the operation or its state does not allow it. A batch has the
-    /// meaning that its errors have in common.
+    /// Returns the meaning of the refusal, if the kernel refused the operation or its state does not allow it. A batch
+    /// has the meaning that its errors have in common.
     pub fn reason(&self) -> Option<Reason> {
         self.common(Cause::reason)
     }
 
-    /// Whether a predicate is true of an error, or of those that decide about a batch.
+    /// Whether a predicate is true of all decisive errors.
     fn is(&self, predicate: impl Fn(&Cause) -> bool) -> bool {
         let mut decisive = self.decisive().peekable();
         decisive.peek().is_some() && decisive.all(|error| predicate(error.cause()))
     }
 
-    /// The object to be added exists.
+    /// Whether the object to be added exists.
     pub fn is_already_exists(&self) -> bool {
         self.reason() == Some(Reason::AlreadyExists)
     }
 
-    /// The named object (the service, the destination, the daemon, the interface, the set, the entry, the flow) does not exist.
-    /// [`reason`](Error::reason) distinguishes them.
+    /// Whether the named object does not exist: a service, a destination, a daemon, an interface, a set, an entry or a
+    /// flow. [`reason`](Error::reason) distinguishes them.
     pub fn is_not_found(&self) -> bool {
         self.is(|cause| {
             matches!(
@@ -249,7 +248,7 @@ impl Error {
         })
     }
 
-    /// The caller lacks the capability that the operation needs.
+    /// Whether the caller lacks the capability that the operation needs.
     pub fn is_permission_denied(&self) -> bool {
         self.is(|cause| match cause {
             Cause::Io(error) => error.kind() == io::ErrorKind::PermissionDenied,
@@ -257,8 +256,8 @@ impl Error {
         })
     }
 
-    /// The kernel lacks the requested feature, or its module could not be loaded: the IPVS family, a scheduler, a kind
-    /// of interface, a setting of a later kernel.
+    /// Whether the kernel lacks the requested feature, or its module could not be loaded: the IPVS family, a scheduler,
+    /// a kind of interface, a setting of a later kernel.
     pub fn is_unavailable(&self) -> bool {
         self.is(|cause| match cause {
             Cause::FamilyNotFound { .. } | Cause::NotOnThisKernel { .. } => true,
@@ -266,32 +265,32 @@ impl Error {
         })
     }
 
-    /// The set has as many entries as it may have, or the kernel as many sets.
+    /// Whether the set has its maximum number of entries, or the kernel its maximum number of sets.
     pub fn is_full(&self) -> bool {
         self.reason() == Some(Reason::Full)
     }
 
-    /// Another interface or route has the address that was to be bound.
+    /// Whether another interface or route has the address that was to be bound.
     pub fn is_conflict(&self) -> bool {
         self.is(|cause| matches!(cause, Cause::Conflict { .. }))
     }
 
-    /// The object is in use, for instance by a rule of a packet filter.
+    /// Whether the object is in use, for instance by a rule of a packet filter.
     pub fn is_in_use(&self) -> bool {
         self.reason() == Some(Reason::Busy)
     }
 
-    /// The request was wrong in itself, and was not sent.
+    /// Whether the request was invalid, and was not sent.
     pub fn is_invalid_input(&self) -> bool {
         self.is(|cause| matches!(cause, Cause::InvalidInput(_)))
     }
 
-    /// The table changed while it was read: read it again.
+    /// Whether the table changed while it was read. Reading it again may succeed.
     pub fn is_interrupted(&self) -> bool {
         self.is(|cause| matches!(cause, Cause::Interrupted))
     }
 
-    /// The kernel did not answer in time. Whether it carried out the request is unknown.
+    /// Whether the kernel did not answer in time. It may have carried out the request.
     pub fn is_timed_out(&self) -> bool {
         self.is(|cause| matches!(cause, Cause::TimedOut))
     }
@@ -324,12 +323,12 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        // The cause stands in the text already; what is behind it may add to that.
+        // The text has the cause already. Only the source of the cause may add to it.
         std::error::Error::source(&self.0.cause)
     }
 }
 
-/// For functions that return [`io::Result`]. The error is kept inside.
+/// Converts the error for functions that return [`io::Result`]. [`io::Error::get_ref`] returns the original.
 ///
 /// ```
 /// # use std::io;
@@ -354,14 +353,14 @@ impl From<Error> for io::Error {
     }
 }
 
-/// Why an operation did not succeed, without saying which operation it was.
+/// The cause of an error, without the operation.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Cause {
-    /// The kernel refused it.
+    /// The kernel refused the operation.
     #[error("{0}")]
     Refused(Refused),
-    /// The request was wrong in itself; nothing was sent.
+    /// The request was invalid; nothing was sent.
     #[error("{0}")]
     InvalidInput(Cow<'static, str>),
     /// The kernel has no such generic netlink family.
@@ -369,28 +368,28 @@ pub enum Cause {
     FamilyNotFound {
         /// The family's name.
         family: &'static str,
-        /// The kernel module that brings it.
+        /// The kernel module of the family.
         module: &'static str,
     },
-    /// The kernel has IPVS, but not this part of it.
+    /// The kernel has IPVS, but lacks this part of it.
     #[error("{what} is not on this kernel{}", in_brackets(*since))]
     NotOnThisKernel {
         /// The missing part.
         what: Cow<'static, str>,
-        /// The kernel that first had it, if known.
+        /// The first kernel that has it, if known.
         since: Option<&'static str>,
     },
     /// A system call failed.
     #[error("{0}")]
     Io(io::Error),
-    /// The kernel did not answer in time. Whether it did what was asked is not known.
+    /// The kernel did not answer in time. It may have carried out the request.
     #[error("the kernel did not answer in time")]
     TimedOut,
-    /// The socket's receive buffer was full and replies were lost (`ENOBUFS`). Whether the kernel did what was asked
-    /// is not known: read the table.
+    /// The socket's receive buffer was full and replies were lost (`ENOBUFS`). The kernel may have carried out the
+    /// request: read the table.
     #[error("the socket's receive buffer overran and replies were lost")]
     Overrun,
-    /// A reply was longer than the receive buffer, and its end was lost.
+    /// A reply was longer than the receive buffer and was truncated.
     #[error("a reply of {length} bytes was cut to {room}")]
     Truncated {
         /// The reply's length in bytes.
@@ -404,7 +403,7 @@ pub enum Cause {
         /// The limit in bytes.
         limit: usize,
     },
-    /// The kernel's table changed while it was read (`NLM_F_DUMP_INTR`): the list may lack or repeat entries.
+    /// The kernel's table changed while it was read (`NLM_F_DUMP_INTR`): the listing may lack or repeat entries.
     #[error("the table changed while it was read")]
     Interrupted,
     /// An attribute to be sent is longer than its format allows; nothing was sent.
@@ -413,35 +412,36 @@ pub enum Cause {
         /// The kernel's name of the attribute.
         what: &'static str,
     },
-    /// A reply could not be understood.
+    /// A reply could not be decoded.
     #[error("the kernel's reply could not be read: {0}")]
     Decode(#[from] DecodeError),
-    /// Something else has the address, or one of the prefix, that was to be bound.
+    /// Another interface or route has the address, or an address of the prefix, that was to be bound.
     #[error("{}", conflict(*.address, *.length, *.interface, *.index, *.protocol, *.of_subnet))]
     Conflict {
-        /// The address that it has, or the first of its prefix.
+        /// The address of the conflicting object, or the first of its prefix.
         address: IpAddr,
         /// The length of its prefix in bits: 32 or 128 for one address.
         length: u8,
-        /// The interface that it is on; `None` if the interface has gone since.
+        /// Its interface; `None` if the interface does not exist any more.
         interface: Option<Interface>,
         /// The index of that interface; 0 for a route with none or several.
         index: u32,
-        /// The protocol number of the route that makes it local (`RTPROT_*`); `None` if it is an interface's address.
+        /// The protocol number of the conflicting route (`RTPROT_*`); `None` for the address of an interface.
         protocol: Option<u8>,
-        /// Whether it is the broadcast address (IPv4) or the anycast address (IPv6) of a subnet of the interface.
+        /// Whether it is the broadcast address (IPv4) or the anycast address (IPv6) of a subnet.
         of_subnet: bool,
     },
-    /// The state of the kernel does not allow the operation: found by reading it, before the change was sent.
+    /// The state of the kernel does not allow the operation. The state was read before, and the change was not sent.
     #[error("{explanation}")]
     Precondition {
         /// The meaning for this operation.
         reason: Reason,
-        /// The same as text.
+        /// The meaning as text.
         explanation: Cow<'static, str>,
     },
-    /// Some changes of a batch were not made: the batch errors of [`ipvs`](crate::ipvs::BatchError),
-    /// [`ipset`](crate::ipset::BatchError) and [`vip`](crate::vip::BatchError) convert to it.
+    /// Some changes of a batch were not made. The batch errors of [`ipvs`](crate::ipvs::BatchError),
+    /// [`ipset`](crate::ipset::BatchError), [`vip`](crate::vip::BatchError) and
+    /// [`director`](crate::director::BatchError) convert to it.
     #[error("{}", BatchText { failures, interruption: interruption.as_ref() })]
     Batch {
         /// The changes that were not made, in their order: [`Error::failures`].
@@ -449,7 +449,7 @@ pub enum Cause {
         /// The error that ended the batch early: [`Error::interruption`].
         interruption: Option<Error>,
     },
-    /// The kernel acknowledged a question without answering it.
+    /// The kernel acknowledged a query without an answer.
     #[error("the kernel acknowledged the request but sent no answer")]
     NoAnswer,
 }
@@ -467,7 +467,7 @@ impl Cause {
     }
 }
 
-/// The text of a batch error: the same in all modules.
+/// The text of a batch error, for all modules.
 pub(crate) struct BatchText<'a, F> {
     pub(crate) failures: &'a [F],
     pub(crate) interruption: Option<&'a Error>,
@@ -533,7 +533,7 @@ fn conflict(
 pub struct Refused {
     /// The meaning for this operation.
     pub reason: Reason,
-    /// The same as message text, with the usual remedy.
+    /// The meaning as text, with the usual remedy.
     pub explanation: Cow<'static, str>,
     /// The kernel's reply.
     pub refusal: Refusal,
@@ -598,25 +598,25 @@ pub enum Reason {
     EntryNotFound,
     /// The connection tracker has no such flow.
     FlowNotFound,
-    /// The table is full: the set has as many entries as it may have, or the kernel as many sets.
+    /// The set has its maximum number of entries, or the kernel its maximum number of sets.
     Full,
-    /// The sets are of types that cannot stand for each other.
+    /// The sets are of incompatible types.
     TypeMismatch,
-    /// The set was made without what its entry is to carry (timeouts, counters, comments, skbinfo).
+    /// The set was created without the values of its entry (timeouts, counters, comments, skbinfo).
     NotEnabled,
-    /// The module that the request needs (a scheduler, a persistence engine, a kind of interface) is not there.
+    /// The kernel lacks the module of the request: a scheduler, a persistence engine, a kind of interface.
     Unavailable,
     /// The caller lacks a capability.
     PermissionDenied,
     /// The kernel rejects the request as invalid.
     Invalid,
-    /// The kernel does not know this operation, or not for this address family.
+    /// The kernel does not support this operation, or not for this address family.
     Unsupported,
-    /// Something else is using the object, or the table.
+    /// Another process or object uses the object, or the table.
     Busy,
-    /// The kernel could not get memory.
+    /// The kernel could not allocate memory.
     OutOfMemory,
-    /// Anything else: see the error number.
+    /// Another meaning: see the error number.
     Other,
 }
 
@@ -624,8 +624,8 @@ pub enum Reason {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Refusal {
-    /// The error number. ipset has some of its own, from 4096 on. It is positive, unless the kernel made a mistake: a few of ipset's
-    /// come with the wrong sign.
+    /// The error number. `ipset` has numbers of its own, from 4096 on. It is positive, except for a few of
+    /// `hash:ip,mac`, which the kernel sends with the wrong sign.
     pub errno: i32,
     /// The kernel's message text (`NLMSGERR_ATTR_MSG`), if it sent one.
     pub message: Option<String>,
@@ -664,7 +664,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// The first error number of ipset that has another name for each method of keeping a set (`IPSET_ERR_TYPE_SPECIFIC`).
+/// The first error number of ipset that has another name for each kind of set (`IPSET_ERR_TYPE_SPECIFIC`).
 const TYPE_SPECIFIC: i32 = 4352;
 
 /// The kernel's name of an error number of ipset (`enum ipset_errno`).
@@ -697,12 +697,12 @@ fn ipset_name(errno: i32) -> Option<&'static str> {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// A length points outside of the message.
+    /// A length exceeds the message.
     #[error("{list}: a broken length, {left} bytes before the end")]
     Framing {
         /// The kernel's name of the message or list.
         list: &'static str,
-        /// Number of bytes left where the broken part starts.
+        /// Number of bytes left at the invalid part.
         left: usize,
     },
     /// A value has another length than its type.
@@ -723,7 +723,7 @@ pub enum DecodeError {
         /// The value that was found.
         value: u64,
     },
-    /// Text without its end, or not UTF-8.
+    /// Text without its zero byte, or not UTF-8.
     #[error("{attribute}: not text ended by a zero byte")]
     Text {
         /// The kernel's name of the attribute.
@@ -735,7 +735,7 @@ pub enum DecodeError {
         /// The kernel's name of the attribute.
         attribute: &'static str,
     },
-    /// A setting has a value that makes no sense.
+    /// A setting has an invalid value.
     #[error("net.ipv4.vs.{name}: {text:?} is not a value it can have")]
     Setting {
         /// The setting's name.
@@ -743,7 +743,7 @@ pub enum DecodeError {
         /// The value that was found.
         text: String,
     },
-    /// A line of a file that is not in the file's format.
+    /// A line of a file has another format.
     #[error("{file}, line {number}: wrong {what} in {line:?}")]
     Line {
         /// The file's name.
@@ -752,7 +752,7 @@ pub enum DecodeError {
         number: u64,
         /// The wrong part of the line.
         what: &'static str,
-        /// Its beginning, with what is not UTF-8 replaced.
+        /// The beginning of the line, with U+FFFD for bytes that are not UTF-8.
         line: String,
     },
 }

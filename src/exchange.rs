@@ -1,21 +1,20 @@
-//! One conversation with the kernel at a time, without a socket and without a clock.
+//! The netlink state machine: one conversation with the kernel, without a socket and without a clock.
 //!
-//! An [`Exchange`] turns requests into datagrams and datagrams into replies. Whoever owns a socket drives it: this
-//! crate's blocking clients do, an asynchronous one can, and a test can play the kernel.
+//! An [`Exchange`] turns requests into datagrams and datagrams into replies. The owner of a socket drives it: this
+//! crate's blocking clients, an asynchronous program, or a test in place of the kernel.
 //!
 //! - Queue one dump ([`Exchange::queue_dump`]), or any number of other requests ([`Exchange::queue`]) until
-//!   [`Exchange::is_full`]; they travel in one datagram, which the kernel works through in order.
-//! - Call [`Exchange::step`] and do what it says, until it says [`Step::Finished`].
+//!   [`Exchange::is_full`]. They are one datagram, whose requests the kernel carries out in order.
+//! - Call [`Exchange::step`] and carry out the returned [`Step`], until [`Step::Finished`].
 //!
-//! The socket must acknowledge in short (`NETLINK_CAP_ACK`) and with message text (`NETLINK_EXT_ACK`), and be read with
-//! `MSG_TRUNC`.
+//! The socket must have `NETLINK_CAP_ACK` and `NETLINK_EXT_ACK` enabled, and be read with `MSG_TRUNC`.
 //!
 //! Only the last request asks for an acknowledgement. The kernel answers a refused request in any case, so every
-//! request before the last one that was not refused was done. That holds only if no reply is lost: [`Limits`] keeps
-//! the number of requests in a datagram so low that even their refusals all together fit the receive buffer.
+//! earlier request that was not refused was carried out. That requires that no reply is lost: [`Limits`] restricts the
+//! number of requests in a datagram so that the refusals of all of them fit the receive buffer.
 //!
-//! Replies are matched by sequence number and taken from the kernel only. Replies to a request that was given
-//! up ([`Exchange::abandon`]) is skipped, so that giving up never spoils the next request.
+//! Replies are matched by sequence number and accepted from the kernel only. Replies to an abandoned request
+//! ([`Exchange::abandon`]) are skipped, and never affect the next request.
 //!
 //! ```
 //! use lvs::exchange::{Exchange, Limits, Step};
@@ -49,29 +48,29 @@ use crate::wire::message::{self, Content};
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The most requests in one datagram: as many refusals must fit the socket's receive buffer. Answers take more
-    /// room than refusals: who queues many questions must allow for that.
+    /// Maximum number of requests in one datagram. As many refusals must fit the socket's receive buffer. Answers are
+    /// longer than refusals: a driver that queues many queries must allow for that.
     pub requests: usize,
-    /// Bytes of requests that make a datagram full.
+    /// Number of bytes of requests above which a datagram is full.
     pub bytes: usize,
     /// The longest datagram that can be received, at most 16 MiB.
     pub inbox: usize,
 }
 
 impl Limits {
-    /// The largest limits that have an effect: no netlink socket takes or makes longer datagrams.
+    /// The largest limits that have an effect: no netlink socket sends or receives longer datagrams.
     pub const LARGEST: Self = Self { requests: 1 << 16, bytes: 4 << 20, inbox: 4 << 20 };
 
     /// Bytes that a refusal takes from a socket's receive buffer: the kernel counts its own bookkeeping, too.
     ///
-    /// 768 on Linux 6.1 and 896 on 6.12 and 7.3 for one without words (measured); the kernel's words at their longest
-    /// double it.
+    /// 768 on Linux 6.1 and 896 on 6.12 and 7.3 without a message text (measured). The longest message text doubles it.
     const REFUSAL: usize = 2048;
 
-    /// Most bytes that are allocated for a buffer in advance, whatever the caller asks for.
+    /// Maximum number of bytes that are allocated for a buffer in advance, for any limits.
     const MOST: usize = 16 * 1024 * 1024;
 
-    /// Limits for a socket with buffers of this many bytes (`SO_RCVBUF` and `SO_SNDBUF` as the kernel reports them).
+    /// Returns the limits of a socket with buffers of this many bytes (`SO_RCVBUF` and `SO_SNDBUF` as the kernel
+    /// reports them).
     ///
     /// ```
     /// # use lvs::exchange::Limits;
@@ -89,7 +88,7 @@ impl Limits {
 }
 
 impl Default for Limits {
-    /// For a socket as every kernel makes it.
+    /// Returns the limits of a socket with the kernel's default buffers.
     fn default() -> Self {
         // Less than half of the default send buffer, 208 KiB; the longest datagram of a dump has 32 KiB.
         Self { requests: 104, bytes: 96 * 1024, inbox: 64 * 1024 }
@@ -107,7 +106,7 @@ pub enum Step {
     Send,
     /// Receive one datagram into [`Exchange::inbox`], then call [`Exchange::received`].
     Receive,
-    /// A message came in reply to a request: its body is [`Exchange::message`].
+    /// A message was received in reply to a request: its body is [`Exchange::message`].
     Message {
         /// Number of the request that it answers, counted from 0.
         request: usize,
@@ -133,7 +132,7 @@ pub(crate) enum Listed {
         /// Its type.
         kind: u16,
     },
-    /// Nothing: all of it has come.
+    /// The dump has ended.
     End,
 }
 
@@ -157,7 +156,7 @@ enum Progress {
     Sent,
 }
 
-/// One conversation with the kernel at a time: see the [module](self).
+/// One conversation with the kernel: see [the module](self).
 #[derive(Debug)]
 pub struct Exchange {
     limits: Limits,
@@ -178,13 +177,13 @@ pub struct Exchange {
     refused: Vec<u32>,
     /// Number of received datagrams.
     datagrams: u64,
-    /// The sequence number of a dump that was given up and whose end was not seen. The kernel refuses another dump on
-    /// this socket until then.
+    /// The sequence number of an abandoned dump whose end was not received. The kernel refuses another dump on this
+    /// socket until then.
     open_dump: Option<u32>,
 }
 
 impl Exchange {
-    /// An exchange within these limits, and within [`Limits::LARGEST`].
+    /// Returns an exchange within these limits, and within [`Limits::LARGEST`].
     pub fn new(limits: Limits) -> Self {
         let limits = Limits {
             requests: limits.requests.min(Limits::LARGEST.requests),
@@ -220,7 +219,7 @@ impl Exchange {
         self.queue_with(kind, flags, |out| out.raw(body))
     }
 
-    /// Queues the request for a dump (`NLM_F_DUMP`), which must travel alone.
+    /// Queues the request for a dump (`NLM_F_DUMP`), which must be alone in its datagram.
     ///
     /// # Errors
     /// As [`Exchange::queue`].
@@ -272,7 +271,7 @@ impl Exchange {
         usize::try_from(count).unwrap_or(usize::MAX) >= self.limits.requests || self.outgoing.len() >= self.limits.bytes
     }
 
-    /// Next step of the exchange. After an error all requests are given up.
+    /// Returns the next step of the exchange. After an error all requests are abandoned.
     ///
     /// # Errors
     /// [`Cause::Truncated`], [`Cause::Decode`], and [`Cause::Interrupted`] in place of [`Step::Finished`].
@@ -285,12 +284,12 @@ impl Exchange {
         step
     }
 
-    /// The datagram to send on [`Step::Send`].
+    /// Returns the datagram to send on [`Step::Send`].
     pub fn outgoing(&self) -> &[u8] {
         &self.outgoing
     }
 
-    /// Says that the datagram of [`Step::Send`] is with the kernel.
+    /// Reports that the datagram of [`Step::Send`] was sent.
     pub fn sent(&mut self) {
         self.outgoing.clear();
         if let Some(in_flight) = &mut self.in_flight {
@@ -298,13 +297,13 @@ impl Exchange {
         }
     }
 
-    /// The receive buffer for the next datagram.
+    /// Returns the receive buffer for the next datagram.
     pub fn inbox(&mut self) -> &mut [u8] {
         &mut self.inbox
     }
 
-    /// Says that a datagram of `length` bytes (its whole length, if it did not fit the inbox: `MSG_TRUNC`) came from
-    /// the port `sender`. The kernel's port is 0; what comes from another process is dropped.
+    /// Reports a received datagram: its whole length, even if it did not fit (`MSG_TRUNC`), and the port of its sender.
+    /// The kernel's port is 0; datagrams from other processes are dropped.
     pub fn received(&mut self, length: usize, sender: u32) {
         if sender != 0 {
             return;
@@ -318,8 +317,8 @@ impl Exchange {
         self.unread = 0..length.min(self.inbox.len());
     }
 
-    /// Whether the datagram that came begins with the acknowledgement of the last request, as after most: then nothing else is
-    /// to come, and to see this here takes a third of the instructions of reading it like any other message.
+    /// Whether the received datagram begins with the acknowledgement of the last request. Then the exchange is
+    /// finished. A shortcut for the bar of single adds.
     #[inline]
     fn is_last_acknowledgement(&self, length: usize) -> bool {
         let asked = |in_flight: &&InFlight| !in_flight.dump && in_flight.progress == Progress::Sent;
@@ -334,8 +333,8 @@ impl Exchange {
         })
     }
 
-    /// Goes on in the list that is on its way, as [`Exchange::step`] would; `None`, and nothing done, if there is more to it
-    /// than that. Lists are long, and this takes a third of the instructions.
+    /// Continues a dump, as [`Exchange::step`] does. `None`, without effect, if the next message needs more. A shortcut
+    /// for the bar of listings.
     #[inline]
     pub(crate) fn next_of_list(&mut self) -> Option<Listed> {
         let plain =
@@ -364,20 +363,20 @@ impl Exchange {
         Some(listed)
     }
 
-    /// The number and the length of the datagram that has the message given out last: what has the same number was said at
-    /// once.
+    /// Returns the number and the length of the datagram of the current message. Messages of one datagram are a
+    /// snapshot.
     pub(crate) fn datagram(&self) -> (u64, usize) {
         (self.datagrams, self.unread.end)
     }
 
-    /// The body of the message of the last [`Step::Message`]; after [`Step::Refused`], that of the refused request if the
-    /// kernel repeats it: ipset does, and says in it which line was wrong.
+    /// Returns the body of the message of the last [`Step::Message`]. After [`Step::Refused`] it is that of the refused
+    /// request, if the kernel repeats it: ipset does, with the number of the refused entry.
     pub fn message(&self) -> &[u8] {
         self.inbox.get(self.message.clone()).unwrap_or_default()
     }
 
-    /// Gives up the requests on their way. Replies that arrive for them later are skipped. Those that were sent may have
-    /// been done.
+    /// Abandons the requests in flight. Replies that arrive for them later are skipped. Sent requests may have been
+    /// carried out.
     pub fn abandon(&mut self) {
         self.outgoing.clear();
         if self.truncated.take().is_some() {
@@ -390,17 +389,18 @@ impl Exchange {
         }
     }
 
-    /// Says that nothing is to come for requests that were given up: the socket's receive queue is empty. Queued requests
-    /// are not affected.
+    /// Reports that the socket's receive queue is empty, so that no reply to an abandoned request will arrive. Queued
+    /// requests are not affected.
     ///
-    /// For [`Step::Receive`] while [`Exchange::outgoing`] is not sent yet: the next datagram of a list that was given up is
-    /// there as soon as the one before is received, so there is nothing to wait for.
+    /// For [`Step::Receive`] while [`Exchange::outgoing`] is not sent yet: the next datagram of an abandoned dump
+    /// exists as soon as the one before is received, so no wait is needed.
     pub fn drained(&mut self) {
         self.open_dump = None;
     }
 
-    /// Gives up the requests on their way, knowing that nothing is to come for any request so far: the socket's
-    /// receive queue is empty, as it is after a time-out, or after an overrun (`ENOBUFS`) once it has been emptied.
+    /// Abandons the requests in flight, when the socket's receive queue is empty and no reply will arrive.
+    ///
+    /// It is for a time-out, and for an overrun (`ENOBUFS`) once the queue has been emptied.
     ///
     /// ```
     /// # use lvs::exchange::{Exchange, Limits, Step};
@@ -453,8 +453,8 @@ impl Exchange {
         let Some(in_flight) = self.in_flight.as_ref().filter(|in_flight| in_flight.progress == Progress::Queued) else {
             return false;
         };
-        // The kernel refuses a second dump, and goes on filling the receive buffer with the first: there would be no
-        // room for the refusals of many.
+        // The kernel refuses a second dump, and continues to fill the receive buffer with the first: the refusals of
+        // many requests would not fit.
         if !self.is_read() || (self.open_dump.is_some() && (in_flight.dump || in_flight.count > 1)) {
             return false;
         }
@@ -470,18 +470,18 @@ impl Exchange {
         self.in_flight.is_none() && self.is_read()
     }
 
-    /// All that came was looked at.
+    /// Whether all received messages were read.
     #[inline]
     fn is_read(&self) -> bool {
         self.truncated.is_none() && self.unread.is_empty()
     }
 
-    /// Looks at what came; `None` when nothing of it is left.
+    /// Reads the received messages; `None` when none is left.
     fn look(&mut self) -> Result<Option<Step>, Cause> {
         loop {
             if let Some(length) = self.truncated.take() {
                 self.unread = 0..0;
-                // Its first message says whose it was, if that much of it fitted.
+                // The sequence number of its first message names the request, if it fitted.
                 match message::sequence(&self.inbox) {
                     Some(sequence) if !self.awaits(sequence) => {}
                     _ => return Err(Cause::Truncated { length, room: self.inbox.len() }),
@@ -490,7 +490,7 @@ impl Exchange {
             if self.unread.is_empty() {
                 return Ok(None);
             }
-            // Nothing that came before the requests were sent is theirs.
+            // Messages that arrived before the requests were sent do not answer them.
             let sent = self.in_flight.as_ref().is_some_and(|in_flight| in_flight.progress == Progress::Sent);
             match self.read_message() {
                 Ok(Some(step)) => return Ok(Some(step)),
@@ -500,14 +500,14 @@ impl Exchange {
         }
     }
 
-    /// Whether replies with this sequence number belong to a request on its way.
+    /// Whether replies with this sequence number belong to a request in flight.
     fn awaits(&self, sequence: u32) -> bool {
         self.in_flight.as_ref().is_some_and(|in_flight| {
             in_flight.progress == Progress::Sent && sequence.wrapping_sub(in_flight.first) < in_flight.count
         })
     }
 
-    /// Looks at the next message of the datagram; `None` if it is of no interest.
+    /// Reads the next message of the datagram; `None` if it is skipped.
     #[inline]
     fn read_message(&mut self) -> Result<Option<Step>, Cause> {
         let datagram = self.inbox.get(..self.unread.end).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Sets of keys that the kernel lists, for the bars of lists and of the director: the standard hasher would take a tenth of the
-//! instructions of a list.
+//! Sets of keys that the kernel lists, for the bars of lists and of the director: the standard hasher would take a
+//! tenth of the instructions of a list.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -42,7 +42,7 @@ impl Hasher for KeyHasher {
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "the halves of the product")]
     fn write_u64(&mut self, number: u64) {
-        // The digits of the golden ratio: odd, with as many ones as zeros.
+        // The digits of the golden ratio: an odd number, with as many ones as zeros.
         let product = u128::from(self.0 ^ number) * 0x9e37_79b9_7f4a_7c15;
         self.0 = (product >> 64) as u64 ^ product as u64;
     }

@@ -1,7 +1,7 @@
-//! The traits of the rust-netlink crates on this crate's message types, so that these travel in a
-//! [`GenlMessage`](netlink_packet_generic::GenlMessage) over `netlink-proto` and `genetlink`.
+//! The traits of the rust-netlink crates on this crate's message types, for a
+//! [`GenlMessage`](netlink_packet_generic::GenlMessage) with `netlink-proto` and `genetlink`.
 //!
-//! No other public item of this crate names a type of another crate, but that its flags have the traits of `bitflags`.
+//! No other public item of this crate names a type of another crate, except that flags have the traits of `bitflags`.
 
 use netlink_packet_core::{DecodeError, Emitable, ParseableParametrized};
 use netlink_packet_generic::{GenlFamily, GenlHeader};

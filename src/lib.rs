@@ -1,18 +1,23 @@
-//! Linux load balancing in the kernel: IPVS, ipset and virtual IPs over netlink, typed.
+//! Programs the load balancer of the Linux kernel (IPVS), its address sets (ipset) and virtual IPs over netlink.
+//!
+//! A *virtual service* is an address and a port to which clients connect. IPVS forwards each connection to one of the
+//! service's *destinations*, the real servers. A *virtual IP* is the address of such a service, made local to this
+//! machine. A *set* is a table of addresses in the kernel, which rules of a packet filter match.
 //!
 //! | module | purpose |
 //! |---|---|
-//! | [`ipvs`] | virtual services, their destinations, the schedulers: what `ipvsadm` does |
-//! | [`ipset`] | sets of addresses, networks and ports for packet filters: what `ipset` does |
-//! | [`vip`] | virtual IPs: making an address local to this machine, so that IPVS gets its packets |
-//! | [`conntrack`] | UDP flows of the connection tracker: deleting those that an added service cannot reach |
-//! | [`ready`] | the kernel's modules, features and settings for all of it |
-//! | [`netns`] | working in another network namespace without moving the calling thread |
-//! | [`exchange`] | the netlink state machine without a socket, for programs with their own |
+//! | [`ipvs`] | virtual services, their destinations, the schedulers, as with `ipvsadm` |
+//! | [`ipset`] | sets of addresses, networks and ports for packet filters, as with `ipset` |
+//! | [`vip`] | virtual IPs: make an address local to this machine, so that IPVS receives its packets |
+//! | [`director`] | declarative layer: a desired state of services, virtual IPs and sets, with drains and ownership |
+//! | [`conntrack`] | UDP flows of the connection tracker: delete flows that bypass a service |
+//! | [`ready`] | check the kernel's modules, features and settings |
+//! | [`netns`] | work in another network namespace without moving the calling thread |
+//! | [`exchange`] | the netlink state machine without I/O, for programs with their own sockets |
 //! | `testing` | an in-memory kernel with fault injection, for the tests of programs (feature `testing`) |
 //!
-//! [`Error`] has the operation, its object, the kernel's answer and its usual meaning; its predicates
-//! ([`is_already_exists`](Error::is_already_exists), …) distinguish errors.
+//! An [`Error`] has the operation, its object, the kernel's error number and its meaning. Predicates such as
+//! [`is_already_exists`](Error::is_already_exists) distinguish errors.
 //!
 //! ```no_run
 //! use std::net::IpAddr;
@@ -33,7 +38,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A service, and the entry of a `hash:ip,port` that matches its packets, convert into each other by address and protocol:
+//! The key of a service converts to the entry of a `hash:ip,port` that matches its packets, and back:
 //!
 //! ```
 //! use lvs::ipset::{HashIpPort, Member};
@@ -55,13 +60,17 @@
 //! # Ok::<(), lvs::InvalidText>(())
 //! ```
 //!
-//! Each client holds one netlink socket (that of IPVS two), in the network namespace of the thread that opened it, and takes
-//! `&mut self`. Nothing runs in the background, nothing is cached but the number of the IPVS family, nothing is written to a
-//! log. Threads have a client each, or share one in a `Mutex`. All descriptors are close-on-exec: no child process inherits
-//! one. After `fork`, only one of the two processes may use a client.
+//! # Clients and threads
+//!
+//! [`ipvs::Ipvs`] holds two netlink sockets; [`ipset::Ipset`], [`vip::Vips`] and [`conntrack::Conntrack`] hold one
+//! each. A socket belongs to the network namespace of the thread that opened it. All operations take `&mut self`: use a
+//! client for each thread, or share one in a `Mutex`. Clients start no threads and write no log. They cache only the
+//! number of the IPVS family and the revisions of set types. All descriptors are close-on-exec, so that no child
+//! process inherits one. After `fork`, only one of the two processes may use a client.
 #![forbid(unsafe_code)]
 
-/// Makes values of these types the text of their `Display` for `serde`. A value that its text does not read back as is an error.
+/// Serialises values of these types as the text of their `Display`. A value that does not read back from its text is an
+/// error.
 macro_rules! serde_text {
     (@ [$($generic:tt)*] $type:ty) => {
         #[cfg(feature = "serde")]

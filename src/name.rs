@@ -11,7 +11,7 @@ pub(crate) struct Name<const N: usize> {
 }
 
 impl<const N: usize> Name<N> {
-    /// For names that are known when this crate is compiled; must not be longer than `N`.
+    /// Returns a name that is known at compile time. It must not be longer than `N`.
     pub(crate) const fn literal(text: &'static str) -> Self {
         assert!(text.len() <= N && N < 256);
         let mut bytes = [0; N];
@@ -34,7 +34,7 @@ impl<const N: usize> Name<N> {
         if name.is_empty() { Err(InvalidName::new(what, name, "is empty")) } else { Self::or_empty(what, name) }
     }
 
-    /// For objects that need no name.
+    /// Returns a name that may be empty.
     pub(crate) fn or_empty(what: &'static str, name: &[u8]) -> Result<Self, InvalidName> {
         if name.contains(&0) {
             return Err(InvalidName::new(what, name, "has a zero byte"));
@@ -53,12 +53,12 @@ impl<const N: usize> Name<N> {
         self.bytes.get(..usize::from(self.length)).unwrap_or_default()
     }
 
-    /// The name as text, with U+FFFD for bytes that are not UTF-8.
+    /// Returns the name as text, with U+FFFD for bytes that are not UTF-8.
     pub(crate) fn lossy(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(self.as_bytes())
     }
 
-    /// For writing: its length, and its bytes with zero bytes behind them.
+    /// Returns its length, and its bytes followed by zero bytes.
     #[inline]
     pub(crate) fn padded(&self) -> (u8, &[u8; N]) {
         (self.length, &self.bytes)
@@ -86,7 +86,7 @@ impl InvalidName {
     }
 }
 
-/// Makes a public type of a [`Name`], which errors call `$what`.
+/// Declares a public type of a [`Name`], with the term `$what` in errors.
 ///
 /// `$problem` returns the reason why only this type refuses a name.
 macro_rules! named {
@@ -96,7 +96,7 @@ macro_rules! named {
         pub struct $type($crate::name::Name<{ $length }>);
 
         impl $type {
-            /// The one with this name. A name is bytes for the kernel, and need not be UTF-8.
+            /// Returns the value with this name. A name is a sequence of bytes, and need not be UTF-8.
             ///
             /// # Errors
             /// When the name is empty, longer than the kernel allows, or has a byte that the kernel refuses.
@@ -109,12 +109,12 @@ macro_rules! named {
                 }
             }
 
-            /// The bytes of the name.
+            /// Returns the bytes of the name.
             pub fn as_bytes(&self) -> &[u8] {
                 self.0.as_bytes()
             }
 
-            /// The name as text; `None` if it is not UTF-8.
+            /// Returns the name as text; `None` if it is not UTF-8.
             pub fn to_str(&self) -> Option<&str> {
                 std::str::from_utf8(self.as_bytes()).ok()
             }
@@ -149,7 +149,7 @@ named! {
     /// The name of a network interface: at most 15 bytes, without slashes, colons and blanks, and neither `.` nor `..`
     /// (`dev_valid_name` in the kernel).
     ///
-    /// Alternative names (`ip link property add dev DEV altname NAME`) are free of these rules: see [`Interface::any`].
+    /// Alternative names (`ip link property add dev DEV altname NAME`) may have any byte: see [`Interface::any`].
     Interface 15, "interface name", |name| match name {
         b"." | b".." => Some("is reserved by the kernel"),
         _ if name.iter().any(|byte| is_refused(*byte)) => Some("has a slash, a colon or a blank"),
@@ -167,7 +167,7 @@ impl Interface {
     }
 }
 
-/// The kernel's `isspace` knows the no-break space of Latin-1.
+/// The kernel's `isspace` includes the no-break space of Latin-1.
 fn is_refused(byte: u8) -> bool {
     matches!(byte, b'/' | b':' | b'\t'..=b'\r' | b' ' | 0xa0)
 }

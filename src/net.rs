@@ -15,7 +15,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// The family of an address.
+    /// Returns the family of an address.
     pub fn of(address: IpAddr) -> Self {
         if address.is_ipv4() { Self::Inet } else { Self::Inet6 }
     }
@@ -90,7 +90,7 @@ impl FromStr for Protocol {
     }
 }
 
-/// Text that is not what it was to be read as.
+/// The error of a text that cannot be parsed.
 ///
 /// ```
 /// let error = "tpc".parse::<lvs::Protocol>().unwrap_err();
@@ -110,12 +110,12 @@ impl InvalidText {
         Self { text: text.to_owned(), expected }
     }
 
-    /// The text that was not understood.
+    /// Returns the text that could not be parsed.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The form that is expected.
+    /// Returns a description of the expected form.
     ///
     /// ```
     /// let error = "tpc".parse::<lvs::ipvs::Forwarding>().unwrap_err();
@@ -128,7 +128,7 @@ impl InvalidText {
 
 serde_text!(Family, Protocol);
 
-/// Times of `serde`: whole seconds.
+/// Serialised form of a time: whole seconds.
 #[cfg(feature = "serde")]
 pub(crate) mod seconds {
     use std::time::Duration;
@@ -147,7 +147,7 @@ pub(crate) mod seconds {
     }
 }
 
-/// Times of `serde` that may be absent: whole seconds.
+/// Serialised form of an optional time: whole seconds.
 #[cfg(feature = "serde")]
 pub(crate) mod optional_seconds {
     use std::time::Duration;
@@ -177,7 +177,7 @@ pub(crate) fn set<T>(part: &mut Option<T>, value: T) -> Option<()> {
     part.replace(value).is_none().then_some(())
 }
 
-/// Why no host has this address, or `None` if one may.
+/// Returns the reason why no host can have this address; `None` if a host can.
 pub(crate) fn not_of_a_host(address: IpAddr) -> Option<String> {
     let mapped = matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some());
     if mapped {

@@ -1,7 +1,7 @@
-//! Network namespaces: hold one, make one, and do something inside one without moving the calling thread.
+//! Network namespaces: open one, create one, and run a function inside one without moving the calling thread.
 //!
-//! A socket belongs for life to the namespace in which it was opened. So a client of this crate, or any other socket,
-//! works in another namespace by being opened there:
+//! A socket stays in the namespace in which it was opened. So a client, or any other socket, works in another namespace
+//! if it is opened there:
 //!
 //! ```no_run
 //! use lvs::{ipvs::Ipvs, netns::Namespace};
@@ -21,19 +21,20 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::error::{Cause, Error, Result};
 
-/// The calling thread's namespace. Not `/proc/self`, which is the process's first thread.
+/// The calling thread's namespace. `/proc/self` is that of the process's first thread.
 const OWN: &str = "/proc/thread-self/ns/net";
 
-/// A network namespace, held open: it exists as long as this value does.
+/// An open network namespace, which exists at least as long as this value.
 ///
-/// Needs `CAP_SYS_ADMIN` to be entered (`setns(2)`) or made (`unshare(2)`).
+/// Entering it (`setns(2)`) and creating one (`unshare(2)`) need `CAP_SYS_ADMIN`.
 #[derive(Debug)]
 pub struct Namespace(OwnedFd);
 
 impl Namespace {
-    /// Makes a new, empty network namespace without a name. Even its loopback interface is down, without which IPVS takes
-    /// no IPv4 destinations. It ends with the last that holds it: this value, sockets
-    /// and processes inside, whatever happens to this process.
+    /// Creates an empty network namespace without a name.
+    ///
+    /// Its loopback interface is down, and IPVS accepts no IPv4 destinations until it is up. The namespace ends when
+    /// this value, and all sockets and processes inside, are gone, also if this process is killed.
     ///
     /// # Errors
     /// [`is_permission_denied`](Error::is_permission_denied) without `CAP_SYS_ADMIN`.
@@ -46,7 +47,7 @@ impl Namespace {
         made.map(|file| Self(file.into())).map_err(|error| Error::new(operation, Cause::Io(error)))
     }
 
-    /// The namespace that the calling thread is in.
+    /// Returns the namespace of the calling thread.
     ///
     /// ```no_run
     /// # use lvs::netns::Namespace;
@@ -55,15 +56,15 @@ impl Namespace {
     /// ```
     ///
     /// # Errors
-    /// Where `/proc` is not mounted.
+    /// If `/proc` is not mounted.
     pub fn current() -> Result<Self> {
         Self::open(OWN)
     }
 
-    /// The namespace at a path, such as `/run/netns/NAME` as `ip netns add` makes it.
+    /// Opens the namespace at a path, such as `/run/netns/NAME` of `ip netns add`.
     ///
     /// # Errors
-    /// When it cannot be opened. That the file is a network namespace is found out on entering it.
+    /// If the file cannot be opened. A file that is no network namespace is an error of [`Namespace::run`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let file = File::open(path)
@@ -71,23 +72,23 @@ impl Namespace {
         Ok(Self(file.into()))
     }
 
-    /// The namespace that a process is in.
+    /// Opens the namespace of a process.
     ///
     /// # Errors
-    /// When no such process exists, or the caller may not look at it.
+    /// If no such process exists, or the caller may not inspect it (`ptrace(2)`).
     pub fn of_process(pid: u32) -> Result<Self> {
         Self::open(format!("/proc/{pid}/ns/net"))
     }
 
-    /// Runs `inside` in this namespace, on a thread of its own that ends with it, and returns its value. The calling
-    /// thread stays where it is. Processes that `inside` starts are in the namespace, too.
+    /// Runs `inside` in this namespace, on a new thread that ends afterwards, and returns its value. The calling
+    /// thread stays in its own namespace. Processes that `inside` starts are in this namespace, too.
     ///
     /// # Errors
-    /// [`is_permission_denied`](Error::is_permission_denied) without `CAP_SYS_ADMIN`; when this is no network
-    /// namespace; when no thread can be started. Then `inside` was not run.
+    /// [`is_permission_denied`](Error::is_permission_denied) without `CAP_SYS_ADMIN`. Also if this is no network
+    /// namespace, or no thread can be started. `inside` was not run then.
     ///
     /// # Panics
-    /// If `inside` panics, so does this.
+    /// If `inside` panics, the panic continues in the caller.
     pub fn run<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> Result<T> {
         let operation = "enter a network namespace";
         on_its_own_thread(operation, || {
@@ -105,7 +106,7 @@ impl AsFd for Namespace {
 }
 
 impl From<OwnedFd> for Namespace {
-    /// Takes a descriptor of a namespace, however it was got.
+    /// Converts any descriptor of a namespace.
     fn from(descriptor: OwnedFd) -> Self {
         Self(descriptor)
     }

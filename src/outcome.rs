@@ -1,8 +1,8 @@
-//! The result of an operation that succeeds also with nothing to do.
+//! The result of an operation that also succeeds if nothing is to be done.
 
 use std::fmt;
 
-/// The result of an operation that ends in a state: an object exists as asked, or is absent.
+/// The effect of an operation after which an object exists as requested, or is absent.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
@@ -10,11 +10,11 @@ use std::fmt;
 pub enum Outcome {
     /// The object was absent, and was added.
     Added,
-    /// The object existed, and was set to what was asked. The kernel does not report whether that changed anything.
+    /// The object existed, and was set as requested. The kernel does not report whether that changed it.
     Updated,
     /// The object existed, and was deleted.
     Deleted,
-    /// Everything was as asked already.
+    /// The object was as requested already.
     Unchanged,
 }
 

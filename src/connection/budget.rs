@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::Options;
 use crate::error::Cause;
 
-/// Datagrams between two looks at the clock.
+/// Number of datagrams between two readings of the clock.
 const STRIDE: u32 = 64;
 
 /// Use of the bounds by one operation.
@@ -79,7 +79,7 @@ impl Budget {
         self.left(now, now).map(drop)
     }
 
-    /// Time that the next datagram may still take, awaited since `since`; `None`: without end.
+    /// Returns the time that is left for the next datagram, awaited since `since`; `None`: without end.
     ///
     /// # Errors
     /// [`Cause::TimedOut`] when it is too late.

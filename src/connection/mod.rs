@@ -1,10 +1,10 @@
 //! One netlink conversation: a [`Peer`] at the other end, and the [`exchange`](crate::exchange) that it carries.
 //!
-//! - Many requests travel in a datagram, up to what the receive buffer can take of refusals; only the last one is acknowledged.
-//! - The kernel allocates each datagram of a dump as large as the largest receive buffer that the socket was ever read into, up to
-//!   32 KiB, and stock kernels fill it with zeros first. Short dumps go through a socket of their own that is only read into
-//!   a page.
-//! - The success path reads no clock and queries no sender address: netlink answers while it takes the request, so that the
+//! - A datagram has many requests, as long as their refusals fit the receive buffer. Only the last one is acknowledged.
+//! - The kernel allocates each datagram of a dump as large as the largest receive buffer that the socket was ever read
+//!   into, up to 32 KiB. Stock kernels fill it with zeros first. Short dumps use a socket of their own, which is only
+//!   read into a page.
+//! - The success path reads no clock and queries no sender address. Netlink answers during `sendmsg`, so that the
 //!   answer is received with `MSG_DONTWAIT`, and only the kernel can send to a connected socket.
 //!
 //! `docs/performance.md` has the figures.
@@ -32,10 +32,11 @@ pub(crate) trait Peer: fmt::Debug + Send + Sync {
     /// Sends a datagram; returns the number of bytes sent.
     fn send(&mut self, datagram: &[u8]) -> io::Result<usize>;
 
-    /// Receives a datagram that has arrived; returns its whole length, even if it did not fit, and the port of its sender.
+    /// Receives a datagram that has arrived; returns its whole length, even if it did not fit, and the port of its
+    /// sender.
     fn receive(&mut self, inbox: &mut [u8]) -> io::Result<(usize, u32)>;
 
-    /// As [`Peer::receive`], waiting this long at most; `None`: without end.
+    /// As [`Peer::receive`], waiting this long at most; `None` waits without end.
     fn wait(&mut self, inbox: &mut [u8], limit: Option<Duration>) -> io::Result<(usize, u32)>;
 
     /// The clock that [`Peer::pause`] and [`Peer::wait`] advance.
@@ -47,7 +48,7 @@ pub(crate) trait Peer: fmt::Debug + Send + Sync {
 
 /// One operation on the kernel, as a value: its text, its bytes, its faults and the meaning of its refusal.
 pub(crate) trait Request: fmt::Display {
-    /// Refuses a request that is wrong in itself, before it is sent.
+    /// Refuses an invalid request before it is sent.
     fn check(&self) -> Result<(), Cause>;
 
     /// Queues the messages of the request; returns their number.
@@ -144,7 +145,8 @@ impl Connection {
         self.budget.renew();
     }
 
-    /// Starts an operation of several requests, at this moment if it is known; ends with [`Connection::release_deadline`].
+    /// Starts an operation of several requests, at this moment if it is known; ends with
+    /// [`Connection::release_deadline`].
     pub(crate) fn hold_deadline(&mut self, started: Option<Instant>) {
         self.budget.hold(started);
     }
@@ -190,8 +192,8 @@ impl Connection {
         self.exchange.limits().requests
     }
 
-    /// Type of the next message of the dump that was queued for `request`, whose body is [`Connection::message`]; `None` at the
-    /// end.
+    /// Type of the next message of the dump that was queued for `request`, whose body is [`Connection::message`];
+    /// `None` at the end.
     #[inline]
     pub(crate) fn next_item(&mut self, request: &impl Request) -> Result<Option<u16>> {
         // The bar of lists: most need no more than this.
@@ -228,8 +230,8 @@ impl Connection {
         self.exchange.datagram()
     }
 
-    /// The next reply to what is queued. After an error the queued requests are given up, and the next ones are not
-    /// affected.
+    /// Returns the next reply to the queued requests. After an error the queued requests are abandoned, and later ones
+    /// are not affected.
     #[inline]
     pub(crate) fn reply(&mut self) -> Result<Reply, Cause> {
         loop {
@@ -243,7 +245,7 @@ impl Connection {
             let done = match step {
                 // The step after sending is known.
                 Step::Send => self.send().and_then(|()| self.receive()),
-                // Nothing is sent yet: this is to read a list to its end that was given up.
+                // The request is not sent yet: this step reads an abandoned dump to its end.
                 Step::Receive if !self.exchange.outgoing().is_empty() => self.skip(),
                 Step::Receive => self.receive(),
                 Step::Message { request, kind } => return Ok(Reply::Message(request, kind)),
@@ -254,8 +256,8 @@ impl Connection {
         }
     }
 
-    /// Carries out one request: checks it, sends it, gives each answer (its type and its body) to `read`, and explains a
-    /// refusal.
+    /// Carries out one request: checks it, sends it, gives each answer (its type and its body) to `read`, and explains
+    /// a refusal.
     pub(crate) fn run(
         &mut self,
         request: &impl Request,
@@ -281,8 +283,8 @@ impl Connection {
         done.map(|()| refused).map_err(|cause| Error::new(request, cause))
     }
 
-    /// Sends what is queued and takes all replies. Each message (the number of the request that it answers, its type, its
-    /// body) goes to `message`, each refusal to `refused`.
+    /// Sends the queued requests and receives all replies. Calls `message` with each message (the number of its
+    /// request, its type, its body), and `refused` with each refusal.
     pub(crate) fn settle(
         &mut self,
         mut message: impl FnMut(usize, u16, &[u8]) -> Result<(), DecodeError>,
@@ -306,13 +308,13 @@ impl Connection {
         }
     }
 
-    /// Gives up what is queued or on its way: see [`Exchange::abandon`].
+    /// Abandons the requests that are queued or in flight: see [`Exchange::abandon`].
     pub(crate) fn abandon(&mut self) {
         self.budget.renew();
         self.exchange.abandon();
     }
 
-    /// Sends what is queued and receives the first datagram of the answer.
+    /// Sends the queued requests and receives the first datagram of the answer.
     #[inline]
     fn exchange_datagrams(&mut self) -> Result<(), Cause> {
         self.send().and_then(|()| self.receive()).inspect_err(|_| self.abandon())
@@ -371,8 +373,8 @@ impl Connection {
         }
     }
 
-    /// Receives a datagram of an abandoned dump. Its next one exists as soon as the one before is received; otherwise the
-    /// dump's end has arrived, was lost or could not be read.
+    /// Receives a datagram of an abandoned dump. Its next one exists as soon as the one before is received; otherwise
+    /// the dump's end has arrived, was lost or could not be read.
     fn skip(&mut self) -> Result<(), Cause> {
         match self.peer.receive(self.exchange.inbox()) {
             Ok((length, sender)) => {
@@ -388,7 +390,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Counts a datagram of which nothing is kept.
+    /// Counts a discarded datagram.
     fn bound(&mut self, length: usize) -> Result<(), Cause> {
         let due = self.budget.count(length);
         self.budget.forget_bytes();

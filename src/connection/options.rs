@@ -17,22 +17,21 @@ pub struct Options {
     /// Longest duration of a whole operation, after which it fails with
     /// [`is_timed_out`](crate::Error::is_timed_out). 5 minutes by default; [`Duration::ZERO`] means none.
     ///
-    /// A listing that is collected is one operation with all of its repetitions. A listing that is streamed is one operation
-    /// for each item, so that the caller may take its time between two items; dropping it is another one. A batch, and
-    /// every operation of several requests other than a listing, has this long for each datagram of requests. The duration is
-    /// counted from the first wait, or from the 64th datagram of the operation: the success path reads no clock.
+    /// A collected listing is one operation with all of its readings. A streamed listing is one operation for each
+    /// item, without the time between two items; dropping it is another one. A batch, and every other operation of
+    /// several requests, has this long for each datagram of requests. The duration is counted from the first wait, or
+    /// from the 64th datagram of the operation: the success path reads no clock.
     ///
-    /// After a listing that was ended by its deadline the client can be used: the next operation reads the rest of the
-    /// unfinished dump, within its own deadline. The kernel allows one dump at a time on a socket.
+    /// The client can be used after a listing that was ended by its deadline. The next operation first reads the rest
+    /// of the unfinished dump, within its own deadline, since the kernel allows one dump at a time on a socket.
     pub deadline: Duration,
-    /// Most bytes that a collected listing may receive in one reading, after which it fails with
+    /// Maximum number of bytes that a collected listing may receive in one reading, after which it fails with
     /// [`Cause::ListingTooLong`](crate::Cause::ListingTooLong). 1 GiB by default, enough for some 2,500,000 services.
     ///
     /// It bounds the memory of a client whose peer never ends a listing. Streamed listings use constant memory.
     pub largest_listing: usize,
-    /// The receive buffer to ask for, in bytes (`SO_RCVBUFFORCE`, or as much as `net.core.rmem_max` allows without the
-    /// privilege). It decides how many requests of a batch travel at once. 1 MiB by default; less than 128 KiB is taken
-    /// for 128 KiB.
+    /// The requested receive buffer in bytes (`SO_RCVBUFFORCE`, or as much as `net.core.rmem_max` allows without the
+    /// privilege). It limits the number of requests in a datagram of a batch. 1 MiB by default, at least 128 KiB.
     pub receive_buffer: usize,
 }
 

@@ -30,13 +30,13 @@ impl Socket {
     /// Opens a socket; returns the limits that its buffers allow, too.
     pub(super) fn open(protocol: isize, options: &Options) -> Result<(Self, Limits), Cause> {
         let socket = netlink_sys::Socket::new(protocol).map_err(Cause::Io)?;
-        // Only the kernel can send to a connected socket; others get `ECONNREFUSED`. Connecting binds the socket, so that no
-        // other process knows its port before.
+        // Only the kernel can send to a connected socket; others get `ECONNREFUSED`. Connecting binds the socket, so
+        // that no other process knows its port before.
         socket.connect(&SocketAddr::new(0, 0)).map_err(Cause::Io)?;
         socket.set_ext_ack(true).map_err(Cause::Io)?;
         socket.set_cap_ack(true).map_err(Cause::Io)?;
         if protocol == NETLINK_ROUTE {
-            // Without it the kernel lists the addresses of all interfaces, whichever was asked for.
+            // Without it the kernel lists the addresses of all interfaces instead of the requested one.
             socket.set_netlink_get_strict_chk(true).map_err(Cause::Io)?;
         }
         let receive = options.receive_buffer.clamp(SMALLEST_BUFFER, LARGEST_BUFFER);
@@ -111,7 +111,7 @@ impl AsFd for Notifications {
 fn time_value(duration: Duration) -> Result<TimeVal, Cause> {
     let seconds = i32::try_from(duration.as_secs());
     let seconds = seconds.map_err(|_| Cause::InvalidInput("the timeout is too long for the kernel".into()))?;
-    // Zero means for ever: less than a microsecond must not become that.
+    // Zero means without end: less than a microsecond must not become zero.
     let micros = match duration.subsec_micros() {
         0 if duration.subsec_nanos() > 0 => 1,
         micros => micros,

@@ -8,14 +8,16 @@ use crate::connection::{Connection, Options};
 use crate::error::{Error, Result};
 use crate::outcome::Outcome;
 
-/// The connection tracker of a network namespace: that of the thread that connects, for as long as the client lives.
+/// Client of the connection tracker of one network namespace: that of the thread that connects.
 ///
-/// Every operation but connecting needs `CAP_NET_ADMIN` in the user namespace that owns the network namespace, also listing;
-/// [`is_permission_denied`](Error::is_permission_denied) reports a lack of it. A client does not keep the privilege of the one who
-/// opened it. The first request loads the module `nf_conntrack_netlink`, and with it `nf_conntrack`; if the kernel cannot,
-/// operations fail with [`is_unavailable`](Error::is_unavailable). A loaded module does not track by itself: without a rule
-/// or a service that needs it, listings are empty. Each operation can also fail for reasons that are not repeated below: a
-/// time-out ([`Options::timeout`]), lost replies ([`Cause::Overrun`](crate::Cause::Overrun)).
+/// It holds one netlink socket. Every operation except connecting needs `CAP_NET_ADMIN` in the user namespace that owns
+/// the network namespace, also listing; [`is_permission_denied`](Error::is_permission_denied) reports a lack of it. The
+/// kernel checks the sender of each request: a client does not carry the privilege of the process that opened it.
+///
+/// The first request loads the module `nf_conntrack_netlink`, and with it `nf_conntrack`. If the kernel has neither,
+/// operations fail with [`is_unavailable`](Error::is_unavailable). A loaded module does not track by itself: without a
+/// rule or a service that needs it, listings are empty. Each operation can also fail for reasons that are not repeated
+/// below: a time-out ([`Options::timeout`]), lost replies ([`Cause::Overrun`](crate::Cause::Overrun)).
 #[derive(Debug)]
 #[doc(alias("nf_conntrack", "ctnetlink", "conntrack"))]
 pub struct Conntrack {
@@ -26,12 +28,12 @@ impl Conntrack {
     /// Opens a socket.
     ///
     /// # Errors
-    /// When the system has no room for another socket.
+    /// If no socket can be opened.
     pub fn connect() -> Result<Self> {
         Self::connect_with(&Options::default())
     }
 
-    /// As [`Conntrack::connect`], with other buffers or another time-out.
+    /// Connects as [`Conntrack::connect`], with other buffers or another time-out.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -51,14 +53,15 @@ impl Conntrack {
         Self { connection }
     }
 
-    /// Deletes a flow (`IPCTNL_MSG_CT_DELETE`). Its next packet begins a new one, which is translated anew.
+    /// Deletes a flow (`IPCTNL_MSG_CT_DELETE`). Its next packet begins a new flow with a new translation.
     ///
-    /// The kernel looks the flow up by its reply tuple and zone, and compares the number of the entry: a later flow of the same client
-    /// stays, unless its replies are to come from the same address and its entry is at the same place in the kernel's memory.
+    /// The kernel looks the flow up by its reply tuple and zone, and compares the number of the entry. A later flow of
+    /// the same client is deleted instead only if it has the same reply tuple and the same place in the kernel's
+    /// memory.
     ///
     /// # Errors
-    /// [`is_not_found`](Error::is_not_found) when the flow has ended; [`is_in_use`](Error::is_in_use) before Linux 6.4 when it is
-    /// offloaded to a flow table.
+    /// [`is_not_found`](Error::is_not_found) when the flow has ended; [`is_in_use`](Error::is_in_use) before Linux 6.4
+    /// when it is offloaded to a flow table.
     #[doc(alias = "IPCTNL_MSG_CT_DELETE")]
     pub fn delete(&mut self, flow: &Flow) -> Result<()> {
         self.change(Change::Delete(*flow))
@@ -67,7 +70,7 @@ impl Conntrack {
     /// Deletes a flow if it has not ended.
     ///
     /// # Errors
-    /// As [`Conntrack::delete`], but for a flow that has ended.
+    /// As [`Conntrack::delete`], except for a flow that has ended.
     pub fn remove(&mut self, flow: &Flow) -> Result<Outcome> {
         match self.delete(flow) {
             Err(error) if error.is_not_found() => Ok(Outcome::Unchanged),

@@ -11,36 +11,39 @@ use crate::wire::{Attr, Attrs, Writer, kinds};
 
 /// A UDP flow: an entry of the connection tracker, as it was read.
 ///
-/// Its text names the original direction: `10.0.0.2:4000 -> 10.96.0.10:53/udp`. The alternate form has the reply direction, too.
+/// Its text names the original direction: `10.0.0.2:4000 -> 10.96.0.10:53/udp`. The alternate form has the reply
+/// direction, too.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub struct Flow {
-    /// Addresses of the first packet (`CTA_TUPLE_ORIG`): a flow to a service has the virtual address as its destination.
+    /// Addresses of the first packet (`CTA_TUPLE_ORIG`): a flow to a service has the virtual address as its
+    /// destination.
     #[doc(alias = "CTA_TUPLE_ORIG")]
     pub original: Tuple,
-    /// Addresses that the tracker expects of a reply (`CTA_TUPLE_REPLY`). A masqueraded flow has its endpoint as the source.
+    /// Addresses that the tracker expects of a reply (`CTA_TUPLE_REPLY`). A masqueraded flow has its endpoint as the
+    /// source.
     #[doc(alias = "CTA_TUPLE_REPLY")]
     pub reply: Tuple,
-    /// The kernel's number of the entry (`CTA_ID`). A later flow with an equal original tuple has another number, unless its entry
-    /// is at the same place in the kernel's memory.
+    /// The kernel's number of the entry (`CTA_ID`). A later flow with an equal original tuple has another number,
+    /// unless its entry is at the same place in the kernel's memory.
     #[doc(alias = "CTA_ID")]
     pub id: u32,
     /// Connection mark (`CTA_MARK`); `None` if the kernel has no connection marks.
     #[doc(alias = "CTA_MARK")]
     pub mark: Option<u32>,
-    /// Time until the entry expires without a further packet, in whole seconds (`CTA_TIMEOUT`); `None` for a flow that is
-    /// offloaded.
+    /// Time until the entry expires without a further packet, in whole seconds (`CTA_TIMEOUT`); `None` for a flow that
+    /// is offloaded.
     #[doc(alias = "CTA_TIMEOUT")]
     pub timeout: Option<Duration>,
 }
 
 impl Flow {
-    /// Whether the flow goes to a UDP service and none of its endpoints replies: the flow began before the service was in its
-    /// way, or its endpoint serves no more.
+    /// Whether the flow goes to a UDP service, and its replies come from none of the endpoints. It began before the
+    /// service received it, or its endpoint was removed.
     ///
-    /// `service` is the virtual address and port, `endpoints` are the masqueraded destinations with a weight above 0, or those
-    /// that may keep their clients. Replies of destinations of direct routing and tunnels come from the virtual address and
-    /// do not pass the director: for these, `service` itself belongs to `endpoints`.
+    /// `service` is the virtual address and port. `endpoints` are the masqueraded destinations with a weight above 0,
+    /// and drained ones that may keep their clients. Replies of direct routing and tunnels come from the virtual
+    /// address and do not pass this machine: for these, `endpoints` includes `service`.
     ///
     /// ```
     /// # fn check(flow: lvs::conntrack::Flow) -> Result<(), std::net::AddrParseError> {
@@ -58,12 +61,12 @@ impl Flow {
         is(self.original.destination, service) && !endpoints.into_iter().any(|endpoint| is(self.reply.source, endpoint))
     }
 
-    /// The address family of the original direction.
+    /// Returns the address family of the original direction.
     pub fn family(&self) -> Family {
         Family::of(self.original.source.ip())
     }
 
-    /// Finds a flow that cannot be looked up.
+    /// Checks that the kernel can look up the flow.
     pub(super) fn check(&self) -> Result<(), Cause> {
         let Tuple { source, destination, .. } = self.reply;
         match [source, destination].iter().all(|address| Family::of(address.ip()) == self.family()) {
@@ -128,8 +131,8 @@ impl Flow {
         Ok(Some(Self { original, reply, id, mark, timeout }))
     }
 
-    /// Writes the attributes that identify the entry. The reply tuple distinguishes a stale flow from the one that takes its place,
-    /// where the number and the original tuple may be equal.
+    /// Writes the attributes that identify the entry. The reply tuple distinguishes a stale flow from its successor,
+    /// whose number and original tuple may be equal.
     pub(super) fn write_key(&self, out: &mut Writer<'_>) {
         out.marked_nest(FlowAttr::Reply, |out| self.reply.write(out));
         if self.reply.zone != 0 {
@@ -159,7 +162,7 @@ impl Flow {
     }
 }
 
-/// Reads what identifies an entry: its reply tuple and its number.
+/// Reads the identity of an entry: its reply tuple and its number.
 #[cfg(feature = "testing")]
 pub(crate) fn read_key(attributes: &[u8]) -> Result<(Tuple, u32), DecodeError> {
     let (mut reply, mut zone, mut id) = (None, None, None);
@@ -196,7 +199,7 @@ fn write_address(out: &mut Writer<'_>, v4: IpAttr, v6: IpAttr, address: IpAddr) 
     }
 }
 
-/// Writes that a dump is to have UDP flows only. Kernels before Linux 5.8 ignore it.
+/// Writes the filter of a dump for UDP flows. Kernels before Linux 5.8 ignore it.
 pub(super) fn write_filter(out: &mut Writer<'_>) {
     out.marked_nest(FlowAttr::Original, |out| {
         out.marked_nest(TupleAttr::Protocol, |out| out.u8(ProtoAttr::Number, UDP));

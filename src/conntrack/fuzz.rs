@@ -1,4 +1,4 @@
-//! Entries of the connection tracker: what can be read is written so that it reads as the same.
+//! Fuzzed entries of the connection tracker: an entry that can be read is written so that it reads as the same.
 
 use super::flow::Flow;
 use super::request::Change;

@@ -9,7 +9,7 @@ use crate::net::Family;
 use crate::wire::nfnetlink;
 
 impl Conntrack {
-    /// The UDP flows of a family (`IPCTNL_MSG_CT_GET`): as [`Conntrack::stream_flows`].
+    /// Returns the UDP flows of a family (`IPCTNL_MSG_CT_GET`): as [`Conntrack::stream_flows`].
     ///
     /// # Errors
     /// See [`Conntrack`]; also when a flow cannot be decoded: [`Conntrack::stream_flows`] has the others.
@@ -17,15 +17,16 @@ impl Conntrack {
         self.stream_flows(family)?.collected()
     }
 
-    /// The UDP flows of a family (`IPCTNL_MSG_CT_GET`), one after the other as they arrive from the kernel.
+    /// Streams the UDP flows of a family (`IPCTNL_MSG_CT_GET`), as they arrive from the kernel.
     ///
-    /// Uses constant memory, and may be dropped early. Since Linux 5.8 the kernel leaves out other protocols (`CTA_FILTER`);
-    /// before, they are read and skipped. It goes through the whole tracker in either case. Flows that begin or end meanwhile
-    /// may be listed or not, and the kernel does not report a table that is resized meanwhile: then a flow may be missing or
-    /// listed twice.
+    /// Uses constant memory, and may be dropped early. Since Linux 5.8 the kernel omits other protocols (`CTA_FILTER`);
+    /// before, they are read and skipped. The kernel walks the whole tracker in either case.
     ///
-    /// A flow that cannot be decoded is an item that is an error; the next item is the next flow. Any other error is the last
-    /// item.
+    /// Flows that begin or end meanwhile may be listed or not. If the kernel resizes its table meanwhile, a flow may be
+    /// missing or listed twice; the kernel does not report that.
+    ///
+    /// A flow that cannot be decoded is an item that is an error; the next item is the next flow. Any other error is
+    /// the last item.
     ///
     /// # Errors
     /// See [`Conntrack`]; later ones are items.

@@ -1,14 +1,15 @@
-//! The connection tracker (`nf_conntrack`): listing UDP flows, and deleting a stale one.
+//! Connection tracker (`nf_conntrack`): lists UDP flows, and deletes stale ones.
 //!
-//! - [`Conntrack`] is the client: one socket, every operation.
-//! - A [`Flow`] is an entry of the tracker, with the [`Tuple`] of each direction. [`Flow::is_stale`] is the rule for services.
-//! - A [`Change`] is one change as a value, a [`Query`] one question.
+//! - [`Conntrack`] is the client, with a method for every operation.
+//! - A [`Flow`] is an entry of the tracker, with the [`Tuple`] of each direction. [`Flow::is_stale`] is the rule for
+//!   services.
+//! - A [`Change`] is one change as a value, a [`Query`] one query.
 //!
-//! The tracker translates the addresses of a flow as it did for the first packet, and every further datagram renews the entry. A
-//! UDP flow that began before its virtual IP was bound, or before its service existed, is thus not masqueraded for as long as
-//! it lasts: it gets no replies, although IPVS schedules it. The same happens to a flow of which a datagram arrives
-//! while its service is deleted and added again. Deleting the entry mends the flow: the next datagram begins a new one.
-//! Only a director with `net.ipv4.vs.conntrack` at 1 and rules of source NAT is affected.
+//! The tracker translates all packets of a flow as the first one, and each packet prolongs the entry. So a UDP flow
+//! that began before its virtual IP was bound, or before its service existed, is never masqueraded: it gets no replies,
+//! although IPVS schedules it. The same happens to a flow with a packet that arrives while its service is deleted and
+//! added again. Deleting the entry repairs the flow: the next packet begins a new one. Only machines with
+//! `net.ipv4.vs.conntrack` at 1 and rules of source NAT are affected.
 //!
 //! ```no_run
 //! use std::net::SocketAddr;
@@ -32,7 +33,8 @@
 //! }
 //! ```
 //!
-//! Flows of other protocols are neither listed nor deleted. Flows are of one network namespace: see [`netns`](crate::netns).
+//! Flows of other protocols are neither listed nor deleted. Flows belong to one network namespace: see
+//! [`netns`](crate::netns).
 
 mod client;
 pub(crate) mod flow;

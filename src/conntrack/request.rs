@@ -9,7 +9,7 @@ use crate::error::{Cause, Error, Refusal, Refused, Result};
 use crate::net::Family;
 use crate::wire::{Writer, nfnetlink};
 
-/// One change of the connection tracker, as a value: carried out by [`Conntrack::change`](super::Conntrack::change).
+/// One change of the connection tracker, as a value. [`Conntrack::change`](super::Conntrack::change) carries it out.
 ///
 /// Its text names the operation and the object: `delete flow 10.0.0.2:4000 -> 10.96.0.10:53/udp`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -21,8 +21,8 @@ pub enum Change {
 }
 
 impl Change {
-    /// Finds a change that the kernel would refuse, without asking the kernel.
-    /// [`Conntrack`](super::Conntrack) checks every change before sending it.
+    /// Checks, without the kernel, that the kernel accepts the change. [`Conntrack`](super::Conntrack) checks every
+    /// change before sending it.
     ///
     /// # Errors
     /// [`is_invalid_input`](Error::is_invalid_input), with the fault.
@@ -68,7 +68,7 @@ impl Request for Change {
     }
 }
 
-/// One question to the connection tracker, as a value.
+/// One query of the connection tracker, as a value.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Query {

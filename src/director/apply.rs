@@ -1,4 +1,4 @@
-//! Carrying out a plan.
+//! Execution of a plan.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -19,10 +19,10 @@ use crate::net::Family;
 use crate::outcome::Outcome;
 use crate::vip::{self, Vip};
 
-/// Some steps of a plan failed: see [`batch::BatchError`]. The others were carried out; [`Report::steps`] has those that were
-/// withheld since they depend on one that failed.
+/// The error of a plan of which some steps failed: see [`batch::BatchError`]. Steps that depend on a failed one are
+/// withheld, and all others were carried out: see [`Report::steps`].
 ///
-/// [`Director::sync`] again does what is missing.
+/// Another call of [`Director::sync`] carries out the missing steps.
 pub type BatchError = batch::BatchError<Step, Box<Report>>;
 
 /// A step that failed: see [`batch::Failure`].
@@ -36,7 +36,7 @@ pub struct Report {
     #[cfg_attr(feature = "serde", serde(serialize_with = "super::plan::as_text"))]
     steps: Vec<Step>,
     ends: Vec<End>,
-    /// Desired, but foreign or outside of what is owned: left alone.
+    /// Desired objects that are foreign, or that the owner cannot have. They are not changed.
     pub conflicts: Vec<Conflict>,
     /// Destinations that are quiesced and wait to be deleted.
     #[cfg_attr(feature = "serde", serde(skip))]
@@ -57,8 +57,8 @@ pub struct Report {
 pub enum End {
     /// Carried out.
     Done,
-    /// The kernel had another state than was read: what the step adds existed, or what it changes or deletes was gone. Another
-    /// program changes the same objects; [`Director::sync`] reads again.
+    /// Another program changed the same object after it was read: the object to add existed, or the object to change or
+    /// delete was gone. [`Director::sync`] reads again.
     Overtaken,
     /// Not tried: a step that it depends on failed, or the plan was interrupted.
     Withheld,
@@ -67,12 +67,12 @@ pub enum End {
 }
 
 impl Report {
-    /// The steps of the plan, each with its end.
+    /// Returns the steps of the plan, each with its end.
     pub fn steps(&self) -> impl ExactSizeIterator<Item = (&Step, End)> {
         self.steps.iter().zip(self.ends.iter().copied())
     }
 
-    /// Number of steps that ended so.
+    /// Returns the number of steps with this end.
     pub fn count(&self, end: End) -> usize {
         self.ends.iter().filter(|ended| **ended == end).count()
     }
@@ -199,14 +199,14 @@ impl<'a> Work<'a> {
         self.hold(&step.change);
         if let (Change::Ipset(change), true) = (&step.change, error.is_full()) {
             if let ipset::Change::Put(set, _) = &**change {
-                // It has no room for the others either.
+                // The set is full for the others, too.
                 self.sets.insert(set.name());
             }
         }
         self.failures.push(Failure::new(step, error.at(index)));
     }
 
-    /// Withholds what depends on a change that was not made.
+    /// Withholds the steps that depend on a change that was not made.
     fn hold(&mut self, change: &Change) {
         match change {
             Change::Register(key) => _ = self.services.insert(*key),
@@ -252,7 +252,7 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// Sets and members: the kernel stops at the first that fails, the rest is sent again.
+    /// Changes sets and members. The kernel stops at the first failure, and the rest is sent again.
     fn ipset(&mut self, steps: &[usize]) -> Result<()> {
         let mut rest = steps;
         while !rest.is_empty() {
@@ -369,7 +369,7 @@ impl<'a> Work<'a> {
         match change {
             ipvs::Change::AddService(service) => self.services.contains(&service.key),
             ipvs::Change::AddDestination(key, _) => self.services.contains(key),
-            // Without what it should have got, the service would have no destination left.
+            // The service would have no destination, since its new ones could not be added.
             ipvs::Change::DeleteDestination(key, _) => self.is_bare(key, serving),
             ipvs::Change::SetDestination(key, destination) => destination.weight == 0 && self.is_bare(key, serving),
             ipvs::Change::DeleteService(key) => vip_of(*key).is_some_and(|vip| self.vips.contains(&vip)),
@@ -412,7 +412,7 @@ impl<'a> Work<'a> {
         for (index, vip) in bind.into_iter().chain(unbind) {
             match failed.remove(&vip) {
                 Some(error) => self.fail(index, error),
-                // The state of those in flight is unknown: everything is read again.
+                // The result of the changes in flight is unknown: everything is read again.
                 None if interruption.is_some() => {}
                 None => self.end(index, End::Done),
             }
@@ -495,7 +495,7 @@ fn address_of(entry: Entry) -> Option<IpAddr> {
     }
 }
 
-/// Whether an error ends everything: nothing is known of the changes in flight, or no change is possible.
+/// Whether an error ends the plan: the result of the changes in flight is unknown, or no change is possible.
 fn interrupts(error: &Error) -> bool {
     error.interruption().is_some()
 }

@@ -20,7 +20,7 @@ use crate::net::Family;
 use crate::ready::{self, Part, Presence};
 use crate::vip::{Binder, Vips, Watch};
 
-/// Makes the kernel's state the [desired](Desired) one, and leaves foreign objects alone.
+/// Client that makes the kernel's state the [desired](Desired) one, and does not change foreign objects.
 #[derive(Debug)]
 pub struct Director {
     pub(super) ipvs: Ipvs,
@@ -37,7 +37,7 @@ pub struct Director {
     adopted: Vec<ServiceKey>,
 }
 
-/// How often a director looks at what it remembers.
+/// Intervals at which a director reads the kernel's state again.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Pace {
@@ -45,7 +45,7 @@ pub struct Pace {
     pub full_audit: Duration,
     /// Number of services that are read with each call in between. 1 by default.
     pub audited: usize,
-    /// Time after which drains are looked at: see [`Report::again_at`]. One second by default.
+    /// Time between two checks of drains: see [`Report::again_at`]. One second by default.
     pub drains: Duration,
 }
 
@@ -68,7 +68,7 @@ impl Pace {
         Self { audited, ..self }
     }
 
-    /// Returns a copy with this time between two looks at drains.
+    /// Returns a copy with this time between two checks of drains.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -93,7 +93,7 @@ struct Memory {
     settled: Option<(Edition, usize)>,
 }
 
-/// Two passes: the second one if another program was faster.
+/// Number of passes. The second one is needed if another program was faster.
 const PASSES: usize = 2;
 
 impl Director {
@@ -106,8 +106,8 @@ impl Director {
         Ok(director.conntrack(Conntrack::connect()?).watch(Watch::connect()?))
     }
 
-    /// With clients at hand, such as those of another namespace or of a kernel for tests. Flows of the connection
-    /// tracker are left alone: see [`Director::conntrack`].
+    /// Returns a director with these clients, such as clients of another namespace or of a kernel for tests. It does
+    /// not delete flows of the connection tracker: see [`Director::conntrack`].
     pub fn over(ipvs: Ipvs, ipset: Ipset, vips: Vips, owner: Owner, binder: Binder) -> Self {
         let (drains, pace) = (Drains::default(), Pace::default());
         Self {
@@ -125,27 +125,27 @@ impl Director {
         }
     }
 
-    /// The same, deleting stale flows to UDP services with this client, as a director that
-    /// [connects](Director::connect) does.
+    /// Returns the director with a client of the connection tracker, by which it deletes stale flows to UDP services.
+    /// [`Director::connect`] includes one.
     #[must_use]
     pub fn conntrack(self, conntrack: Conntrack) -> Self {
         Self { conntrack: Some(conntrack), ..self }
     }
 
-    /// The same, reading its virtual IPs again when this watch reports a loss, as a director that
-    /// [connects](Director::connect) does.
+    /// Returns the director with a watch. It reads its virtual IPs again when the watch reports a loss.
+    /// [`Director::connect`] includes one.
     #[must_use]
     pub fn watch(self, watch: Watch) -> Self {
         Self { watch: Some(watch), ..self }
     }
 
-    /// A descriptor that becomes readable when a virtual IP may be lost; the next call of [`Director::sync`] binds it
-    /// again. `None` without a [`Watch`].
+    /// Returns a descriptor that becomes readable when a virtual IP may be lost. The next call of [`Director::sync`]
+    /// binds the address again. `None` without a [`Watch`].
     pub fn watched(&self) -> Option<BorrowedFd<'_>> {
         self.watch.as_ref().map(Watch::as_fd)
     }
 
-    /// The same at another pace.
+    /// Returns the director with other intervals.
     #[must_use]
     pub fn pace(self, pace: Pace) -> Self {
         Self { pace, ..self }
@@ -154,8 +154,8 @@ impl Director {
     /// Reads the kernel's state.
     ///
     /// # Errors
-    /// As [`Ipvs::table`], [`Vips::virtual_ips`], [`Ipset::members`]. A set of keys that is of another type is an error
-    /// too. If the flows of the connection tracker cannot be read, each UDP service is treated as one with stale flows.
+    /// As [`Ipvs::table`], [`Vips::virtual_ips`], [`Ipset::members`]. A set of keys with another type is also an error.
+    /// If the flows of the connection tracker cannot be read, each UDP service is treated as one with stale flows.
     pub fn snapshot(&mut self) -> Result<Snapshot> {
         let mut snapshot = Snapshot::empty(self.owner.clone(), self.binder);
         let table = self.ipvs.table()?.into_iter();
@@ -188,7 +188,7 @@ impl Director {
                 Ok(stale) => snapshot.stale.extend(stale),
                 // Nothing is translated.
                 Err(error) if error.is_unavailable() => {}
-                // The step that deletes them reads again, and reports an error that remains.
+                // The step that deletes them reads again, and reports a persistent error.
                 Err(_) => snapshot.stale.extend(services),
             }
         }
@@ -218,7 +218,8 @@ impl Director {
         Ok(())
     }
 
-    /// Plans without changing anything: reads everything, and asks which schedulers and types of sets the kernel has.
+    /// Returns the plan without changing anything. Reads everything, and checks for the schedulers and types of sets
+    /// that it needs.
     ///
     /// # Errors
     /// As [`Director::snapshot`].
@@ -230,7 +231,7 @@ impl Director {
         Ok(plan)
     }
 
-    /// Carries out a plan. A step that depends on one that failed is withheld; everything else is done.
+    /// Carries out a plan. A step that depends on a failed one is withheld; all others are carried out.
     ///
     /// # Errors
     /// [`BatchError`], with the steps that failed and the report of all.
@@ -257,8 +258,8 @@ impl Director {
 
     /// Makes the kernel's state the desired one.
     ///
-    /// The first call reads everything. Later ones rely on what they remember, read some services to compare
-    /// ([`Pace`]), and those that drain; after a failure, and after [`Pace::full_audit`], everything is read again.
+    /// The first call reads everything. Later calls rely on the director's memory, and read only some services
+    /// ([`Pace`]) and those that drain. After a failure, and after [`Pace::full_audit`], everything is read again.
     ///
     /// # Errors
     /// [`BatchError`]. Its interruption alone, without failures and steps, is an error of reading.
@@ -266,7 +267,8 @@ impl Director {
         self.sync_at(desired, Instant::now())
     }
 
-    /// As [`Director::sync`], with the present time given: for tests, and programs with a clock of their own.
+    /// Makes the kernel's state the desired one, as [`Director::sync`], with the present time as an argument. For
+    /// tests, and programs with a clock of their own.
     ///
     /// # Errors
     /// As [`Director::sync`].
@@ -343,7 +345,7 @@ impl Director {
         Ok(())
     }
 
-    /// Makes a foreign service one of the owner's, so that the next call changes it, and later ones may delete it.
+    /// Makes a foreign service the owner's, so that the next call changes it, and later ones may delete it.
     ///
     /// With [`Owner::registered`] its key is registered; with another owner this director remembers it for as long as
     /// it lives.
@@ -369,7 +371,7 @@ impl Director {
         Ok(())
     }
 
-    /// Takes back a key that was registered for a service that another program made.
+    /// Deletes a registered key whose service was added by another program.
     pub(super) fn disown(&mut self, key: ServiceKey) -> Result<()> {
         match self.owner.registry().and_then(|registry| registry.entry(key)) {
             Some((set, member)) => self.ipset.remove(&set, &member).map(drop),
@@ -399,7 +401,7 @@ fn cannot_register(key: ServiceKey) -> Error {
     Error::new(format_args!("adopt service {key}"), cause)
 }
 
-/// Schedulers and types of sets that the steps of a plan need.
+/// Returns the schedulers and types of sets that the steps of a plan need.
 fn needed(plan: &Plan) -> Vec<Part> {
     let mut parts = Vec::new();
     for step in &plan.steps {

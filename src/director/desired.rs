@@ -32,7 +32,7 @@ use crate::vip::Vip;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// With the feature `serde` it is read from a document such as this one; only `service` and `scheduler` are needed:
+/// With the feature `serde` it is read from a document such as this one. Only `service` and `scheduler` are mandatory:
 ///
 /// ```json
 /// {
@@ -52,12 +52,12 @@ pub struct Desired {
     services: BTreeMap<ServiceKey, WantedService>,
     vips: BTreeSet<Vip>,
     sets: BTreeMap<SetName, WantedSet>,
-    /// How the destinations of services end that are not desired. Services that are desired have their own.
+    /// Drain of the destinations of services that are no longer desired. A desired service has its own.
     pub drain: Drain,
     edition: Edition,
 }
 
-/// Number of a content: another one after whatever may have changed it. A clone has the same.
+/// Number of a content. Each possible change assigns another number; a clone has the same.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Edition(u64);
 
@@ -68,25 +68,26 @@ impl Default for Edition {
     }
 }
 
-/// A service that should be.
+/// A desired service.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct WantedService {
     service: Service,
     destinations: Vec<Destination>,
-    /// How its destinations end that are no longer desired; at first [`Desired::drain`].
+    /// Drain of its destinations that are no longer desired; initially [`Desired::drain`].
     pub drain: Drain,
-    /// Whether its address is bound, as it is by default. Not where a prefix is bound, or a router delivers the packets.
+    /// Whether its address is bound; true by default. Set it to false if a prefix is bound, or a router delivers the
+    /// packets.
     pub bind: bool,
 }
 
-/// A set that should be.
+/// A desired set.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct WantedSet {
     new: NewSet<AnyType>,
     members: Vec<Member<AnyType>>,
-    /// The use of the set, which decides when its members come and go.
+    /// The use of the set, which decides the order of changes of its members.
     pub role: Role,
 }
 
@@ -99,8 +100,8 @@ pub enum Role {
     /// Its members let packets pass, or mark them: added before services, deleted after them.
     #[default]
     Allow,
-    /// Its members stop packets that no other set lets pass: added after all members of [`Role::Allow`] and before virtual IPs
-    /// are bound, deleted before the former are.
+    /// Its members stop packets that no other set lets pass: added after all members of [`Role::Allow`] and before
+    /// virtual IPs are bound, deleted before the former are.
     Guard,
 }
 
@@ -115,8 +116,8 @@ impl Desired {
     /// Adds a service with its destinations, or replaces the one with its key.
     ///
     /// # Errors
-    /// [`InvalidDesired`], when the kernel would refuse or misunderstand the service or a destination, or when a destination is
-    /// repeated. Nothing is added then.
+    /// [`InvalidDesired`], when the kernel would refuse or misunderstand the service or a destination, or when a
+    /// destination is repeated. Nothing is added then.
     pub fn service(
         &mut self,
         service: impl Into<Service>,
@@ -129,7 +130,7 @@ impl Desired {
         Ok(put(&mut self.services, service.key, wanted))
     }
 
-    /// Takes a service out: its destinations drain, then it is deleted.
+    /// Removes a service: its destinations drain, then it is deleted.
     ///
     /// ```
     /// # use lvs::director::Desired;
@@ -145,33 +146,33 @@ impl Desired {
         self.services.remove(&key.into())
     }
 
-    /// The services, in the order of their keys.
+    /// Returns the services, in the order of their keys.
     pub fn services(&self) -> impl ExactSizeIterator<Item = &WantedService> + Clone {
         self.services.values()
     }
 
-    /// The service with this key.
+    /// Returns the service with this key.
     pub fn get(&self, key: impl Into<ServiceKey>) -> Option<&WantedService> {
         self.services.get(&key.into())
     }
 
-    /// Adds a virtual IP that is bound whether or not a service has it.
+    /// Adds a virtual IP that is bound also without a service.
     pub fn vip(&mut self, vip: impl Into<Vip>) {
         self.edition = Edition::default();
         self.vips.insert(vip.into());
     }
 
-    /// The virtual IPs that were added, without those of services.
+    /// Returns the virtual IPs that were added, without those of services.
     pub fn vips(&self) -> impl Iterator<Item = Vip> {
         self.vips.iter().copied()
     }
 
-    /// Adds a set with its members, or replaces the one with this name. Its [owner](super::Owner::sets) decides which names it
-    /// may have.
+    /// Adds a set with its members, or replaces the one with this name. Its [owner](super::Owner::sets) decides which
+    /// names it may have.
     ///
     /// # Errors
-    /// [`InvalidDesired`], when the kernel would refuse or misunderstand the set or a member, a member is repeated, or is a
-    /// range or network of a set that holds single entries. Nothing is added then.
+    /// [`InvalidDesired`], when the kernel would refuse or misunderstand the set or a member, a member is repeated, or
+    /// is a range or network of a set that holds single entries. Nothing is added then.
     pub fn set<T: SetType>(
         &mut self,
         name: SetName,
@@ -184,12 +185,13 @@ impl Desired {
         Ok(put(&mut self.sets, name, wanted))
     }
 
-    /// The sets, in the order of their names.
+    /// Returns the sets, in the order of their names.
     pub fn sets(&self) -> impl Iterator<Item = (SetName, &WantedSet)> {
         self.sets.iter().map(|(name, set)| (*name, set))
     }
 
-    /// Number of this content. A change of [`Desired::drain`] gives no other: it matters only while a service ends.
+    /// Returns the number of this content. A change of [`Desired::drain`] assigns no other: it only affects services
+    /// that end.
     pub(super) fn edition(&self) -> Edition {
         self.edition
     }
@@ -226,12 +228,12 @@ impl WantedService {
         mistakes.none_or(Self { service, destinations, drain, bind: true })
     }
 
-    /// The service.
+    /// Returns the service.
     pub fn service(&self) -> &Service {
         &self.service
     }
 
-    /// Its destinations, in the order of their addresses.
+    /// Returns its destinations, in the order of their addresses.
     pub fn destinations(&self) -> &[Destination] {
         &self.destinations
     }
@@ -273,7 +275,7 @@ impl WantedSet {
         mistakes.none_or(Self { new, members: listed, role: Role::default() })
     }
 
-    /// The type and the options of the set.
+    /// Returns the type and the options of the set.
     ///
     /// ```
     /// # use lvs::director::Desired;
@@ -287,7 +289,7 @@ impl WantedSet {
         &self.new
     }
 
-    /// Its members in the form in which the kernel lists them, in the order of their entries.
+    /// Returns its members in the form in which the kernel lists them, in the order of their entries.
     pub fn members(&self) -> &[Member<AnyType>] {
         &self.members
     }
@@ -297,7 +299,7 @@ impl WantedSet {
     }
 }
 
-/// Something desired that cannot be: every mistake, each with its place.
+/// The mistakes in a desired object, each with its place.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct InvalidDesired(Vec<Mistake>);
 
@@ -312,7 +314,7 @@ pub struct Mistake {
 }
 
 impl InvalidDesired {
-    /// The mistakes, at least one.
+    /// Returns the mistakes, at least one.
     pub fn mistakes(&self) -> &[Mistake] {
         &self.0
     }
@@ -325,7 +327,7 @@ impl fmt::Display for Mistake {
 }
 
 impl fmt::Display for InvalidDesired {
-    /// One line for each mistake.
+    /// Writes one line for each mistake.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, mistake) in self.0.iter().enumerate() {
             write!(f, "{}{mistake}", if index == 0 { "" } else { "\n" })?;
@@ -361,7 +363,7 @@ impl Mistakes {
     }
 }
 
-/// The form in which [`Desired`] is written and read.
+/// Serialised form of [`Desired`].
 #[cfg(feature = "serde")]
 mod draft {
     use serde::{Deserialize, Serialize};

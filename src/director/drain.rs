@@ -1,4 +1,4 @@
-//! How a destination that is no longer desired ends.
+//! Drains of destinations that are no longer desired.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use crate::ipvs::{DestinationInfo, ServiceKey};
 use crate::net::Protocol;
 
-/// How the destinations of a service end that are no longer desired.
+/// The way in which destinations are removed that are no longer desired.
 ///
-/// The weight is set to 0, so that the destination gets no new connections; it is deleted when it is idle, or when the deadline
-/// has passed. Being quiesced is a state of the kernel: it survives the end of this process. The deadline is not: a new
-/// [`Director`](super::Director) begins it anew when it first finds the destination.
+/// The weight is set to 0 (quiesced), so that the destination gets no new connections. It is deleted when it is idle,
+/// or when the deadline has passed. The weight is stored in the kernel, and survives the end of this process. The
+/// deadline is stored in the [`Director`](super::Director): a new one begins it again when it first finds the
+/// destination.
 ///
 /// ```
 /// use std::time::Duration;
@@ -28,11 +29,11 @@ use crate::net::Protocol;
 pub struct Drain {
     /// The state in which the destination is deleted.
     pub until: Until,
-    /// Time after which it is deleted in any state; zero deletes at once.
+    /// Time after which it is deleted in any state; zero deletes immediately.
     #[cfg_attr(feature = "serde", serde(with = "crate::net::seconds"))]
     pub deadline: Duration,
-    /// Whether services of UDP, SCTP and other protocols without the connections of TCP are drained. Otherwise their
-    /// destinations are deleted at once: IPVS cannot tell when such a flow has ended.
+    /// Whether services of UDP, SCTP and other protocols than TCP are drained. Otherwise their destinations are deleted
+    /// immediately: IPVS cannot detect the end of such a flow.
     pub datagrams: bool,
 }
 
@@ -52,15 +53,15 @@ pub enum Until {
 }
 
 impl Drain {
-    /// Deletes at once. Established connections stall, or are reset with the sysctl `expire_nodest_conn`.
+    /// Deletes immediately. Established connections stall, or are reset with the sysctl `expire_nodest_conn`.
     pub const NONE: Self = Self { until: Until::Idle, deadline: Duration::ZERO, datagrams: false };
 
-    /// Deletes the destination when it has no established connection, and at the latest after this time.
+    /// Returns a drain that ends when the destination has no established connection, at the latest after this time.
     pub fn within(deadline: Duration) -> Self {
         Self { deadline, ..Self::NONE }
     }
 
-    /// The same, waiting until this state.
+    /// Returns a copy that ends in this state.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -73,7 +74,7 @@ impl Drain {
         Self { until, ..self }
     }
 
-    /// The same, for services of every protocol.
+    /// Returns a copy for services of every protocol, if true.
     #[must_use]
     pub fn datagrams(self, datagrams: bool) -> Self {
         Self { datagrams, ..self }
@@ -97,7 +98,7 @@ impl Drain {
     }
 }
 
-/// Until no connection is established, at most 15 minutes; only TCP and services by firewall mark.
+/// Drains until no connection is established, for at most 15 minutes; only TCP and services by firewall mark.
 impl Default for Drain {
     fn default() -> Self {
         Self::within(Duration::from_secs(15 * 60))
@@ -109,7 +110,7 @@ impl Default for Drain {
 pub struct Drains(BTreeMap<(ServiceKey, SocketAddr), Instant>);
 
 impl Drains {
-    /// The time at which the destination was found without being desired for the first time.
+    /// Returns the time at which the destination was first found and not desired.
     ///
     /// ```
     /// # use lvs::director::Drains;
@@ -130,7 +131,7 @@ impl Drains {
         services
     }
 
-    /// Keeps exactly these.
+    /// Replaces the drains by these.
     pub(super) fn set(&mut self, draining: &[Draining]) {
         self.0 = draining.iter().map(|drain| ((drain.service, drain.destination), drain.since)).collect();
     }

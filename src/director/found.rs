@@ -1,4 +1,4 @@
-//! Services and sets as they were found.
+//! Services and sets of a snapshot.
 
 use crate::hash::KeySet;
 use crate::ipset::{self, AnyType, Member, NewSet, SetOptions};
@@ -16,7 +16,8 @@ pub struct FoundService {
     pub(super) registered: bool,
 }
 
-/// Existing services in the order of their keys. Not a map: they are built at once, and read from first to last with each plan.
+/// Existing services in the order of their keys. Not a map: they are built at once, and read from first to last with
+/// each plan.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FoundServices(Vec<FoundService>);
 
@@ -68,7 +69,7 @@ impl FoundServices {
         self.0.get_mut(place)
     }
 
-    /// The service behind this key; behind the last one the first one follows.
+    /// Returns the service after this key; after the last one, the first.
     pub(super) fn behind(&self, key: Option<ServiceKey>) -> Option<&FoundService> {
         let place = key.map_or(0, |key| self.place(key).map_or_else(|place| place, |place| place + 1));
         self.0.get(place).or_else(|| self.0.first())
@@ -97,7 +98,8 @@ impl FoundServices {
         }
     }
 
-    /// Adds services, or replaces those with their keys. They come in the order of their keys, which the sort knows to merge.
+    /// Adds services, or replaces those with their keys. They are in the order of their keys, so that sorting is a
+    /// merge.
     pub(super) fn extend(&mut self, added: Vec<FoundService>) {
         if added.is_empty() {
             return;
@@ -120,7 +122,7 @@ impl FoundService {
         Self { service, destinations, registered: false }
     }
 
-    /// Whether all is equal but counters and numbers of connections.
+    /// Whether everything is equal, except for counters and numbers of connections.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         let destinations = |found: &Self| found.destinations.iter().map(|info| info.destination).collect::<Vec<_>>();
         (self.service, self.registered) == (other.service, other.registered)

@@ -1,11 +1,13 @@
-//! The declarative layer: a program states the desired services, virtual IPs and sets, and the director makes the kernel's state
-//! equal to it.
+//! The declarative layer: a program describes the desired services, virtual IPs and sets, and the director makes the
+//! kernel's state equal to them.
 //!
-//! - [`Desired`] is the state that should be. It is checked when it is built, and can be read with `serde`.
+//! - [`Desired`] is the desired state. It is checked when it is built, and can be read with `serde`.
 //! - [`Owner`] decides which services and sets the director may change. All others are foreign and stay as they are.
 //! - [`Director`] is the client. [`Director::sync`] reads, plans and applies; [`Director::plan`] changes nothing.
-//! - [`plan`](plan()) is the pure function between [`Desired`], a [`Snapshot`] and [`Drains`]. It returns a [`Plan`]: ordered [`Step`]s.
-//! - [`Report`] is the result: every step with its [`End`], the [conflicts](Conflict), and the destinations that [drain](Draining).
+//! - [`plan`](plan()) is the pure function between [`Desired`], a [`Snapshot`] and [`Drains`]. It returns a [`Plan`]:
+//!   ordered [`Step`]s.
+//! - [`Report`] is the result: every step with its [`End`], the [conflicts](Conflict), and the destinations that
+//!   [drain](Draining).
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -27,45 +29,47 @@
 //!
 //! # Order
 //!
-//! A plan has the [phases](Phase) fill, add, grow, guard, bind, shrink, reap, track, unbind, delete, clean. The order keeps three promises
-//! between any two messages to the kernel:
+//! A plan has the [phases](Phase) fill, add, grow, guard, bind, shrink, reap, track, unbind, delete, clean. Their order
+//! guarantees at every moment:
 //!
-//! - A service that exists before and after has a destination with a weight above 0 the whole time, unless none is desired. Existing
-//!   objects are set, never deleted and added again: connections survive.
-//! - A virtual IP is bound after a service of its address is complete, and unbound before the last one is deleted. Packets to a
-//!   virtual IP without a service reach the processes of the host, or are refused.
+//! - A service that exists before and after has a destination with a weight above 0 the whole time, unless none is
+//!   desired. Existing objects are set, never deleted and added again: connections survive.
+//! - A virtual IP is bound after a service of its address is complete, and unbound before the last one is deleted.
+//!   Packets to a virtual IP without a service reach the processes of the host, or are refused.
 //! - With [`Owner::registered`] a service of the owner has its key in the owner's sets for as long as it exists.
 //!
 //! # Failures
 //!
-//! A step that fails withholds only the steps that depend on it: no virtual IP without a service, no drain of the last destination
-//! when its successors could not be added, no deleted key of a service that still exists. All other steps are carried out. Objects that
-//! another program added or deleted since they were read are [overtaken](End::Overtaken), not failed; [`Director::sync`] then reads
-//! and plans once more. No step needs memory of an earlier call: after a kill at any moment, the next call reaches the same
-//! state.
+//! A step that fails withholds only the steps that depend on it, and all other steps are carried out. A virtual IP
+//! waits for its service. The last destination does not drain if its successors could not be added. The key of a
+//! service that still exists is not deleted.
+//!
+//! A step whose object another program added or deleted meanwhile is [overtaken](End::Overtaken), not failed;
+//! [`Director::sync`] then reads and plans once more. No step needs memory of an earlier call: after a kill at any
+//! moment, the next call reaches the same state.
 //!
 //! # Draining
 //!
-//! A destination that is no longer desired gets weight 0. It is deleted when it is idle or when its deadline has passed: see [`Drain`].
-//! A destination that is desired again before that gets its weight back, and its connections survive. A service that is no longer desired
-//! keeps its virtual IP until its last destination is deleted.
+//! A destination that is no longer desired gets weight 0. It is deleted when it is idle or when its deadline has
+//! passed: see [`Drain`]. A destination that is desired again before that gets its weight back, and its connections
+//! survive. A service that is no longer desired keeps its virtual IP until its last destination is deleted.
 //!
-//! Weight 0 is stored in the kernel, the deadline in the [`Director`]. A new director begins the deadline of a drain anew, so that a
-//! restart prolongs a drain by at most one deadline.
+//! Weight 0 is stored in the kernel, the deadline in the [`Director`]. A new director restarts the deadline of a drain,
+//! so that a restart prolongs a drain by at most one deadline.
 //!
 //! # UDP and the connection tracker
 //!
-//! The connection tracker translates a UDP flow as it did for the first packet. A flow that began before its service existed or its
-//! virtual IP was bound gets no replies for as long as it lasts. After a UDP service appears, its address becomes local, or it loses
-//! a destination, the director deletes the flows to it whose replies come from none of its destinations: see
-//! [`conntrack`](crate::conntrack). Whenever everything is read, it also finds the flows that an earlier director left, or could not
-//! delete.
+//! The connection tracker translates all packets of a UDP flow as the first one. A flow that began before its service
+//! existed or its virtual IP was bound gets no replies for as long as it lasts. The director deletes such flows: see
+//! [`conntrack`](crate::conntrack). It does so after a UDP service is added, its address becomes local, or it loses a
+//! destination. A full audit also finds flows that an earlier director left, or could not delete.
 //!
 //! # Memory
 //!
-//! IPVS and ipset do not report changes. A director remembers what it read and changed, and reads everything again only after
-//! [`Pace::full_audit`], and after a call in which a step was not carried out. Calls in between read the services that drain and, one
-//! after the other, [`Pace::audited`] more, and the virtual IPs if the kernel reported a loss ([`Director::watched`]). Such a call sends no other message if nothing is to be changed.
+//! IPVS and ipset do not report changes. A director remembers what it read and changed, and reads everything again only
+//! after [`Pace::full_audit`], and after a call in which a step was not carried out. Calls in between read the draining
+//! services and [`Pace::audited`] others, in turn. They read the virtual IPs if the kernel reported a loss
+//! ([`Director::watched`]). Such a call sends no other message if nothing is to be changed.
 
 mod apply;
 mod client;

@@ -12,11 +12,12 @@ use crate::ipvs::ServiceKey;
 use crate::name::InvalidName;
 use crate::net::{Family, Protocol};
 
-/// The services and sets that a [`Director`](super::Director) owns. Everything else is foreign: never changed, never deleted.
+/// The services and sets that a [`Director`](super::Director) owns. All others are foreign: never changed, never
+/// deleted.
 ///
-/// A service or set that is desired, exists, and is foreign is a [conflict](super::Conflict): it is left alone until it is
-/// [adopted](super::Director::adopt), or gone. Virtual IPs need no owner here: a [`Binder`](crate::vip::Binder) knows its own.
-/// Destinations belong to their service, whoever added them.
+/// A desired service or set that exists and is foreign is a [conflict](super::Conflict): it is not changed until it is
+/// [adopted](super::Director::adopt), or gone. Virtual IPs belong to the director's [`Binder`](crate::vip::Binder).
+/// Destinations belong to their service, also those that another program added.
 ///
 /// Two directors on one table need different owners, binders and prefixes of sets.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -52,18 +53,18 @@ pub struct Ranges {
 }
 
 impl Ranges {
-    /// The services with an address in these networks, with every port; no firewall marks.
+    /// Returns the services with an address in these networks, with every port; no firewall marks.
     pub fn networks(networks: impl IntoIterator<Item = Network>) -> Self {
         Self { networks: networks.into_iter().collect(), ports: 0..=u16::MAX, marks: None }
     }
 
-    /// The same, with these ports only.
+    /// Returns a copy with these ports only.
     #[must_use]
     pub fn ports(self, ports: RangeInclusive<u16>) -> Self {
         Self { ports, ..self }
     }
 
-    /// The same, with the services of these firewall marks.
+    /// Returns a copy with the services of these firewall marks, too.
     #[must_use]
     pub fn marks(self, marks: RangeInclusive<u32>) -> Self {
         Self { marks: Some(marks), ..self }
@@ -89,7 +90,7 @@ impl Owner {
         Self { services, ranges: None, sets: Vec::new() }
     }
 
-    /// No service and no set.
+    /// Owns no service and no set.
     ///
     /// ```
     /// # use lvs::director::Owner;
@@ -101,39 +102,42 @@ impl Owner {
         Self::of(Services::Nothing)
     }
 
-    /// The services whose keys stand in sets of the kernel with this name: `NAME-4`, `NAME-6` and `NAME-mark`.
+    /// Owns the services whose keys are registered in sets of the kernel: `NAME-4`, `NAME-6` and `NAME-mark`.
     ///
-    /// The key is added before the service is, and deleted after it, so that at every moment each service of this owner has its key
-    /// there: a director that is killed finds its own again. Keys of TCP, UDP, SCTP and firewall marks can be registered.
-    /// Only when another program adds a service of the same key in the moment after it was registered, and this process is
-    /// killed in that moment too, does a foreign service count as owned.
+    /// The key is added before the service, and deleted after it, so that each service of this owner has its key there
+    /// at every moment. After a kill, the next director finds its services again. Keys of TCP, UDP, SCTP and firewall
+    /// marks can be registered.
+    ///
+    /// A foreign service counts as owned in one case. Another program adds a service with the same key just after it
+    /// was registered, and this process is killed at that moment.
     ///
     /// # Errors
-    /// When a set cannot have such a name: it has at most 26 bytes.
+    /// If a set cannot have such a name. It has at most 26 bytes.
     pub fn registered(name: impl AsRef<str>) -> Result<Self, InvalidName> {
         Ok(Self::of(Services::Registered(Registry::new(name.as_ref())?)))
     }
 
-    /// The services whose address the director's binder has bound.
+    /// Owns the services whose address the director's binder has bound.
     ///
-    /// Nothing is written for it. It has no services by firewall mark, and no services that are not
-    /// [bound](super::WantedService::bind). After a kill between the service and its virtual IP the service is a conflict:
-    /// [`Owner::registered`] has no such gap.
+    /// It needs no sets in the kernel. It cannot own services by firewall mark, or services that are not
+    /// [bound](super::WantedService::bind). If the director is killed after it added a service and before it bound the
+    /// address, the service is a conflict. [`Owner::registered`] avoids that.
     pub fn bound() -> Self {
         Self::of(Services::Bound)
     }
 
-    /// The services in these ranges, whoever added them.
+    /// Owns the services in these ranges, also those of other programs.
     pub fn ranges(ranges: Ranges) -> Self {
         Self::nothing().or_ranges(ranges)
     }
 
-    /// Every service of the network namespace: services that are not desired are deleted, whoever added them.
+    /// Owns every service of the network namespace. Services that are not desired are deleted, also those of other
+    /// programs.
     pub fn everything() -> Self {
         Self::of(Services::Everything)
     }
 
-    /// The same, and the services in these ranges, whoever added them: also those that are not registered or bound.
+    /// Returns a copy that also owns the services in these ranges, including those of other programs.
     ///
     /// ```
     /// # use lvs::director::{Owner, Ranges};
@@ -146,8 +150,8 @@ impl Owner {
         Self { ranges: Some(ranges), ..self }
     }
 
-    /// The same, with the sets whose names begin so, whoever made them: those that are not desired are destroyed. May be called
-    /// for several beginnings.
+    /// Returns a copy that also owns the sets whose names begin with this prefix. Sets that are not desired are
+    /// destroyed, also those of other programs. It may be called for several prefixes.
     ///
     /// ```
     /// # use lvs::director::Owner;
@@ -160,7 +164,8 @@ impl Owner {
         self
     }
 
-    /// Whether a set of this name belongs to the owner. The sets of registered keys are its own, but not sets to be desired.
+    /// Whether a set of this name belongs to the owner. The sets of registered keys are its own, but not sets to be
+    /// desired.
     pub(super) fn owns_set(&self, name: SetName) -> bool {
         let registry = self.registry().is_some_and(|registry| registry.has(name));
         !registry && self.sets.iter().any(|prefix| name.as_bytes().starts_with(prefix))
@@ -182,7 +187,7 @@ impl Owner {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Registry([SetName; 3]);
 
-/// Address that stands for a family in the set of firewall marks, which has room for one: a service by mark has none.
+/// Address that represents a family in the set of firewall marks. A service by firewall mark has no address.
 const MARKS: [(Family, Ipv4Addr); 2] =
     [(Family::Inet, Ipv4Addr::new(127, 0, 0, 4)), (Family::Inet6, Ipv4Addr::new(127, 0, 0, 6))];
 
@@ -199,7 +204,7 @@ impl Registry {
         self.0.contains(&name)
     }
 
-    /// The sets, and what they are made as.
+    /// Returns the sets and their options.
     pub(super) fn sets(&self) -> [(SetName, NewSet<AnyType>); 3] {
         [0, 1, 2].map(|place| self.set(place))
     }

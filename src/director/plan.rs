@@ -1,4 +1,4 @@
-//! The difference between the desired state and a snapshot.
+//! Difference between the desired state and a snapshot.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -19,14 +19,14 @@ use crate::vip::{self, Vip};
 
 /// Steps from a snapshot to the desired state, in their order.
 ///
-/// Its text has one line for each step, conflict, and drain; it is empty if there is nothing to do.
+/// Its text has one line for each step, conflict and drain.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Plan {
     /// The steps.
     pub steps: Vec<Step>,
-    /// Desired, but foreign or outside of what is owned: left alone.
+    /// Desired objects that are foreign, or that the owner cannot have. They are not changed.
     pub conflicts: Vec<Conflict>,
     /// Destinations that are quiesced, or will be by a step, and wait to be deleted.
     #[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))]
@@ -36,12 +36,12 @@ pub struct Plan {
     pub missing: Vec<Part>,
     /// Number of foreign services.
     pub foreign: usize,
-    /// Number of destinations with a weight above 0 that a service has at the end; of services that grow and shrink.
+    /// Number of destinations with a weight above 0 that a service has at the end, for services that grow and shrink.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub(super) serving: HashMap<ServiceKey, usize>,
 }
 
-/// Something desired that is left alone.
+/// A desired object that is not changed.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Conflict {
@@ -80,7 +80,7 @@ pub(super) fn as_text<T: fmt::Display, S: serde::Serializer>(values: &[T], seria
 }
 
 impl Plan {
-    /// Whether there is nothing to do now. Conflicts and drains may remain.
+    /// Whether no step is needed now. Conflicts and drains may remain.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }
@@ -95,9 +95,9 @@ impl fmt::Display for Plan {
     }
 }
 
-/// Finds the steps from a snapshot to the desired state. No system call, no clock: equal arguments give equal plans.
+/// Returns the steps from a snapshot to the desired state. It is a pure function: equal arguments give equal plans.
 ///
-/// `drains` has the times at which drains began; one that is not among them begins `now`.
+/// `drains` has the times at which drains began. A drain that is not among them begins `now`.
 pub fn plan(desired: &Desired, found: &Snapshot, drains: &Drains, now: Instant) -> Plan {
     let mut planner = Planner {
         desired,
@@ -130,7 +130,7 @@ struct Planner<'a> {
     now: Instant,
     plan: Plan,
     phases: Phases,
-    /// Virtual IPs that are to be bound. With a service that is new, one must be complete.
+    /// Virtual IPs that are to be bound. A virtual IP of new services needs a complete one.
     bound: Vec<(Vip, Option<ServiceKey>)>,
     /// Number of services that exist and are registered.
     registered: usize,
@@ -320,13 +320,13 @@ impl<'a> Planner<'a> {
             self.set_destination(Phase::Shrink, key, info.destination.weight(0), info);
         }
         let since = self.since(key, info);
-        // A clock can show no later time: then the drain has no end but that of its connections.
+        // If the clock cannot represent the deadline, the drain ends with its connections only.
         let deadline = since.checked_add(drain.deadline).unwrap_or(since);
         let connections = Connections::from(info);
         self.plan.draining.push(Draining { service: key, destination: info.address(), since, deadline, connections });
     }
 
-    /// The time at which its drain began: one that takes connections begins now.
+    /// Returns the time at which its drain began: now, if it still gets connections.
     fn since(&self, key: ServiceKey, info: &DestinationInfo) -> Instant {
         let quiesced = info.destination.weight == 0;
         self.drains.since(key, info.address()).filter(|_| quiesced).unwrap_or(self.now)
@@ -394,7 +394,7 @@ impl<'a> Planner<'a> {
                     self.phases.bind.push(step);
                 }
                 Pair::Right(vip) if !self.kept.contains(&vip) => {
-                    // An owner that knows its services by their address loses them with it.
+                    // An owner that identifies its services by their address loses them with it.
                     let bound = matches!(found.owner.services, Services::Bound);
                     let phase = if bound { Phase::Clean } else { Phase::Unbind };
                     self.step(phase, Change::Vip(vip::Change::Unbind(found.binder, vip)));
@@ -404,7 +404,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Flows of UDP services: the connection tracker translates them as it did for their first packet.
+    /// Plans the deletion of flows to UDP services, which the connection tracker translates as their first packet.
     fn flows(&mut self) {
         let desired = self.desired;
         let udp = desired.services().filter(|wanted| self.found.tracked && is_udp(wanted.service().key));
@@ -427,7 +427,7 @@ impl<'a> Planner<'a> {
         let (found, desired) = (self.found, self.desired);
         let (mut wanted, outside): (Vec<_>, Vec<_>) = desired.sets().partition(|(name, _)| found.owner.owns_set(*name));
         self.plan.conflicts.extend(outside.iter().map(|(name, _)| Conflict::Set(*name)));
-        // A list needs the sets that it has; sets of other types need none.
+        // A list needs its sets to exist; sets of other types need no others.
         wanted.sort_by_key(|(name, set)| (set.kind() == ipset::Kind::ListSet, *name));
         for (name, set) in wanted {
             self.set(name, set, found.sets.get(&name));
@@ -477,7 +477,7 @@ impl<'a> Planner<'a> {
         }
         let room = new.kind().method() != ipset::Method::Hash || there.len() + put.len() <= maxelem(&new);
         if !room && !remove.is_empty() {
-            // New members and old ones do not fit together.
+            // The new members do not fit into the old set.
             self.step(phase, Change::ReplaceSet(name, Box::new(new), wanted.members().to_vec()));
             return;
         }
@@ -501,7 +501,7 @@ fn key_of(entry: Entry) -> Option<ServiceKey> {
     }
 }
 
-/// Whether two members of equal entries carry the same.
+/// Whether two members with equal entries have equal values.
 fn same(wanted: &ipset::Member<AnyType>, there: &ipset::Member<AnyType>) -> bool {
     wanted.comment == there.comment && wanted.skb == there.skb && wanted.nomatch == there.nomatch
 }

@@ -1,4 +1,4 @@
-//! The state of the kernel as it was read.
+//! Snapshots of the kernel's state.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,9 +16,9 @@ use crate::ipvs::{self, Destination, Forwarding, Service, ServiceKey};
 use crate::net::{Family, Protocol};
 use crate::vip::{self, Binder, Vip};
 
-/// The table of IPVS, the virtual IPs of the binder, and the sets of the owner, as they were read.
+/// A snapshot of the table of IPVS, the virtual IPs of the binder, and the sets of the owner.
 ///
-/// Two of them can be [compared](Snapshot::changes): IPVS and ipset do not report changes.
+/// Two snapshots can be [compared](Snapshot::changes), since IPVS and ipset do not report changes.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub(super) owner: Owner,
@@ -68,11 +68,11 @@ pub enum Event {
     VipBound(Vip),
     /// A virtual IP is gone.
     VipGone(Vip),
-    /// A set was made, or another one took its name.
+    /// A set was created, or another one took its name.
     SetMade(SetName, NewSet<AnyType>),
     /// A set is gone, with its members.
     SetGone(SetName),
-    /// A member was added to a set, or carries something else.
+    /// A member was added to a set, or its values were changed.
     MemberAdded(SetName, Member<AnyType>),
     /// A member of a set that still exists is gone.
     MemberGone(SetName, Entry),
@@ -93,27 +93,27 @@ impl Snapshot {
         }
     }
 
-    /// The services, in the order of their keys, foreign ones among them.
+    /// Returns the services in the order of their keys, including foreign ones.
     pub fn services(&self) -> impl ExactSizeIterator<Item = &FoundService> {
         self.services.iter()
     }
 
-    /// The service with this key.
+    /// Returns the service with this key.
     pub fn service(&self, key: impl Into<ServiceKey>) -> Option<&FoundService> {
         self.services.get(key.into())
     }
 
-    /// The virtual IPs of the binder.
+    /// Returns the virtual IPs of the binder.
     pub fn vips(&self) -> impl Iterator<Item = Vip> {
         self.vips.iter().copied()
     }
 
-    /// The sets of the owner, in the order of their names.
+    /// Returns the sets of the owner, in the order of their names.
     pub fn sets(&self) -> impl Iterator<Item = (SetName, &FoundSet)> {
         self.sets.iter().map(|(name, set)| (*name, set))
     }
 
-    /// Whether a service with this key is, or would be, one of the owner's.
+    /// Whether a service with this key belongs, or would belong, to the owner.
     pub fn owns(&self, key: ServiceKey) -> bool {
         self.keys.contains(&key) || self.is_in_range(key)
     }
@@ -159,7 +159,7 @@ impl Snapshot {
         self.vips.contains(&vip) || self.vips.iter().any(|bound| bound.is_prefix() && bound.contains(vip))
     }
 
-    /// Returns the changes between this snapshot and a newer one. Counters and numbers of connections do not count.
+    /// Returns the changes between this snapshot and a newer one. Counters and numbers of connections are not compared.
     pub fn changes<'a>(&'a self, newer: &'a Self) -> Vec<Event> {
         let mut events = Vec::new();
         for pair in pairs(self.services(), newer.services(), |found| found.service.key, |found| found.service.key) {
@@ -198,7 +198,7 @@ impl Snapshot {
         events
     }
 
-    /// Does to the snapshot what changes do to the kernel.
+    /// Applies changes of the kernel to the snapshot.
     pub(super) fn note_all<'a>(&mut self, changes: impl Iterator<Item = &'a Change>) {
         let (mut added, mut deleted, mut bound, mut next) = (Vec::new(), KeySet::default(), Vec::new(), 0);
         let mut changes = changes.peekable();
@@ -210,7 +210,7 @@ impl Snapshot {
                 }
                 Change::Ipvs(ipvs::Change::DeleteService(key)) => _ = deleted.insert(*key),
                 Change::Ipvs(ipvs::Change::AddDestination(key, destination)) => {
-                    // Destinations of one service come together, and often those of the next service behind them.
+                    // Destinations of one service are neighbours, and often those of the next service follow.
                     let Some((place, found)) = self.services.get_near(next, *key) else { continue };
                     next = place + 1;
                     found.put(*destination);
@@ -231,7 +231,7 @@ impl Snapshot {
         self.vips.append(&mut bound.into_iter().collect());
     }
 
-    /// Does to the snapshot what a change does to the kernel, but for those that [`Snapshot::note_all`] does at once.
+    /// Applies a change of the kernel to the snapshot, except for those that [`Snapshot::note_all`] applies together.
     fn note(&mut self, change: &Change) {
         match change {
             Change::Register(key) => {

@@ -9,7 +9,7 @@ use crate::vip;
 
 /// One change of a plan, with its phase and the values that it changes.
 ///
-/// Its text begins with `+` for what comes into being, `~` for what changes, and `-` for what ends:
+/// Its text begins with `+` for an added object, `~` for a changed one, and `-` for a deleted one:
 /// `~ destination 10.244.1.7:6443 of service 10.96.0.10:443/tcp: weight 1 -> 0`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -20,43 +20,42 @@ pub struct Step {
     pub change: Change,
     /// The values that it changes; `None` if it changes none.
     pub before: Option<Box<Before>>,
-    /// Services of which at least one must be complete, with a destination if it has any; else the step is withheld. Empty if it
-    /// needs none.
+    /// Services of which at least one must be complete, with a destination if it has any. Otherwise the step is
+    /// withheld. Empty if the step needs no service.
     pub needs: Vec<ServiceKey>,
 }
 
 /// The phases in which a plan is carried out, in this order.
 ///
-/// A virtual IP without its service refuses connections, and so does a service without a destination of weight above 0: what
-/// serves is complete before it attracts traffic, and comes before what ends.
+/// A virtual IP without its service refuses connections, and so does a service without a destination of weight above 0.
+/// Therefore a service is complete before its address is bound, and objects are added before others are deleted.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "lowercase"))]
 #[non_exhaustive]
 pub enum Phase {
-    /// Sets of [`Role::Allow`](super::Role::Allow) are made and filled, keys are registered.
+    /// Sets of [`Role::Allow`](super::Role::Allow) are created and filled, keys are registered.
     Fill,
-    /// New services; services that change. Only when the kernel has accepted a new service does it get destinations: another
-    /// program may have added one of the same key.
+    /// Services are added and changed. Their destinations are added in a later phase, since another program may have
+    /// added a service with the same key.
     Add,
-    /// New destinations, higher weights.
+    /// Destinations are added, weights are increased.
     Grow,
-    /// Sets of [`Role::Guard`](super::Role::Guard) are made and filled.
+    /// Sets of [`Role::Guard`](super::Role::Guard) are created and filled.
     Guard,
-    /// Virtual IPs of complete services.
+    /// Virtual IPs of complete services are bound.
     Bind,
-    /// Lower weights; weight 0 begins a drain.
+    /// Weights are decreased; weight 0 begins a drain.
     Shrink,
-    /// Destinations that end are deleted.
+    /// Drained destinations are deleted.
     Reap,
-    /// Stale flows of UDP services that appeared, lost a destination, or had stale flows when everything was read, are deleted
-    /// from the connection tracker: those that it translates to no destination of the service. See
-    /// [`conntrack`](crate::conntrack).
+    /// Stale flows are deleted from the connection tracker: those that it translates to no destination of their UDP
+    /// service. See [`conntrack`](crate::conntrack).
     Track,
-    /// Virtual IPs that no service needs.
+    /// Virtual IPs that no service needs are unbound.
     Unbind,
-    /// Services that end are deleted.
+    /// Services that are no longer desired are deleted.
     Delete,
-    /// Keys and members that ended are deleted, sets are destroyed.
+    /// Keys and members of deleted services are deleted, sets are destroyed.
     Clean,
 }
 
@@ -115,7 +114,7 @@ pub enum Change {
     Ipset(Box<ipset::Change>),
     /// Deletes the flows to a UDP service whose replies come from none of these endpoints.
     DeleteFlows(SocketAddr, Vec<SocketAddr>),
-    /// Puts another set in the place of the one with this name: see [`Ipset::replace`](ipset::Ipset::replace).
+    /// Replaces the set with this name by another one: see [`Ipset::replace`](ipset::Ipset::replace).
     ReplaceSet(SetName, Box<NewSet<AnyType>>, Vec<Member<AnyType>>),
 }
 

@@ -354,10 +354,13 @@ impl Ipset {
     /// [`is_in_use`](Error::is_in_use) and has changed nothing.
     ///
     /// # Errors
-    /// As [`Ipset::add_all`] and [`Ipset::create`]. Only the error of a member has a position. Before anything is
-    /// changed, [`Cause::Precondition`]: with [`Reason::TypeMismatch`] if the existing set is of another type or
-    /// family, with [`Reason::AlreadyExists`] if another set has the name of the staged set or of the marker.
-    /// [`is_in_use`](Error::is_in_use) after the swap, too, when the old members could not be destroyed yet.
+    /// As [`Ipset::add_all`] and [`Ipset::create`]. Only the error of a member has a position. Also:
+    ///
+    /// - [`Cause::Precondition`] with [`Reason::TypeMismatch`], before any change, if the existing set is of another
+    ///   type or family;
+    /// - [`Cause::Precondition`] with [`Reason::AlreadyExists`], before any change, if another set has the name of the
+    ///   staged set or of the marker;
+    /// - [`is_in_use`](Error::is_in_use), after the swap, if the old members could not be destroyed.
     pub fn replace<T: SetType>(
         &mut self,
         name: SetName,

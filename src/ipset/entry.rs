@@ -78,6 +78,7 @@ macro_rules! entries {
 
             impl TryFrom<Entry> for $entry {
                 type Error = WrongEntry;
+                #[inline]
                 fn try_from(entry: Entry) -> Result<Self, WrongEntry> {
                     match entry {
                         $($any)+ => Ok($($typed)+),
@@ -176,14 +177,14 @@ pub struct SkbInfo {
 impl<T: SetType> Member<T> {
     /// Returns this entry without other values.
     pub fn new(entry: impl IntoEntry<T::Entry>) -> Self {
-        Self {
-            entry: entry.into_entry(),
-            timeout: None,
-            counters: Counters::default(),
-            comment: None,
-            skb: SkbInfo::default(),
-            nomatch: false,
-        }
+        Self::carrying_nothing(entry.into_entry())
+    }
+
+    /// Returns the member with this entry and no values.
+    #[inline]
+    pub(super) fn carrying_nothing(entry: T::Entry) -> Self {
+        let (counters, skb) = (Counters::default(), SkbInfo::default());
+        Self { entry, timeout: None, counters, comment: None, skb, nomatch: false }
     }
 
     /// Returns a copy that expires after this time, in whole seconds up to 2147483; zero is never.
@@ -324,7 +325,7 @@ fn write_addresses(out: &mut Writer<'_>, addresses: Addresses, [from, to, prefix
     }
 }
 
-const FIRST: [EntryAttr; 3] = [EntryAttr::Ip, EntryAttr::IpTo, EntryAttr::Cidr];
+pub(super) const FIRST: [EntryAttr; 3] = [EntryAttr::Ip, EntryAttr::IpTo, EntryAttr::Cidr];
 const SECOND: [EntryAttr; 3] = [EntryAttr::Ip2, EntryAttr::Ip2To, EntryAttr::Cidr2];
 
 fn write_ports(out: &mut Writer<'_>, ports: Ports) {
@@ -562,7 +563,8 @@ impl Parts<'_> {
     }
 }
 
-fn addresses(
+#[inline]
+pub(super) fn addresses(
     address: IpAddr,
     last: Option<IpAddr>,
     prefix: Option<u8>,

@@ -1,6 +1,6 @@
 //! Listing sets and their members.
 
-use std::collections::VecDeque;
+use std::ops::Range;
 
 use super::client::Ipset;
 use super::entry::Member;
@@ -12,7 +12,7 @@ use super::set::{Parts, Set, SetInfo};
 use crate::connection::Request;
 use crate::error::{Cause, DecodeError, Error, Reason, Result};
 use crate::wire::reader::required;
-use crate::wire::{Kind as Attribute, nfnetlink};
+use crate::wire::{Attrs, Kind as Attribute, nfnetlink};
 
 /// An item of a listing.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -98,7 +98,7 @@ impl Ipset {
 
     fn listing(&mut self, query: Query, name: Option<SetName>) -> Result<Contents<'_>> {
         query.queue(&mut self.connection).map_err(|cause| Error::new(&query, cause))?;
-        Ok(Contents { ipset: self, query, name, current: Current::None, pending: VecDeque::new(), ended: false })
+        Ok(Contents { ipset: self, query, name, current: Current::None, entries: 0..0, ended: false })
     }
 
     /// Returns the members of a set (`IPSET_CMD_LIST`): as [`Ipset::stream_contents`].
@@ -126,8 +126,8 @@ pub struct Contents<'a> {
     query: Query,
     name: Option<SetName>,
     current: Current,
-    /// The rest of the last message.
-    pending: VecDeque<Result<Listed>>,
+    /// Range of the unread entries in the attributes of the last message.
+    entries: Range<usize>,
     ended: bool,
 }
 
@@ -142,99 +142,100 @@ enum Current {
     Unknown,
 }
 
-impl Contents<'_> {
-    /// Reads the next message; returns whether one arrived.
-    fn receive(&mut self) -> Result<bool> {
-        if self.ipset.connection.next_item(&self.query)?.is_none() {
-            return Ok(false);
-        }
-        let (current, pending) = (&mut self.current, &mut self.pending);
-        take_apart(self.ipset.connection.message(), self.name, current, pending).map_err(|fault| {
-            self.ipset.connection.abandon();
-            Error::new(&self.query, fault)
-        })?;
-        Ok(true)
-    }
-}
-
-/// Reads a message of a listing of this set, or of all sets.
-///
-/// # Errors
-/// A message that leaves unknown what the next one is about.
-fn take_apart(
-    body: &[u8],
-    name: Option<SetName>,
-    current: &mut Current,
-    pending: &mut VecDeque<Result<Listed>>,
-) -> Result<(), DecodeError> {
-    let (parts, fault) = Parts::read_all(nfnetlink::attributes(body)?)?;
-    let failed = |set: Option<SetName>, fault: DecodeError| Error::new(Query::List(set.or(name)), fault);
-    let info = match (fault, &parts.data) {
-        (Some(fault), _) => Err(fault),
-        (None, Some(_)) => parts.info().map(Some),
-        // A message without a header continues the set before.
-        (None, None) => Ok(None),
-    };
-    match info {
-        Ok(None) => {}
-        Ok(Some(info)) => {
-            *current = Current::Set(info.set.name(), info.set.kind());
-            pending.push_back(Ok(Listed::Set(info)));
-        }
-        Err(fault) => {
-            if parts.data.is_some() {
-                *current = Current::Unknown;
-            }
-            pending.push_back(Err(failed(parts.name, fault)));
-        }
-    }
-    let (set, kind) = match *current {
-        Current::Set(set, kind) => (set, kind),
-        Current::Unknown => return Ok(()),
-        Current::None => return Err(DecodeError::Missing { attribute: Command::TypeName.name() }),
-    };
-    for entry in parts.entries.iter().flat_map(Clone::clone) {
-        let member = Member::read(kind, entry?.nested());
-        pending.push_back(member.map(Listed::Member).map_err(|fault| failed(Some(set), fault)));
-    }
-    Ok(())
-}
-
 impl Iterator for Contents<'_> {
     type Item = Result<Listed>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.renew_deadline();
-        self.advance()
+        loop {
+            if let Some(member) = self.next_member() {
+                return Some(member.map(Listed::Member));
+            }
+            match self.next_message()? {
+                Ok(None) => {}
+                Ok(Some(info)) => return Some(Ok(Listed::Set(info))),
+                Err(error) => return Some(Err(error)),
+            }
+        }
     }
 }
 
 impl Contents<'_> {
     /// Starts the deadline of the next item, for any number of messages before it.
+    #[inline]
     fn renew_deadline(&mut self) {
-        if self.pending.is_empty() {
+        if self.entries.is_empty() {
             self.ipset.connection.renew_deadline();
         }
     }
 
-    /// Returns the next item within the operation that has started.
-    fn advance(&mut self) -> Option<Result<Listed>> {
-        loop {
-            if let Some(listed) = self.pending.pop_front() {
-                return Some(listed);
-            }
-            if self.ended {
+    /// Reads the next entry of the last message, in place; `None` after its last one. Serves the bar of listed members.
+    #[inline]
+    fn next_member<T: SetType>(&mut self) -> Option<Result<Member<T>>> {
+        let Current::Set(set, kind) = self.current else { return None };
+        if self.entries.is_empty() {
+            return None;
+        }
+        let attributes = nfnetlink::attributes(self.ipset.connection.message()).unwrap_or_default();
+        let mut entries = Attrs::<Command>::new(attributes.get(self.entries.clone()).unwrap_or_default());
+        let read = match entries.next()? {
+            Ok(entry) => Member::read_typed(kind, entry.nested()),
+            Err(fault) => return Some(Err(self.broken(fault))),
+        };
+        self.entries.start = self.entries.end - entries.rest().len();
+        Some(read.map_err(|cause| Error::new(Query::List(Some(set)), cause)))
+    }
+
+    /// Receives the next message; returns the set that it begins with, or `None` if it continues the set before.
+    fn next_message(&mut self) -> Option<Result<Option<SetInfo>>> {
+        if self.ended {
+            return None;
+        }
+        match self.ipset.connection.next_item(&self.query) {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                self.ended = true;
                 return None;
             }
-            match self.receive() {
-                Ok(true) => {}
-                Ok(false) => self.ended = true,
-                Err(error) => {
-                    self.ended = true;
-                    self.pending.push_back(Err(error));
-                }
+            Err(error) => {
+                self.ended = true;
+                return Some(Err(error));
             }
         }
+        let attributes = nfnetlink::attributes(self.ipset.connection.message());
+        let (parts, fault) = match attributes.and_then(Parts::read_all) {
+            Ok(read) => read,
+            Err(fault) => return Some(Err(self.broken(fault))),
+        };
+        let (name, entries) = (parts.name, parts.range_of_entries.clone());
+        let info = match (fault, &parts.data) {
+            (Some(fault), _) => Err(fault),
+            (None, Some(_)) => parts.info().map(Some),
+            (None, None) => Ok(None),
+        };
+        match &info {
+            Ok(Some(info)) => self.current = Current::Set(info.set.name(), info.set.kind()),
+            Err(_) if parts.data.is_some() => self.current = Current::Unknown,
+            Ok(None) | Err(_) => {}
+        }
+        self.entries = match self.current {
+            Current::Set(..) => entries,
+            Current::Unknown => 0..0,
+            Current::None => {
+                let missing = DecodeError::Missing { attribute: Command::TypeName.name() };
+                return Some(Err(self.broken(info.err().unwrap_or(missing))));
+            }
+        };
+        Some(info.map_err(|fault| Error::new(Query::List(name.or(self.name)), fault)))
+    }
+
+    /// Ends the listing at a message that leaves unknown what the next one is about.
+    #[cold]
+    fn broken(&mut self, fault: DecodeError) -> Error {
+        self.ipset.connection.abandon();
+        self.entries = 0..0;
+        self.ended = true;
+        Error::new(&self.query, fault)
     }
 }
 
@@ -259,6 +260,7 @@ pub struct Members<'a, T: SetType> {
 impl<T: SetType> Iterator for Members<'_, T> {
     type Item = Result<Member<T>>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         self.contents.renew_deadline();
         self.advance()
@@ -272,21 +274,22 @@ impl<T: SetType> Members<'_, T> {
     }
 
     /// Returns the next member within the operation that has started.
+    #[inline]
     fn advance(&mut self) -> Option<Result<Member<T>>> {
-        let failed = |cause: Cause| Some(Err(Error::new(Query::List(Some(self.set.name())), cause)));
         loop {
-            match self.contents.advance()? {
+            if let Some(member) = self.contents.next_member() {
+                return Some(member);
+            }
+            match self.contents.next_message()? {
                 Err(error) => return Some(Err(error)),
-                Ok(Listed::Set(info)) if info.set.kind() == self.set.kind() => {}
-                Ok(Listed::Set(info)) => {
+                Ok(None) => {}
+                Ok(Some(info)) if info.set.kind() == self.set.kind() => {}
+                Ok(Some(info)) => {
                     self.contents.ended = true;
-                    self.contents.pending.clear();
+                    self.contents.entries = 0..0;
                     let text = format!("the set is of the type {} by now, wanted {}", info.set.kind(), self.set.kind());
-                    return failed(Cause::precondition(Reason::TypeMismatch, text));
-                }
-                Ok(Listed::Member(member)) => {
-                    let typed: Result<Member<T>, _> = member.of_type();
-                    return typed.map_or_else(|cause| failed(cause.into()), |member| Some(Ok(member)));
+                    let cause = Cause::precondition(Reason::TypeMismatch, text);
+                    return Some(Err(Error::new(Query::List(Some(self.set.name())), cause)));
                 }
             }
         }
@@ -315,9 +318,12 @@ impl Sets<'_> {
     /// Returns the next set within the operation that has started.
     fn advance(&mut self) -> Option<Result<SetInfo>> {
         loop {
-            match self.0.advance()? {
-                Ok(Listed::Set(info)) => return Some(Ok(info)),
-                Ok(Listed::Member(_)) => {}
+            let message = self.0.next_message()?;
+            // The request excludes members: skip those that a kernel lists in spite of it.
+            self.0.entries = 0..0;
+            match message {
+                Ok(Some(info)) => return Some(Ok(info)),
+                Ok(None) => {}
                 Err(error) => return Some(Err(error)),
             }
         }

@@ -1,9 +1,9 @@
-//! ipset: sets of addresses, networks, ports and interfaces in the kernel, for packet filters to match with.
+//! ipset: sets of addresses, networks, ports and interfaces in the kernel, which rules of packet filters match.
 //!
 //! - [`Ipset`] is the client, with a method for every operation.
-//! - A set has a type: [`HashIp`], [`HashNetPort`], …. A [`NewSet`] has the options of a set that is to be created, a
-//!   [`Set`] names an existing set, and a [`Member`] is an entry with its timeout, counters and comment. All three have
-//!   the set's type as a type parameter, so that a wrong entry or option does not compile.
+//! - A set has a type, such as [`HashIp`] or [`HashNetPort`]. A [`NewSet`] has the options of a new set. A [`Set`] is
+//!   the handle of an existing one. A [`Member`] is an entry with its timeout, counters and comment. All three have the
+//!   set's type as a type parameter, so that a wrong entry or option does not compile.
 //! - [`AnyType`] is the type parameter of sets whose type is only known at run time. Their entries are [`Entry`]
 //!   values.
 //! - [`Ipset::add_all`] and its siblings change many members in one call. [`Ipset::sync`] sends the difference to
@@ -80,6 +80,7 @@ pub(crate) mod request;
 pub(crate) mod set;
 mod sync;
 mod text;
+mod usual;
 
 pub use addresses::{Addresses, Network};
 pub use batch::{BatchError, Failure};

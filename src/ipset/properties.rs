@@ -6,8 +6,10 @@ use std::time::Duration;
 use proptest::option;
 use proptest::prelude::*;
 
+use super::entry::EntryAttr;
 use super::set::Parts;
 use super::*;
+use crate::error::Cause;
 use crate::net::{Family, Protocol};
 use crate::wire::Attrs;
 use crate::wire::writer::written;
@@ -202,6 +204,56 @@ fn read_all(text: &str) {
     }
 }
 
+/// Bytes that change, and their new values.
+type Damage = Vec<(prop::sample::Index, u8)>;
+
+fn damage() -> impl Strategy<Value = Damage> {
+    prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)
+}
+
+fn damaged(bytes: &mut [u8], damage: &Damage) {
+    for (at, value) in damage {
+        bytes[at.index(bytes.len())] = *value;
+    }
+}
+
+/// Changes written addresses to the form of listings: the kernel does not mark them as in network byte order.
+fn as_listed(mut bytes: Vec<u8>) -> Vec<u8> {
+    for (length, kind) in [(8u16, 1u16), (20, 2)] {
+        let header = |kind: u16| [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
+        let marked = header(kind | 0x4000);
+        for at in (0..bytes.len()).step_by(4) {
+            if bytes[at..].starts_with(&marked) {
+                bytes[at..at + 4].copy_from_slice(&header(kind));
+            }
+        }
+    }
+    bytes
+}
+
+fn bare(entry: Entry) -> Vec<u8> {
+    let member = Member::<AnyType>::new(entry);
+    written(|out| member.write(out, None))
+}
+
+/// Compares the quick reader with the plain one, for sets of this type and for those whose entries are an address.
+fn reads_alike(kind: Kind, bytes: &[u8]) {
+    for kind in [kind, Kind::HashIp, Kind::HashNet] {
+        let plain = Member::read(kind, Attrs::new(bytes)).map_err(|fault| fault.to_string());
+        let decoded = |cause: Cause| match cause {
+            Cause::Decode(fault) => fault.to_string(),
+            other => panic!("{other}"),
+        };
+        let quick = Member::<AnyType>::read_typed(kind, Attrs::new(bytes)).map_err(decoded);
+        assert_eq!(quick, plain, "{kind} {bytes:?}");
+        let typed = Member::<HashIp>::read_typed(kind, Attrs::new(bytes)).map(Member::any).map_err(decoded);
+        match plain {
+            Ok(member) if !matches!(member.entry, Entry::Ip(_)) => assert!(typed.is_err()),
+            plain => assert_eq!(typed, plain),
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn members_read_back_from_their_text((kind, mut member) in member()) {
@@ -243,6 +295,54 @@ proptest! {
     }
 
     #[test]
+    fn members_are_read_in_one_look_as_one_attribute_at_a_time((kind, member) in member(), other in member(), damage in damage()) {
+        let bytes = as_listed(written(|out| member.write(out, None)));
+        let more = as_listed(written(|out| other.1.write(out, Some(1))));
+        let unknown = [8u16, 99, 0, 0].map(u16::to_ne_bytes).concat();
+        // As the kernel orders them, repeated, in other orders, with an unknown attribute, damaged and cut off.
+        for attributes in [[&bytes[..], &[]], [&bytes, &more], [&more, &bytes], [&unknown, &bytes], [&bytes, &unknown]] {
+            let mut bytes = attributes.concat();
+            reads_alike(kind, &bytes);
+            for length in 0..bytes.len() {
+                reads_alike(kind, &bytes[..length]);
+            }
+            damaged(&mut bytes, &damage);
+            reads_alike(kind, &bytes);
+        }
+    }
+
+    #[test]
+    fn usual_members_are_read_in_one_look(ip in ip(), prefix in 0..=32u8, ports in ports(), timeout in option::of(0..1000u32), counts in any::<(u64, u64)>()) {
+        let timeout = timeout.map(|seconds| Duration::from_secs(seconds.into()));
+        let counters = Counters { packets: Some(counts.0), bytes: Some(counts.1) };
+        let network = Addresses::from(Network::new(ip, prefix).unwrap());
+        let port = ProtocolPorts::tcp(ports.first);
+        let tried: [(_, Entry); 3] = [(Kind::HashIp, Addresses::One(ip).into()), (Kind::HashNet, network.into()), (Kind::HashIpPort, (Addresses::One(ip), port).into())];
+        for (kind, entry) in tried {
+            let member = Member::<AnyType> { timeout, counters, ..Member::new(entry) };
+            // The kernel puts the protocol behind the port, and the bytes before the packets.
+            let mut bytes = bare(entry);
+            if let Entry::IpPort(ip, port) = entry {
+                bytes = bare(ip.into());
+                bytes.extend(written(|out| {
+                    out.u16_net(EntryAttr::Port, port.ports.first);
+                    out.u8(EntryAttr::Protocol, 6);
+                }));
+            }
+            bytes.extend(written(|out| {
+                if let Some(timeout) = timeout {
+                    out.u32_net(EntryAttr::Timeout, u32::try_from(timeout.as_secs()).unwrap());
+                }
+                out.u64_net(EntryAttr::Bytes, counts.1);
+                out.u64_net(EntryAttr::Packets, counts.0);
+            }));
+            let bytes = as_listed(bytes);
+            prop_assert_eq!(Member::read_usual(kind, Attrs::new(&bytes)), Some(member.clone()));
+            prop_assert_eq!(Member::read(kind, Attrs::new(&bytes)), Ok(member));
+        }
+    }
+
+    #[test]
     fn sets_read_back(set in set()) {
         prop_assert!(set.check().is_ok(), "{:?}", set.check());
         let options = *set.options();
@@ -265,12 +365,9 @@ proptest! {
     }
 
     #[test]
-    fn damaged_bytes_are_read_or_refused((kind, member) in member(), damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)) {
+    fn damaged_bytes_are_read_or_refused((kind, member) in member(), damage in damage()) {
         let mut bytes = written(|out| member.write(out, Some(1)));
-        for (at, value) in damage {
-            let at = at.index(bytes.len());
-            bytes[at] = value;
-        }
+        damaged(&mut bytes, &damage);
         let _ = Member::read(kind, Attrs::new(&bytes));
         if let Ok(parts) = Parts::read(&bytes) {
             let _ = parts.info();

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::time::Duration;
 
 use super::entry::{read_address, set_name};
@@ -116,6 +117,8 @@ pub(crate) struct Parts<'a> {
     /// Options that the set was created with.
     pub(crate) data: Option<Attrs<'a, SetAttr>>,
     pub(crate) entries: Option<Attrs<'a, Command>>,
+    /// Range of the entries in the attributes of the message; empty if it has none.
+    pub(crate) range_of_entries: Range<usize>,
 }
 
 impl<'a> Parts<'a> {
@@ -130,8 +133,13 @@ impl<'a> Parts<'a> {
     /// When the bounds of an attribute are wrong, so that the ones after it cannot be found.
     pub(crate) fn read_all(attributes: &'a [u8]) -> Result<(Self, Option<DecodeError>), DecodeError> {
         let (mut parts, mut fault) = (Self::default(), None);
-        for attr in Attrs::<Command>::new(attributes) {
-            if let Err(error) = parts.take(&attr?) {
+        let mut attrs = Attrs::<Command>::new(attributes);
+        while let Some(attr) = attrs.next() {
+            let attr = attr?;
+            if attr.kind == Command::Entries {
+                parts.range_of_entries = attrs.range_of(&attr);
+            }
+            if let Err(error) = parts.take(&attr) {
                 fault = fault.or(Some(error));
             }
         }

@@ -47,10 +47,12 @@ impl Ipset {
     /// members at one moment.
     ///
     /// # Errors
-    /// Before anything is changed: [`is_invalid_input`](Error::is_invalid_input) for a range, or a network in a set of
-    /// addresses; [`Cause::Precondition`] with [`Reason::Unsupported`] for a set with a mask, which stores other
-    /// entries than those that are added. Later as [`Ipset::put_all`]; [`is_full`](Error::is_full) also if only the
-    /// surplus is in the way.
+    /// As [`Ipset::put_all`]. [`is_full`](Error::is_full) is possible while the surplus is not deleted yet. Also,
+    /// before any change:
+    ///
+    /// - [`is_invalid_input`](Error::is_invalid_input) for a range, or a network in a set of addresses;
+    /// - [`Cause::Precondition`] with [`Reason::Unsupported`] for a set with a mask, which stores other entries than
+    ///   the added ones.
     pub fn sync<T: SetType>(
         &mut self,
         set: &Set<T>,

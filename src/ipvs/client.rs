@@ -25,8 +25,8 @@ use crate::wire::genl;
 /// [`is_permission_denied`](Error::is_permission_denied) reports a lack of it. The kernel checks the sender of each
 /// request, too: a client does not carry the privilege of the process that opened it.
 ///
-/// After `fork`, only one of the two processes may use the client: both would receive from the same socket, and an
-/// answer that one of them receives is missing in the other.
+/// After `fork`, only one of the two processes may use the client. Otherwise an answer to one of them may be received
+/// by the other.
 ///
 /// Each operation can fail for reasons that are not repeated below: no permission, a time-out
 /// ([`Options::timeout`]), lost replies ([`Cause::Overrun`]).
@@ -102,10 +102,11 @@ impl Ipvs {
     /// Adds a virtual service (`IPVS_CMD_NEW_SERVICE`).
     ///
     /// # Errors
-    /// [`is_already_exists`](Error::is_already_exists) when a service with this key exists;
-    /// [`is_unavailable`](Error::is_unavailable) when the scheduler's or the persistence engine's module cannot be
-    /// loaded; [`is_invalid_input`](Error::is_invalid_input) before anything is sent, for a service that the kernel
-    /// would refuse or misunderstand.
+    /// - [`is_already_exists`](Error::is_already_exists) when a service with this key exists;
+    /// - [`is_unavailable`](Error::is_unavailable) when the module of the scheduler or the persistence engine cannot be
+    ///   loaded;
+    /// - [`is_invalid_input`](Error::is_invalid_input), before anything is sent, for a service that the kernel would
+    ///   refuse or store otherwise.
     #[doc(alias = "IPVS_CMD_NEW_SERVICE")]
     pub fn add_service(&mut self, service: impl Into<Service>) -> Result<()> {
         self.change(Change::AddService(service.into()))
@@ -368,10 +369,10 @@ impl Ipvs {
     /// ```
     ///
     /// # Errors
-    /// [`is_already_exists`](Error::is_already_exists) when a daemon of this state runs;
-    /// [`is_not_found`](Error::is_not_found) when no such interface exists;
-    /// [`is_invalid_input`](Error::is_invalid_input) for a group that is not a multicast address; [`Reason::Busy`] when
-    /// another program has bound the port of a backup.
+    /// - [`is_already_exists`](Error::is_already_exists) when a daemon of this state runs;
+    /// - [`is_not_found`](Error::is_not_found) when no such interface exists;
+    /// - [`is_invalid_input`](Error::is_invalid_input) for a group that is not a multicast address;
+    /// - [`Reason::Busy`] when another program has bound the port of a backup.
     #[doc(alias = "IPVS_CMD_NEW_DAEMON")]
     pub fn start_daemon(&mut self, daemon: &SyncDaemon) -> Result<()> {
         self.change(Change::StartDaemon(*daemon))

@@ -22,8 +22,8 @@ const LISTINGS: usize = 10;
 /// Readings that a best-effort listing merges after the first two.
 const MERGED: usize = 4;
 
-/// A datagram of this length at most was not full: even where memory is scarce the kernel takes a page for it (4 KiB,
-/// with some 300 bytes of its own), and no entry is longer than 400 bytes.
+/// Length up to which a datagram was certainly not full. The kernel allocates at least a page of 4 KiB for it, even if
+/// memory is scarce. It needs some 300 bytes of it, and no entry is longer than 400 bytes.
 const NOT_FULL: usize = 3 << 10;
 
 /// Nor was one of this length at most that is longer than [`SHORT_LIST`]: then the kernel took its maximum, 32 KiB.

@@ -8,8 +8,8 @@
 //!   them.
 //! - A [`Change`] is one change of the table as a value. [`Ipvs::batch`] carries out any number of them.
 //! - [`settings`] has the `net.ipv4.vs` sysctls. [`kernels`] maps the kernel's interface to the items of this crate.
-//! - [`Connections`], [`CpuStats`], [`Status`] and [`Overview`] read files of `/proc`: the connection table, the
-//!   counters of each CPU, the load of the kernel's tables, and a summary of the services that needs no privilege.
+//! - [`Connections`], [`CpuStats`] and [`Status`] read files of `/proc`: the connection table, the counters of each
+//!   CPU, and the load of the kernel's tables. [`Overview`] reads a summary of the services that needs no privilege.
 //! - A [`Message`] is a request or an answer, for programs with their own transport.
 //!
 //! ```no_run
@@ -41,8 +41,7 @@
 //!
 //! - no entry is listed twice;
 //! - an entry that exists during the whole call is listed. An exception needs two readings with a datagram that ends
-//!   near the same entry, where entries before it are deleted at that moment of both readings, and added again in
-//!   between;
+//!   near this entry, and entries before it that are deleted at that moment of both readings;
 //! - each entry is as one change has set it, never a mix of two.
 //!
 //! [`Ipvs::services_best_effort`] and its siblings succeed also while the table keeps changing: they merge a few

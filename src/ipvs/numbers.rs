@@ -120,7 +120,7 @@ mod tests {
     fn kinds<K: Kind>(prefix: &str) {
         let here = (0..=u16::MAX).filter_map(K::from_number);
         let here: BTreeSet<_> = here.map(|kind| (kind.name().to_owned(), kind.number().to_string())).collect();
-        // What is left out has no number.
+        // Omitted rows have no number.
         let told = rows(prefix).into_iter().filter(|(_, number)| number.parse::<u16>().is_ok()).collect();
         assert_eq!(here, told);
     }

@@ -11,13 +11,13 @@ use crate::vip::Vips;
 
 /// Makes the kernel load a part. Succeeds if the part is already present.
 ///
-/// The request is the one that the first user of the part would send. Schedulers are an exception: this function runs the
-/// kernel's own helper program (`/proc/sys/kernel/modprobe`) for them. On Linux 6.1, adding a service with the scheduler
-/// `lblc` or `lblcr` while a network namespace ends can deadlock: IPVS and the namespace code take their locks in opposite
-/// order. Load these two schedulers before a service names them.
+/// The request is the one that the first user of the part would send. Schedulers are an exception: this function runs
+/// the kernel's own helper program (`/proc/sys/kernel/modprobe`) for them. On Linux 6.1, adding a service with the
+/// scheduler `lblc` or `lblcr` while a network namespace ends can deadlock: IPVS and the namespace code take their
+/// locks in opposite order. Load these two schedulers before a service names them.
 ///
-/// Loading the module `dummy` creates an interface `dummy0` in the initial network namespace, unless the module parameter
-/// `numdummies` is 0.
+/// Loading the module `dummy` creates an interface `dummy0` in the initial network namespace, unless the module
+/// parameter `numdummies` is 0.
 ///
 /// # Errors
 /// - [`is_unavailable`](Error::is_unavailable) when the part cannot be loaded.

@@ -1,8 +1,8 @@
 //! Report on the running kernel: features and settings that a load balancer needs.
 //!
-//! [`check`] examines everything at once, without changing or loading anything. Its [`Report`] has fields for programs and
-//! [`findings`](Report::findings) for people, each with the state found, the state advised and the reason. [`load`] makes
-//! the kernel load a part that is [`Loadable`](Presence::Loadable).
+//! [`check`] examines everything at once, without changing or loading anything. Its [`Report`] has fields for programs
+//! and [`findings`](Report::findings) for people, each with the state found, the state advised and the reason. [`load`]
+//! makes the kernel load a part that is [`Loadable`](Presence::Loadable).
 //!
 //! ```no_run
 //! use lvs::ready::{self, Level, Part, Presence};

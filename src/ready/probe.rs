@@ -22,7 +22,8 @@ const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 /// Bit of `CAP_NET_ADMIN` in a set of capabilities.
 const CAP_NET_ADMIN: u32 = 12;
 
-/// Reports on the kernel and its settings, in the calling thread's network namespace, without changing or loading anything.
+/// Reports on the kernel and its settings, in the calling thread's network namespace, without changing or loading
+/// anything.
 ///
 /// It requires no privilege. Without privileges some answers are [`Presence::Unknown`].
 ///

@@ -144,7 +144,7 @@ impl fmt::Display for Finding {
 pub enum Level {
     /// As advised.
     Good,
-    /// Right or wrong, depending on the role of the machine.
+    /// Suitable or not, depending on the role of the machine.
     Depends,
     /// Works, but another state is advised.
     Advice,

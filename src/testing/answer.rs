@@ -7,7 +7,7 @@ use crate::wire::message::{self, ExtendedAck};
 
 /// One message of several (`NLM_F_MULTI`).
 pub(super) const MULTI: u16 = 0x2;
-/// Maximal length of a dump datagram. Real ones are longer; so even short lists come in parts.
+/// Maximum length of a dump datagram. Real ones are longer; here even short listings have several datagrams.
 const PART: usize = 1024;
 
 /// The type of the messages of an answer, and their bodies.

@@ -1,4 +1,4 @@
-//! The entries that one stands for, and the networks around one.
+//! The single entries of a range or network, and the networks that contain an entry.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -6,7 +6,7 @@ use super::Denial;
 use crate::ipset::numbers::error;
 use crate::ipset::{Addresses, BitmapRange, Entry, Kind, Network, Ports, ProtocolPorts};
 
-/// Maximal number of entries that one may stand for.
+/// Maximum number of single entries of one entry.
 const MOST: u32 = 1 << 16;
 
 /// The addresses of an entry.
@@ -19,7 +19,7 @@ pub(super) fn networks(entry: &Entry) -> [Option<Addresses>; 2] {
     }
 }
 
-/// The entries that one stands for, in the kernel's order.
+/// Returns the single entries of an entry, in the kernel's order.
 pub(super) fn entries(kind: Kind, entry: &Entry) -> Result<Vec<Entry>, Denial> {
     let too_many = || Denial::not_modelled("so many entries at once");
     let [first, second] = networks(entry);

@@ -13,46 +13,48 @@ use crate::wire::message;
 /// The port of another process.
 const STRANGER: u32 = 4711;
 
-/// A fault that is injected: see [`Kernel::disturb`](super::Kernel::disturb).
+/// A fault to inject: see [`Kernel::disturb`](super::Kernel::disturb). "The datagram" is the datagram of an answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The kernel refuses a request with this error number and does nothing. A [script](super::Kernel::script) is not
-    /// disturbed in this way.
+    /// The kernel refuses a request with this error number and does nothing. It has no effect on a
+    /// [script](super::Kernel::script).
     Refused(i32),
     /// Sending a datagram with requests fails with this error number, and the kernel does not get it.
     Unsent(i32),
-    /// It never comes, nor does what follows on the same datagram of requests: the client times out. The kernel carries
-    /// out the request.
+    /// The datagram is lost, with all later answers to the same datagram of requests: the client times out. The kernel
+    /// carries out the request.
     Lost,
-    /// As [`Fault::Lost`], but it comes before the answer to the next request.
+    /// As [`Fault::Lost`], but the datagram arrives before the answer to the next request.
     Late,
-    /// It comes twice.
+    /// The datagram arrives twice.
     Twice,
-    /// It changes places with the next one; if there is none, it is late. Netlink keeps the order, and clients rely on it:
-    /// what comes behind the end of a list, or behind the acknowledgement of a batch, is lost without a word.
+    /// The datagram is swapped with the next one; without a next one, it is late. Netlink never reorders, and clients
+    /// rely on it: an answer after the end of a listing, or after the acknowledgement of a batch, is lost without an
+    /// error.
     Swapped,
-    /// It is longer than the client has room for.
+    /// The datagram is longer than the client's receive buffer.
     Truncated,
-    /// Only so many of its bytes come.
+    /// Only this number of its bytes arrives.
     Cut(usize),
-    /// The byte at this place, if there is one, is another.
+    /// The byte at this offset, if it exists, is replaced by this one.
     Altered(usize, u8),
-    /// Before it comes a refusal of the same request (`EPERM`), forged by another process.
+    /// A refusal of the same request (`EPERM`), forged by another process, arrives before the datagram.
     Forged,
-    /// Before it comes a refusal (`EPERM`) of a request that the client did not make.
+    /// A refusal (`EPERM`) of a request that the client did not send arrives before the datagram.
     Stray,
     /// The datagram reports that the table changed during the dump (`NLM_F_DUMP_INTR`).
     Interrupted,
-    /// In its place, and in place of what else belongs to the same request, comes this error number.
+    /// This error number replaces the datagram, and all other answers to the same request.
     Ended(i32),
-    /// Before it, receiving fails with this error number: `ENOBUFS` if the receive buffer was full, `EINTR` if there was a
-    /// signal, `EBADF` if something has closed the descriptor.
+    /// Receiving fails once with this error number, before the datagram: `ENOBUFS` for a full receive buffer, `EINTR`
+    /// for a signal, `EBADF` for a closed descriptor.
     Failing(i32),
-    /// It arrives after this long on the kernel's clock. No real time passes: a client times out at once if it may not wait
-    /// so long.
+    /// The datagram arrives after this time on the kernel's clock. No real time passes: a client whose time-out is
+    /// shorter times out immediately.
     Slow(Duration),
-    /// It arrives again and again without end, each after so long on the kernel's clock, as a part of an endless dump.
+    /// The datagram arrives repeatedly without end, each time after this time on the kernel's clock, as a part of an
+    /// endless dump.
     Endless(Duration),
 }
 
@@ -74,7 +76,7 @@ impl Fault {
     }
 }
 
-/// The fault that happens now, if one does; the others of its kind come nearer.
+/// Returns the fault that is due now, if any, and counts down the others of its kind.
 pub(super) fn due(faults: &mut Vec<(usize, Fault)>, event: Event) -> Option<Fault> {
     let place = faults.iter().position(|(skip, fault)| *skip == 0 && fault.event() == event);
     let due = place.map(|place| faults.remove(place).1);
@@ -84,7 +86,7 @@ pub(super) fn due(faults: &mut Vec<(usize, Fault)>, event: Event) -> Option<Faul
     due
 }
 
-/// Queues what becomes of a reply, which is followed by `rest`.
+/// Queues a reply as changed by a fault. `rest` are the replies after it.
 pub(super) fn disturb(
     fault: Fault,
     mut reply: Reply,

@@ -134,7 +134,7 @@ impl Model {
         let kind = kind_of(parts)?;
         let mut new = parts.info()?;
         complete(kind, new.revision, &mut new.options)?;
-        // What the kernel compares.
+        // The values that the kernel compares.
         let compared = |info: &SetInfo| {
             let options = SetOptions {
                 family: None,
@@ -154,7 +154,7 @@ impl Model {
         Ok(())
     }
 
-    /// Names and numbers stay where they are, contents change places.
+    /// Names and numbers stay, contents are exchanged.
     fn swap(&mut self, one: SetName, other: SetName) -> Result<(), Denial> {
         let one = self.place(one)?;
         let other = self.place(other).map_err(|_| Denial::from(error::EXIST_SETNAME2))?;
@@ -206,7 +206,7 @@ impl Model {
         }
         let listing = listing(name, attributes)?;
         let mut messages = Vec::new();
-        // The kernel lists what is in a list before the list.
+        // The kernel lists the members of a list before the list.
         let (lists, others): (Vec<_>, Vec<_>) =
             self.sets.iter().partition(|(info, _)| info.set.kind() == Kind::ListSet);
         for (info, members) in others.into_iter().chain(lists) {
@@ -313,7 +313,7 @@ fn name_of(parts: &Parts<'_>) -> Result<SetName, Denial> {
     Ok(required(parts.name, Command::SetName)?)
 }
 
-/// It has the number of the type's name.
+/// The attribute has the number of the type's name.
 fn second_name(parts: &Parts<'_>) -> Result<SetName, Denial> {
     parts.kind.and_then(|name| SetName::any(name).ok()).ok_or(error::PROTOCOL.into())
 }

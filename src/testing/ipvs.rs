@@ -31,7 +31,7 @@ impl Model {
         let answers = match Message::decode(body).map_err(|_| EINVAL)? {
             Message::Query(query) if query.is_dump() == dump => self.tell(query)?,
             Message::Change(change) if !dump => self.make(change).map(|()| Vec::new())?,
-            // These two look just like answers.
+            // These two requests have the bytes of answers.
             Message::Answer(Answer::Timeouts(timeouts)) => {
                 self.make(Change::SetTimeouts(timeouts)).map(|()| Vec::new())?
             }
@@ -59,7 +59,7 @@ impl Model {
             Query::Service(key) => vec![service(&self.find(key)?.0)],
             Query::Services => self.services.iter().map(|(of, _)| service(of)).collect(),
             Query::Destinations(key) => {
-                // The newest first; of a service that is not there, none.
+                // The newest is first. A service that does not exist has none.
                 let destinations = self.find(key).map(|(_, destinations)| destinations.clone()).unwrap_or_default();
                 let newest = destinations.into_iter().rev();
                 newest.map(Answer::Destination).collect()

@@ -1,4 +1,4 @@
-//! The kernel: its models, its clock, the faults on their way.
+//! The kernel: its models, its clock and its pending faults.
 
 use std::fmt;
 use std::io;
@@ -28,7 +28,7 @@ use crate::wire::message::{self, Content};
 /// The number of the family `IPVS`: some other than the controller's.
 const IPVS: u16 = 32;
 
-/// A kernel for tests: see the [module](super). Clones are the same kernel.
+/// A kernel for tests: see [the module](super). Clones share one kernel.
 #[derive(Clone)]
 pub struct Kernel(Arc<Mutex<State>>);
 
@@ -55,7 +55,7 @@ struct Cut {
 
 impl State {
     pub(super) fn pass(&mut self, time: Duration) {
-        // A clock can show no later time than this.
+        // The clock cannot represent a later time.
         self.passed = self.passed.saturating_add(time).min(Duration::from_secs(u32::MAX.into()));
     }
 }
@@ -75,7 +75,7 @@ struct Model {
 }
 
 impl Kernel {
-    /// A kernel with empty tables.
+    /// Returns a kernel with empty tables.
     pub fn new() -> Self {
         let model = Model {
             ipvs: ipvs::Model::new(),
@@ -86,11 +86,11 @@ impl Kernel {
         Self::with(Peer::Model(Box::new(model)))
     }
 
-    /// A kernel that answers each datagram of requests with `answer`. When nothing is left of it and the client goes
-    /// on receiving, the client times out. The closure must not use this kernel itself.
+    /// Returns a kernel that answers each datagram of requests with `answer`. If the client receives more datagrams
+    /// than these, it times out. The closure must not use this kernel itself.
     ///
-    /// The bytes are those of `netlink(7)`; a refusal repeats the sequence number of its request. [`Ipvs`] asks for the
-    /// number of its family before anything else.
+    /// The bytes are those of `netlink(7)`; a refusal repeats the sequence number of its request. The first request of
+    /// [`Ipvs`] is for the number of its family.
     ///
     /// ```
     /// use lvs::testing::Kernel;
@@ -115,7 +115,7 @@ impl Kernel {
         Self(Arc::new(Mutex::new(state)))
     }
 
-    /// The same kernel, whose clients are opened with these options from now on. Only [`Options::timeout`],
+    /// Returns the kernel with these options for clients that are opened from now on. Only [`Options::timeout`],
     /// [`Options::deadline`] and [`Options::largest_listing`] have an effect.
     ///
     /// ```
@@ -133,35 +133,36 @@ impl Kernel {
         self
     }
 
-    /// Time that the kernel's clock has run: only [`Reply::Delay`], [`Reply::Endless`] and the faults of their kind move it.
+    /// Returns the time that has passed on the kernel's clock: only [`Reply::Delay`], [`Reply::Endless`] and faults of
+    /// their kind move it.
     pub fn elapsed(&self) -> Duration {
         self.state().passed
     }
 
-    /// A client of IPVS.
+    /// Opens a client of IPVS.
     ///
     /// # Errors
-    /// As [`Ipvs::connect`]: a script, or a fault, may make it fail.
+    /// As [`Ipvs::connect`], if a script or a fault causes one.
     pub fn ipvs(&self) -> Result<Ipvs> {
         Ipvs::over(|_| Ok(self.connection(NETLINK_GENERIC)))
     }
 
-    /// A client of ipset.
+    /// Opens a client of ipset.
     pub fn ipset(&self) -> Ipset {
         Ipset::over(self.connection(NETLINK_NETFILTER))
     }
 
-    /// A client of virtual IPs.
+    /// Opens a client of virtual IPs.
     pub fn vips(&self) -> Vips {
         Vips::over(self.connection(NETLINK_ROUTE))
     }
 
-    /// A client of the connection tracker.
+    /// Opens a client of the connection tracker.
     pub fn conntrack(&self) -> Conntrack {
         Conntrack::over(self.connection(NETLINK_NETFILTER))
     }
 
-    /// Adds a UDP flow to the connection tracker. A [script](Kernel::script) stays as it is, and the flow is `None`.
+    /// Adds a UDP flow to the connection tracker. Returns `None`, without effect, for a [script](Kernel::script).
     ///
     /// ```
     /// use lvs::Family;
@@ -187,8 +188,8 @@ impl Kernel {
         }
     }
 
-    /// Adds an interface that is up, with addresses and their prefix lengths that belong to no binder. A second call with the
-    /// same name adds addresses. A [script](Kernel::script) stays as it is.
+    /// Adds an interface that is up, with addresses and their prefix lengths that belong to no binder. A second call
+    /// with the same name adds addresses. It has no effect on a [script](Kernel::script).
     ///
     /// ```
     /// use lvs::testing::Kernel;
@@ -211,8 +212,8 @@ impl Kernel {
         }
     }
 
-    /// Sets the numbers of connections of a destination that lists show, until the destination is deleted. Returns whether the
-    /// destination exists.
+    /// Sets the numbers of connections of a destination in listings, until the destination is deleted. Returns whether
+    /// the destination exists.
     ///
     /// ```
     /// use lvs::ipvs::{Destination, Scheduler, Service};
@@ -245,8 +246,8 @@ impl Kernel {
         }
     }
 
-    /// Takes the record of the requests that the kernel received since the last call, from all clients. It keeps at least the
-    /// last 65,536 changes and as many queries. A [script](Kernel::script) has no record.
+    /// Takes the record of the requests that the kernel received since the last call, from all clients. It keeps at
+    /// least the last 65,536 changes and as many queries. A [script](Kernel::script) has no record.
     ///
     /// ```
     /// use lvs::ipvs::{Scheduler, Service};
@@ -272,17 +273,18 @@ impl Kernel {
         Connection::over(Box::new(port), Limits::for_buffers(2 << 20, 208 << 10), &options)
     }
 
-    /// Lets one thing go wrong, once, after `skip` of its kind went well: the first datagram of an answer from now
-    /// on has the position 0, whichever client gets it. Each datagram counts: an acknowledgement, a part of a list, the end
-    /// of a list. [`Fault::Refused`] and [`Fault::Unsent`] count requests instead.
+    /// Injects `fault` once, after `skip` events of its kind.
     ///
-    /// Any number of faults may be on their way; each has its own count.
+    /// An event is a datagram of an answer to any client: an acknowledgement, a dump datagram, the end of a dump.
+    /// [`Fault::Refused`] and [`Fault::Unsent`] count requests instead.
+    ///
+    /// Any number of faults may be pending; each has its own count.
     pub fn disturb(&self, skip: usize, fault: Fault) {
         self.state().faults.push((skip, fault));
     }
 
-    /// Number of faults that did not happen yet: a test that disturbs one position after the other is done when the last one was
-    /// not reached.
+    /// Returns the number of pending faults. A test that disturbs one position after the other is done when a fault is
+    /// still pending at its end.
     ///
     /// ```
     /// # use lvs::testing::{Fault, Kernel};
@@ -297,8 +299,8 @@ impl Kernel {
         self.state().faults.len()
     }
 
-    /// Lets the program under test die after it sent so many more datagrams of requests: the kernel does not receive later ones,
-    /// from any client, and sending fails with `ECONNREFUSED`. [`Kernel::mend`] ends that.
+    /// Simulates the death of the program under test after this number of further datagrams of requests. The kernel
+    /// receives no later ones, from any client, and sending fails with `ECONNREFUSED`, until [`Kernel::mend`].
     ///
     /// ```
     /// use lvs::ipvs::{Scheduler, Service};
@@ -329,12 +331,13 @@ impl Kernel {
         self.state().cut = Some(Cut { left: datagrams, reached: false });
     }
 
-    /// Ends a [cut](Kernel::cut): the kernel receives everything from now on. Returns whether the cut kept a datagram from it.
+    /// Ends a [cut](Kernel::cut): the kernel receives everything from now on. Returns whether a datagram was lost by
+    /// the cut.
     pub fn mend(&self) -> bool {
         self.state().cut.take().is_some_and(|cut| cut.reached)
     }
 
-    /// A client that panicked has left nothing half done.
+    /// A client that panicked has left no change in part.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -68,7 +68,7 @@ impl Members {
         self.next += 1;
     }
 
-    /// Adds or deletes all that a member stands for, up to the first that fails, or tests it. `sets` are those of the kernel.
+    /// Adds or deletes all entries of a member, up to the first failure, or tests it. `sets` are those of the kernel.
     pub(super) fn carry_out(
         &mut self,
         command: u8,
@@ -200,7 +200,7 @@ impl Members {
         if stands && place(other).is_some() { Ok(()) } else { Err(error::REF_EXIST.into()) }
     }
 
-    /// Adds a new one; in a list of sets at its place.
+    /// Adds a new member, in a list of sets at its place.
     fn put_in_place(&mut self, mut member: Member<AnyType>) {
         let Entry::Set(ListMember { set, place: Some(place) }) = member.entry else { return self.put(member) };
         let (other, behind) = match place {
@@ -217,7 +217,7 @@ impl Members {
     }
 }
 
-/// Refuses what the set has no room for.
+/// Refuses values for which the set was not created.
 fn check_extensions(options: &SetOptions, member: &Member<AnyType>) -> Result<(), Denial> {
     for (carried, enabled, errno) in [
         (member.timeout.is_some(), options.timeout.is_some(), error::TIMEOUT),
@@ -232,7 +232,7 @@ fn check_extensions(options: &SetOptions, member: &Member<AnyType>) -> Result<()
     Ok(())
 }
 
-/// A member with the extensions as the set keeps them, `before` being the counters of the one in its place.
+/// Returns a member with the values that the set stores. `before` are the counters of the replaced member.
 fn as_held(member: Member<AnyType>, before: Counters, options: &SetOptions) -> Member<AnyType> {
     let given = member.counters;
     let counters = Counters {

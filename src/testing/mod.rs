@@ -1,9 +1,9 @@
-//! An in-memory kernel for the tests of programs that use this crate: no root, no module, no network namespace (feature
-//! `testing`).
+//! An in-memory kernel for the tests of programs that use this crate (feature `testing`). Tests need no root, kernel
+//! module or network namespace.
 //!
-//! [`Kernel`] opens clients of the ordinary types, so that a test runs the program's own code. All its clients have the same tables; a
-//! test examines the result with a client of its own. A [`Fault`] disturbs one answer or request, to show that the program reports the
-//! error and that its next run completes the work:
+//! [`Kernel`] opens clients of the ordinary types, so that a test runs the program's own code. All clients of a kernel
+//! share its tables, and a test examines the result with a client of its own. A [`Fault`] changes one answer or
+//! request. It shows that the program reports the error and that its next run completes the work:
 //!
 //! ```
 //! use lvs::director::{Desired, Director, Owner};
@@ -55,30 +55,28 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What it is, and what not
+//! # Model
 //!
-//! [`Kernel::new`] is a small model of the real kernel's netlink interface, compared with the real ones in this
-//! crate's own tests. No time passes in it, nor do packets: counters stay 0, timeouts are kept and do not run
-//! down, a time-out of a client is reported at once. Its clock moves by script ([`Fault::Slow`], [`Reply::Delay`]).
+//! [`Kernel::new`] is a small model of the real kernel's netlink interface. Tests of this crate compare it with real
+//! kernels. It has no traffic: counters stay 0. Its clock only moves by faults ([`Fault::Slow`], [`Reply::Delay`]):
+//! timeouts do not run down, and a time-out of a client is reported immediately.
 //!
-//! - **IPVS**: services, destinations, timeouts, sync daemons; every operation of [`Ipvs`](crate::ipvs::Ipvs) with the errors
-//!   that the kernel has for objects that exist or are missing. Schedulers and persistence engines are those that Linux has,
-//!   others are refused. Connections are those of [`Kernel::set_connections`].
-//!   Not modelled: interfaces (a daemon runs on any), which addresses are the machine's own, how many destinations `mh` can
-//!   take, the longest timeout.
-//! - **ipset**: all types, with every extension; every operation of [`Ipset`](crate::ipset::Ipset). Refused with the kernel's
-//!   words "not modelled" (`EOPNOTSUPP`) are ranges of networks, entries that stand for more than 65536, and masks of
-//!   addresses. Listings of `hash:` types come in the order in which entries were added. No set grows or takes memory; only
-//!   a `list:set` uses other sets. An address of zero is one like others.
+//! - **IPVS**: services, destinations, timeouts, sync daemons. Every operation of [`Ipvs`](crate::ipvs::Ipvs) has the
+//!   kernel's errors for objects that exist or are missing. Schedulers and persistence engines are those of Linux;
+//!   others are refused. Numbers of connections are set by [`Kernel::set_connections`]. Not modelled: interfaces (a
+//!   daemon runs on any), the machine's own addresses, the maximum number of destinations of `mh`, the longest timeout.
+//! - **ipset**: all types, with every extension, and every operation of [`Ipset`](crate::ipset::Ipset). Ranges of
+//!   networks, members of more than 65536 entries, and masks of addresses are refused with the message text "not
+//!   modelled" (`EOPNOTSUPP`). Listings of `hash:` types have the order in which entries were added. No set grows or
+//!   takes memory; only a `list:set` refers to other sets. The address zero is accepted.
 //! - **Virtual IPs**: every operation of [`Vips`](crate::vip::Vips), with all binders. The loopback interface is up;
-//!   [`Kernel::add_interface`] adds others. IPv6 addresses are local at once. Not modelled: routes of other tables than
-//!   `local`, secondary addresses, limits of memory.
+//!   [`Kernel::add_interface`] adds others. IPv6 addresses are local immediately. Not modelled: routes of other tables
+//!   than `local`, secondary addresses, limits of memory.
 //! - **Connection tracker**: the flows of [`Kernel::add_flow`], listed and deleted. They do not expire.
 //!
-//! Beside faults, a test has a record of the requests ([`Kernel::sent`]), so that "the second run changes nothing" is an assertion,
-//! and a death of the program after any datagram ([`Kernel::cut`]).
-//!
-//! [`Kernel::script`] is a kernel of the test's own, byte by byte.
+//! [`Kernel::sent`] returns the requests, so that a test can assert that a second run changes nothing. [`Kernel::cut`]
+//! simulates the death of the program after any datagram. [`Kernel::script`] is a kernel whose datagrams the test
+//! writes itself.
 
 mod answer;
 mod conntrack;

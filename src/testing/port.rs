@@ -19,9 +19,9 @@ pub enum Reply {
     Datagram(u32, Vec<u8>),
     /// Receiving fails with this error number.
     Failure(i32),
-    /// This long passes on the kernel's clock before the next one arrives. No real time passes.
+    /// This time passes on the kernel's clock before the next reply arrives. No real time passes.
     Delay(Duration),
-    /// The datagram arrives from the kernel again and again without end, each after so long on the kernel's clock.
+    /// The datagram arrives from the kernel repeatedly without end, each time after this time on the kernel's clock.
     Endless(Duration, Vec<u8>),
 }
 
@@ -33,7 +33,7 @@ impl Reply {
         }
     }
 
-    /// Whether it is a part of a list before its end.
+    /// Whether it is a dump datagram before the end of its dump.
     fn is_part(&self) -> bool {
         match self {
             Self::Datagram(_, bytes) | Self::Endless(_, bytes) => {
@@ -51,7 +51,7 @@ pub(super) struct Port {
     protocol: isize,
     queue: VecDeque<Reply>,
     late: Vec<Reply>,
-    /// There was an overrun, and what had come by then is not all received: till then every answer is lost.
+    /// Whether an overrun happened and earlier datagrams are still to be received: every further answer is lost.
     congested: bool,
 }
 
@@ -120,7 +120,7 @@ impl connection::Peer for Port {
         Ok((bytes.len(), sender))
     }
 
-    /// As `receive`, for a client that waits at most so long.
+    /// As `receive`, for a client that waits at most this long.
     fn wait(&mut self, inbox: &mut [u8], limit: Option<Duration>) -> io::Result<(usize, u32)> {
         while let Some(Reply::Delay(delay)) = self.queue.front_mut() {
             let waited = limit.map_or(*delay, |limit| limit.min(*delay));

@@ -16,12 +16,12 @@ const MOST: usize = 1 << 17;
 
 /// Requests that a kernel received, in their order: see [`Kernel::sent`](super::Kernel::sent).
 ///
-/// A request stands here by its text: that of the `Change` or the `Query` where the module has one, such as
-/// `add service 10.96.0.10:443/tcp`, `add 10.0.0.7 to set blocked` or `bind 10.96.0.10 to vip0`.
+/// Requests are texts, such as `add service 10.96.0.10:443/tcp`, `add 10.0.0.7 to set blocked` or
+/// `bind 10.96.0.10 to vip0`: those of the modules' `Change` and `Query` values.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Sent {
-    /// Requests that change something, also those that were refused. An entry of a batch of entries is one.
+    /// Requests that change the kernel's state, also refused ones. Each entry of a batch of entries is one request.
     pub changes: Vec<String>,
     /// Requests that only read.
     pub queries: Vec<String>,
@@ -41,7 +41,7 @@ impl Sent {
         match Message::decode(body)? {
             Message::Query(query) => self.query(query),
             Message::Change(change) => self.change(change),
-            // These two requests look just like answers.
+            // These two requests have the bytes of answers.
             Message::Answer(Answer::Timeouts(timeouts)) => self.change(Change::SetTimeouts(timeouts)),
             Message::Answer(Answer::Daemon(daemon)) => self.change(Change::StartDaemon(daemon)),
             Message::Answer(_) => {}

@@ -16,8 +16,8 @@ use crate::wire::{Attrs, Writer};
 /// Largest number of queues of an interface.
 const MOST_QUEUES: u32 = 4096;
 
-/// The interfaces in the order of their indexes, with their addresses, and the routes of the table `local` that belong to
-/// no address.
+/// The interfaces in the order of their indexes, with their addresses, and the routes of the table `local` that belong
+/// to no address.
 #[derive(Debug)]
 pub(crate) struct Model {
     links: Vec<Link>,
@@ -73,7 +73,7 @@ impl Model {
         self.addresses.push(address);
     }
 
-    /// The type and the bodies of the answers to a request of this type with this body, or how it is refused.
+    /// Returns the type and the bodies of the answers to a request, or its refusal.
     pub(crate) fn answer(&mut self, kind: u16, body: &[u8], dump: bool) -> Result<(u16, Vec<Vec<u8>>), Denial> {
         let silent = |()| Vec::new();
         Ok(match (kind, dump) {
@@ -274,7 +274,7 @@ impl<'a> Asked<'a> {
 }
 
 impl Address {
-    /// The routes that the kernel makes for it in the table `local`.
+    /// Returns the routes that the kernel creates for it in the table `local`.
     fn routes(&self) -> impl Iterator<Item = Route> + use<> {
         let route = |vip, is_local| Route { vip, is_local, protocol: OF_AN_ADDRESS, index: self.index };
         let (mut broadcast, mut around) = (None, None);

@@ -24,8 +24,8 @@ use crate::outcome::Outcome;
 /// privilege of the process that opened it.
 ///
 /// Each operation can fail for reasons that are not repeated below: no permission, a time-out ([`Options::timeout`]),
-/// lost replies ([`Cause::Overrun`]), and [`is_already_exists`](Error::is_already_exists) when the interface of
-/// [`Binder::dummy`] exists and is of another kind.
+/// lost replies ([`Cause::Overrun`]). With [`Binder::dummy`] it fails with
+/// [`is_already_exists`](Error::is_already_exists) when the interface exists and is of another kind.
 #[derive(Debug)]
 pub struct Vips {
     pub(super) connection: Connection,
@@ -176,8 +176,8 @@ impl Vips {
     /// Unbinds all virtual IPs of the binder. The interface of [`Binder::dummy`] is deleted (`RTM_DELLINK`) if nothing
     /// else uses it. For thousands of IPv6 addresses that is much faster than [`Vips::unbind_all`].
     ///
-    /// The interface is kept if it is up, is part of a bridge or another interface, has interfaces on top of it (VLANs,
-    /// macvlans), or has an address that the binder does not own. The outcome does not report that.
+    /// Otherwise the interface is kept: if it is up, is part of another interface (a bridge), has interfaces on top of
+    /// it (VLANs, macvlans), or has a foreign address. The outcome does not report that.
     ///
     /// # Errors
     /// As [`Vips::virtual_ips`]; failures of [`Vips::unbind`] as [`Cause::Batch`].

@@ -1,9 +1,9 @@
-//! Generic netlink: the header that every family shares, and how a family's number is found.
+//! Generic netlink: the header of every family, and the look-up of a family's number.
 
 use super::{Attrs, Writer, kinds, reader::required};
 use crate::error::DecodeError;
 
-/// The message type of the controller, the family that knows the others (`GENL_ID_CTRL`).
+/// The message type of the controller, the family that lists the others (`GENL_ID_CTRL`).
 pub(crate) const CONTROLLER: u16 = 16;
 /// `CTRL_CMD_NEWFAMILY`.
 #[cfg(feature = "testing")]
@@ -47,8 +47,7 @@ pub(crate) fn family_request(name: &str) -> Vec<u8> {
 
 /// The family's number in the controller's reply.
 ///
-/// Read with our own reader, because the controller's attributes grow with the kernel and those not known here must
-/// not fail the look-up.
+/// Unknown attributes are skipped, since later kernels add attributes.
 pub(crate) fn family_reply(body: &[u8]) -> Result<u16, DecodeError> {
     let (_, attributes) = split(body)?;
     let mut id = None;

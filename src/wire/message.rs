@@ -99,7 +99,7 @@ pub(crate) fn ask_for_ack(out: &mut [u8], start: usize) {
     }
 }
 
-/// A message that came in.
+/// A received message.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Incoming {
     pub(crate) kind: u16,
@@ -112,18 +112,18 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
-    /// The kernel saw its table change during the dump that this belongs to.
+    /// Whether the kernel's table changed during the dump of this message.
     pub(crate) fn is_interrupted(&self) -> bool {
         self.flags & DUMP_INTERRUPTED != 0
     }
 
-    /// It is one of netlink's own, not of a protocol.
+    /// Whether it is a message of netlink itself, not of a protocol.
     pub(crate) fn is_control(&self) -> bool {
         matches!(self.kind, NOOP | ERROR | DONE | OVERRUN)
     }
 
-    /// It says that a request is done, or that a dump is at its end, and nothing else: what [`Incoming::content`] would say of
-    /// most.
+    /// Whether it only reports that a request was carried out, or that a dump has ended: the usual result of
+    /// [`Incoming::content`].
     #[inline]
     pub(crate) fn is_plain_success(&self, datagram: &[u8]) -> bool {
         matches!(self.kind, ERROR | DONE)
@@ -151,11 +151,12 @@ impl Incoming {
 pub(crate) enum Content {
     /// A message of the protocol.
     Data,
-    /// The answer to a request: done, or refused; and where the refused request's body stands, if it is repeated.
+    /// The answer to a request: carried out, or refused, with the range of the refused request's body if it is
+    /// repeated.
     Answer(Result<(), Refusal>, Range<usize>),
     /// The end of a dump.
     Done(Result<(), Refusal>),
-    /// Nothing to look at.
+    /// A message to skip.
     Nothing,
 }
 
@@ -213,7 +214,7 @@ fn answer(body: &[u8], flags: u16, repeats_request: bool) -> Result<Result<(), R
         for attr in Attrs::<ExtendedAck>::new(rest) {
             let attr = attr?;
             match attr.kind {
-                // Words are for people: what is odd about them must not hide the refusal.
+                // A malformed message text must not hide the refusal.
                 ExtendedAck::Message => refusal.message = Some(words(attr.bytes())),
                 ExtendedAck::Offset => refusal.offset = Some(attr.u32_ne()?),
             }
@@ -222,7 +223,7 @@ fn answer(body: &[u8], flags: u16, repeats_request: bool) -> Result<Result<(), R
     Ok(Err(refusal))
 }
 
-/// Where in the datagram the body of the request stands that an error message, whose body starts at `start`, repeats.
+/// Returns the range of the repeated request's body in the datagram. The body of the error message starts at `start`.
 fn repeated(start: usize, body: &[u8], flags: u16) -> Range<usize> {
     let begin = start + 4 + HEADER;
     let length = body.get(4..8).and_then(|field| field.try_into().ok()).map_or(0, u32::from_ne_bytes);

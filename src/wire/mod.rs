@@ -8,8 +8,8 @@
 //! - Attributes nest; the two top bits of an attribute's number are flags.
 //! - An attribute's length has 16 bits, a message's 32.
 //!
-//! Each list of attributes is an `enum` made by `kinds!`: reading is a `match` that the compiler keeps complete,
-//! writing cannot name an attribute of another list, and errors carry the kernel's own name for it.
+//! Each list of attributes is an `enum` made by `kinds!`. Reading is a `match` that the compiler keeps complete.
+//! Writing cannot name an attribute of another list, and errors have the kernel's own name of the attribute.
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;

@@ -3,21 +3,21 @@
 use super::{Kind, padding};
 
 /// Flags in an attribute's number about its payload: attributes, or a number in network byte order.
-const NESTED: u16 = 1 << 15;
-const NET_BYTEORDER: u16 = 1 << 14;
+pub(super) const NESTED: u16 = 1 << 15;
+pub(super) const NET_BYTEORDER: u16 = 1 << 14;
 
 /// The length of an attribute's own header.
 const HEADER: usize = 4;
 /// The longest payload of a length that is known when this crate is compiled: an IPv6 address.
 const LONGEST_FIXED: usize = 16;
 
-/// The most bytes that [`Writer::together`] has room for.
+/// Capacity of [`Writer::together`] in bytes.
 const MOST_TOGETHER: usize = 64;
 
 /// Fills a buffer up to where the next message or attribute may start.
 #[inline]
 pub(crate) fn pad(out: &mut Vec<u8>, length: usize) {
-    // What is made of whole attributes needs none.
+    // Whole attributes need no padding.
     if padding(length) != 0 {
         out.resize(out.len() + padding(length), 0);
     }
@@ -110,7 +110,7 @@ impl<'b> Writer<'b> {
         self.raw(together.bytes.get(..together.length).unwrap_or_default());
     }
 
-    /// Such bytes as the only attribute inside of another one, which says so.
+    /// Writes such bytes as the only attribute inside of another one, which is marked as nested.
     #[inline]
     pub(crate) fn nested_array_net<const N: usize>(&mut self, outer: impl Kind, inner: impl Kind, payload: &[u8; N]) {
         let [n0, n1] = (outer.number() | NESTED).to_ne_bytes();
@@ -127,8 +127,8 @@ impl<'b> Writer<'b> {
         });
     }
 
-    /// Text and the zero byte that ends it, when the text is the first `length` of these bytes and all others are zero. All
-    /// of them are written and the end is cut off: a third of the instructions of [`Writer::text`].
+    /// Writes the first `length` of these bytes as text, with its zero byte; all others must be zero. It is faster than
+    /// [`Writer::text`], for the bar of adds.
     #[inline]
     pub(crate) fn short_text<const N: usize>(&mut self, kind: impl Kind, bytes: &[u8; N], length: u8) {
         const { assert!(padding(N) == 1, "the zero byte that ends the longest is where the padding would be") };
@@ -138,13 +138,13 @@ impl<'b> Writer<'b> {
         self.out.truncate(end);
     }
 
-    /// An attribute that holds what `fill` writes.
+    /// Writes an attribute with the attributes of `fill`.
     #[inline]
     pub(crate) fn nest(&mut self, kind: impl Kind, fill: impl FnOnce(&mut Self)) {
         self.attribute(kind, 0, fill);
     }
 
-    /// An attribute that holds the attributes which `fill` writes, and says so (`NLA_F_NESTED`).
+    /// Writes an attribute with the attributes of `fill`, marked as nested (`NLA_F_NESTED`).
     #[inline]
     pub(crate) fn marked_nest(&mut self, kind: impl Kind, fill: impl FnOnce(&mut Self)) {
         self.attribute(kind, NESTED, fill);
@@ -174,7 +174,7 @@ impl<'b> Writer<'b> {
         pad(self.out, length);
     }
 
-    /// The name of the first attribute that was too long, if one was: then what was written must not be sent.
+    /// Returns the name of the first attribute that was too long, if any: then the message must not be sent.
     pub(crate) fn finish(self) -> Option<&'static str> {
         self.too_long
     }
@@ -214,8 +214,8 @@ const fn small(length: usize) -> u8 {
     }
 }
 
-/// A whole attribute, with zeros behind it, whose header says that its payload has `length` bytes. The compiler knows where
-/// everything goes: that takes a dozen instructions, where one step for each part takes ten times as many.
+/// Returns a whole attribute, followed by zeros, with a payload of `length` bytes. All offsets are known at compile
+/// time, for the bar of adds.
 #[inline]
 fn whole<const N: usize>(length: u8, number: u16, payload: &[u8; N]) -> [u8; HEADER + LONGEST_FIXED] {
     const { assert!(N <= LONGEST_FIXED) };

@@ -8,14 +8,15 @@ use std::{fs, iter};
 const OPENINGS: [&str; 6] = ["What", "Who", "Whose", "Which", "Of", "To"];
 /// The largest number of words in a sentence. A code span is one word.
 const LONGEST: usize = 30;
-/// Folders whose Rust files and pages are read.
-const FOLDERS: [&str; 5] = ["benches", "examples", "tests", "xtask", "fuzz"];
+/// Folders whose Rust files and pages are read, besides the pages of the root.
+const FOLDERS: [&str; 7] = ["src", "examples", "benches", "tests", "xtask", "fuzz", "docs"];
 
 /// Fails if a comment or a page has a sentence that begins with one of `OPENINGS`, or is too long.
 pub(crate) fn check() -> Result<()> {
     step("prose: sentences of comments and pages");
     let root = cargo::workspace();
     let mut files = Vec::new();
+    add_files(root, false, &mut files)?;
     for folder in FOLDERS {
         add_files(&root.join(folder), true, &mut files)?;
     }

@@ -31,8 +31,8 @@ const SOURCE: Source = Source { operation: "read the overview", file: "ip_vs", s
 /// It needs no privilege (mode 0444). For some thousand services it is cheaper than
 /// [`Ipvs::table`](crate::ipvs::Ipvs::table).
 ///
-/// It lacks statistics, thresholds, the type of a tunnel, the flags and the engine of a service, the timeout of
-/// persistence, and the address family of a service by firewall mark.
+/// It lacks statistics, thresholds, tunnel types, flags, persistence engines and timeouts, and the address family of a
+/// service by firewall mark.
 ///
 /// The services are those of the calling thread's namespace. `namespace.run(Overview::open)` opens those of another
 /// namespace ([`Namespace::run`](crate::netns::Namespace::run)); the reader may then be used anywhere.

@@ -22,7 +22,7 @@ struct Bar {
     from: u64,
 }
 
-const BARS: [Bar; 11] = [
+const BARS: [Bar; 12] = [
     Bar {
         what: "batched adds",
         work: "add services",
@@ -72,6 +72,7 @@ const BARS: [Bar; 11] = [
         limit: Limit::AtLeast(15.0),
         from: 0,
     },
+    Bar { what: "listing a set", work: "list set", by: "lvs", to: "floor", limit: Limit::AtMost(1.70), from: 0 },
     Bar {
         what: "a director's first call",
         work: "first apply",
