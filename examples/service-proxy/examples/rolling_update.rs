@@ -1,15 +1,17 @@
 //! A rolling update of a Service under load, driven through `service-proxy run`.
 //!
 //! Clients with 120 source ports connect all the time, some connections are held, and a UDP client asks from one port. The pod `old`
-//! is replaced by `new`, state by state. Prints the pod that answered, and the failures; exit status 1 if any.
+//! is replaced by `new`, state by state. Prints the pod that answered, and the failures; exit status 1 if any. An answer from a pod
+//! that has left the service is a failure.
 //!
-//! `kill` kills the proxy between any two states. `delete` deletes endpoints instead of draining them, which fails.
+//! `drain` is the default. `kill` kills the proxy between any two states. `delete` deletes endpoints instead of draining them, which
+//! fails.
 //! Changes the network namespace that it runs in: addresses, range of ports, services.
 #![forbid(unsafe_code)]
 
 use std::error::Error;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -28,13 +30,19 @@ const UDP: &str = "10.96.18.61:53";
 const OPTIONS: &str =
     "run --file - --node-name node-a --zone zone-1 --node-ip 192.0.2.11 --vip-cidr 10.96.0.0/16 --min-sync 10ms";
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Short connections that each state lasts for.
-const CONNECTIONS: u64 = 240;
+/// Short connections that each state lasts for: more than source ports, so that each port is used again.
+const CONNECTIONS: u64 = 130;
 const WORKERS: usize = 8;
 const HELD: usize = 4;
 
 fn main() -> ExitCode {
-    match run(env::args().nth(1).as_deref().unwrap_or("drain")) {
+    let mode = env::args().nth(1).unwrap_or_else(|| "drain".to_owned());
+    let result = if ["drain", "kill", "delete"].contains(&mode.as_str()) {
+        Update::start(&mode).and_then(Update::run)
+    } else {
+        Err(format!("{mode}: the modes are drain, kill and delete").into())
+    };
+    match result {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
@@ -58,60 +66,96 @@ const STATES: [State; 6] = [
     ("v5: old is gone", [None, Some(READY)], [Some(0), Some(1)]),
 ];
 
-/// Returns the number of failures.
-fn run(mode: &str) -> Result<u64> {
-    prepare()?;
-    let mut out = io::stdout().lock();
-    let mut proxy = Proxy::start(mode)?;
-    let mut ipvs = Ipvs::connect()?;
-    let counts: Arc<Counts> = Arc::default();
-    let mut held = Vec::new();
-    let mut failed_held = 0;
-    for (number, (name, pods, mut weights)) in STATES.into_iter().enumerate() {
-        if mode == "kill" && number > 0 {
-            proxy.kill()?;
-            proxy = Proxy::start(mode)?;
-        }
-        let before = counts.read();
-        proxy.send(&objects(pods))?;
-        if mode == "delete" {
-            weights = weights.map(|weight| weight.filter(|weight| *weight > 0));
-        }
-        until(name, || Ok(table(&mut ipvs)? == weights))?;
-        if number == 0 {
-            // The address is bound after its service is complete.
-            until("the first connection", || Ok(TcpStream::connect(TCP).is_ok()))?;
-            for _ in 0..HELD {
-                held.push(Held::open()?);
-            }
-            (0..WORKERS).for_each(|_| {
-                drop(thread::spawn({
-                    let counts = counts.clone();
-                    move || connect(&counts)
-                }))
-            });
-            let counts = counts.clone();
-            thread::spawn(move || ask(&counts));
-        }
-        let served = |now: [u64; 6]| now.iter().zip(before).take(3).map(|(now, before)| now - before).sum::<u64>();
-        until(name, || Ok(served(counts.read()) >= CONNECTIONS))?;
-        let alive = held.iter_mut().filter_map(|held| held.ask().ok()).filter(|name| name == "old").count();
-        failed_held += u64::try_from(HELD - alive)?;
-        let [old, new, failed, udp_old, udp_new, udp_failed] = difference(counts.read(), before);
-        writeln!(
-            out,
-            "{name:<24} old {old:>4}  new {new:>4}  failed {failed}   held {alive} of {HELD}   \
-            UDP old {udp_old:>4}  new {udp_new:>4}  failed {udp_failed}"
-        )?;
+/// The update.
+struct Update<'a> {
+    mode: &'a str,
+    proxy: Proxy,
+    ipvs: Ipvs,
+    counts: Arc<Counts>,
+    held: Vec<Held>,
+}
+
+impl<'a> Update<'a> {
+    fn start(mode: &'a str) -> Result<Self> {
+        prepare()?;
+        let (proxy, ipvs) = (Proxy::start(mode)?, Ipvs::connect()?);
+        Ok(Self { mode, proxy, ipvs, counts: Arc::default(), held: Vec::new() })
     }
-    drop(held);
-    counts.stop.store(true, Ordering::Relaxed);
-    proxy.kill()?;
-    let [old, new, failed, _, _, udp_failed] = counts.read();
-    let failed = failed + failed_held + udp_failed;
-    writeln!(out, "{} connections served: old {old}, new {new}", old + new)?;
-    writeln!(out, "{failed} failed")?;
-    Ok(failed)
+
+    /// Returns the number of failures.
+    fn run(mut self) -> Result<u64> {
+        let mut out = io::stdout().lock();
+        let mut failed_held = 0;
+        for (number, (name, pods, weights)) in STATES.into_iter().enumerate() {
+            if self.mode == "kill" && number > 0 {
+                self.proxy.kill()?;
+                self.proxy = Proxy::start(self.mode)?;
+            }
+            let before = self.counts.read();
+            self.proxy.send(&objects(pods))?;
+            self.reach(name, weights)?;
+            if number == 0 {
+                self.start_clients()?;
+            }
+            let served = |now: [u64; 6]| now.iter().zip(before).take(3).map(|(now, before)| now - before).sum::<u64>();
+            until(name, || Ok(served(self.counts.read()) >= CONNECTIONS))?;
+            let alive = self.held.iter_mut().filter_map(|held| held.ask().ok()).filter(|name| name == "old").count();
+            failed_held += u64::try_from(HELD - alive)?;
+            let [old, new, failed, udp_old, udp_new, udp_failed] = difference(self.counts.read(), before);
+            writeln!(
+                out,
+                "{name:<24} old {old:>4}  new {new:>4}  failed {failed}   held {alive} of {HELD}   \
+                UDP old {udp_old:>4}  new {udp_new:>4}  failed {udp_failed}"
+            )?;
+        }
+        self.end(&mut out, failed_held)
+    }
+
+    /// Waits until the table is as this state requires, and until UDP is served by a pod of it.
+    fn reach(&mut self, name: &str, weights: [Option<u32>; 2]) -> Result<()> {
+        let deleted = weights.map(|weight| weight.filter(|weight| *weight > 0));
+        let weights = if self.mode == "delete" { deleted } else { weights };
+        let (ipvs, tcp, udp) = (&mut self.ipvs, ServiceKey::tcp(TCP.parse()?), ServiceKey::udp(UDP.parse()?));
+        until(name, || Ok(table(ipvs, tcp)? == weights && table(ipvs, udp)? == deleted))?;
+        if deleted == [None, Some(1)] && !self.counts.retired() {
+            let [.., before, _] = self.counts.read();
+            until("UDP of the new pod", || Ok(matches!(self.counts.read(), [.., now, _] if now > before)))?;
+            self.counts.retire();
+        }
+        Ok(())
+    }
+
+    fn start_clients(&mut self) -> Result<()> {
+        // The address is bound after its service is complete.
+        until("the first connection", || Ok(TcpStream::connect(TCP).is_ok()))?;
+        for _ in 0..HELD {
+            self.held.push(Held::open()?);
+        }
+        (0..WORKERS).for_each(|_| {
+            drop(thread::spawn({
+                let counts = self.counts.clone();
+                move || connect(&counts)
+            }))
+        });
+        let counts = self.counts.clone();
+        thread::spawn(move || ask(&counts));
+        Ok(())
+    }
+
+    /// Ends the held connections, and with them the drain of their pod.
+    fn end(mut self, out: &mut impl Write, failed_held: u64) -> Result<u64> {
+        drop(self.held);
+        let key = ServiceKey::tcp(TCP.parse()?);
+        until("old is deleted", || Ok(table(&mut self.ipvs, key)? == [None, Some(1)]))?;
+        writeln!(out, "old is deleted: its connections have ended")?;
+        self.counts.stop.store(true, Ordering::Relaxed);
+        self.proxy.kill()?;
+        let [old, new, failed, _, _, udp_failed] = self.counts.read();
+        let failed = failed + failed_held + udp_failed;
+        writeln!(out, "{} connections served: old {old}, new {new}", old + new)?;
+        writeln!(out, "{failed} failed")?;
+        Ok(failed)
+    }
 }
 
 /// Addresses of the pods, few ports, and the settings that Kubernetes needs.
@@ -189,6 +233,8 @@ impl Proxy {
 #[derive(Default)]
 struct Counts {
     results: [AtomicU64; 6],
+    /// Whether the pod `old` has left the service.
+    retired: AtomicBool,
     stop: AtomicBool,
 }
 
@@ -197,8 +243,20 @@ impl Counts {
         self.results.each_ref().map(|count| count.load(Ordering::Relaxed))
     }
 
-    fn count(&self, first: usize, result: io::Result<String>) {
+    fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
+    fn retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
+    }
+
+    /// Counts the result of `once`.
+    fn count(&self, first: usize, once: impl FnOnce() -> io::Result<String>) {
+        let retired = self.retired();
+        let result = once();
         let pod = result.as_ref().ok().and_then(|name| PODS.iter().position(|(pod, _)| pod == name));
+        let pod = pod.filter(|pod| *pod > 0 || !retired);
         if let Some(count) = self.results.get(first + pod.unwrap_or(2)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -229,7 +287,7 @@ fn connect(counts: &Counts) {
             stream.read_to_string(&mut name)?;
             Ok(name)
         };
-        counts.count(0, once());
+        counts.count(0, once);
     }
 }
 
@@ -249,7 +307,7 @@ fn ask(counts: &Counts) {
     };
     let socket: io::Result<UdpSocket> = open();
     while let (true, Ok(socket)) = (counts.goes_on(), &socket) {
-        counts.count(3, once(socket).or_else(|_| once(socket)).or_else(|_| once(socket)));
+        counts.count(3, || once(socket).or_else(|_| once(socket)).or_else(|_| once(socket)));
         thread::sleep(Duration::from_millis(5));
     }
 }
@@ -272,16 +330,15 @@ impl Held {
     }
 }
 
-/// The weights of the pods in the table.
-fn table(ipvs: &mut Ipvs) -> Result<[Option<u32>; 2]> {
-    let key: ServiceKey = format!("{TCP}/tcp").parse()?;
+/// The weights of the pods in a service.
+fn table(ipvs: &mut Ipvs, key: ServiceKey) -> Result<[Option<u32>; 2]> {
     let destinations = match ipvs.destinations(key) {
         Err(error) if error.is_not_found() => Vec::new(),
         destinations => destinations?,
     };
     let weight = |address: &str| {
-        let address: Option<SocketAddr> = format!("{address}:8080").parse().ok();
-        destinations.iter().find(|to| Some(to.address()) == address).map(|to| to.destination.weight)
+        let address: Option<IpAddr> = address.parse().ok();
+        destinations.iter().find(|to| Some(to.address().ip()) == address).map(|to| to.destination.weight)
     };
     Ok(PODS.map(|(_, address)| weight(address)))
 }
