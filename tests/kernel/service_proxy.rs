@@ -6,8 +6,12 @@ use std::process::{Command, Output, Stdio};
 
 use libtest_mimic::Trial;
 use lvs::ipset::Kind;
+use nix::libc::{SYS_sendmsg, SYS_sendto};
+use nix::sys::ptrace;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
 
-use crate::lab::{Lab, Need, address, tests};
+use crate::lab::{Lab, Need, address, number, tests};
 use crate::peers::until;
 
 pub(crate) fn tests() -> Vec<Trial> {
@@ -19,12 +23,19 @@ pub(crate) fn tests() -> Vec<Trial> {
         Need::Program("ipvsadm"),
         Need::Program("ipset"),
     ];
-    tests!(needs;
+    let mut all = tests!(needs;
         proxy_serves_source_ranges_of_a_load_balancer,
         proxy_does_not_bind_an_address_of_the_node,
         proxy_follows_a_rolling_update_state_by_state,
         proxy_applies_nothing_of_a_damaged_or_empty_file,
-    )
+        a_proxy_killed_after_any_datagram_is_made_up_for,
+    );
+    all.extend(tests!(&[Need::Ipvs, Need::Ipset(Kind::HashIpPortNet), Need::Program("rolling_update")];
+        proxy_fails_no_connection_of_a_rolling_update,
+        killed_proxies_fail_no_connection_of_a_rolling_update,
+        a_rolling_update_without_drains_fails_connections,
+    ));
+    all
 }
 
 const NODE: &str = "--node-name node-a --zone zone-1 --node-ip 192.0.2.11 --node-ip 2001:db8:1::11 \
@@ -283,4 +294,139 @@ fn proxy_applies_nothing_of_a_damaged_or_empty_file(lab: &Lab) {
         r#"{"kind": "ServiceList", "apiVersion": "v1", "items": null}"#,
     );
     assert_eq!(table(lab), [""; 0]);
+}
+
+/// Runs the example; returns whether it succeeded, and its output.
+fn update(lab: &Lab, mode: &str) -> (bool, String) {
+    let output = lab.run(|| Command::new("rolling_update").arg(mode).output()).unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    println!("{text}{}", String::from_utf8_lossy(&output.stderr));
+    (output.status.success(), text)
+}
+
+fn proxy_fails_no_connection_of_a_rolling_update(lab: &Lab) {
+    assert_no_failure(update(lab, "drain"));
+}
+
+fn killed_proxies_fail_no_connection_of_a_rolling_update(lab: &Lab) {
+    assert_no_failure(update(lab, "kill"));
+}
+
+fn assert_no_failure((success, text): (bool, String)) {
+    assert!(success && text.ends_with("\n0 failed\n"));
+    assert!(text.contains("\nold is deleted: its connections have ended\n"));
+}
+
+/// The negative control: without drains, the update fails connections.
+fn a_rolling_update_without_drains_fails_connections(lab: &Lab) {
+    let (success, text) = update(lab, "delete");
+    let failed = text.lines().last().and_then(|line| line.strip_suffix(" failed")).unwrap();
+    assert!(!success && failed.parse::<u64>().unwrap() > 0);
+}
+
+// Kills.
+
+/// Services, destinations, keys, members and virtual IPs.
+fn everything(lab: &Lab) -> [Vec<String>; 3] {
+    let saved = lab.tool("ipset save");
+    let added = saved.lines().filter(|line| line.starts_with("add ")).collect::<Vec<_>>();
+    [table(lab), sorted(&added.join("\n")), bound(lab)]
+}
+
+/// Sends SIGKILL to `apply` after this number of datagrams. Returns whether it was killed before its end.
+fn kill_after(lab: &Lab, datagrams: usize, objects: &str) -> bool {
+    lab.run(|| {
+        let mut program = Command::new("service-proxy");
+        program.args(["apply", "-", "--drain", "0"]).args(NODE.split_whitespace());
+        let mut child = program.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let pid = Pid::from_raw(child.id().try_into().unwrap());
+        // It waits for its input.
+        ptrace::seize(pid, ptrace::Options::PTRACE_O_TRACESYSGOOD).unwrap();
+        ptrace::interrupt(pid).unwrap();
+        let mut status = waitpid(pid, None).unwrap();
+        child.stdin.take().unwrap().write_all(objects.as_bytes()).unwrap();
+        let sending = [SYS_sendto, SYS_sendmsg].map(|number| number.to_string());
+        // A system call stops the program when it begins and when it ends.
+        let mut stops = 0;
+        let killed = loop {
+            if let WaitStatus::Exited(_, code) = status {
+                assert_eq!(code, 0);
+                break false;
+            }
+            if stops == 2 * datagrams {
+                child.kill().unwrap();
+                break true;
+            }
+            ptrace::syscall(pid, None).unwrap();
+            status = waitpid(pid, None).unwrap();
+            if let WaitStatus::PtraceSyscall(_) = status {
+                let call = std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap();
+                stops += usize::from(sending.iter().any(|number| call.split(' ').next() == Some(number)));
+            }
+        };
+        // An exit was reported already.
+        let _ = child.wait();
+        killed
+    })
+}
+
+fn a_proxy_killed_after_any_datagram_is_made_up_for(lab: &Lab) {
+    let foreign = ["-A -t 198.51.100.9:9 -s rr", "-a -t 198.51.100.9:9 -r 192.0.2.9:9 -m -w 1"];
+    foreign.iter().for_each(|line| _ = lab.tool(&format!("ipvsadm {line}")));
+    lab.tool("ipset create foreign hash:ip");
+    lab.tool("ipset add foreign 192.0.2.9");
+    let balanced = |ranges: &str, ports: &str, pods: &[&str]| {
+        let spec = format!(
+            r#""type": "LoadBalancer", "externalTrafficPolicy": "Local", "loadBalancerSourceRanges": [{ranges}],
+            "ports": [{ports}]"#
+        );
+        let pods: Vec<_> = pods.iter().map(|pod| endpoint(&format!("10.244.1.{pod}"), "node-a", READY)).collect();
+        service("lb-local", "10.96.7.7", &spec, r#""ingress": [{"ip": "203.0.113.10", "ipMode": "VIP"}]"#)
+            + &slice(
+                "lb-local",
+                r#"{"name": "http", "port": 8080}, {"name": "dns", "port": 53, "protocol": "UDP"}"#,
+                &pods,
+            )
+    };
+    let http = r#"{"name": "http", "nodePort": 30080, "port": 80}"#;
+    let both = format!(r#"{http}, {{"name": "dns", "port": 53, "protocol": "UDP"}}"#);
+    let inputs = [
+        balanced(r#""192.0.2.0/24", "198.51.100.64/26""#, http, &["11", "12"]),
+        balanced(r#""198.51.100.0/26""#, &both, &["12", "13"])
+            + &service("other", "10.96.7.8", r#""ports": [{"name": "http", "port": 80}]"#, ""),
+    ];
+    let states = inputs.each_ref().map(|objects| {
+        proxy(lab, &format!("apply - --drain 0 {NODE}"), objects);
+        everything(lab)
+    });
+    let mut kills = 0;
+    // Every sixth position: `LVS_SEED` chooses others.
+    let first = usize::try_from(number("LVS_SEED", 1) % 6).unwrap();
+    for datagrams in (1 + first..).step_by(6) {
+        let mut killed = 0;
+        for (objects, wanted) in inputs.iter().zip(&states) {
+            killed += usize::from(kill_after(lab, datagrams, objects));
+            let [table, members, bound] = everything(lab);
+            let place = format!("{datagrams} datagrams: {table:?} {members:?} {bound:?}");
+            assert!(foreign.iter().all(|line| table.iter().any(|there| there == line)), "{place}");
+            assert!(members.iter().any(|line| line == "add foreign 192.0.2.9"), "{place}");
+            let own = table.iter().filter(|line| line.starts_with("-A") && !foreign.contains(&line.as_str()));
+            let own: Vec<_> = own.map(|line| line.split(' ').collect::<Vec<_>>()).collect();
+            let registered = own.iter().all(|words| {
+                let protocol = if words[1] == "-t" { "tcp" } else { "udp" };
+                members.contains(&format!("add lvs-keys-4 {}", words[2].replace(':', &format!(",{protocol}:"))))
+            });
+            assert!(registered, "{place}");
+            let served = |vip: &String| own.iter().any(|words| words[2].split(':').next() == vip.strip_suffix("/32"));
+            assert!(bound.iter().all(served), "{place}");
+            proxy(lab, &format!("apply - --drain 0 {NODE}"), objects);
+            assert_eq!(everything(lab), *wanted, "{place}");
+        }
+        kills += killed;
+        if killed == 0 {
+            break;
+        }
+    }
+    println!("{kills} kills");
+    assert!(kills > 5, "{kills}");
 }
