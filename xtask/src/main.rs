@@ -52,7 +52,7 @@ enum Task {
         #[command(flatten)]
         own: OwnKernel,
         /// Seconds that one kernel's tests may take.
-        #[arg(long, value_name = "SECONDS", default_value_t = 2700)]
+        #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
         timeout: u64,
         /// Only tests whose names contain this.
         filter: Option<String>,
