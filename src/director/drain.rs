@@ -44,6 +44,8 @@ pub struct Drain {
 #[non_exhaustive]
 pub enum Until {
     /// No established connection (`ActiveConn` of `ipvsadm -L`).
+    ///
+    /// The kernel also counts a handshake that has not ended (`SYN_RECV`), for up to 60 s.
     #[default]
     Idle,
     /// Also no connection in another state, such as `TIME_WAIT` (`InActConn`).
