@@ -32,6 +32,7 @@ pub(crate) fn tests() -> Vec<Trial> {
 struct Plan {
     family: &'static str,
     restore: &'static str,
+    save: &'static str,
     /// Prefix length of one address, and of the link to the outside.
     lengths: [u8; 2],
     node: &'static str,
@@ -49,6 +50,7 @@ struct Plan {
 const IPV4: Plan = Plan {
     family: "4",
     restore: "iptables-restore",
+    save: "iptables-save",
     lengths: [32, 24],
     node: "192.0.2.11",
     outside: "192.0.2.50",
@@ -64,6 +66,7 @@ const IPV4: Plan = Plan {
 const IPV6: Plan = Plan {
     family: "6",
     restore: "ip6tables-restore",
+    save: "ip6tables-save",
     lengths: [128, 64],
     node: "2001:db8:1::11",
     outside: "2001:db8:1::50",
@@ -154,9 +157,9 @@ fn every_path(lab: &Lab, plan: &Plan) {
     let outside = host(lab, plan, "out0", [plan.node, plan.outside], plan.lengths[1]);
     let [pod, other] = [("pod0", plan.pods[0]), ("pod1", plan.pods[1])]
         .map(|(port, pod)| host(lab, plan, port, [plan.gateway, pod], plan.lengths[0]));
-    let node = format!("--node-name node-a --node-ip {} --pod-cidr {}", plan.node, plan.pod_network);
-    lab.tool_with_input(&format!("service-proxy apply - {node}"), &objects(plan));
-    let rules = lab.tool(&format!("service-proxy rules --family {} {node}", plan.family));
+    let options = format!("--node-name node-a --node-ip {} --pod-cidr {}", plan.node, plan.pod_network);
+    lab.tool_with_input(&format!("service-proxy apply - {options}"), &objects(plan));
+    let rules = lab.tool(&format!("service-proxy rules --family {} {options}", plan.family));
     lab.tool_with_input(&format!("{} --noflush", plan.restore), &rules);
 
     let address = |text: &str| text.parse::<IpAddr>().unwrap();
@@ -180,4 +183,11 @@ fn every_path(lab: &Lab, plan: &Plan) {
     let outcome = |to: &str, port: u16| source(&outside, (to, port), &endpoint).unwrap_err().kind();
     assert_eq!(outcome(wrong, 80), ErrorKind::TimedOut);
     assert_eq!(outcome(plan.cluster, 81), ErrorKind::ConnectionRefused);
+
+    // Back to the beginning.
+    let rules = lab.tool("service-proxy rules --delete");
+    lab.tool_with_input(&format!("{} --noflush", plan.restore), &rules);
+    lab.tool(&format!("service-proxy cleanup {options}"));
+    assert!(!lab.tool(plan.save).contains("LVS"));
+    assert_eq!((lab.tool("ipset save"), lab.tool("ipvsadm -Sn")), (String::new(), String::new()));
 }

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use clap::{Args, Subcommand, ValueEnum};
 use lvs::Family;
-use lvs::director::{BatchError, Conflict, Connections, Desired, Director, Drain};
+use lvs::director::{BatchError, Connections, Desired, Director, Drain, End, Report};
 use lvs::ipset::Ipset;
 use lvs::ready::{self, Level};
 use lvs::vip::Vips;
@@ -19,6 +19,7 @@ use service_proxy::objects::Objects;
 use service_proxy::options::NodeOptions;
 use service_proxy::report::{Applied, Planned};
 use service_proxy::rules;
+use service_proxy::run::adopt;
 use service_proxy::source::file::{self, InvalidFile};
 use service_proxy::translate::{Translation, translate};
 use thiserror::Error;
@@ -92,6 +93,9 @@ pub(crate) struct Rules {
     /// Print rules for `nft -f` instead, for nodes without iptables. They have limits, which their comments state.
     #[arg(long)]
     nft: bool,
+    /// Print the text that deletes these rules.
+    #[arg(long)]
+    delete: bool,
     #[command(flatten)]
     node: NodeOptions,
 }
@@ -210,16 +214,9 @@ impl Apply {
         let began = Instant::now();
         let (translation, mut director) = self.input.open()?;
         if self.adopt {
-            for conflict in director.plan(&translation.desired)?.conflicts {
-                if let Conflict::Foreign(key) = conflict {
-                    director.adopt(key)?;
-                }
-            }
+            adopt(&mut director, &translation.desired)?;
         }
-        let (report, failed) = match director.sync(&translation.desired) {
-            Ok(report) => (report, None),
-            Err(error) => (*error.done.clone(), Some(error)),
-        };
+        let (report, failed) = parts(director.sync(&translation.desired));
         let applied = Applied::new(&report, &translation, began.elapsed());
         if self.report == Form::Json {
             serde_json::to_writer_pretty(&mut *out, &applied)?;
@@ -231,14 +228,23 @@ impl Apply {
     }
 }
 
+/// The report of a call, and its failure.
+fn parts(result: Result<Report, BatchError>) -> (Report, Option<BatchError>) {
+    match result {
+        Ok(report) => (report, None),
+        Err(error) => (*error.done.clone(), Some(error)),
+    }
+}
+
 impl Rules {
     fn run(self, out: &mut impl Write) -> Result<ExitCode, Failed> {
         let node = self.node.node(&Objects::default()).map_err(Failed::Node)?;
-        let text = if self.nft {
-            rules::nft(&node.vip_networks, &node.pod_networks)?
-        } else {
-            let family = if self.family == "4" { Family::Inet } else { Family::Inet6 };
-            rules::iptables(family, &node.pod_networks)?
+        let family = if self.family == "4" { Family::Inet } else { Family::Inet6 };
+        let text = match (self.nft, self.delete) {
+            (true, true) => rules::DELETE_NFT.to_owned(),
+            (true, false) => rules::nft(&node.vip_networks, &node.pod_networks)?,
+            (false, true) => rules::delete_iptables()?,
+            (false, false) => rules::iptables(family, &node.pod_networks)?,
         };
         write!(out, "{text}")?;
         Ok(ExitCode::SUCCESS)
@@ -278,9 +284,12 @@ fn cleanup(options: &NodeOptions, out: &mut impl Write) -> Result<ExitCode, Fail
     let node = options.node(&Objects::default()).map_err(Failed::Node)?;
     let mut nothing = Desired::default();
     nothing.drain = Drain::NONE;
-    let report = connect(&node)?.sync(&nothing)?;
-    for (step, _) in report.steps() {
+    let (report, failed) = parts(connect(&node)?.sync(&nothing));
+    for (step, _) in report.steps().filter(|(_, end)| *end == End::Done) {
         writeln!(out, "{step}")?;
+    }
+    if let Some(error) = failed {
+        return Err(error.into());
     }
     // No service is left that they could register.
     let mut ipset = Ipset::connect()?;

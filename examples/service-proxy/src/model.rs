@@ -138,6 +138,8 @@ pub struct Metadata {
     name: Box<str>,
     /// Time of creation in RFC 3339, in UTC.
     pub creation_timestamp: Option<Box<str>>,
+    /// Time of a deletion that has begun.
+    pub deletion_timestamp: Option<Box<str>>,
     /// The labels that are read.
     #[serde(deserialize_with = "or_default")]
     pub labels: Labels,
@@ -404,6 +406,14 @@ pub struct Node {
     pub status: NodeStatus,
 }
 
+impl Node {
+    /// Whether the Node is about to be deleted, by the API or by the cluster autoscaler.
+    pub fn leaves(&self) -> bool {
+        let tainted = self.spec.taints.iter().any(|taint| &*taint.key == "ToBeDeletedByClusterAutoscaler");
+        tainted || self.metadata.deletion_timestamp.is_some()
+    }
+}
+
 /// `spec` of a Node.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -411,6 +421,18 @@ pub struct NodeSpec {
     /// `podCIDRs`: the networks of its pods.
     #[serde(rename = "podCIDRs", deserialize_with = "or_default")]
     pub pod_cidrs: Vec<Box<str>>,
+    /// Its taints.
+    #[serde(deserialize_with = "or_default")]
+    pub taints: Vec<Taint>,
+}
+
+/// A taint of a Node.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Taint {
+    /// Its key.
+    #[serde(deserialize_with = "or_default")]
+    pub key: Box<str>,
 }
 
 /// `status` of a Node.

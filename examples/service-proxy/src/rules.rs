@@ -8,6 +8,12 @@ use lvs::ipset::Network;
 /// Mark of packets that are masqueraded.
 const MARK: &str = "0x4000";
 
+/// The tables, and in each the chains of the packet filter from which chains of this program are reached.
+const JUMPS: [(&str, &[(&str, &str)]); 2] = [
+    ("nat", &[("PREROUTING", "LVS-SERVICES"), ("OUTPUT", "LVS-SERVICES"), ("POSTROUTING", "LVS-POSTROUTING")]),
+    ("filter", &[("INPUT", "LVS-INPUT"), ("FORWARD", "LVS-FORWARD")]),
+];
+
 /// Text for `iptables-restore --noflush` or `ip6tables-restore --noflush`.
 ///
 /// Packets from `pods` to a cluster IP keep their source; without `pods`, all but those of an endpoint to its own Service are
@@ -19,9 +25,8 @@ pub fn iptables(family: Family, pods: &[Network]) -> Result<String, fmt::Error> 
     let (sets, loopback) = if family == Family::Inet { ("lvs4", "127.0.0.0/8") } else { ("lvs6", "::1/128") };
     let mut text = String::new();
     let out = &mut text;
-    writeln!(out, "*nat")?;
-    writeln!(out, ":LVS-SERVICES - [0:0]\n:LVS-POSTROUTING - [0:0]")?;
-    writeln!(out, "-A PREROUTING -j LVS-SERVICES\n-A OUTPUT -j LVS-SERVICES\n-A POSTROUTING -j LVS-POSTROUTING")?;
+    let [nat, filter] = JUMPS;
+    begin(out, nat, "-A")?;
     writeln!(out, "-A LVS-SERVICES -s {loopback} -j RETURN")?;
     let mark = format!("-j MARK --or-mark {MARK}");
     writeln!(out, "-A LVS-SERVICES -m set --match-set {sets}-external dst,dst {mark}")?;
@@ -33,9 +38,7 @@ pub fn iptables(family: Family, pods: &[Network]) -> Result<String, fmt::Error> 
     writeln!(out, "-A LVS-POSTROUTING -m mark ! --mark {MARK}/{MARK} -j RETURN")?;
     writeln!(out, "-A LVS-POSTROUTING -j MARK --xor-mark {MARK}")?;
     writeln!(out, "-A LVS-POSTROUTING -j MASQUERADE --random-fully\nCOMMIT")?;
-    writeln!(out, "*filter")?;
-    writeln!(out, ":LVS-INPUT - [0:0]\n:LVS-FORWARD - [0:0]")?;
-    writeln!(out, "-A INPUT -j LVS-INPUT\n-A FORWARD -j LVS-FORWARD")?;
+    begin(out, filter, "-A")?;
     let source = format!("-m set ! --match-set {sets}-source dst,dst,src");
     writeln!(out, "-A LVS-INPUT -m set --match-set {sets}-firewall dst,dst {source} -j DROP")?;
     for set in ["cluster", "external", "local"] {
@@ -45,6 +48,37 @@ pub fn iptables(family: Family, pods: &[Network]) -> Result<String, fmt::Error> 
     writeln!(out, "-A LVS-FORWARD -m mark --mark {MARK}/{MARK} -j ACCEPT")?;
     writeln!(out, "-A LVS-FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\nCOMMIT")?;
     Ok(text)
+}
+
+/// Text for `iptables-restore --noflush` or `ip6tables-restore --noflush` that deletes the rules of [`iptables`].
+///
+/// # Errors
+/// None: the text is written to memory.
+pub fn delete_iptables() -> Result<String, fmt::Error> {
+    let mut text = String::new();
+    for table in JUMPS {
+        begin(&mut text, table, "-D")?;
+        for chain in chains(table.1) {
+            writeln!(text, "-X {chain}")?;
+        }
+        writeln!(text, "COMMIT")?;
+    }
+    Ok(text)
+}
+
+/// Begins a table with the program's chains, empty, and with their jumps added or deleted.
+fn begin(out: &mut String, (table, jumps): (&str, &[(&str, &str)]), command: &str) -> fmt::Result {
+    writeln!(out, "*{table}")?;
+    for chain in chains(jumps) {
+        writeln!(out, ":{chain} - [0:0]")?;
+    }
+    jumps.iter().try_for_each(|(from, chain)| writeln!(out, "{command} {from} -j {chain}"))
+}
+
+fn chains<'a>(jumps: &[(&'a str, &'a str)]) -> Vec<&'a str> {
+    let mut chains: Vec<_> = jumps.iter().map(|(_, chain)| *chain).collect();
+    chains.dedup();
+    chains
 }
 
 /// The rule that masquerades packets to cluster IPs. A rule can except one network only.
@@ -57,6 +91,9 @@ fn from_elsewhere(family: Family, pods: &[Network], sets: &str, mark: &str) -> S
     format!("-A LVS-SERVICES {source}-m set --match-set {sets}-cluster {match_on} {mark}")
 }
 
+/// Text for `nft -f` that deletes the rules of [`nft`], also if none are loaded.
+pub const DELETE_NFT: &str = "table inet lvs\ndelete table inet lvs\n";
+
 /// Text for `nft -f`, for nodes without iptables. Its comments state its limits.
 ///
 /// # Errors
@@ -67,10 +104,10 @@ pub fn nft(vips: &[Network], pods: &[Network]) -> Result<String, fmt::Error> {
          # - masquerading of an endpoint that reaches itself through its Service,\n\
          # - loadBalancerSourceRanges: the addresses of load balancers are open to all,\n\
          # - the rejection of ports of virtual IPs that no Service has,\n\
-         # - external and load balancer addresses: packets to them keep their source.\n\
-         table inet lvs\ndelete table inet lvs\ntable inet lvs {\n\
-         \tchain services {\n",
+         # - external and load balancer addresses: packets to them keep their source.\n",
     );
+    text.push_str(DELETE_NFT);
+    text.push_str("table inet lvs {\n\tchain services {\n");
     let out = &mut text;
     for (family, word, loopback) in [(Family::Inet, "ip", "127.0.0.0/8"), (Family::Inet6, "ip6", "::1")] {
         let of_family = |networks: &[Network]| {

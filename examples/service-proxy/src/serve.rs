@@ -41,10 +41,11 @@ async fn text(State(status): State<Arc<Status>>) -> Response {
 }
 
 fn health(status: &Status, probe: Probe) -> Response {
-    let health = status.probe(probe);
+    let (health, passed) = status.probe(probe);
     let updated = health.last_updated.map_or_else(String::new, |time| time.to_string());
-    let body = json!({"lastUpdated": updated, "currentTime": health.now.to_string()});
-    (code(health.good), HEADERS, body.to_string()).into_response()
+    let now = health.now.to_string();
+    let body = json!({"lastUpdated": updated, "currentTime": now, "nodeEligible": health.node_eligible});
+    (code(passed), HEADERS, body.to_string()).into_response()
 }
 
 const HEADERS: [(&str, &str); 2] = [("content-type", "application/json"), ("x-content-type-options", "nosniff")];

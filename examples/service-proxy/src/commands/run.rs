@@ -42,6 +42,9 @@ pub(crate) struct Run {
     /// Accept lists without any object, which end all services.
     #[arg(long)]
     allow_empty: bool,
+    /// Take over, at the first apply, services that are wanted and belong to another program.
+    #[arg(long)]
+    adopt: bool,
     /// Address and port at which /metrics, /healthz and /livez are served.
     #[arg(long, value_name = "ADDRESS")]
     metrics: Option<SocketAddr>,
@@ -83,6 +86,9 @@ impl Run {
         io.health_checks(status.clone());
         let pace = Pace::new(self.min_sync, self.sync_period);
         let mut proxy = Proxy::new(director, self.node.clone(), pace, status, io::stderr());
+        if self.adopt {
+            proxy = proxy.adopting();
+        }
         match &self.file {
             Some(file) => {
                 follow_file(file, known, updates).map_err(start(&file.display().to_string()))?;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use lvs::director::{BatchError, Director, Report};
+use lvs::director::{BatchError, Conflict, Desired, Director, Report};
 
 use crate::node::Node;
 use crate::objects::{Kind, Object, Objects};
@@ -27,6 +27,8 @@ pub struct Proxy<W> {
     objects: Objects,
     /// Kinds whose complete list is still awaited before the first apply.
     awaited: BTreeSet<Kind>,
+    /// Whether services of other programs are taken over at the next apply.
+    adopts: bool,
     /// Whether the first list may also end by silence: a stream of events without a mark.
     settles: bool,
     pace: Pace,
@@ -60,6 +62,7 @@ impl<W: Write> Proxy<W> {
             options,
             objects: Objects::default(),
             awaited: BTreeSet::from([Kind::Service, Kind::Slice]),
+            adopts: false,
             settles: false,
             pace,
             node: None,
@@ -77,6 +80,12 @@ impl<W: Write> Proxy<W> {
     pub fn awaiting_node(mut self) -> Self {
         self.awaited.insert(Kind::Node);
         self
+    }
+
+    /// The same, taking over wanted services of other programs at the first apply.
+    #[must_use]
+    pub fn adopting(self) -> Self {
+        Self { adopts: true, ..self }
     }
 
     /// The same for a stream, which counts as complete when both kinds are known and a second passes without an event.
@@ -166,12 +175,7 @@ impl<W: Write> Proxy<W> {
     pub fn sync(&mut self, now: Instant) {
         self.awaited.clear();
         let began = Instant::now();
-        let result =
-            self.translate().map_err(|error| format!("read the properties of the node: {error}")).and_then(|()| {
-                let result = self.director.sync_at(&self.translation.desired, now);
-                self.report(result)
-            });
-        match result {
+        match self.apply(now) {
             Ok(again_at) => {
                 self.pace.done(now, again_at);
                 self.status.synced(began.elapsed());
@@ -190,6 +194,18 @@ impl<W: Write> Proxy<W> {
         }
     }
 
+    /// Returns the time of the next apply that drains need.
+    fn apply(&mut self, now: Instant) -> Result<Option<Instant>, String> {
+        self.translate().map_err(|error| format!("read the properties of the node: {error}"))?;
+        let desired = &self.translation.desired;
+        if self.adopts {
+            adopt(&mut self.director, desired).map_err(|error| error.to_string())?;
+            self.adopts = false;
+        }
+        let result = self.director.sync_at(desired, now);
+        self.report(result)
+    }
+
     /// Translates again if the objects, or the addresses of the node, are others.
     fn translate(&mut self) -> std::io::Result<()> {
         let node = self.options.node(&self.objects)?;
@@ -204,6 +220,8 @@ impl<W: Write> Proxy<W> {
             self.notes = notes;
             self.status.translated(&self.translation);
         }
+        let own = self.node.as_ref().and_then(|node| self.objects.node(&node.name));
+        self.status.node_eligible(own.is_none_or(|node| !node.leaves()));
         Ok(())
     }
 
@@ -237,4 +255,17 @@ impl<W: Write> Proxy<W> {
         // The work continues where standard error is lost.
         let _ = writeln!(self.out, "{text}");
     }
+}
+
+/// Takes over the wanted services that belong to other programs.
+///
+/// # Errors
+/// When the kernel's state cannot be read, or a key cannot be registered.
+pub fn adopt(director: &mut Director, desired: &Desired) -> lvs::Result<()> {
+    for conflict in director.plan(desired)?.conflicts {
+        if let Conflict::Foreign(key) = conflict {
+            director.adopt(key)?;
+        }
+    }
+    Ok(())
 }

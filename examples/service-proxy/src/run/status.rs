@@ -40,6 +40,7 @@ struct Figures {
     failures: u64,
     done: u64,
     flows: u64,
+    node_eligible: bool,
     draining: usize,
     conflicts: usize,
     foreign: usize,
@@ -67,6 +68,8 @@ pub enum Probe {
 pub struct Health {
     /// Whether applies keep up with the changes.
     pub good: bool,
+    /// Whether the node may get new connections of load balancers: it is not about to be deleted.
+    pub node_eligible: bool,
     /// Time of the last apply; now if nothing waits.
     pub last_updated: Option<Timestamp>,
     /// The present time.
@@ -114,6 +117,11 @@ impl Status {
         });
     }
 
+    /// The Node object was read.
+    pub(super) fn node_eligible(&self, eligible: bool) {
+        self.figures().node_eligible = eligible;
+    }
+
     /// A plan was carried out, with failures or without.
     pub(super) fn applied(&self, report: &Report) {
         let mut figures = self.figures();
@@ -149,17 +157,19 @@ impl Status {
         let (figures, now) = (self.figures(), Timestamp::now());
         let good =
             figures.last_sync.is_some() && figures.waiting.is_none_or(|waiting| waiting.elapsed() < self.patience);
+        let node_eligible = figures.node_eligible;
         let last_updated = if good && figures.waiting.is_none() { Some(now) } else { figures.last_sync };
-        Health { good, last_updated, now }
+        Health { good, node_eligible, last_updated, now }
     }
 
-    /// The state of health, counted as an answer to this probe.
-    pub fn probe(&self, probe: Probe) -> Health {
+    /// Answers a probe, and counts the answer: the state of health, and whether it is good.
+    pub fn probe(&self, probe: Probe) -> (Health, bool) {
         let health = self.health();
+        let passed = health.good && (probe == Probe::Live || health.node_eligible);
         if let Some([good, bad]) = self.figures().answers.get_mut(probe as usize) {
-            *(if health.good { good } else { bad }) += 1;
+            *(if passed { good } else { bad }) += 1;
         }
-        health
+        (health, passed)
     }
 
     /// The health checks of load balancers, and their changes.
@@ -195,6 +205,7 @@ impl Figures {
             failures: 0,
             done: 0,
             flows: 0,
+            node_eligible: true,
             draining: 0,
             conflicts: 0,
             foreign: 0,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lvs::director::InvalidDesired;
 use lvs::ipset::Network;
-use lvs::ipvs::{Change, Destination, Persistence, Scheduler, Service as Virtual, ServiceKey};
+use lvs::ipvs::{Change, Destination, Persistence, Scheduler, Service as Virtual, ServiceFlags, ServiceKey};
 use lvs::{Family, Protocol};
 
 use super::endpoints::{Choice, Endpoints, family_of};
@@ -271,6 +271,10 @@ impl<'a> Translator<'a> {
         let local = self.node.is_local(address.ip());
         let bound = bind && !local;
         let mut service = Virtual::new(key, common.scheduler);
+        if common.scheduler == Scheduler::MH {
+            // As kube-proxy: otherwise all connections of a client go to one endpoint.
+            service.flags |= ServiceFlags::PORT;
+        }
         service.persistence = common.persistence;
         if let Err(error) = self.desire(service, port.endpoints.destinations(choice), bound) {
             for mistake in error.mistakes() {

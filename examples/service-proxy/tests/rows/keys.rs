@@ -266,6 +266,11 @@ fn k17_an_annotation_chooses_the_scheduler() {
     };
     let translation = annotated("wlc");
     assert_eq!(services(&translation), ["10.96.0.10:80/tcp wlc", "198.51.100.7:80/tcp wlc"]);
+    let flags = |scheduler: &str| {
+        let desired = annotated(scheduler).desired;
+        desired.services().map(|wanted| wanted.service().flags.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!((flags("mh"), flags("sh")), (vec!["flag-2".to_owned(); 2], vec!["none".to_owned(); 2]));
     let translation = annotated("fastest");
     assert_eq!(services(&translation), ["10.96.0.10:80/tcp rr", "198.51.100.7:80/tcp rr"]);
     assert_eq!(notes(&translation), ["conflict shop/web: scheduler \"fastest\" is unknown: rr is used"]);

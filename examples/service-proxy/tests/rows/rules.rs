@@ -98,3 +98,28 @@ fn a_node_object_gives_what_no_option_has() {
     assert_eq!((given.zone, given.addresses), (expected.zone, expected.addresses));
     assert_eq!(given.pod_networks, expected.pod_networks);
 }
+
+#[test]
+fn the_rules_are_deleted_by_a_text_of_their_own() {
+    let expected = "\
+*nat
+:LVS-SERVICES - [0:0]
+:LVS-POSTROUTING - [0:0]
+-D PREROUTING -j LVS-SERVICES
+-D OUTPUT -j LVS-SERVICES
+-D POSTROUTING -j LVS-POSTROUTING
+-X LVS-SERVICES
+-X LVS-POSTROUTING
+COMMIT
+*filter
+:LVS-INPUT - [0:0]
+:LVS-FORWARD - [0:0]
+-D INPUT -j LVS-INPUT
+-D FORWARD -j LVS-FORWARD
+-X LVS-INPUT
+-X LVS-FORWARD
+COMMIT
+";
+    assert_eq!(rules::delete_iptables().unwrap(), expected);
+    assert!(rules::nft(&[], &[]).unwrap().contains(rules::DELETE_NFT));
+}

@@ -1,10 +1,11 @@
 //! Answers of an API server that must not change anything.
 
+use lvs::ipvs::{Scheduler, Service};
 use serde_json::{Value, json};
-use service_proxy::source::Known;
+use service_proxy::source::{Known, Update};
 
 use crate::cluster::{known, listed, one};
-use crate::lab::{A, named, service};
+use crate::lab::{A, named, objects, service};
 use crate::proxy::{Lab, watch};
 use crate::server::{SERVICES, SLICES, Server, version};
 
@@ -148,4 +149,38 @@ fn a_slice_of_v1beta1_costs_only_itself() {
     lab.take_until(&updates, "EndpointSlice shop/web-2j4jc is malformed");
     assert!(!lab.apply());
     assert_eq!(lab.count("version discovery.k8s.io/v1beta1 is not supported"), 1);
+}
+
+#[test]
+fn services_of_others_are_taken_over_at_the_first_apply_if_asked() {
+    let external = || [service(json!({"externalIPs": ["198.51.100.7"]})), one("10.244.1.11")];
+    let foreign = |lab: &Lab| {
+        let other = Service::tcp("198.51.100.7:80".parse().unwrap(), Scheduler::SH);
+        lab.kernel.ipvs().unwrap().add_service(other).unwrap();
+    };
+    let sorted = |lab: &Lab| {
+        let mut table = lab.table();
+        table.sort();
+        table
+    };
+    for adopts in [false, true] {
+        let mut lab = Lab::new();
+        foreign(&lab);
+        if adopts {
+            lab.proxy = lab.proxy.adopting();
+        }
+        lab.proxy.take(Update::All(objects(external())), lab.now);
+        assert!(lab.apply());
+        let own = if adopts { "198.51.100.7:80/tcp 10.244.1.11:8080=1" } else { "198.51.100.7:80/tcp" };
+        assert_eq!(sorted(&lab), [&format!("{A}:80/tcp 10.244.1.11:8080=1"), own]);
+    }
+    // Only at the first one.
+    let mut lab = Lab::new();
+    lab.proxy = lab.proxy.adopting();
+    lab.proxy.take(Update::All(objects([service(json!({})), one("10.244.1.11")])), lab.now);
+    assert!(lab.apply());
+    foreign(&lab);
+    lab.proxy.take(Update::All(objects(external())), lab.now);
+    assert!(lab.apply());
+    assert_eq!(sorted(&lab), [&format!("{A}:80/tcp 10.244.1.11:8080=1"), "198.51.100.7:80/tcp"]);
 }

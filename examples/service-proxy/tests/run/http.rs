@@ -79,6 +79,25 @@ fn health_follows_the_applies() {
 }
 
 #[test]
+fn a_node_that_is_about_to_be_deleted_is_not_eligible() {
+    let mut lab = Lab::new();
+    let (address, _updates) = serve(&lab);
+    let node = |taints: Value| {
+        json!({"kind": "Node", "apiVersion": "v1", "metadata": {"name": "node-a"}, "spec": {"taints": taints}})
+    };
+    let mut eligible = |taints| {
+        apply(&mut lab, [service(json!({})), slice(json!([ready("10.244.1.11", "node-a")])), node(taints)]);
+        let [health, live] = ["/healthz", "/livez"].map(|path| get(address, path));
+        assert_eq!(live.0, 200);
+        let body: Value = serde_json::from_str(&health.2).unwrap();
+        (health.0, body["nodeEligible"].as_bool())
+    };
+    assert_eq!(eligible(json!([{"key": "other", "effect": "NoSchedule"}])), (200, Some(true)));
+    let taint = json!([{"key": "ToBeDeletedByClusterAutoscaler", "value": "1", "effect": "NoSchedule"}]);
+    assert_eq!(eligible(taint), (503, Some(false)));
+}
+
+#[test]
 fn metrics_have_the_names_and_figures_of_kube_proxy() {
     let mut lab = Lab::new();
     let (address, _updates) = serve(&lab);
