@@ -31,7 +31,7 @@ const OPTIONS: &str =
     "run --file - --node-name node-a --zone zone-1 --node-ip 192.0.2.11 --vip-cidr 10.96.0.0/16 --min-sync 10ms";
 const PATIENCE: Duration = Duration::from_secs(20);
 /// For a state of the table. The kernel keeps a handshake that the reuse of a port has ended for 60 s, and counts it as active.
-const DEADLINE: Duration = Duration::from_secs(90);
+const DEADLINE: Duration = Duration::from_secs(120);
 /// Short connections that each state lasts for: more than source ports, so that each port is used again.
 const CONNECTIONS: u64 = 130;
 const WORKERS: usize = 8;
@@ -147,12 +147,12 @@ impl<'a> Update<'a> {
     /// Ends the held connections, and with them the drain of their pod.
     fn end(mut self, out: &mut impl Write, failed_held: u64) -> Result<u64> {
         drop(self.held);
+        self.counts.stop.store(true, Ordering::Relaxed);
         if self.mode == "drain" {
             let key = ServiceKey::tcp(TCP.parse()?);
             until("old is deleted", || Ok(table(&mut self.ipvs, key)? == [None, Some(1)]))?;
             writeln!(out, "old is deleted: its connections have ended")?;
         }
-        self.counts.stop.store(true, Ordering::Relaxed);
         self.proxy.kill()?;
         let [old, new, failed, _, _, udp_failed] = self.counts.read();
         let failed = failed + failed_held + udp_failed;
@@ -230,6 +230,12 @@ impl Proxy {
         self.0.kill()?;
         self.0.wait()?;
         Ok(())
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = self.kill();
     }
 }
 

@@ -82,9 +82,7 @@ fn health_follows_the_applies() {
 fn a_node_that_is_about_to_be_deleted_is_not_eligible() {
     let mut lab = Lab::new();
     let (address, _updates) = serve(&lab);
-    let node = |taints: Value| {
-        json!({"kind": "Node", "apiVersion": "v1", "metadata": {"name": "node-a"}, "spec": {"taints": taints}})
-    };
+    let node = |taints: Value| json!({"kind": "Node", "apiVersion": "v1", "metadata": {"name": "node-a"}, "spec": {"taints": taints}});
     let mut eligible = |taints| {
         apply(&mut lab, [service(json!({})), slice(json!([ready("10.244.1.11", "node-a")])), node(taints)]);
         let [health, live] = ["/healthz", "/livez"].map(|path| get(address, path));
