@@ -13,6 +13,7 @@
 //! | [`conntrack`] | UDP flows of the connection tracker: delete flows that bypass a service |
 //! | [`ready`] | check the kernel's modules, features and settings |
 //! | [`netns`] | work in another network namespace without moving the calling thread |
+//! | [`Worker`] | a client on a thread of its own, for asynchronous programs |
 //! | [`exchange`] | the netlink state machine without I/O, for programs with their own sockets |
 //! | `testing` | an in-memory kernel with fault injection, for the tests of programs (feature `testing`) |
 //!
@@ -64,9 +65,29 @@
 //!
 //! [`ipvs::Ipvs`] holds two netlink sockets; [`ipset::Ipset`], [`vip::Vips`] and [`conntrack::Conntrack`] hold one
 //! each. A socket belongs to the network namespace of the thread that opened it. All operations take `&mut self`: use a
-//! client for each thread, or share one in a `Mutex`. Clients start no threads and write no log. They cache only the
+//! client for each thread, or share one in a `Mutex` or a [`Worker`]. Clients start no threads and write no log. They cache only the
 //! number of the IPVS family and the revisions of set types. All descriptors are close-on-exec, so that no child
 //! process inherits one. After `fork`, only one of the two processes may use a client.
+//!
+//! # Asynchronous programs
+//!
+//! An asynchronous program uses a [`Worker`]: a client on a thread of its own, awaited under any executor. An asynchronous socket
+//! would not help. The kernel carries out a request to IPVS, ipset or rtnetlink inside of `sendmsg`, in the context of the sender:
+//! the answer is in the socket when `sendmsg` returns. The kernel creates the rest of a dump inside of `recvmsg`. A non-blocking
+//! socket therefore never waits, and both system calls block the executor as long as a blocking client does. `docs/performance.md`
+//! has the cost of a call to a worker.
+//!
+//! ```no_run
+//! use lvs::{Worker, ipvs::Ipvs};
+//!
+//! # async fn example() -> lvs::Result<()> {
+//! let worker = Worker::start(Ipvs::connect).await?;
+//! for (service, destinations) in worker.call(|ipvs| ipvs.table()).await? {
+//!     println!("{}: {} destinations", service.key(), destinations.len());
+//! }
+//! # Ok(())
+//! # }
+//! ```
 #![forbid(unsafe_code)]
 
 /// Serialises values of these types as the text of their `Display`. A value that does not read back from its text is an
@@ -120,6 +141,7 @@ pub mod ready;
 pub mod testing;
 pub mod vip;
 mod wire;
+mod worker;
 
 pub use batch::{BatchError, Failure};
 pub use connection::Options;
@@ -127,6 +149,7 @@ pub use error::{Cause, DecodeError, Error, Reason, Refusal, Refused, Result};
 pub use name::{Interface, InvalidName};
 pub use net::{Family, InvalidText, Protocol};
 pub use outcome::Outcome;
+pub use worker::{Call, Items, Worker};
 
 // Clients move between threads, errors anywhere.
 const _: () = {
@@ -142,6 +165,9 @@ const _: () = {
     #[cfg(feature = "testing")]
     is_send_and_sync::<testing::Kernel>();
     is_send_and_sync::<Error>();
+    is_send_and_sync::<Worker<ipvs::Ipvs>>();
+    is_send_and_sync::<Call<Error>>();
+    is_send_and_sync::<Items<Error>>();
 };
 
 /// The README's examples compile, too.

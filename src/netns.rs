@@ -24,6 +24,8 @@ use crate::error::{Cause, Error, Result};
 /// The calling thread's namespace. `/proc/self` is that of the process's first thread.
 const OWN: &str = "/proc/thread-self/ns/net";
 
+const ENTER: &str = "enter a network namespace";
+
 /// An open network namespace, which exists at least as long as this value.
 ///
 /// Entering it (`setns(2)`) and creating one (`unshare(2)`) need `CAP_SYS_ADMIN`.
@@ -90,12 +92,17 @@ impl Namespace {
     /// # Panics
     /// If `inside` panics, the panic continues in the caller.
     pub fn run<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> Result<T> {
-        let operation = "enter a network namespace";
-        on_its_own_thread(operation, || {
-            setns(&self.0, CloneFlags::CLONE_NEWNET)?;
-            Ok(inside())
-        })?
-        .map_err(|error: std::io::Error| Error::new(operation, Cause::Io(error)))
+        on_its_own_thread(ENTER, || self.enter().map(|()| inside()))?
+    }
+
+    /// Moves the calling thread into this namespace.
+    pub(crate) fn enter(&self) -> Result<()> {
+        setns(&self.0, CloneFlags::CLONE_NEWNET).map_err(|errno| Error::new(ENTER, Cause::Io(errno.into())))
+    }
+
+    /// Duplicates the descriptor.
+    pub(crate) fn try_clone(&self) -> Result<Self> {
+        self.0.try_clone().map(Self).map_err(|error| Error::new("hold a network namespace", Cause::Io(error)))
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) fn tests() -> Vec<Trial> {
     let mut all = tests!(&[Need::Ipvs, Need::Program("health")];
         health_quiesces_and_raises_with_damping,
         exporter_prints_services_and_destinations,
+        async_quiesces_what_accepts_no_connection,
     );
     all.extend(tests!(&[Need::Ipvs, Need::Dummy, Need::Ipset(Kind::HashIpPort), Need::Program("reconcile")];
         reconcile_does_what_a_file_says,
@@ -91,6 +92,23 @@ fn exporter_prints_services_and_destinations(lab: &Lab) {
     let connected = format!("ipvs_destination_connections_total{of_server} 1\n");
     until(&connected, || lab.tool("exporter").contains(&connected));
     assert!(lab.tool("exporter").contains(&format!("ipvs_destination_active_connections{of_server} 1\n")));
+}
+
+fn async_quiesces_what_accepts_no_connection(lab: &Lab) {
+    let servers = [(); 20].map(|()| lab.run(|| TcpListener::bind("127.0.0.1:0")).unwrap());
+    let gone = lab.run(|| TcpListener::bind("127.0.0.1:0")).unwrap().local_addr().unwrap();
+    let web = Service::tcp(address("10.96.0.10:80"), Scheduler::WRR);
+    let mut ipvs = lab.ipvs();
+    ipvs.add_service(web).unwrap();
+    for server in servers.iter().map(|server| server.local_addr().unwrap()).chain([gone]) {
+        ipvs.add_destination(web, Destination::new(server).weight(3)).unwrap();
+    }
+    let expected =
+        format!("10.96.0.10:80/tcp {gone}: Connection refused (os error 111)\n21 destinations checked, 1 quiesced\n");
+    assert_eq!(lab.tool("async"), expected);
+    for info in ipvs.destinations(web).unwrap() {
+        assert_eq!(info.destination.weight, if info.address() == gone { 0 } else { 3 });
+    }
 }
 
 fn blocklist_replaces_a_set_with_progress(lab: &Lab) {

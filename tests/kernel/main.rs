@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 #![expect(clippy::print_stdout, reason = "the harness shows the output of a test that fails, and figures")]
 
+mod asynchronous;
 mod cluster;
 mod concurrency;
 mod conntrack;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
     // changes that table may lack some.
     arguments.test_threads.get_or_insert(1);
     let tests = [
+        asynchronous::tests(),
         concurrency::tests(),
         conntrack::tests(),
         differential::tests(),
