@@ -66,7 +66,7 @@ pub struct SetOptions {
     #[doc(alias = "IPSET_ATTR_HASHSIZE")]
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub hashsize: Option<u32>,
-    /// Maximum number of elements of a hash type; 65536 by default, unlimited with 0.
+    /// Maximum number of elements of a hash type; 65536 by default. A set with 0 accepts no element.
     #[doc(alias = "IPSET_ATTR_MAXELEM")]
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub maxelem: Option<u32>,
