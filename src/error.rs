@@ -372,7 +372,7 @@ pub enum Cause {
         module: &'static str,
     },
     /// The kernel has IPVS, but lacks this part of it.
-    #[error("{what} is not on this kernel{}", in_brackets(*since))]
+    #[error("{what} is missing on this kernel{}", in_brackets(*since))]
     NotOnThisKernel {
         /// The missing part.
         what: Cow<'static, str>,
@@ -390,12 +390,12 @@ pub enum Cause {
     #[error("the socket's receive buffer overran and replies were lost")]
     Overrun,
     /// A reply was longer than the receive buffer and was truncated.
-    #[error("a reply of {length} bytes was cut to {room}")]
+    #[error("a reply of {length} bytes was truncated to {buffer}")]
     Truncated {
         /// The reply's length in bytes.
         length: usize,
         /// The buffer's length in bytes.
-        room: usize,
+        buffer: usize,
     },
     /// A collected listing was longer than [`Options::largest_listing`](crate::Options::largest_listing) allows.
     #[error("the listing is longer than {limit} bytes, the limit of the client's options")]
@@ -413,7 +413,7 @@ pub enum Cause {
         what: &'static str,
     },
     /// A reply could not be decoded.
-    #[error("the kernel's reply could not be read: {0}")]
+    #[error("the kernel's reply could not be decoded: {0}")]
     Decode(#[from] DecodeError),
     /// Another interface or route has the address, or an address of the prefix, that was to be bound.
     #[error("{}", conflict(*.address, *.length, *.interface, *.index, *.protocol, *.of_subnet))]
@@ -557,7 +557,7 @@ impl Refused {
         match errno {
             Errno::EPERM | Errno::EACCES => Self::new(Reason::PermissionDenied, "permission denied", refusal),
             Errno::ENOMEM => Self::new(Reason::OutOfMemory, "the kernel is out of memory", refusal),
-            Errno::EOPNOTSUPP => Self::new(Reason::Unsupported, "this kernel does not support it", refusal),
+            Errno::EOPNOTSUPP => Self::new(Reason::Unsupported, "this kernel does not support the operation", refusal),
             Errno::EBUSY => Self::new(Reason::Busy, "busy", refusal),
             _ => Self::new(Reason::Other, errno.desc(), refusal),
         }
@@ -649,7 +649,7 @@ impl Refusal {
             (None, errno) => write!(f, "{errno:?}")?,
         }
         if let Some(message) = &self.message {
-            write!(f, "; the kernel says: {message}")?;
+            write!(f, "; message of the kernel: {message}")?;
         }
         if let Some(offset) = self.offset {
             write!(f, "; at byte {offset} of the request")?;
@@ -698,7 +698,7 @@ fn ipset_name(errno: i32) -> Option<&'static str> {
 #[non_exhaustive]
 pub enum DecodeError {
     /// A length exceeds the message.
-    #[error("{list}: a broken length, {left} bytes before the end")]
+    #[error("{list}: an invalid length, {left} bytes before the end")]
     Framing {
         /// The kernel's name of the message or list.
         list: &'static str,
@@ -716,7 +716,7 @@ pub enum DecodeError {
         got: usize,
     },
     /// A value that this attribute cannot have.
-    #[error("{attribute}: {value} is not a value it can have")]
+    #[error("{attribute}: {value} is not a valid value")]
     Value {
         /// The kernel's name of the attribute.
         attribute: &'static str,
@@ -736,7 +736,7 @@ pub enum DecodeError {
         attribute: &'static str,
     },
     /// A setting has an invalid value.
-    #[error("net.ipv4.vs.{name}: {text:?} is not a value it can have")]
+    #[error("net.ipv4.vs.{name}: {text:?} is not a valid value")]
     Setting {
         /// The setting's name.
         name: &'static str,

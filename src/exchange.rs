@@ -484,7 +484,7 @@ impl Exchange {
                 // The sequence number of its first message names the request, if it fitted.
                 match message::sequence(&self.inbox) {
                     Some(sequence) if !self.awaits(sequence) => {}
-                    _ => return Err(Cause::Truncated { length, room: self.inbox.len() }),
+                    _ => return Err(Cause::Truncated { length, buffer: self.inbox.len() }),
                 }
             }
             if self.unread.is_empty() {

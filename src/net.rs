@@ -178,7 +178,7 @@ pub(crate) fn set<T>(part: &mut Option<T>, value: T) -> Option<()> {
 }
 
 /// Returns the reason why no host can have this address; `None` if a host can.
-pub(crate) fn not_of_a_host(address: IpAddr) -> Option<String> {
+pub(crate) fn unusable_for_host(address: IpAddr) -> Option<String> {
     let mapped = matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some());
     if mapped {
         return Some(format!("{address} is an IPv4 address written as IPv6, which no packet has"));

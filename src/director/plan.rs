@@ -57,11 +57,11 @@ impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Foreign(key) => {
-                write!(f, "service {key} exists and is foreign: it is left alone until it is adopted")
+                write!(f, "service {key} exists and is foreign: it is not changed until it is adopted")
             }
-            Self::NotOwnable(key) => write!(f, "service {key} is outside of what the owner can have"),
+            Self::NotOwnable(key) => write!(f, "service {key} cannot belong to the owner"),
             Self::Set(name) => {
-                write!(f, "set {name} is outside of what the owner can have: its name begins differently")
+                write!(f, "set {name} cannot belong to the owner: its name has another prefix")
             }
         }
     }

@@ -77,14 +77,14 @@ fn general(operation: Operation, kind: Option<Kind>, refusal: Refusal) -> Refuse
     let (reason, explanation): (_, Cow<'static, str>) = match (refusal.errno, operation) {
         (error::PROTOCOL, Create | Add | Delete | Test) => (
             Reason::Invalid,
-            "this kernel does not know such an option or entry for sets of this type, or an address is of the wrong family"
+            "this kernel does not support such an option or entry for sets of this type, or an address is of the wrong family"
                 .into(),
         ),
         (error::PROTOCOL, _) => (Reason::Unsupported, "this kernel speaks another version of ipset's protocol".into()),
         (error::FIND_TYPE, _) => {
             (Reason::Unavailable, kind.map_or_else(|| "no such type of sets".into(), missing_module))
         }
-        (error::MAX_SETS, _) => (Reason::Full, "the kernel has as many sets as it can have".into()),
+        (error::MAX_SETS, _) => (Reason::Full, "the kernel has its maximum number of sets".into()),
         (error::BUSY, Destroy) => {
             (Reason::Busy, "the set is used by a rule, is in a list:set, or is being listed".into())
         }
@@ -97,7 +97,7 @@ fn general(operation: Operation, kind: Option<Kind>, refusal: Refusal) -> Refuse
         (error::EXIST, _) => (Reason::EntryNotFound, "the entry is not in the set".into()),
         (error::INVALID_CIDR, _) => (Reason::Invalid, "the prefix length is refused for sets of this type: two networks of prefix length 1 have all addresses".into()),
         (error::INVALID_NETMASK, _) => (Reason::Invalid, "the netmask or bitmask is refused for sets of this type".into()),
-        (error::INVALID_FAMILY, _) => (Reason::Invalid, "sets of this type are not of this family".into()),
+        (error::INVALID_FAMILY, _) => (Reason::Invalid, "sets of this type do not have this family".into()),
         (error::TIMEOUT, _) => (Reason::NotEnabled, "the set was created without timeouts".into()),
         (error::REFERENCED, _) => {
             (Reason::Busy, "the set is used by a rule, is in a list:set, or is being listed".into())
@@ -135,7 +135,7 @@ fn of_method(operation: Operation, kind: Option<Kind>, refusal: Refusal) -> Refu
         (Method::Hash, 2) => (Reason::Invalid, "IPSET_ERR_INVALID_PROTO", "the protocol is 0"),
         (Method::Hash, 3) => (Reason::Invalid, "IPSET_ERR_MISSING_PROTO", "the protocol is missing"),
         (Method::Hash, 4) => {
-            let text = "sets of this type and family take no ranges";
+            let text = "sets of this type and family have no ranges";
             (Reason::Invalid, "IPSET_ERR_HASH_RANGE_UNSUPPORTED", text)
         }
         (Method::Hash, 5) => (Reason::Invalid, "IPSET_ERR_HASH_RANGE", "the range has too many addresses"),
@@ -161,10 +161,9 @@ fn of_errno(operation: Operation, kind: Option<Kind>, refusal: Refusal) -> Refus
         }
         (Errno::ENOMEM, Operation::Create) => (Reason::OutOfMemory, "the set would be larger than the kernel can hold"),
         // Some checks of hash:ip,mac forget the sign of their number.
-        _ if refusal.errno < 0 && kind == Some(Kind::HashIpMac) => (
-            Reason::Invalid,
-            "the address is of the wrong family, or the set was created without what the entry carries",
-        ),
+        _ if refusal.errno < 0 && kind == Some(Kind::HashIpMac) => {
+            (Reason::Invalid, "the address is of the wrong family, or the set was created without the entry's values")
+        }
         _ => return Refused::unexplained(refusal),
     };
     Refused::new(reason, explanation, refusal)

@@ -144,7 +144,7 @@ impl Ipvs {
         let mut service = before;
         edit(&mut service);
         if service.key != key {
-            let cause = Cause::InvalidInput("an update cannot change what identifies the service".into());
+            let cause = Cause::InvalidInput("an update cannot change the key of the service".into());
             return Err(Error::new(operation(), cause));
         }
         self.set_edited(Change::SetService(before), Change::SetService(service))
@@ -249,7 +249,7 @@ impl Ipvs {
         let mut destination = before;
         edit(&mut destination);
         if destination.address != address {
-            let cause = Cause::InvalidInput("an update cannot change what identifies the destination".into());
+            let cause = Cause::InvalidInput("an update cannot change the address of the destination".into());
             return Err(Error::new(operation(), cause));
         }
         self.set_edited(Change::SetDestination(service, before), Change::SetDestination(service, destination))

@@ -133,7 +133,7 @@ impl FromStr for SyncState {
 }
 
 impl fmt::Display for SyncDaemon {
-    /// In the words of `ipvsadm -Ln --daemon`:
+    /// Writes the terms of `ipvsadm -Ln --daemon`:
     /// `master mcast eth0 syncid 7 maxlen 1472 group 224.0.0.81 port 8848 ttl 1`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} mcast {} syncid {}", self.state, self.interface, self.sync_id)?;

@@ -11,7 +11,7 @@ use super::forwarding::{Forwarding, Tunnel, TunnelFlags};
 use super::numbers::{INT_MAX, forwarding, tunnel};
 use super::{ServiceKey, Stats};
 use crate::error::DecodeError;
-use crate::net::{Family, InvalidText, not_of_a_host, number, set};
+use crate::net::{Family, InvalidText, number, set, unusable_for_host};
 use crate::wire::reader::required;
 use crate::wire::{Attr, Kind, Writer, kinds};
 
@@ -95,7 +95,7 @@ impl Destination {
         if let Forwarding::Tunnel(Tunnel::Other { kind: kind @ tunnel::IPIP..=tunnel::GRE, .. }) = self.forwarding {
             return Some(format!("tunnel type {kind} is no other one: it has a name in Tunnel").into());
         }
-        if let Some(problem) = not_of_a_host(self.address.ip()) {
+        if let Some(problem) = unusable_for_host(self.address.ip()) {
             return Some(problem.into());
         }
         let tunnelled = matches!(self.forwarding, Forwarding::Tunnel(_));

@@ -40,7 +40,7 @@ impl ServiceFlags {
     pub const PORT: Self = Self::SCHEDULER_2;
 }
 
-/// The words of `ipvsadm(8)`.
+/// Terms of `ipvsadm(8)`.
 const WORDS: &[(&str, ServiceFlags)] = &[
     ("ops", ServiceFlags::ONE_PACKET),
     ("flag-1", ServiceFlags::SCHEDULER_1),
@@ -53,7 +53,7 @@ const WORDS: &[(&str, ServiceFlags)] = &[
 ];
 
 impl fmt::Display for ServiceFlags {
-    /// In the words of `ipvsadm(8)`, with commas: `ops,flag-1`. No flag is `none`, flags without a name are a number.
+    /// Writes the terms of `ipvsadm(8)`, with commas: `ops,flag-1`. No flag is `none`, flags without a name are a number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_words(f, WORDS.iter().map(|(word, flags)| (*word, flags.bits())), self.bits(), "none")
     }

@@ -88,7 +88,7 @@ bitflags::bitflags! {
 }
 
 impl fmt::Display for Forwarding {
-    /// The words of `ipvsadm -Ln` in lower case: `masq`, `local`, `tunnel`, `route`. A tunnel of another type than IP
+    /// Writes the terms of `ipvsadm -Ln` in lower case: `masq`, `local`, `tunnel`, `route`. A tunnel of another type than IP
     /// in IP follows: `tunnel gue port 6080 csum`. A number without a meaning is `method 5`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -184,12 +184,12 @@ fn trailing(words: &[&str]) -> Option<TunnelFlags> {
     }
 }
 
-/// The words of `ipvsadm(8)`.
+/// Terms of `ipvsadm(8)`.
 const WORDS: [(&str, u32); 2] =
     [("csum", TunnelFlags::CHECKSUM.bits() as u32), ("remcsum", TunnelFlags::REMOTE_CHECKSUM.bits() as u32)];
 
 impl fmt::Display for TunnelFlags {
-    /// In the words of `ipvsadm(8)`, with commas: `csum`, `remcsum`. No flag is `nocsum`, others are a number.
+    /// Writes the terms of `ipvsadm(8)`, with commas: `csum`, `remcsum`. No flag is `nocsum`, others are a number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_words(f, WORDS.into_iter(), self.bits().into(), "nocsum")
     }

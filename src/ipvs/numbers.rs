@@ -121,15 +121,15 @@ mod tests {
         let here = (0..=u16::MAX).filter_map(K::from_number);
         let here: BTreeSet<_> = here.map(|kind| (kind.name().to_owned(), kind.number().to_string())).collect();
         // Omitted rows have no number.
-        let told = rows(prefix).into_iter().filter(|(_, number)| number.parse::<u16>().is_ok()).collect();
-        assert_eq!(here, told);
+        let documented = rows(prefix).into_iter().filter(|(_, number)| number.parse::<u16>().is_ok()).collect();
+        assert_eq!(here, documented);
     }
 
     #[test]
     fn every_command_has_its_row() {
         let here = command::ALL.iter().map(|(name, number)| (format!("IPVS_CMD_{name}"), number.to_string()));
-        let told = rows("IPVS_CMD_").into_iter().filter(|(name, _)| !name.starts_with("IPVS_CMD_ATTR_"));
-        assert_eq!(here.collect::<BTreeSet<_>>(), told.collect());
+        let documented = rows("IPVS_CMD_").into_iter().filter(|(name, _)| !name.starts_with("IPVS_CMD_ATTR_"));
+        assert_eq!(here.collect::<BTreeSet<_>>(), documented.collect());
     }
 
     #[test]

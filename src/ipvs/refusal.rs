@@ -40,7 +40,7 @@ impl Change {
             (Self::StartDaemon(_), ENODEV) => (Reason::InterfaceNotFound, "no such interface".into()),
             (Self::StartDaemon(_), EINVAL) => (
                 Reason::Invalid,
-                "a service has a destination of another family, which synchronisation does not know".into(),
+                "a service has a destination of another family, which synchronisation does not support".into(),
             ),
             (Self::StopDaemon(_), ESRCH) => (Reason::DaemonNotFound, "no such daemon runs".into()),
             (Self::SetTimeouts(_), EINVAL) => (Reason::Invalid, "a timeout is longer than the kernel can count".into()),
@@ -79,13 +79,15 @@ fn refused(refusal: Refusal) -> Refused {
 fn wrong_destination(service: Family, destination: Family) -> &'static str {
     match destination {
         _ if destination != service => {
-            "a sync daemon runs, and synchronisation does not know destinations of another family than their service's; or \
-             the address is not that of one host here"
+            "a sync daemon runs, and synchronisation does not support destinations of another family than their service's; or \
+             the address is not a unicast address in this network namespace"
         }
         Family::Inet => {
-            "the address is not that of one host here; or this network namespace has no address of its own yet (bring up lo)"
+            "the address is not a unicast address in this network namespace; or the namespace has no address of its own yet (bring up lo)"
         }
-        Family::Inet6 => "the address is not that of one host here, or is link-local and not this machine's own",
+        Family::Inet6 => {
+            "the address is not a unicast address in this network namespace, or is link-local and not this machine's own"
+        }
     }
 }
 
@@ -105,7 +107,7 @@ mod tests {
 
     /// Error numbers that the kernels of the tests do not send.
     #[test]
-    fn a_family_or_a_module_that_is_not_there_is_told_for_changes_and_questions() {
+    fn an_absent_family_or_module_is_reported_for_changes_and_queries() {
         let key = ServiceKey::tcp("[2001:db8::a]:443".parse().unwrap());
         for (errno, reason, text) in [
             (Errno::EAFNOSUPPORT, Reason::Unsupported, "this kernel's IPVS has no support for the address family"),

@@ -134,7 +134,7 @@ impl Entry {
                 "a setting is changed with CAP_NET_ADMIN in the user namespace that owns the network namespace, some only \
                  with that in the initial one",
             ),
-            Errno::EINVAL => refused(Reason::Invalid, "the kernel does not take this value here"),
+            Errno::EINVAL => refused(Reason::Invalid, "the kernel refuses this value"),
             Errno::ERANGE | Errno::EOVERFLOW => refused(Reason::Invalid, "this machine cannot have such a CPU"),
             _ => Cause::Io(error),
         }
@@ -571,7 +571,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_value_is_not_read() {
+    fn invalid_values_are_not_read() {
         assert_eq!((SYNC_REFRESH_PERIOD.parse)("-1"), None);
         assert_eq!((DROP_ENTRY.parse)("4"), None);
         assert_eq!((SYNC_THRESHOLD.parse)("3"), None);
@@ -581,7 +581,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_sense_is_refused_with_the_setting_and_its_range() {
+    fn invalid_values_are_refused_with_the_setting_and_its_range() {
         assert_eq!(refused(&SYNC_RETRIES, 4), "set net.ipv4.vs.sync_retries: 4 is not between 0 and 3");
         assert_eq!(refused(&EST_NICE, -21), "set net.ipv4.vs.est_nice: -21 is not between -20 and 19");
         assert_eq!(refused(&SYNC_PORTS, 3), "set net.ipv4.vs.sync_ports: 3 is not a power of two between 1 and 64");
@@ -605,7 +605,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_the_same(
+        fn written_values_read_back(
             flag: bool,
             number in 0..=i32::MAX,
             small in -8..=8i8,

@@ -45,7 +45,7 @@ pub(super) fn is_dump(flags: u16) -> bool {
 }
 
 /// The datagrams of the answer to a request.
-pub(super) fn told(request: &[u8], flags: u16, sequence: u32, answer: Answer) -> Vec<Vec<u8>> {
+pub(super) fn reply_datagrams(request: &[u8], flags: u16, sequence: u32, answer: Answer) -> Vec<Vec<u8>> {
     let (kind, bodies) = match answer {
         Ok(answer) => answer,
         Err(denial) => return vec![error(request, sequence, &denial)],

@@ -29,7 +29,7 @@ impl Model {
     /// The bodies of the answers to a request with this body, or the error number that refuses it.
     pub(crate) fn answer(&mut self, body: &[u8], dump: bool) -> Result<Vec<Vec<u8>>, i32> {
         let answers = match Message::decode(body).map_err(|_| EINVAL)? {
-            Message::Query(query) if query.is_dump() == dump => self.tell(query)?,
+            Message::Query(query) if query.is_dump() == dump => self.answer_query(query)?,
             Message::Change(change) if !dump => self.make(change).map(|()| Vec::new())?,
             // These two requests have the bytes of answers.
             Message::Answer(Answer::Timeouts(timeouts)) => {
@@ -53,7 +53,7 @@ impl Model {
         true
     }
 
-    fn tell(&mut self, query: Query) -> Result<Vec<Answer>, i32> {
+    fn answer_query(&mut self, query: Query) -> Result<Vec<Answer>, i32> {
         let service = |service: &Service| Answer::Service(ServiceInfo::new(*service));
         Ok(match query {
             Query::Service(key) => vec![service(&self.find(key)?.0)],

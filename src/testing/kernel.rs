@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use netlink_sys::protocols::{NETLINK_GENERIC, NETLINK_NETFILTER, NETLINK_ROUTE};
 use nix::libc::{EBUSY, ECONNREFUSED, ENOENT};
 
-use super::answer::{Answer, is_dump, told};
+use super::answer::{Answer, is_dump, reply_datagrams};
 use super::fault::{Event, Fault, due};
 use super::port::{Port, Reply};
 use super::record::Sent;
@@ -402,7 +402,7 @@ impl State {
                 // Messages below the protocols' own are acknowledged, no more.
                 _ => Ok((message::NOOP, Vec::new())),
             };
-            replies.extend(told(request, incoming.flags, incoming.sequence, answer));
+            replies.extend(reply_datagrams(request, incoming.flags, incoming.sequence, answer));
         }
         replies.into_iter().map(|datagram| Reply::Datagram(0, datagram)).collect()
     }

@@ -125,7 +125,7 @@ impl Members {
                 let dropped = self.in_order().first().map(|member| member.entry).filter(|_| options.forceadd);
                 self.remove(&dropped.ok_or(Denial::from(error::OF_METHOD))?);
             }
-            let held = as_held(member, Counters::default(), options);
+            let held = as_stored(member, Counters::default(), options);
             self.put_in_place(held);
             return Ok(());
         };
@@ -135,7 +135,7 @@ impl Members {
                 // The Ethernet address completes the entry.
                 (None, Some(_)) => {
                     member.timeout = member.timeout.or(there.timeout);
-                    self.put(as_held(member, counters, options));
+                    self.put(as_stored(member, counters, options));
                     return Ok(());
                 }
                 (Some(_), None) => member.entry = there.entry,
@@ -148,7 +148,7 @@ impl Members {
         if let Entry::Set(entry) = &mut member.entry {
             entry.place = None;
         }
-        self.put(as_held(member, counters, options));
+        self.put(as_stored(member, counters, options));
         Ok(())
     }
 
@@ -233,7 +233,7 @@ fn check_extensions(options: &SetOptions, member: &Member<AnyType>) -> Result<()
 }
 
 /// Returns a member with the values that the set stores. `before` are the counters of the replaced member.
-fn as_held(member: Member<AnyType>, before: Counters, options: &SetOptions) -> Member<AnyType> {
+fn as_stored(member: Member<AnyType>, before: Counters, options: &SetOptions) -> Member<AnyType> {
     let given = member.counters;
     let counters = Counters {
         packets: options.counters.then(|| given.packets.or(before.packets).unwrap_or(0)),

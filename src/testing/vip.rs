@@ -9,7 +9,7 @@ use super::Denial;
 use crate::error::DecodeError;
 use crate::vip::Vip;
 use crate::vip::link::{self, DUMMY, InfoAttr, LinkAttr, read_link};
-use crate::vip::message::{self, AddressAttr, LOOPBACK, OF_AN_ADDRESS, Route, RouteAttr};
+use crate::vip::message::{self, AddressAttr, LOOPBACK, RTPROT_KERNEL, Route, RouteAttr};
 use crate::wire::reader::required;
 use crate::wire::{Attrs, Writer};
 
@@ -207,7 +207,7 @@ impl Model {
         // The order of the kernel's tries: a prefix of IPv6 comes behind all that is inside it.
         routes.sort_by_key(|Route { vip, protocol, .. }| {
             let place = if vip.address().is_ipv6() { last(*vip) } else { bits(*vip) };
-            (place, Reverse(vip.length()), *protocol != OF_AN_ADDRESS)
+            (place, Reverse(vip.length()), *protocol != RTPROT_KERNEL)
         });
         Ok(routes.iter().map(|route| message(|out| write_route(out, route))).collect())
     }
@@ -216,7 +216,7 @@ impl Model {
         let to = Vip::from(requested_destination(body)?);
         // Between equal prefixes, IPv4 takes the route that existed before the address, and IPv6 that of the address.
         let precedence =
-            |route: &Route| (Reverse(route.vip.length()), (route.protocol == OF_AN_ADDRESS) != to.address().is_ipv6());
+            |route: &Route| (Reverse(route.vip.length()), (route.protocol == RTPROT_KERNEL) != to.address().is_ipv6());
         let found = self.all_routes().filter(|route| route.vip.contains(to)).min_by_key(precedence);
         let route = found.ok_or(Denial::from(ENETUNREACH))?;
         Ok(vec![message(|out| write_route(out, &route))])
@@ -227,7 +227,7 @@ impl Model {
         self.link(new.index)?;
         // A route of IPv6 has another metric than the one of an address.
         let same =
-            |route: Route| route.vip == new.vip && (new.vip.address().is_ipv4() || route.protocol != OF_AN_ADDRESS);
+            |route: Route| route.vip == new.vip && (new.vip.address().is_ipv4() || route.protocol != RTPROT_KERNEL);
         if self.all_routes().any(same) {
             return Err(EEXIST.into());
         }
@@ -276,7 +276,7 @@ impl<'a> Asked<'a> {
 impl Address {
     /// Returns the routes that the kernel creates for it in the table `local`.
     fn routes(&self) -> impl Iterator<Item = Route> + use<> {
-        let route = |vip, is_local| Route { vip, is_local, protocol: OF_AN_ADDRESS, index: self.index };
+        let route = |vip, is_local| Route { vip, is_local, protocol: RTPROT_KERNEL, index: self.index };
         let (mut broadcast, mut around) = (None, None);
         if let IpAddr::V4(address) = self.vip.address() {
             let hosts = u32::MAX.checked_shr(self.length.into()).unwrap_or(0);

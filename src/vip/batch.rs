@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::binder::{Binder, Vip, Way};
 use super::client::Vips;
 use super::link::LinkRequest;
-use super::message::{OF_AN_ADDRESS, Route, Target};
+use super::message::{RTPROT_KERNEL, Route, Target};
 use super::plan::{Observed, Plan, needed};
 use super::refusal::explain;
 use super::request::{Change, Message};
@@ -153,7 +153,7 @@ impl<'a> Work<'a> {
                     *names.entry(index).or_insert(name)
                 }
             };
-            let protocol = (route.protocol != OF_AN_ADDRESS).then_some(route.protocol);
+            let protocol = (route.protocol != RTPROT_KERNEL).then_some(route.protocol);
             let (address, length) = (route.vip.address(), route.vip.length());
             let of_subnet = !route.is_local;
             let conflict = Cause::Conflict { address, length, interface, index, protocol, of_subnet };

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use crate::error::Cause;
 use crate::name::{Interface, InvalidName, Name};
-use crate::net::{Family, InvalidText, not_of_a_host, number};
+use crate::net::{Family, InvalidText, number, unusable_for_host};
 
 /// A virtual IP: one address, or a prefix, which only local routes can bind.
 ///
@@ -51,7 +51,7 @@ impl Vip {
             IpAddr::V4(address) => address.to_bits().checked_shl(length.into()).unwrap_or(0) != 0,
             IpAddr::V6(address) => address.to_bits().checked_shl(length.into()).unwrap_or(0) != 0,
         };
-        if behind { Err(wrong("has bits behind its prefix")) } else { Ok(Self { address, length }) }
+        if behind { Err(wrong("has bits after its prefix")) } else { Ok(Self { address, length }) }
     }
 
     /// Returns the address, or the first address of the prefix.
@@ -255,7 +255,7 @@ impl Binder {
         self.check_protocol()?;
         // A prefix that begins with 0.0.0.0 or `::` has addresses of hosts.
         let begins_with_zeros = vip.is_prefix() && vip.address.is_unspecified();
-        if let Some(problem) = not_of_a_host(vip.address).filter(|_| !begins_with_zeros) {
+        if let Some(problem) = unusable_for_host(vip.address).filter(|_| !begins_with_zeros) {
             return wrong(problem);
         }
         match self.0 {
@@ -269,8 +269,9 @@ impl Binder {
     pub(super) fn check_protocol(&self) -> Result<(), Cause> {
         match self.0 {
             Way::Routes(protocol) | Way::Label { protocol, .. } if protocol <= LAST_RESERVED => {
-                let problem =
-                    format!("the protocol number {protocol} is the kernel's or the administrator's: take one above 4");
+                let problem = format!(
+                    "the protocol number {protocol} is reserved for the kernel or the administrator: use one above 4"
+                );
                 Err(Cause::InvalidInput(problem.into()))
             }
             _ => Ok(()),
@@ -340,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_prefix_is_refused() {
+    fn invalid_prefixes_are_refused() {
         for text in [
             "",
             "10.96.0",
@@ -358,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_contains_what_begins_with_it() {
+    fn a_prefix_contains_its_addresses_and_longer_prefixes() {
         assert!(vip("10.96.0.0/12").contains(vip("10.111.255.255")));
         assert!(vip("10.96.0.0/12").contains(vip("10.96.0.0/12")));
         assert!(!vip("10.96.0.0/12").contains(vip("10.112.0.0")));

@@ -10,7 +10,7 @@ use crate::wire::{Attr, Attrs, Kind, Writer, kinds};
 /// The loopback interface has this index in every namespace (`LOOPBACK_IFINDEX`).
 pub(crate) const LOOPBACK: u32 = 1;
 /// Protocol number of routes that the kernel creates for an address (`RTPROT_KERNEL`).
-pub(crate) const OF_AN_ADDRESS: u8 = 2;
+pub(crate) const RTPROT_KERNEL: u8 = 2;
 
 /// `RTM_*`.
 pub(crate) const NEW_ADDRESS: u16 = 20;
@@ -34,7 +34,7 @@ pub(crate) const LOCAL: u8 = 2;
 pub(crate) const BROADCAST: u8 = 3;
 const ANYCAST: u8 = 4;
 /// Requests the route of the table instead of one for the address (`RTM_F_FIB_MATCH`).
-const AS_IN_THE_TABLE: u32 = 0x2000;
+const FIB_MATCH: u32 = 0x2000;
 /// Usable immediately (`IFA_F_NODAD`), without a second route besides the local one (`IFA_F_NOPREFIXROUTE`).
 const FLAGS: u32 = 0x02 | 0x200;
 
@@ -120,7 +120,7 @@ fn write_address_header(out: &mut Writer<'_>, family: u8, length: u8, index: u32
 /// Writes the request, of type [`GET_ROUTE`], for the route that packets to `vip` take.
 pub(super) fn write_get_route(out: &mut Writer<'_>, vip: Vip) {
     out.raw(&[family_number(vip.family()), vip.length(), 0, 0, 0, 0, 0, 0]);
-    out.raw(&AS_IN_THE_TABLE.to_ne_bytes());
+    out.raw(&FIB_MATCH.to_ne_bytes());
     write_ip(out, RouteAttr::Destination, vip.address());
 }
 
@@ -204,7 +204,7 @@ pub(crate) fn read_route(kind: u16, body: &[u8]) -> Result<Option<Route>, Decode
     };
     let is_local = class == LOCAL;
     // The kernel names the table `main` in the reply for one IPv4 address.
-    let is_of_subnet = protocol == OF_AN_ADDRESS && matches!(class, BROADCAST | ANYCAST);
+    let is_of_subnet = protocol == RTPROT_KERNEL && matches!(class, BROADCAST | ANYCAST);
     if !is_local && !is_of_subnet {
         return Ok(None);
     }
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_bound_reads_back_as_owned() {
+    fn bound_addresses_read_back_as_owned() {
         let [dummy, routes, label] = targets();
         for vip in vips() {
             for target in [dummy, label] {
@@ -288,7 +288,7 @@ mod tests {
         assert_eq!(read_route(NEW_ROUTE, &body), Ok(None));
         body[7] = BROADCAST;
         assert_eq!(read_route(NEW_ROUTE, &body), Ok(None), "of another program");
-        body[5] = OF_AN_ADDRESS;
+        body[5] = RTPROT_KERNEL;
         assert_eq!(read_route(NEW_ROUTE, &body).unwrap().map(|route| route.is_local), Some(false));
     }
 

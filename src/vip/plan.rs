@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::batch::Failure;
 use super::binder::{Binder, IntoVip, Vip, Way};
-use super::message::{OF_AN_ADDRESS, Route, Target};
+use super::message::{RTPROT_KERNEL, Route, Target};
 use crate::error::Error;
 use crate::hash::{KeySet, Keyed};
 
@@ -59,7 +59,7 @@ impl Observed {
         let own = |route: &Route| match binder.0 {
             Way::Routes(protocol) => route.protocol == protocol,
             // The kernel reports such an address as bound.
-            Way::Dummy(_) => route.protocol == OF_AN_ADDRESS && self.target.is_some_and(|t| t.index == route.index),
+            Way::Dummy(_) => route.protocol == RTPROT_KERNEL && self.target.is_some_and(|t| t.index == route.index),
             Way::Label { .. } => false,
         };
         if !vip.is_prefix() {

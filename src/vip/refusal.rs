@@ -10,7 +10,7 @@ pub(super) fn explain(refusal: Refusal) -> Refused {
         Errno::ENODEV => Refused::new(Reason::InterfaceNotFound, "no such interface", refusal),
         Errno::EACCES => Refused::new(Reason::Unsupported, "IPv6 is disabled on the interface", refusal),
         Errno::EEXIST => {
-            let text = "something else has made it local in the meantime, or is about to";
+            let text = "another program has made the address local meanwhile, or is about to";
             Refused::new(Reason::AlreadyExists, text, refusal)
         }
         Errno::ENETDOWN => {

@@ -29,7 +29,7 @@ pub(crate) fn write_header(out: &mut Writer<'_>, command: u8, version: u8) {
     out.raw(&[command, version, 0, 0]);
 }
 
-/// Splits a body into the command and the attributes behind the header.
+/// Splits a body into the command and the attributes after the header.
 pub(crate) fn split(body: &[u8]) -> Result<(u8, &[u8]), DecodeError> {
     let wrong = DecodeError::Length { attribute: "genlmsghdr", wanted: HEADER, got: body.len() };
     let (&[command, ..], attributes) = body.split_first_chunk::<HEADER>().ok_or(wrong)?;

@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_with_too_long_an_attribute_leaves_what_was_before_it() {
+    fn a_message_with_too_long_an_attribute_leaves_the_earlier_ones() {
         let mut out = message(33, 0, &[1, 2, 3]);
         let before = out.clone();
         let written = write(&mut out, 33, 0, 1, |w| w.bytes(ExtendedAck::Message, &[0; 70_000]));

@@ -3,7 +3,7 @@
 //! Nothing here knows a socket or a kernel subsystem. The rules, from `netlink(7)` and the kernel's `netlink.h`:
 //!
 //! - A message is a 16-byte header and a body; an attribute a 4-byte header and a payload. Both start on 4-byte
-//!   boundaries, and their length excludes the padding behind them, which the last one may lack.
+//!   boundaries, and their length excludes the padding after them, which the last one may lack.
 //! - Numbers are in the machine's byte order unless a method says `be`.
 //! - Attributes nest; the two top bits of an attribute's number are flags.
 //! - An attribute's length has 16 bits, a message's 32.
@@ -72,7 +72,7 @@ pub(crate) use kinds;
 /// Messages and attributes start on multiples of this.
 const ALIGNMENT: usize = 4;
 
-/// Number of bytes of padding behind `length` bytes.
+/// Number of bytes of padding after `length` bytes.
 const fn padding(length: usize) -> usize {
     length.wrapping_neg() % ALIGNMENT
 }

@@ -16,7 +16,7 @@ pub(crate) fn write_header(out: &mut Writer<'_>, family: u8) {
     out.raw(&[family, 0, 0, 0]);
 }
 
-/// The attributes behind the header.
+/// The attributes after the header.
 pub(crate) fn attributes(body: &[u8]) -> Result<&[u8], DecodeError> {
     body.get(HEADER..).ok_or(DecodeError::Length { attribute: "nfgenmsg", wanted: HEADER, got: body.len() })
 }

@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_attribute_comes_twice() {
+    fn a_repeated_attribute_is_returned_twice() {
         let bytes = [attr(4, 1, &[]), attr(4, 1, &[])].concat();
         assert_eq!(read(&bytes).len(), 2);
     }

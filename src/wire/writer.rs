@@ -8,7 +8,7 @@ pub(super) const NET_BYTEORDER: u16 = 1 << 14;
 
 /// The length of an attribute's own header.
 const HEADER: usize = 4;
-/// The longest payload of a length that is known when this crate is compiled: an IPv6 address.
+/// The longest payload of a length that is known at compile time: an IPv6 address.
 const LONGEST_FIXED: usize = 16;
 
 /// Capacity of [`Writer::together`] in bytes.
@@ -90,7 +90,7 @@ impl<'b> Writer<'b> {
         self.array_net(kind, &value.to_be_bytes());
     }
 
-    /// Bytes whose number is known when this crate is compiled.
+    /// Bytes whose number is known at compile time.
     #[inline]
     pub(crate) fn array<const N: usize>(&mut self, kind: impl Kind, payload: &[u8; N]) {
         self.fixed(kind.number(), payload);
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn byte_orders_are_what_the_names_say() {
+    fn byte_orders_are_those_of_the_names() {
         let bytes = written(|w| {
             w.u16_be(Test::One, 0x0102);
             w.u32_ne(Test::Two, 0x0102_0304);

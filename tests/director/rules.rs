@@ -90,7 +90,7 @@ fn a_plan_is_text_and_json() {
 + virtual IP 10.96.0.11 on vip0
 ~ destination 10.244.1.7:6443 of service 10.96.0.10:443/tcp: weight 2 -> 1
 ~ destination 10.244.1.8:6443 of service 10.96.0.10:443/tcp: weight 1 -> 0
-! service 10.96.0.53:53/udp exists and is foreign: it is left alone until it is adopted
+! service 10.96.0.53:53/udp exists and is foreign: it is not changed until it is adopted
   destination 10.244.1.8:6443 of service 10.96.0.10:443/tcp: draining, active 0 inactive 0 persistent 0
 ";
     assert_eq!(plan.to_string(), text);

@@ -3,13 +3,13 @@
 use crate::talk::*;
 
 #[test]
-fn a_truncated_datagram_is_an_error_that_says_how_long_it_was() {
+fn a_truncated_datagram_is_an_error_with_its_length() {
     let mut limits = Limits::default();
     limits.inbox = 64;
     let mut talk = Talk::within(limits);
     let sent = talk.request(b"get");
     let long = [answer(&sent, 0), message(FAMILY, 0, sequence(&sent), &[1; 60])].concat();
-    let cause = Cause::Truncated { length: long.len(), room: 64 }.to_string();
+    let cause = Cause::Truncated { length: long.len(), buffer: 64 }.to_string();
     assert_eq!(talk.hear(&long), [Said::Failed(cause)]);
     assert_eq!(talk.step(), Said::Finished);
     talk.works();
@@ -27,7 +27,7 @@ fn a_dump_truncated_in_the_middle_is_given_up() {
     let mut talk = Talk::within(limits);
     let dump = talk.dump();
     let heard = talk.hear(&entry(dump, &[1; 80]));
-    assert_eq!(heard, [Said::Failed(Cause::Truncated { length: 96, room: 64 }.to_string())]);
+    assert_eq!(heard, [Said::Failed(Cause::Truncated { length: 96, buffer: 64 }.to_string())]);
     // Its end is still to come.
     talk.0.queue_dump(FAMILY, b"all!").unwrap();
     assert_eq!(talk.step(), Said::Receive);
@@ -121,7 +121,7 @@ fn a_dump_whose_end_was_lost_does_not_hold_up_the_next_one() {
 }
 
 #[test]
-fn a_reset_forgets_that_a_dump_is_open_and_what_was_received() {
+fn a_reset_discards_an_open_dump_and_received_data() {
     let mut talk = Talk::new();
     let dump = talk.dump();
     talk.receive_from(0, &[entry(dump, b"one"), entry(dump, b"two")].concat());

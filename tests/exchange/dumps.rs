@@ -90,7 +90,7 @@ fn an_error_in_the_middle_of_a_dump_ends_it() {
 }
 
 #[test]
-fn an_error_in_the_end_of_a_dump_is_told() {
+fn an_error_in_the_end_of_a_dump_is_reported() {
     let mut talk = Talk::new();
     let dump = talk.dump();
     let datagram = [entry(dump, b"one"), done(dump, -EINTR)].concat();

@@ -19,7 +19,7 @@ fn only_the_last_request_of_a_batch_asks_for_an_ack() {
 }
 
 #[test]
-fn refusals_of_a_batch_are_told_by_their_position() {
+fn refusals_of_a_batch_have_their_position() {
     let mut talk = Talk::new();
     let sent = batch(&mut talk, 6);
     let datagram = [answer(&sent[1], EEXIST), answer(&sent[3], EINVAL)].concat();
@@ -30,7 +30,7 @@ fn refusals_of_a_batch_are_told_by_their_position() {
 }
 
 #[test]
-fn a_refusal_that_comes_twice_is_told_once() {
+fn a_repeated_refusal_is_reported_once() {
     let mut talk = Talk::new();
     let sent = batch(&mut talk, 4);
     let (second, first) = (answer(&sent[2], EEXIST), answer(&sent[0], EINVAL));
@@ -78,7 +78,7 @@ fn an_ack_that_was_not_asked_for_ends_nothing() {
 }
 
 #[test]
-fn data_of_a_batch_is_told_by_its_position() {
+fn data_of_a_batch_has_its_position() {
     let mut talk = Talk::new();
     let sent = batch(&mut talk, 3);
     let datagram = sent.iter().map(|request| message(FAMILY, 0, sequence(request), &request[16..]));
@@ -122,7 +122,7 @@ fn a_request_queued_after_the_others_were_sent_gives_them_up() {
 }
 
 #[test]
-fn what_was_not_sent_is_offered_again() {
+fn unsent_requests_are_offered_again() {
     let mut exchange = Exchange::new(Limits::default());
     exchange.queue(FAMILY, 0, b"one").unwrap();
     assert!(matches!(exchange.step(), Ok(Step::Send)));

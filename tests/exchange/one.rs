@@ -3,7 +3,7 @@
 use crate::talk::*;
 
 #[test]
-fn without_a_request_there_is_nothing_to_do() {
+fn without_a_request_the_exchange_is_finished() {
     let mut talk = Talk::new();
     assert_eq!(hex(talk.0.message()), "");
     assert_eq!(talk.step(), Said::Finished);
@@ -155,7 +155,7 @@ fn a_refusal_that_does_not_repeat_the_request_is_one() {
 }
 
 #[test]
-fn errors_at_the_edges_of_their_type_are_told_apart() {
+fn errors_at_the_edges_of_their_type_are_distinguished() {
     let mut talk = Talk::new();
     for (code, expected) in [(i32::MIN, Some(i32::MAX)), (-4095, Some(4095)), (-1, Some(1)), (0, None), (1, Some(-1))] {
         let sent = talk.request(b"add");

@@ -22,7 +22,7 @@ fn replies_with_other_sequence_numbers_are_skipped() {
 }
 
 #[test]
-fn what_comes_when_nothing_was_asked_is_skipped() {
+fn unsolicited_messages_are_skipped() {
     let mut talk = Talk::new();
     assert_eq!(talk.hear(&[entry(1, b"one"), done(1, 0), entry(0, b"zero")].concat()), [Said::Finished]);
     talk.works();

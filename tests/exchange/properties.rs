@@ -69,7 +69,7 @@ fn deed() -> impl Strategy<Value = Deed> {
 
 proptest! {
     #[test]
-    fn whatever_the_batch_and_its_datagrams_every_reaction_is_told_once(
+    fn every_reaction_to_a_batch_is_reported_once(
         reactions in prop::collection::vec(reaction(), 1..20)
     ) {
         let mut talk = Talk::new();
@@ -110,7 +110,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_done_nothing_panics_or_hangs_and_a_reset_mends_it(deeds in prop::collection::vec(deed(), 0..40)) {
+    fn no_sequence_of_steps_panics_or_hangs_and_a_reset_recovers(deeds in prop::collection::vec(deed(), 0..40)) {
         let mut limits = Limits::default();
         limits.inbox = 512;
         let mut talk = Talk::within(limits);

@@ -75,7 +75,7 @@ const OPERATIONS: [Operation<(Kernel, Conntrack)>; 3] = [
 ];
 
 #[test]
-fn whatever_goes_wrong_anywhere_is_told_and_the_next_call_works() {
+fn every_fault_is_reported_and_the_next_call_works() {
     let tried = all::<Flows>(&OPERATIONS, &[]);
     assert!(tried > 100, "{tried}");
 }

@@ -182,7 +182,7 @@ proptest! {
     ///
     /// The earlier change failed to add the object that the later one misses. No change between them added it.
     #[test]
-    fn failures_follow_only_from_what_was_not_added(changes in proptest::collection::vec(change(), 1..12)) {
+    fn failures_follow_only_from_failed_additions(changes in proptest::collection::vec(change(), 1..12)) {
         let kernel = Kernel::new();
         let mut ipvs = kernel.ipvs().unwrap();
         let mut refused: Vec<(usize, Option<Error>)> = Vec::new();

@@ -75,7 +75,7 @@ use Told::{Anything, Error, TheSame, TheSameOr};
 const SILENCE: &str = ": the kernel did not answer in time";
 const OVERRUN: &str = ": the socket's receive buffer overran and replies were lost";
 const INTERRUPTED: &str = ": the table changed while it was read";
-const TRUNCATED: &str = " was cut to 65536";
+const TRUNCATED: &str = " was truncated to 65536";
 const CLOSED: &str = ": Bad file descriptor (os error 9)";
 const NO_ANSWER: &str = ": the kernel acknowledged the request but sent no answer";
 

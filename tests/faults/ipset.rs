@@ -161,7 +161,7 @@ const OPERATIONS: [Operation<Ipset>; 22] = [
 ];
 
 #[test]
-fn whatever_goes_wrong_anywhere_is_told_and_the_next_call_works() {
+fn every_fault_is_reported_and_the_next_call_works() {
     let tried = all::<Sets>(&OPERATIONS, &[]);
     assert!(tried > 1000, "{tried}");
 }

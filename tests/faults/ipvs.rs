@@ -143,7 +143,7 @@ const OPERATIONS: [Operation<Ipvs>; 23] = [
 ];
 
 #[test]
-fn whatever_goes_wrong_anywhere_is_told_and_the_next_call_works() {
+fn every_fault_is_reported_and_the_next_call_works() {
     let tried = all::<Table>(&OPERATIONS, &[]);
     assert!(tried > 1500, "{tried}");
 }
@@ -154,10 +154,10 @@ fn whichever_byte_is_wrong_the_next_call_works() {
 }
 
 #[test]
-fn connecting_says_what_happened() {
+fn connecting_reports_its_failure() {
     for (fault, text) in [
         (Fault::Lost, "connect to IPVS: the kernel did not answer in time"),
-        (Fault::Truncated, "connect to IPVS: a reply of 65537 bytes was cut to 65536"),
+        (Fault::Truncated, "connect to IPVS: a reply of 65537 bytes was truncated to 65536"),
         (
             Fault::Ended(2),
             "connect to IPVS: this kernel has no netlink family IPVS: load its module with `modprobe ip_vs` (as root)",
@@ -175,7 +175,7 @@ fn connecting_says_what_happened() {
 
 /// In a batch every change is accounted for: made, refused, or perhaps made.
 #[test]
-fn a_batch_says_of_every_change_what_became_of_it() {
+fn a_batch_reports_the_outcome_of_every_change() {
     let changes = || {
         let wrong = [Change::AddService(service(3)), Change::DeleteDestination(key(2), server(1).address)];
         (1..=3)

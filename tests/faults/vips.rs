@@ -155,7 +155,7 @@ const OPERATIONS: [Operation<Vips>; 6] = [
 ];
 
 #[test]
-fn whatever_goes_wrong_anywhere_is_told_and_the_next_call_works() {
+fn every_fault_is_reported_and_the_next_call_works() {
     // A script gets whole datagrams; and a route that is not found is what the kernel says with most error numbers.
     let except = [Fault::Refused(EPERM), Fault::Refused(ENOENT), Fault::Ended(ENOENT), Fault::Ended(EIO)];
     let tried = all::<Routes>(&OPERATIONS, &except);

@@ -223,10 +223,11 @@ fn destinations_that_only_the_kernel_can_judge(lab: &Lab) {
     let add = |address: &str, service: &str, why: &str| {
         format!("add destination {address} to service {service}: {why} (EINVAL)")
     };
-    let inet = "the address is not that of one host here; or this network namespace has no address of its own yet (bring up lo)";
+    let inet = "the address is not a unicast address in this network namespace; or the namespace has no address of its own yet (bring up lo)";
     let text = add("10.9.9.255:443", SERVICE, inet);
     refused(ipvs.add_destination(web().key, server("10.9.9.255:443")), Reason::Invalid, &text);
-    let inet6 = "the address is not that of one host here, or is link-local and not this machine's own";
+    let inet6 =
+        "the address is not a unicast address in this network namespace, or is link-local and not this machine's own";
     let text = add("[fe80::1]:443", "[2001:db8::a]:443/tcp", inet6);
     refused(ipvs.add_destination(six.key, server("[fe80::1]:443")), Reason::Invalid, &text);
     // Without an address of its own, not even lo's.
@@ -237,8 +238,8 @@ fn destinations_that_only_the_kernel_can_judge(lab: &Lab) {
     // Another family, while a sync daemon runs.
     let mixed = server("[2001:db8::1]:443").forwarding(Forwarding::Tunnel(Tunnel::Ipip));
     ipvs.start_daemon(&daemon(SyncState::Backup, "near")).unwrap();
-    let why = "a sync daemon runs, and synchronisation does not know destinations of another family than their service's; or \
-               the address is not that of one host here";
+    let why = "a sync daemon runs, and synchronisation does not support destinations of another family than their service's; or \
+               the address is not a unicast address in this network namespace";
     let text = add("[2001:db8::1]:443", SERVICE, why);
     refused(ipvs.add_destination(web().key, mixed), Reason::Invalid, &text);
     ipvs.stop_daemon(SyncState::Backup).unwrap();

@@ -294,7 +294,7 @@ fn the_status_is_there_since_7_1(lab: &Lab) {
         let error = read().unwrap_err();
         assert!(error.is_unavailable(), "{error}");
         assert!(matches!(error.cause(), Cause::NotOnThisKernel { since: Some("7.1"), .. }), "{error:?}");
-        let text = "read the status: /proc/thread-self/net/ip_vs_status is not on this kernel (since Linux 7.1)";
+        let text = "read the status: /proc/thread-self/net/ip_vs_status is missing on this kernel (since Linux 7.1)";
         assert_eq!(error.to_string(), text);
         return;
     }

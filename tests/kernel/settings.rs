@@ -194,7 +194,7 @@ fn a_cpu_that_the_machine_cannot_have_is_told(lab: &Lab) {
     let error = lab.run(|| EST_CPULIST.set(BTreeSet::from([u16::MAX]))).unwrap_err();
     assert!(error.operation().starts_with("set net.ipv4.vs.est_cpulist"), "{error}");
     if release() < (6, 2) {
-        assert!(error.to_string().ends_with("is not on this kernel (since Linux 6.2)"), "{error}");
+        assert!(error.to_string().ends_with("is missing on this kernel (since Linux 6.2)"), "{error}");
     } else {
         assert!(matches!(error.cause(), Cause::Refused(refused) if refused.reason == Reason::Invalid), "{error}");
         assert!(error.to_string().contains("65535: this machine cannot have such a CPU"), "{error}");
@@ -232,7 +232,8 @@ fn in_a_child_user_namespace_some_or_none_can_be_changed(lab: &Lab) {
     assert_eq!(lines.len(), 3, "{lines:?}");
     if release() < (6, 10) {
         for line in lines {
-            let reason = "in a network namespace of a child user namespace is not on this kernel (since Linux 6.10)";
+            let reason =
+                "in a network namespace of a child user namespace is missing on this kernel (since Linux 6.10)";
             assert!(line.contains(reason), "{line}");
         }
     } else {

@@ -66,7 +66,7 @@ fn check(package: &Path) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn the_compiler_says_what_to_write_instead_of_a_mistake() {
+fn the_compiler_names_the_correction_of_a_mistake() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("messages");
     let mistakes = mistakes(root);

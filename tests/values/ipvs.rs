@@ -133,7 +133,7 @@ fn requests_are_json() {
 }
 
 #[test]
-fn what_later_versions_add_is_accepted_and_counters_may_be_absent() {
+fn unknown_fields_are_accepted_and_counters_may_be_absent() {
     fn read<T: serde::de::DeserializeOwned>(text: &str) -> T {
         serde_json::from_str(text).unwrap()
     }

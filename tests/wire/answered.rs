@@ -213,7 +213,7 @@ fn a_prefix_out_of_range_is_an_error_and_without_persistence_does_not_matter() {
     for prefix in [0u32, 129, 256, 64 << 24, u32::MAX] {
         let netmask = attribute(9, &prefix.to_ne_bytes());
         let bytes = attribute(SERVICE, &[without(&sticky, 9), netmask.clone()].concat());
-        let expected = format!("IPVS_SVC_ATTR_NETMASK: {prefix} is not a value it can have");
+        let expected = format!("IPVS_SVC_ATTR_NETMASK: {prefix} is not a valid value");
         assert_eq!(decode(NEW_SERVICE, &bytes), Err(expected));
         let bytes = attribute(SERVICE, &[without(&plain, 9), netmask].concat());
         assert!(decode(NEW_SERVICE, &bytes).is_ok());

@@ -147,14 +147,14 @@ fn counters_that_are_not_sent_are_zero() {
 }
 
 #[test]
-fn an_unknown_family_is_an_error_that_says_which() {
+fn an_unknown_family_is_an_error_with_its_number() {
     let nest = service_nest(Change::DeleteService(tcp4()));
     let nest = [without(&nest, 1), attribute(1, &258u16.to_ne_bytes())].concat();
-    let expected = "IPVS_SVC_ATTR_AF: 258 is not a value it can have";
+    let expected = "IPVS_SVC_ATTR_AF: 258 is not a valid value";
     assert_eq!(decode(3, &attribute(SERVICE, &nest)), Err(expected.to_owned()));
     let nest = destination_nest(add(destination()));
     let nest = [without(&nest, 11), attribute(11, &7u16.to_ne_bytes())].concat();
-    let expected = "IPVS_DEST_ATTR_ADDR_FAMILY: 7 is not a value it can have";
+    let expected = "IPVS_DEST_ATTR_ADDR_FAMILY: 7 is not a valid value";
     assert_eq!(decode(5, &attribute(DESTINATION, &nest)), Err(expected.to_owned()));
 }
 
@@ -306,7 +306,7 @@ fn a_broken_length_is_an_error_or_a_value_and_never_a_panic() {
                 let field = &mut broken[outer.whole.start..outer.whole.start + 2];
                 field.copy_from_slice(&u16::try_from(length).unwrap().to_ne_bytes());
                 let error = decode(command, &broken).unwrap_err();
-                assert!(error.contains("a broken length"), "{}: {error}", hex(&broken));
+                assert!(error.contains("an invalid length"), "{}: {error}", hex(&broken));
             }
         }
     }

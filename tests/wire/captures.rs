@@ -218,7 +218,7 @@ fn by_number(list: &[u8]) -> BTreeMap<u16, String> {
 }
 
 #[test]
-fn what_ipvsadm_sends_is_read() {
+fn requests_of_ipvsadm_are_read() {
     for (name, expected) in full_requests().into_iter().chain(padded_requests()) {
         let (command, _, attributes) = request(name);
         assert_eq!(decode(command, &attributes), Ok(expected), "{name}: {}", hex(&attributes));
@@ -226,7 +226,7 @@ fn what_ipvsadm_sends_is_read() {
 }
 
 #[test]
-fn what_is_sent_is_what_ipvsadm_sends() {
+fn requests_equal_those_of_ipvsadm() {
     for (name, message) in full_requests() {
         let (command, flags, theirs) = request(name);
         assert_eq!(message.command(), command, "{name}");
@@ -245,7 +245,7 @@ fn attributes_of(message: &[u8]) -> Vec<(u16, String)> {
 }
 
 #[test]
-fn where_ipvsadm_sends_more_it_is_what_the_kernel_does_not_look_at_or_takes_for_granted() {
+fn further_attributes_of_ipvsadm_are_ignored_or_defaults() {
     // Behind a service's key: no scheduler, no flags, no timeout, and a netmask of some kind.
     let key_only = |netmask: &str| {
         let rest = [(6, "00 "), (7, "00 00 00 00 ff ff ff ff "), (8, "00 00 00 00 "), (9, netmask)];
@@ -381,7 +381,7 @@ fn table(kernel: &str) -> (Vec<ServiceInfo>, Vec<Vec<DestinationInfo>>) {
 }
 
 #[test]
-fn the_services_of_every_kernel_are_what_was_set_and_what_ipvsadm_prints() {
+fn services_of_every_kernel_are_as_set_and_as_ipvsadm_prints() {
     for kernel in KERNELS {
         let (infos, _) = table(kernel);
         assert_eq!(infos.len(), services().len(), "{kernel}");
@@ -396,7 +396,7 @@ fn the_services_of_every_kernel_are_what_was_set_and_what_ipvsadm_prints() {
 }
 
 #[test]
-fn the_destinations_of_every_kernel_are_what_was_set_and_what_ipvsadm_prints() {
+fn destinations_of_every_kernel_are_as_set_and_as_ipvsadm_prints() {
     for kernel in KERNELS {
         let (_, lists) = table(kernel);
         let printed = BTreeMap::from(printed(kernel));
@@ -560,7 +560,7 @@ fn captured_datagrams_finish_the_requests_they_answer() {
 }
 
 #[test]
-fn every_capture_says_where_it_is_from() {
+fn every_capture_has_its_origin() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
     let names = std::fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
     assert!(names.len() > 80, "{names:?}");

@@ -183,7 +183,7 @@ fn a_damaged_line_is_an_error_and_the_next_is_read() {
 }
 
 #[test]
-fn what_cannot_be_read_on_ends_the_connections() {
+fn an_unreadable_file_ends_the_connections() {
     let mut endless = Connections::from_reader(BufReader::new(io::repeat(b'7')));
     assert_eq!(damage(&endless.next().unwrap().unwrap_err()), (1, "length"));
     assert!(endless.next().is_none());
@@ -272,7 +272,7 @@ fn a_status_of_nothing_and_one_with_unknown_lines_are_read() {
     nothing.connection_table.lengths[7] = 3;
     assert_eq!(Status::from_reader(more.as_bytes()).unwrap(), nothing);
     let error = Status::from_reader(text.replace("Services", "Dienste").as_bytes()).unwrap_err();
-    assert_eq!(error.to_string(), "read the status: the kernel's reply could not be read: Services is missing");
+    assert_eq!(error.to_string(), "read the status: the kernel's reply could not be decoded: Services is missing");
     assert!(Status::from_reader("Conns\n".as_bytes()).is_err());
 }
 

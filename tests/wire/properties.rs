@@ -154,12 +154,12 @@ fn answers() -> BoxedStrategy<(u8, Vec<u8>, Message)> {
 
 proptest! {
     #[test]
-    fn whatever_is_asked_reads_back_as_it_was(message in requests()) {
+    fn requests_read_back(message in requests()) {
         prop_assert_eq!(back(message), Ok(message), "{}", hex(&encode(message)));
     }
 
     #[test]
-    fn whatever_is_answered_about_a_service_is_read(service in services(), numbers in any::<[u64; 10]>()) {
+    fn answers_about_services_are_read(service in services(), numbers in any::<[u64; 10]>()) {
         let bytes = service_answer(service, numbers);
         match decode(NEW_SERVICE, &bytes) {
             Ok(Message::Answer(Answer::Service(info))) => {
@@ -171,7 +171,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_answered_about_a_destination_is_read(
+    fn answers_about_destinations_are_read(
         destination in destinations(), connections in any::<[u32; 3]>(), numbers in any::<[u64; 10]>()
     ) {
         let bytes = destination_answer(destination, connections, numbers);
@@ -187,13 +187,13 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_answered_about_daemons_and_timeouts_is_read(daemon in daemons(), timeouts in some_timeouts()) {
+    fn answers_about_daemons_and_timeouts_are_read(daemon in daemons(), timeouts in some_timeouts()) {
         prop_assert_eq!(back(Change::StartDaemon(daemon)), Ok(Answer::Daemon(daemon).into()));
         prop_assert_eq!(back(Change::SetTimeouts(timeouts)), Ok(Answer::Timeouts(timeouts).into()));
     }
 
     #[test]
-    fn whatever_was_answered_reads_back_as_it_was((command, _, message) in answers()) {
+    fn answers_read_back((command, _, message) in answers()) {
         prop_assert_eq!(message.command(), command);
         prop_assert_eq!(back(message), Ok(message), "{}", hex(&encode(message)));
     }
@@ -204,7 +204,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_the_attributes_they_are_read_or_refused_and_what_is_read_is_stable(
+    fn any_attributes_are_read_or_refused_and_values_are_stable(
         command in 0..20u8,
         outer in 0..4u16,
         list in vec((0..18u16, vec(any::<u8>(), 0..20)), 0..12),
@@ -218,7 +218,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_damaged_is_read_or_refused_and_what_is_read_is_stable(
+    fn damaged_messages_are_read_or_refused_and_values_are_stable(
         (command, mut bytes, _) in prop_oneof![
             answers(),
             requests().prop_map(|message| (message.command(), encode(message), message)),

@@ -285,7 +285,7 @@ fn what_is_of_daemons_and_timeouts_and_wrong_is_an_error_that_names_it() {
     }
     for state in [0u32, 3, 1 << 24] {
         let error = wrong(&[without(&nest, 1), attribute(1, &state.to_ne_bytes())].concat());
-        assert_eq!(error, format!("IPVS_DAEMON_ATTR_STATE: {state} is not a value it can have"));
+        assert_eq!(error, format!("IPVS_DAEMON_ATTR_STATE: {state} is not a valid value"));
     }
     for text in [&b"eth0"[..], b"a/b", b"sixteen-letters-\0"] {
         let error = wrong(&[without(&nest, 2), attribute(2, text)].concat());
@@ -382,7 +382,7 @@ fn every_message_has_its_command() {
 }
 
 #[test]
-fn an_unknown_command_is_an_error_that_says_which() {
+fn an_unknown_command_is_an_error_with_its_number() {
     for command in [0, 18, 255] {
         let error = decode(command, &[]).unwrap_err();
         assert!(error.contains("IPVS_CMD") && error.contains(&command.to_string()), "{error}");

@@ -38,6 +38,6 @@ fn list() -> Result<String> {
         .omit_blanket_impls(true)
         .omit_auto_trait_impls(true)
         .build()
-        .context("what rustdoc says of the public interface")?;
+        .context("reading the public interface from the output of rustdoc")?;
     Ok(api.items().map(|item| format!("{item}\n")).collect())
 }

@@ -87,7 +87,7 @@ pub(crate) fn build(programs: Programs<'_>) -> Result<Vec<Program>> {
         .output()
         .context("running cargo")?;
     if !output.status.success() {
-        bail!("cargo could not build what is to run in the virtual machine");
+        bail!("cargo could not build the programs for the virtual machine");
     }
     Ok(executables(&String::from_utf8_lossy(&output.stdout)))
 }
@@ -101,8 +101,8 @@ pub(crate) fn build_one(programs: Programs<'_>) -> Result<PathBuf> {
 /// The workspace's target folder: the one this very program was built into.
 pub(crate) fn target_folder() -> Result<PathBuf> {
     let output = command().args(["metadata", "--format-version=1", "--no-deps"]).stderr(Stdio::inherit()).output();
-    let metadata: Value =
-        serde_json::from_slice(&output.context("running cargo")?.stdout).context("what cargo says of the workspace")?;
+    let metadata: Value = serde_json::from_slice(&output.context("running cargo")?.stdout)
+        .context("reading the metadata of the workspace")?;
     let folder = metadata.get("target_directory").and_then(Value::as_str);
     folder.map(PathBuf::from).context("cargo does not say where it builds")
 }

@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_tool_is_an_error_that_says_how_to_install_it() {
+    fn a_missing_tool_is_an_error_with_its_install_command() {
         let missing = Tool { name: "X", probe: "no-such-command --version", install: "cargo install x" };
         let error = missing.require().unwrap_err();
         assert_eq!(error.to_string(), "X is not installed; type: cargo install x");

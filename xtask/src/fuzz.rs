@@ -18,7 +18,7 @@ pub(crate) fn run(target: Option<&str>, duration: Duration) -> Result<ExitCode> 
     let chosen: Vec<&str> = match target {
         None => known.iter().map(String::as_str).collect(),
         Some(target) if known.iter().any(|known| known == target) => vec![target],
-        Some(target) => bail!(Usage(format!("no target {target}; there are: {}", known.join(", ")))),
+        Some(target) => bail!(Usage(format!("no target {target}; known targets: {}", known.join(", ")))),
     };
     step("building the targets");
     ensure!(fuzz(&["build"]).status().context("running cargo fuzz")?.success(), "the targets could not be built");
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_of_a_run_is_told() {
+    fn the_end_of_a_run_is_reported() {
         let mut end = End::default();
         for line in [
             "#2\tINITED cov: 12 ft: 13 corp: 1/1b exec/s: 0 rss: 32Mb",

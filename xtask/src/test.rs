@@ -39,9 +39,9 @@ pub(crate) fn run(choices: &[Choice], timeout: Duration, filter: Option<&str>) -
         ensure!(
             filter.is_some() && on_host > 0,
             "no test ran: {}",
-            if filter.is_some() { "none has such a name" } else { "there are no kernel tests" }
+            if filter.is_some() { "no test has such a name" } else { "no kernel tests were found" }
         );
-        say(&format!("kernel tests: none has such a name ({on_host} passed on this machine)"))?;
+        say(&format!("kernel tests: no test has such a name ({on_host} passed on this machine)"))?;
         return Ok(ExitCode::SUCCESS);
     }
     host::install_missing()?;
@@ -141,7 +141,7 @@ fn on_kernel(choice: &Choice, kernel: &Kernel, work: &Work<'_>) -> Result<Verdic
     };
     let verdict = Verdict::new(&kernel.release, line, &report, bad_end);
     if !verdict.is_good() {
-        show(&kernel.release, "what the tests say of their failures", &report.failures)?;
+        show(&kernel.release, "output of the failed tests", &report.failures)?;
     }
     if work.some || !verdict.is_good() {
         show(&kernel.release, "the end of the tests' output", &last_lines(&output))?;

@@ -183,7 +183,9 @@ mod tests {
         let source = Source { operation: "try", file: "endless", since: None };
         let mut lines = Lines::new(BufReader::new(io::repeat(b'x')), source);
         let error = lines.advance().unwrap_err().to_string();
-        assert!(error.starts_with("try: the kernel's reply could not be read: endless, line 1: wrong length in \"xxx"));
+        assert!(
+            error.starts_with("try: the kernel's reply could not be decoded: endless, line 1: wrong length in \"xxx")
+        );
         assert!(lines.buffer.capacity() <= 4 * LONGEST_LINE && error.len() < 400);
     }
 }

@@ -205,7 +205,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_no_result_is_told() {
+    fn a_missing_result_is_reported() {
         assert!(parse("{\"work\":\"add\"}").is_err());
         assert!(Figures::join("", "{\"work\":\"a\",\"size\":1,\"by\":\"b\",\"count\":1,\"nanoseconds\":[1]}").is_err());
     }

@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_comes_with_its_dependencies() {
+    fn a_file_is_listed_with_its_dependencies() {
         let files = sample().files.remove("ip_vs_rr").unwrap();
         assert_eq!(files.first().unwrap(), "kernel/net/netfilter/ipvs/ip_vs_rr.ko");
         assert_eq!(files.last().unwrap(), "kernel/lib/libcrc32c.ko");

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_in_can_be_read_back_with_its_folders_first() {
+    fn files_read_back_with_their_folders_first() {
         let mut archive = Archive::default();
         archive.file("/etc/hosts", 0o644, b"abc");
         archive.link("bin", "usr/bin");

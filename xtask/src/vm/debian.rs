@@ -55,7 +55,7 @@ impl Wanted {
         };
         let line = LINES.iter().find(|line| major == Some(line.major) && (line.minor.is_none() || line.minor == minor));
         let names = LINES.map(|line| line.name).join(", ");
-        line.map(|line| Self { line, minor }).ok_or_else(|| format!("no such kernel line; there are: {names}"))
+        line.map(|line| Self { line, minor }).ok_or_else(|| format!("no such kernel line; known lines: {names}"))
     }
 
     /// The name of the line, such as `7.x`.
@@ -266,7 +266,7 @@ mod tests {
             assert_eq!(names(text).as_deref(), Ok(name));
         }
         for text in ["", "6", "6.x", "6.2", "7.", "7.y", "8", "x", "6.1.0"] {
-            assert_eq!(names(text).unwrap_err(), "no such kernel line; there are: 6.1, 6.12, 7.x", "{text}");
+            assert_eq!(names(text).unwrap_err(), "no such kernel line; known lines: 6.1, 6.12, 7.x", "{text}");
         }
     }
 
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_there_is_instead_is_named_once_and_in_order() {
+    fn known_lines_are_named_once_and_in_order() {
         let all =
             ["7.10.1-cloud-amd64", "6.12.1-cloud-amd64", "7.2.6-cloud-amd64", "7.2.9-cloud-amd64"].map(String::from);
         assert_eq!(minors(7, &all), "7.2, 7.10");
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_come_from_what_apt_knows() {
+    fn sources_are_those_of_apt() {
         let suites = ["a", "a-security"];
         let expected = "deb [arch=amd64 signed-by=K] http://m/debian/ a main\ndeb [arch=amd64 signed-by=K] http://m/sec/ a-security main\n";
         let targets = "http://other/|\nhttp://m/debian/|Debian\nhttp://m/sec/|Debian-Security\n";

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_elf_kernel_is_not_unpacked() {
+    fn other_files_than_elf_kernels_are_not_unpacked() {
         assert_eq!(unpack(&image(b"\x1f\x8bjunk")), None);
         assert!(has_entry_for_qemu(b"no ELF").is_err());
     }
