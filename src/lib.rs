@@ -26,7 +26,7 @@
 //! use lvs::ipvs::{Destination, Ipvs, Scheduler, Service};
 //! use lvs::vip::{Binder, Vips};
 //!
-//! // The virtual IP must be local: on an interface that exists for nothing else.
+//! // The virtual IP must be local: on a dummy interface of its own.
 //! let mut vips = Vips::connect()?;
 //! vips.bind(&Binder::dummy("vip0")?, "10.96.0.10".parse::<IpAddr>()?)?;
 //!
@@ -39,7 +39,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The key of a service converts to the entry of a `hash:ip,port` that matches its packets, and back:
+//! The key of a service converts to the entry of a set that matches its packets, and back. The set is of the type
+//! `hash:ip,port`, [`ipset::HashIpPort`]:
 //!
 //! ```
 //! use lvs::ipset::{HashIpPort, Member};
@@ -60,6 +61,32 @@
 //! assert_eq!(service(&entry), Some(web));
 //! # Ok::<(), lvs::InvalidText>(())
 //! ```
+//!
+//! # Requirements
+//!
+//! Linux 6.1 or later. IPVS needs `CAP_NET_ADMIN` in the initial user namespace. ipset and virtual IPs need it in the
+//! user namespace that owns the network namespace. The kernel loads its modules at the first use. [`ready::check`]
+//! reports missing modules, privileges and unsuitable settings, and changes nothing.
+//!
+//! # Features
+//!
+//! All features are off by default.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `testing` | the module `testing` |
+//! | `serde` | the traits of `serde` for specifications, keys, changes, statistics, and the desired state of a director |
+//! | `interop` | the traits of the rust-netlink crates for [`ipvs::Message`] |
+//!
+//! # Failures of batches
+//!
+//! | batch | after a failed change | after a time-out or another interruption |
+//! |---|---|---|
+//! | [`Ipvs::batch`](ipvs::Ipvs::batch) | continues | ends; the changes in flight are unknown |
+//! | [`Vips::bind_all`](vip::Vips::bind_all), [`sync`](vip::Vips::sync) | continues | ends; repeat the call |
+//! | [`Ipset::batch`](ipset::Ipset::batch), [`add_all`](ipset::Ipset::add_all) | ends; later changes are not sent | ends; the changes in flight are unknown |
+//! | [`Ipset::replace`](ipset::Ipset::replace) | ends; the set is unchanged | ends; the set has all old or all new members |
+//! | [`Director::sync`](director::Director::sync) | continues; withholds the steps that depend on it | ends; the next call completes it |
 //!
 //! # Clients and threads
 //!

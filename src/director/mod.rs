@@ -3,9 +3,11 @@
 //!
 //! - [`Desired`] is the desired state. It is checked when it is built, and can be read with `serde`.
 //! - [`Owner`] decides which services and sets the director may change. All others are foreign and stay as they are.
+//!   [`Owner::registered`] records the keys of its services in sets of the kernel.
 //! - [`Director`] is the client. [`Director::sync`] reads, plans and applies; [`Director::plan`] changes nothing.
-//! - [`plan`](plan()) is the pure function between [`Desired`], a [`Snapshot`] and [`Drains`]. It returns a [`Plan`]:
-//!   ordered [`Step`]s.
+//! - [`plan`](plan()) is a pure function of [`Desired`], a [`Snapshot`] of the kernel and the times of [`Drains`]. It
+//!   returns a
+//!   [`Plan`]: ordered [`Step`]s.
 //! - [`Report`] is the result: every step with its [`End`], the [conflicts](Conflict), and the destinations that
 //!   [drain](Draining).
 //!
@@ -50,9 +52,10 @@
 //!
 //! # Draining
 //!
-//! A destination that is no longer desired gets weight 0. It is deleted when it is idle or when its deadline has
-//! passed: see [`Drain`]. A destination that is desired again before that gets its weight back, and its connections
-//! survive. A service that is no longer desired keeps its virtual IP until its last destination is deleted.
+//! A destination that is no longer desired gets weight 0, so that it gets no new connections. It is deleted when it has
+//! no established connection or when its deadline has passed: see [`Drain`]. A destination that is desired again before
+//! that gets its weight back, and its connections survive. A service that is no longer desired keeps its virtual IP
+//! until its last destination is deleted.
 //!
 //! Weight 0 is stored in the kernel, the deadline in the [`Director`]. A new director restarts the deadline of a drain,
 //! so that a restart prolongs a drain by at most one deadline.
@@ -62,7 +65,7 @@
 //! The connection tracker translates all packets of a UDP flow as the first one. A flow that began before its service
 //! existed or its virtual IP was bound gets no replies for as long as it lasts. The director deletes such flows: see
 //! [`conntrack`](crate::conntrack). It does so after a UDP service is added, its address becomes local, or it loses a
-//! destination. A full audit also finds flows that an earlier director left, or could not delete.
+//! destination. A [full audit](Pace::full_audit) also finds flows that an earlier director left, or could not delete.
 //!
 //! # Memory
 //!

@@ -1,5 +1,8 @@
 //! ipset: sets of addresses, networks, ports and interfaces in the kernel, which rules of packet filters match.
 //!
+//! iptables matches the source of a packet with the set `blocked` by `-m set --match-set blocked src`. The sets of
+//! nftables are other objects of the kernel.
+//!
 //! - [`Ipset`] is the client, with a method for every operation.
 //! - A set has a type, such as [`HashIp`] or [`HashNetPort`]. A [`NewSet`] has the options of a new set. A [`Set`] is
 //!   the handle of an existing one. A [`Member`] is an entry with its timeout, counters and comment. All three have the
@@ -27,15 +30,16 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! An entry or an option that a type of sets cannot have does not compile. A `hash:ip` has no exceptions (`nomatch`),
-//! and the compiler reports the unsatisfied trait bound `HashIp: Networks`:
+//! An entry or an option that a type of sets cannot have does not compile. For example, only sets of networks have
+//! exceptions (`nomatch`): smaller networks that do not match. For a `hash:ip` the compiler reports the unsatisfied
+//! trait bound `HashIp: Networks`:
 //!
 //! ```compile_fail
 //! # use lvs::ipset::{HashIp, Member};
 //! let member = Member::<HashIp>::new(std::net::Ipv4Addr::LOCALHOST).nomatch();
 //! ```
 //!
-//! A bitmap has no `maxelem`. The unsatisfied trait bound is `BitmapPort: HashType`:
+//! A bitmap has no maximum number of entries (`maxelem`). The unsatisfied trait bound is `BitmapPort: HashType`:
 //!
 //! ```compile_fail
 //! # use lvs::ipset::{BitmapPort, NewSet};

@@ -6,7 +6,8 @@
 //! - [`ServiceInfo`] and [`DestinationInfo`] are the same objects as read from the kernel, with their counters.
 //! - [`Timeouts`] are the timeouts of connections. A [`SyncDaemon`] sends connections to another machine, or receives
 //!   them.
-//! - A [`Change`] is one change of the table as a value. [`Ipvs::batch`] carries out any number of them.
+//! - A [`Change`] is one change of the table as a value. [`Ipvs::batch`] carries out any number of them. A refused
+//!   change does not stop the others, and [`BatchError`] reports every change that was not made.
 //! - [`settings`] has the `net.ipv4.vs` sysctls. [`kernels`] maps the kernel's interface to the items of this crate.
 //! - [`Connections`], [`CpuStats`] and [`Status`] read files of `/proc`: the connection table, the counters of each
 //!   CPU, and the load of the kernel's tables. [`Overview`] reads a summary of the services that needs no privilege.
@@ -35,18 +36,19 @@
 //!
 //! Therefore [`Ipvs::services`], [`Ipvs::destinations`] and [`Ipvs::table`] read a listing of several datagrams until
 //! two consecutive readings have the same entries in the same order. After ten readings they fail with
-//! [`is_interrupted`](crate::Error::is_interrupted). The datagrams of a listing of up to 512 entries have another
-//! length in each reading. A listing that certainly arrived in one datagram is read once: up to some eighty
-//! destinations of a service. Then
+//! [`is_interrupted`](crate::Error::is_interrupted). Up to 512 entries, two consecutive readings use datagrams of
+//! different lengths, so that they do not miss the same entry. A listing that certainly arrived in one datagram is read
+//! once: up to some eighty destinations of a service. Then
 //!
 //! - no entry is listed twice;
 //! - an entry that exists during the whole call is listed. An exception needs two readings with a datagram that ends
 //!   near this entry, and entries before it that are deleted at that moment of both readings;
 //! - each entry is as one change has set it, never a mix of two.
 //!
-//! [`Ipvs::services_best_effort`] and its siblings succeed also while the table keeps changing: they merge a few
-//! readings by key, take the newest value of each, and report the change ([`BestEffort::changing`]). A service that
-//! only an older reading has is looked up by its key. [`Ipvs::stream_services`] reads once.
+//! [`Ipvs::services_best_effort`], [`Ipvs::destinations_best_effort`] and [`Ipvs::table_best_effort`] also succeed
+//! while the table keeps changing. They merge a few readings by key, take the newest value of each, and report the
+//! change ([`BestEffort::changing`]). A service that only an older reading has is looked up by its key.
+//! [`Ipvs::stream_services`] reads once.
 //!
 //! # What the kernel does not promise
 //!

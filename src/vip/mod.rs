@@ -26,7 +26,7 @@
 //! |---|---|---|---|
 //! | creates | addresses on an interface of its own | routes of type `local` | addresses on an interface that has others |
 //! | for | up to some thousand addresses; real servers of direct routing | any number of addresses, and prefixes | few addresses in the load balancer's own subnet |
-//! | owns | the host addresses of that interface | the routes of its protocol number | the addresses with its protocol number (and label) |
+//! | owns | the host addresses (`/32`, `/128`) of that interface | the routes of its protocol number (`RTPROT_*`) | the addresses with its protocol number (and label) |
 //! | listed by | `ip address`, node address lists | `ip route show table local` | `ip address` |
 //! | a process can listen on it | yes | IPv4 yes, IPv6 no (`EADDRNOTAVAIL`) | yes |
 //! | answers ARP on the machine's other interfaces | unless `arp_ignore` is 1 | unless `arp_ignore` is 1 | on its interface always |
