@@ -1,4 +1,4 @@
-//! Prints its progress while it loads networks from standard input, and puts them in the place of a set at once.
+//! Loads networks from standard input, prints its progress, and replaces the members of a set atomically.
 //!
 //! ```text
 //! $ blocklist blocked < networks.txt                            # as root
@@ -7,9 +7,9 @@
 //! $ iptables -I INPUT -m set --match-set blocked src -j DROP
 //! ```
 //!
-//! Each line is a network or an address, such as `10.0.0.0/8` or `192.0.2.7 timeout 600`; empty lines and lines that begin with
-//! `#` are skipped. Any other line stops the program before anything changes. A rule that refers to the set sees either all of
-//! the old networks or all of the new ones.
+//! Each line is a network or an address, such as `10.0.0.0/8` or `192.0.2.7 timeout 600`; empty lines and lines that
+//! begin with `#` are skipped. Any other line stops the program before anything changes. A rule that refers to the set
+//! sees either all of the old networks or all of the new ones.
 
 use std::env::args;
 use std::error::Error;

@@ -1,5 +1,5 @@
-//! Says what this kernel has of what a load balancer needs, and how it is set. Changes nothing, loads nothing, and needs no
-//! privilege; exits with 1 if something is missing without which IPVS cannot be used.
+//! Prints the kernel's features and settings that a load balancer needs. Changes nothing, loads nothing, and needs no
+//! privilege. Exits with 1 if IPVS cannot be used.
 //!
 //! ```sh
 //! cargo run --example doctor

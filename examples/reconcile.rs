@@ -1,4 +1,4 @@
-//! Keeps IPVS, virtual IPs and sets as a JSON file says: prints each plan, then one line with its result.
+//! Makes IPVS, virtual IPs and sets equal to a JSON file: prints each plan, then one line with its result.
 //!
 //! ```sh
 //! cargo run --features serde --example reconcile -- FILE [--dry-run | --once]    # as root

@@ -2,8 +2,9 @@
 //!
 //! The style of the rust-netlink crates does the same for the same bytes, for comparison.
 //!
-//! `lvs` is measured through its clients, whose kernel is a script here: with the checks, the sequence numbers and the matching
-//! of answers. The other style is measured without any of that, writing into one buffer and reading from another.
+//! `lvs` is measured through its clients, whose kernel is a script here: with the checks, the sequence numbers and the
+//! matching of answers. The other style is measured without any of that, writing into one buffer and reading from
+//! another.
 //!
 //! ```sh
 //! cargo bench --features testing --bench codec
@@ -203,7 +204,7 @@ fn message(kind: u16, request: &[u8], body: &[u8]) -> Vec<u8> {
     [&length[..], &kind.to_ne_bytes(), &[2, 0], &request[8..16], body, padding].concat()
 }
 
-/// A kernel that does whatever it is asked to, and has a list of these records; and what it was sent last.
+/// A kernel that accepts every request, lists these records, and stores the last request.
 fn kernel(kind: u16, record: &[u8], times: usize) -> (Kernel, Arc<Mutex<Vec<u8>>>) {
     let sent = Arc::new(Mutex::new(Vec::new()));
     let (kept, record) = (Arc::clone(&sent), record.to_vec());
@@ -240,7 +241,7 @@ fn set() -> Set<HashIp> {
     Kernel::new().ipset().create(name, &NewSet::ipv4()).unwrap()
 }
 
-/// But for sequence numbers and flags, which the other style leaves to somebody else.
+/// Equal except for sequence numbers and flags, which the other style does not write.
 fn the_bytes_are_the_same() {
     let (kernel, sent) = kernel(0, &[], 0);
     let bare = |bytes: &[u8]| {

@@ -77,8 +77,8 @@ pub(crate) fn memory_in_use() -> u64 {
     of("Slab") + of("Percpu") + of("VmallocUsed")
 }
 
-/// Memory that the kernel uses for services, compared with none. It is measured first, because the kernel keeps memory that
-/// was once in use.
+/// Memory that the kernel uses for services, compared with none. It is measured first, because the kernel keeps memory
+/// that was once in use.
 pub(crate) fn memory(plan: &Plan, results: &mut Results) {
     let sizes = || plan.firewalls.iter().copied().filter(|size| *size >= MANY);
     let mut put = |size: u32, by: &str, before: u64| {
@@ -113,7 +113,7 @@ fn fill(ipvs: &mut Ipvs, count: u32) {
     settle();
 }
 
-/// One more service when there are so many already, and all of them from nothing.
+/// Measures the rules of one more service in a table of this size, and of all services.
 pub(crate) fn rules_of_ipvs(results: &mut Results, size: u32) {
     let mut ipvs = Ipvs::connect().unwrap();
     fill(&mut ipvs, size);

@@ -98,7 +98,7 @@ impl Floor {
         }
     }
 
-    /// Lists, each in one part, of several sockets at once.
+    /// Dumps on several sockets at once, each of one datagram.
     pub(crate) fn exchange_side_by_side(sockets: &mut [Self], datagrams: &[Vec<u8>]) {
         for datagrams in datagrams.chunks(sockets.len()) {
             for (socket, datagram) in sockets.iter().zip(datagrams) {

@@ -68,7 +68,7 @@ pub(crate) struct Results {
     rounds: usize,
 }
 
-/// Somebody who does the work: a name, and a function that gives the time and for how many things it was.
+/// A program that does the work: its name, and a function that returns the time and the number of objects.
 pub(crate) type Contestant<'a> = (&'a str, Box<dyn FnMut() -> (Duration, u32) + 'a>);
 
 impl Results {

@@ -9,10 +9,10 @@ use crate::floor::{Floor, IpvsFloor};
 use crate::results::{Contestant, Plan, Results};
 use crate::{ours, peers};
 
-/// Lines that a program is given at once, and commands that get a process each.
+/// Numbers of lines for one process, and of commands with a process each.
 const LINES: usize = 2_000;
 const PROCESSES: usize = 20;
-/// How many services the table has to which the programs add.
+/// Number of services in the table to which the programs add.
 const FEW: u32 = 1_000;
 
 /// The address of the service with this number, from 0.
@@ -79,10 +79,10 @@ impl Changes {
     }
 }
 
-/// Somebody who makes changes: a name, how many at most, and a function that gives the time.
+/// A program that makes changes: its name, the maximum number of changes, and a function that returns the time.
 type Changer<'a> = (&'a str, usize, Box<dyn FnMut(&[Change]) -> Duration + 'a>);
 
-/// Lets all add, update and delete by turns, so that the table is each time as large as before.
+/// Runs all programs in turn: each adds, updates and deletes, so that the table keeps its size.
 fn cycle<'a>(results: &mut Results, remark: &str, size: u32, changes: &Changes, contestants: &mut [Changer<'a>]) {
     let mut times = vec![[const { Vec::new() }; 3]; contestants.len()];
     for _ in 0..=results.rounds() {
@@ -230,7 +230,7 @@ pub(crate) fn datagrams(plan: &Plan, results: &mut Results) {
     ipvs.clear().unwrap();
 }
 
-/// How much of a list the kernel gives at once: for short lists, and for a long one.
+/// Measures each length of dump datagrams: for short listings, and for a long one.
 pub(crate) fn inboxes(_: &Plan, results: &mut Results) {
     let mut ipvs = Ipvs::connect().unwrap();
     for destinations in [2, 20] {

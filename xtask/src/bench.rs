@@ -37,7 +37,7 @@ const CLAIMS: [&str; 4] = ["short connections", "nftables", "kube-proxy", "refre
 /// The measurements to make.
 pub(crate) struct Wish {
     pub(crate) quick: bool,
-    /// Works of the program, by name; all if there are none.
+    /// Names of works; all if empty.
     pub(crate) works: Vec<String>,
     pub(crate) timeout: Duration,
 }

@@ -54,7 +54,7 @@ pub(crate) fn workspace() -> &'static Path {
     here.parent().unwrap_or(here)
 }
 
-/// Builds programs for the guest and says where they are.
+/// Builds programs for the guest and returns their paths.
 pub(crate) fn build(programs: Programs<'_>) -> Result<Vec<Program>> {
     let arguments: &[&str] = match programs {
         // Without the features, and so the dependencies, of the host's side.

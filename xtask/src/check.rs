@@ -58,7 +58,7 @@ const CHECKS: [Check; 9] = [
     Check { name: "public interface", arguments: "xtask api --check", environment: &[] },
     Check {
         name: "package",
-        // Its metadata lacks a repository: there is none to name yet.
+        // Its metadata has no repository yet.
         arguments: "package --package lvs --all-features --allow-dirty --no-metadata",
         environment: &[],
     },

@@ -32,7 +32,7 @@ pub(crate) fn run(target: Option<&str>, duration: Duration) -> Result<ExitCode> 
     Ok(ExitCode::SUCCESS)
 }
 
-/// `cargo fuzz`, which needs what only a nightly compiler has without being told so.
+/// `cargo fuzz`, with `RUSTC_BOOTSTRAP` for its nightly features on a stable compiler.
 fn fuzz(arguments: &[&str]) -> std::process::Command {
     let mut command = cargo::command();
     command.arg("fuzz").args(arguments).env("RUSTC_BOOTSTRAP", "1");
@@ -44,7 +44,7 @@ fn targets() -> Result<Vec<String>> {
     Ok(output.lines().map(str::to_owned).collect())
 }
 
-/// Runs one target; says whether it found nothing.
+/// Runs one target; returns whether it found nothing.
 fn one(target: &str, duration: Duration) -> Result<bool> {
     let learned = vm::cache::folder()?.join("fuzz").join(target);
     fs::create_dir_all(&learned).with_context(|| format!("making {}", learned.display()))?;
@@ -76,7 +76,8 @@ fn one(target: &str, duration: Duration) -> Result<bool> {
 #[derive(Default)]
 struct End {
     executions: u64,
-    /// How many edges and how many features of them were reached, and how many inputs that took: `cov: 1 ft: 2 corp: 3/4b`.
+    /// How many edges and how many features of them were reached, and how many inputs that took:
+    /// `cov: 1 ft: 2 corp: 3/4b`.
     coverage: String,
     /// Everything but its progress.
     told: Vec<String>,

@@ -69,7 +69,7 @@ fn apt_get(options: &[&str], packages: &[&str]) -> Result<()> {
     output_of(&mut command).map(drop)
 }
 
-/// Runs a program to its end and gives what it wrote; a failure is told by the last line that says why.
+/// Runs a program to its end and returns its output. The error of a failure is its last line with a reason.
 pub(crate) fn output_of(command: &mut Command) -> Result<String> {
     let program = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
     let output =
@@ -81,7 +81,7 @@ pub(crate) fn output_of(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The line of a program's errors that says why it failed. apt ends with a line that only says that it did.
+/// Returns the line of a program's errors with the reason. The last line of `apt` has none.
 fn reason(errors: &str) -> Option<String> {
     const SUMMARIES: [&str; 2] = ["Some index files failed", "Unable to fetch some archives"];
     let lines = || errors.lines().map(str::trim).filter(|line| !line.is_empty());

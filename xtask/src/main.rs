@@ -23,8 +23,8 @@ use vm::{Choice, Options};
 
 /// How this project is checked, tested and tried.
 ///
-/// Kernels are stock Debian ones, booted in QEMU with a small system made of this machine's own programs. They are downloaded
-/// through the machine's apt once and kept in $LVS_CACHE, $XDG_CACHE_HOME/lvs or ~/.cache/lvs.
+/// Kernels are stock Debian ones, booted in QEMU with a small system made of this machine's own programs. They are
+/// downloaded through the machine's apt once and kept in $LVS_CACHE, $XDG_CACHE_HOME/lvs or ~/.cache/lvs.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true)]
 struct Arguments {
@@ -69,8 +69,8 @@ enum Task {
     },
     /// Compares the library with the kernel's own cost and with the usual programs, in a virtual machine.
     ///
-    /// Fails if a figure misses its bar. A full run on all kernels takes half an hour on two free processors, and writes
-    /// the figures and plots to `docs`.
+    /// Fails if a figure misses its bar. A full run on all kernels takes half an hour on two free processors, and
+    /// writes the figures and plots to `docs`.
     Bench {
         /// The kernel lines to measure on; all if not given.
         #[arg(long, value_name = "LINE", value_parser = Wanted::parse)]
@@ -81,7 +81,8 @@ enum Task {
         /// Seconds that one machine may take.
         #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
         timeout: u64,
-        /// Works to measure; all if not given. `claims` measures the figures of `docs/claims.md`, at most 15 minutes a kernel.
+        /// Works to measure; all if not given. `claims` measures the figures of `docs/claims.md`, at most 15 minutes a
+        /// kernel.
         works: Vec<String>,
     },
     /// Runs the example `quickstart` in a virtual machine, or a rolling update through the service proxy.
@@ -94,8 +95,9 @@ enum Task {
     },
     /// Runs a command, or a shell, in a virtual machine.
     ///
-    /// The command runs as root, with its output, errors and exit status passed on, and input unless that is a terminal.
-    /// On its PATH are ipvsadm, ipset, ip, iptables, busybox and, behind them, the examples of this crate (in /examples).
+    /// The command runs as root, with its output, errors and exit status passed on, and input unless that is a
+    /// terminal. On its PATH are ipvsadm, ipset, ip, iptables, busybox and then the examples of this crate (in
+    /// /examples).
     Vm {
         #[command(flatten)]
         machine: OneMachine,

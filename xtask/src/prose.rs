@@ -82,7 +82,7 @@ fn page_problems(text: &str) -> Vec<Problem> {
 fn markdown_problems(lines: &[(usize, &str)], fenced: bool) -> Vec<Problem> {
     let mut paragraphs: Vec<Vec<(usize, &str)>> = Vec::new();
     let mut code = false;
-    // Whether the last line can go on in the next one, and whether it is a comment inside code.
+    // Whether the last line can continue in the next one, and whether it is a comment inside code.
     let mut open = None;
     for &(number, line) in lines {
         let line = line.trim();

@@ -71,7 +71,7 @@ pub(crate) fn run(choices: &[Choice], timeout: Duration, filter: Option<&str>) -
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Runs the tests of this machine and says how many passed.
+/// Runs the tests of this machine and returns the number of passed ones.
 fn host_tests(filter: Option<&str>) -> Result<usize> {
     let mut passed = 0;
     // The programs have no documentation tests, and would be built again for them.
@@ -102,7 +102,7 @@ fn passed_in(line: &str) -> usize {
     counts.and_then(|(_, counts)| counts.split_once(" passed")?.0.parse().ok()).unwrap_or(0)
 }
 
-/// How many kernel tests there are of such a name.
+/// Returns the number of kernel tests with such a name.
 fn list(tests: &Path, filter: Option<&str>) -> Result<usize> {
     let output = host::output_of(Command::new(tests).arg("--list").args(filter))?;
     Ok(output.lines().filter(|line| line.ends_with(": test")).count())

@@ -7,7 +7,7 @@ const MAY_BE_IGNORED: &[(&str, &str, &str)] = &[];
 
 /// Outcome of the tests on one kernel.
 pub(crate) struct Verdict {
-    /// The kernel's release, or the name of its line if there was none to run on.
+    /// The kernel's release, or the name of its line if no kernel could be started.
     pub(crate) kernel: String,
     results: Vec<(String, Outcome)>,
     /// Why the run is no good, besides failed tests.

@@ -39,7 +39,7 @@ pub struct NodeOptions {
     /// Scheduler of Services without the annotation kube-router.io/service.scheduler.
     #[arg(long, value_name = "NAME", default_value = "rr")]
     scheduler: Scheduler,
-    /// Seconds after which a draining endpoint is deleted, whatever connections it has; 0 deletes at once.
+    /// Seconds after which a draining endpoint is deleted, also with connections; 0 deletes immediately.
     #[arg(long, value_name = "SECONDS", default_value_t = 900)]
     drain: u64,
     /// Ignore spec.externalIPs, which Kubernetes deprecates.

@@ -3,7 +3,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-/// One measurement of one machine: how long somebody took for so many things, each round.
+/// One measurement on one machine: the time of each round of a work.
 #[derive(Debug, PartialEq)]
 struct Measurement {
     work: String,
@@ -89,7 +89,7 @@ impl Figures {
         Some(figure.instructions.each)
     }
 
-    /// The sizes at which somebody did a work.
+    /// Returns the sizes at which a work was measured.
     pub(crate) fn sizes(&self, work: &str, by: &str) -> Vec<u64> {
         self.0.iter().filter(|figure| figure.work == work && figure.by == by).map(|figure| figure.size).collect()
     }
@@ -100,7 +100,7 @@ impl Figures {
         figures.map(|figure| (figure.size, figure.instructions.each)).collect()
     }
 
-    /// The floor of a figure: that of its kind if there is more than one.
+    /// Returns the floor of a figure: that of its kind, if several exist.
     fn floor_of(&self, figure: &Figure) -> Option<f64> {
         let kind = figure.by.split_once(", ").map(|(_, kind)| format!("floor, {kind}"));
         let names = kind.iter().map(String::as_str).chain(["floor", "floor, one at a time"]);

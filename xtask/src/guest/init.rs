@@ -1,4 +1,4 @@
-//! The guest's first process: sets the machine up, runs one command, says how it ended, powers off.
+//! The guest's first process: sets the machine up, runs one command, reports its end, powers off.
 use crate::complain;
 use crate::modules::Modules;
 use nix::mount::{MsFlags, mount};
@@ -23,8 +23,8 @@ const SESSION: &str = "/vm/session";
 const CHANNEL_MODULES: [&str; 2] = ["virtio_pci", "virtio_console"];
 /// Modules that are loaded before the command, so that it never races with the kernel's loading on demand.
 ///
-/// Two schedulers have state in each namespace. IPVS loads a scheduler under a lock that a namespace needs to end, and these
-/// modules wait for namespaces that end: Linux 6.1 deadlocks. All other modules are loaded on demand.
+/// Two schedulers have state in each namespace. IPVS loads a scheduler under a lock that a namespace needs to end, and
+/// these modules wait for namespaces that end: Linux 6.1 deadlocks. All other modules are loaded on demand.
 const EARLY_MODULES: [&str; 6] = ["nf_conntrack", "ip_vs", "ip_vs_lblc", "ip_vs_lblcr", "dummy", "veth"];
 
 const PORTS: &str = "/dev/virtio-ports";

@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Writes a line to standard error; the exit status reports the failure also where nobody reads it.
+/// Writes a line to standard error; the exit status reports the failure, too.
 pub(crate) fn complain(text: impl Display) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

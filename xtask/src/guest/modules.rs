@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Parameters that are always given: without them these modules make interfaces nobody asked for.
+/// Parameters that are always given: without them these modules create unwanted interfaces.
 const PARAMETERS: [(&str, &str); 3] = [("bonding", "max_bonds=0"), ("dummy", "numdummies=0"), ("ifb", "numifbs=0")];
 
 /// The modules of the running kernel, as `modules.dep` and `modules.alias` list them.

@@ -1,7 +1,7 @@
 //! The folder outside the repository that keeps unpacked kernels.
 //!
-//! `kernels/RELEASE/` holds `image`, `modules/` and `manifest`; it comes into being by one renaming, so it is whole or not there.
-//! `tmp/` holds what is in the making; whoever has the lock may clear it.
+//! `kernels/RELEASE/` holds `image`, `modules/` and `manifest`; it is created by one renaming, so that it is complete
+//! or absent. `tmp/` holds what is in the making; whoever has the lock may clear it.
 use super::kernel::Kernel;
 use super::modules::{self, Modules, Signatures};
 use crate::step;
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 const MEGABYTE: u64 = 1 << 20;
-/// Package lists, packages, what is in them, and what is kept of it, all at once and with some room.
+/// Free space for package lists, packages and their contents together, with a reserve.
 const SPACE_FOR_A_KERNEL: u64 = 300;
 
 pub(crate) struct Cache {

@@ -31,7 +31,7 @@ pub(crate) enum Ending {
     Died,
     TimedOut,
     Interrupted(i32),
-    /// Nobody reads what this process writes.
+    /// No process reads the output any more.
     OutputClosed,
 }
 
@@ -119,7 +119,7 @@ impl<'a> Carrier<'a> {
         }
     }
 
-    /// Carries what is still on its way when the machine is gone.
+    /// Copies the data in flight after the machine has ended.
     pub(crate) fn drain(&mut self) -> Result<()> {
         while self.ports.iter().any(|port| port.open) {
             self.turn(None, None)?;

@@ -1,4 +1,4 @@
-//! Stock Debian kernels: which there are, and how to get one through the archive that apt is configured with.
+//! Stock Debian kernels: a list of them, and the download through the machine's apt.
 use super::cache::Cache;
 use super::kernel;
 use super::modules::{self, Signatures};

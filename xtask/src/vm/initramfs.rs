@@ -80,8 +80,8 @@ const ETC: [(&str, &str); 4] = [
     ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\nprotocols: files\nservices: files\n"),
 ];
 
-/// Some with one name, with more, with a long one, with one that has more bytes than letters, with a dash; names of more
-/// than one address.
+/// Some with one name, with more, with a long one, with one that has more bytes than letters, with a dash; names of
+/// more than one address.
 const HOSTS: &str = "127.0.0.1 localhost vm
 ::1 localhost
 ::1 ip6-localhost
@@ -102,7 +102,7 @@ fd00::99 rs6.example.com
 /// Environment variables by which a user chooses tests.
 const CHOICES: [&str; 4] = ["LVS_SEED", "LVS_LINES", "LVS_LONG", "LVS_KILLS"];
 
-/// Results have a channel of their own, so that nothing that is printed can be taken for one.
+/// Results have a channel of their own, so that printed text is never treated as a result.
 pub(crate) const RESULTS: &str = "/dev/virtio-ports/results";
 
 /// Input and output of the guest's command.
@@ -122,8 +122,8 @@ pub(crate) enum Session {
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(crate) enum Clock {
     Real,
-    /// A count of instructions, one for each nanosecond; what is waited for takes none. It repeats exactly, whatever else
-    /// this machine does.
+    /// A count of instructions, one for each nanosecond; what is waited for takes none. It repeats exactly, whatever
+    /// else this machine does.
     Instructions,
 }
 

@@ -38,7 +38,7 @@ fn release_of_image(image: &[u8]) -> Option<String> {
     (offset != 0).then(|| first_word(text)).flatten()
 }
 
-/// The release in what an unpacked kernel says first.
+/// Returns the release in the banner of an unpacked kernel.
 fn release_of_elf(elf: &[u8]) -> Option<String> {
     const BANNER: &[u8] = b"Linux version ";
     let constants = object::File::parse(elf).ok()?.section_by_name(".rodata")?.data().ok()?;
@@ -88,7 +88,7 @@ fn decompress(payload: &[u8]) -> Option<Vec<u8>> {
     (out.len() == size).then_some(out)
 }
 
-/// The old frame format of LZ4, which the kernel uses: blocks of 8 MiB, each behind its compressed length.
+/// The old frame format of LZ4, which the kernel uses: blocks of 8 MiB, each preceded by its compressed length.
 fn legacy_lz4(mut blocks: &[u8], size: usize, out: &mut Vec<u8>) -> Option<usize> {
     const BLOCK: usize = 8 << 20;
     while out.len() < size {

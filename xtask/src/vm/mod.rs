@@ -73,7 +73,7 @@ pub(crate) fn demo_of_proxy(options: &Options) -> Result<ExitCode> {
     run(options, &Job { command, session: Session::Plain, clock: Clock::Real, programs, files: Vec::new() })
 }
 
-/// Runs a command, or a shell if there is none.
+/// Runs a command, or a shell if none is given.
 pub(crate) fn command(options: &Options, files: &[String], command: Vec<String>) -> Result<ExitCode> {
     let files = files.iter().map(|file| parse_file(file)).collect::<Result<_>>()?;
     let input_is_terminal = io::stdin().is_terminal();
@@ -159,7 +159,7 @@ pub(crate) fn boot(
     qemu::run(&machine, streams, signals)
 }
 
-/// Says why a machine gave no exit status, after the end of what its console said.
+/// Prints the end of a machine's console output. Returns the reason why it gave no exit status.
 pub(crate) fn failure(run: &Run, timeout: Option<Duration>) -> String {
     let console = String::from_utf8_lossy(&run.console).replace('\r', "");
     let lines: Vec<&str> = console.lines().filter(|line| !line.trim().is_empty()).collect();

@@ -186,7 +186,7 @@ fn decompress(path: &str, stored: Vec<u8>) -> Result<(String, Vec<u8>)> {
     Ok((start.to_owned(), data))
 }
 
-/// A module without the signature behind its ELF file: signature, 12 bytes that end in its length, mark.
+/// Returns a module without the signature after its ELF file: signature, 12 bytes that end in its length, mark.
 fn without_signature(data: &[u8]) -> &[u8] {
     let stripped = data.strip_suffix(SIGNATURE_MARK).and_then(|rest| {
         let (rest, header) = rest.split_at_checked(rest.len().checked_sub(SIGNATURE_HEADER)?)?;
@@ -196,7 +196,7 @@ fn without_signature(data: &[u8]) -> &[u8] {
     stripped.unwrap_or(data)
 }
 
-/// The `key=value` texts that a module says about itself.
+/// Returns the `key=value` texts of a module.
 fn modinfo(data: &[u8]) -> Result<Vec<(String, String)>> {
     let file = object::File::parse(data)?;
     let section = file.section_by_name(".modinfo").context("it has no .modinfo section")?;

@@ -4,7 +4,7 @@ use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use std::io::{self, Stdin};
 use std::process::{Command, Stdio};
 
-/// A script that starts the best shell there is, on a screen as large as this one.
+/// A script that starts the best available shell, with the size of this terminal.
 pub(crate) fn shell() -> String {
     let size = size().map(|(rows, columns)| format!("stty rows {rows} cols {columns}; ")).unwrap_or_default();
     format!("{size}if command -v bash >/dev/null; then exec bash; else exec sh; fi")

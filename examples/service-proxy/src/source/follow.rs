@@ -142,7 +142,8 @@ impl Stream<'_> {
         }
     }
 
-    /// Replaces the kinds that the list has. A list of mixed kinds may later have none of a kind, when the last object is deleted.
+    /// Replaces the kinds that the list has. A list of mixed kinds may later have none of a kind, when the last object
+    /// is deleted.
     fn list(&mut self, objects: Objects, mixed: bool) -> Result<(), String> {
         accept(&objects, &mut self.known)?;
         let has_both = objects.services().len() > 0 && objects.slice_count() > 0;
@@ -162,7 +163,7 @@ impl Stream<'_> {
         Ok(())
     }
 
-    /// The mark behind the initial events makes the objects so far complete.
+    /// The mark after the initial events makes the objects so far complete.
     fn bookmark(&self, text: &str) -> Result<(), String> {
         let bookmark: Bookmark = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let kind = match bookmark.kind.as_str() {

@@ -59,7 +59,7 @@ pub(crate) fn options(more: &[&str]) -> NodeOptions {
     Options::try_parse_from(common.iter().chain(more)).unwrap_or_else(|error| panic!("{error}")).node
 }
 
-/// A node that is described by options, and deletes endpoints at once.
+/// A node that is described by options, and deletes endpoints immediately.
 const NODE: [&str; 6] = ["--zone", "zone-1", "--node-ip", "192.0.2.11", "--drain", "0"];
 
 impl Lab {
@@ -99,7 +99,7 @@ impl Lab {
         }
     }
 
-    /// Applies what is due after the shortest time; whether there was anything.
+    /// Applies changes that are due after the shortest time; returns whether any was due.
     pub(crate) fn apply(&mut self) -> bool {
         self.now += MIN_SYNC;
         let due = self.proxy.due().is_some_and(|due| due <= self.now);

@@ -1,4 +1,4 @@
-//! An API server that answers as a test says, request by request.
+//! An API server with answers that a test provides, request by request.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -76,7 +76,7 @@ impl Server {
         request.list(json!({"resourceVersion": version}), items);
     }
 
-    /// Accepts the next watch of this path, which must begin behind this version.
+    /// Accepts the next watch of this path, which must begin after this version.
     pub(crate) fn watch(&self, path: &str, version: &str) -> Watch {
         let request = self.next(path);
         assert!(request.is_watch(), "{}", request.target);
