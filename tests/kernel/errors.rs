@@ -261,7 +261,7 @@ fn daemons_that_only_the_kernel_can_judge(lab: &Lab) {
     ipvs.add_service(web()).unwrap();
     ipvs.add_destination(web().key, mixed).unwrap();
     let text = "start the backup sync daemon on near: a service has a destination of another family, which synchronisation \
-                does not know (EINVAL)";
+                does not support (EINVAL)";
     refused(ipvs.start_daemon(&backup), Reason::Invalid, text);
 }
 
