@@ -4,6 +4,7 @@ use std::fmt::{self, Display};
 use std::io::Write;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use lvs::ipset::{Ipset, Kind, Listed};
 use lvs::netns::Namespace;
@@ -22,6 +23,8 @@ pub(crate) struct Outcome {
     pub(crate) status: ExitStatus,
     pub(crate) output: String,
     pub(crate) errors: String,
+    /// Seconds by which the same timeout may differ in the outcomes of the two programs.
+    leeway: u64,
 }
 
 /// Two namespaces: `ipset`'s and ours.
@@ -29,17 +32,26 @@ pub(crate) struct Bench<'a> {
     lab: &'a Lab,
     other: Namespace,
     clients: [Ipset; 2],
+    /// The longest time that the two runs of a line took.
+    longest: Duration,
 }
 
 impl<'a> Bench<'a> {
     pub(crate) fn new(lab: &'a Lab) -> Self {
         let other = Namespace::create().unwrap();
         let clients = [lab.ipset(), other.run(Ipset::connect).unwrap().unwrap()];
-        Self { lab, other, clients }
+        Self { lab, other, clients, longest: Duration::ZERO }
     }
 
-    pub(crate) fn run(&self, case: &Case) -> [Outcome; 2] {
-        [self.lab.run(|| run("ipset", case)), self.other.run(|| run("ipset-rs", case)).unwrap()]
+    pub(crate) fn run(&mut self, case: &Case) -> [Outcome; 2] {
+        let started = Instant::now();
+        let mut outcomes = [self.lab.run(|| run("ipset", case)), self.other.run(|| run("ipset-rs", case)).unwrap()];
+        // Neither when an entry was added nor when it was listed were the two runs further apart.
+        self.longest = self.longest.max(started.elapsed());
+        for outcome in &mut outcomes {
+            outcome.leeway += self.longest.as_secs();
+        }
+        outcomes
     }
 
     pub(crate) fn clear(&mut self) {
@@ -90,7 +102,7 @@ fn run(program: &str, case: &Case) -> Outcome {
     let _ = child.stdin.take().unwrap().write_all(case.input.as_bytes());
     let output = child.wait_with_output().unwrap();
     let text = |bytes: &[u8]| without_chance(&String::from_utf8_lossy(bytes));
-    Outcome { status: output.status, output: text(&output.stdout), errors: text(&output.stderr) }
+    Outcome { status: output.status, output: text(&output.stdout), errors: text(&output.stderr), leeway: 3 }
 }
 
 /// Without the version, and without the start value of hashes where it is a random one.
@@ -127,28 +139,29 @@ impl Case {
 
 impl Outcome {
     pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let is_same = |one, another| self.is_same_text(one, another);
         self.status == other.status && is_same(&self.errors, &other.errors) && is_same(&self.output, &other.output)
     }
-}
 
-/// Whether two texts are the same, but for a second or two that may have passed.
-pub(crate) fn is_same(one: &str, other: &str) -> bool {
-    if one == other {
-        return true;
+    /// Whether two texts of the outcomes of a line are the same, but for the seconds that may have passed.
+    pub(crate) fn is_same_text(&self, one: &str, other: &str) -> bool {
+        if one == other {
+            return true;
+        }
+        let separators = [' ', '\n', '<', '>', '"'];
+        // How entries share buckets, and so the memory, is by chance where the start value of the hash is.
+        // A list of sets gives the memory of its comments back some time later.
+        let by_chance = one.contains("random") || one.contains("list:set");
+        let (one, other): (Vec<_>, Vec<_>) = (one.split(separators).collect(), other.split(separators).collect());
+        let differ = |at: usize| {
+            let before = &one[at.saturating_sub(6)..at];
+            let (Ok(a), Ok(b)) = (one[at].parse::<u64>(), other[at].parse::<u64>()) else { return true };
+            let is_time = a.abs_diff(b) <= self.leeway && before.contains(&"timeout");
+            let is_size = by_chance && (before.ends_with(&["memory:"]) || before.contains(&"memsize"));
+            !is_time && !is_size
+        };
+        one.len() == other.len() && (0..one.len()).all(|at| one[at] == other[at] || !differ(at))
     }
-    let separators = [' ', '\n', '<', '>', '"'];
-    // How entries share buckets, and so the memory, is by chance where the start value of the hash is.
-    // A list of sets gives the memory of its comments back some time later.
-    let by_chance = one.contains("random") || one.contains("list:set");
-    let (one, other): (Vec<_>, Vec<_>) = (one.split(separators).collect(), other.split(separators).collect());
-    let differ = |at: usize| {
-        let before = &one[at.saturating_sub(6)..at];
-        let (Ok(a), Ok(b)) = (one[at].parse::<u64>(), other[at].parse::<u64>()) else { return true };
-        let is_time = a.abs_diff(b) <= 3 && before.contains(&"timeout");
-        let is_size = by_chance && (before.ends_with(&["memory:"]) || before.contains(&"memsize"));
-        !is_time && !is_size
-    };
-    one.len() == other.len() && (0..one.len()).all(|at| one[at] == other[at] || !differ(at))
 }
 
 impl Display for Case {

@@ -2,7 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 
-use super::bench::{Case, Outcome, is_same};
+use super::bench::{Case, Outcome};
 
 /// A difference that is known.
 pub(crate) struct Deviation {
@@ -38,7 +38,7 @@ fn plain(text: &str, any_order: bool) -> String {
 
 /// Whether two outcomes are the same but for that.
 fn is_alike(theirs: &Outcome, ours: &Outcome, any_order: bool) -> bool {
-    let output = is_same(&plain(&theirs.output, any_order), &plain(&ours.output, any_order));
+    let output = theirs.is_same_text(&plain(&theirs.output, any_order), &plain(&ours.output, any_order));
     output && theirs.status == ours.status && theirs.errors == ours.errors
 }
 
@@ -144,7 +144,7 @@ pub(crate) const DEVIATIONS: &[Deviation] = &[
             let is_first =
                 ours.status.code() == Some(1) && line(ours).is_some() && line(ours) < line(theirs).or(Some(usize::MAX));
             let is_equal = theirs.status == ours.status && theirs.errors == ours.errors;
-            let outputs = is_same(&plain(&theirs.output, false), &plain(&ours.output, false));
+            let outputs = theirs.is_same_text(&plain(&theirs.output, false), &plain(&ours.output, false));
             case.has("restore") && !theirs.status.success() && outputs && (is_first || is_equal)
         },
     },
