@@ -12,8 +12,8 @@ use crate::failure::number::INVALID_PROTOCOL;
 use crate::failure::{Failure, complain, refused};
 use crate::names::{ICMP, ICMPV6, Names, icmp};
 use crate::options::{Carried, entry_options, number_of_bits, set_name};
-use crate::output::{Ip, Port};
-use crate::syntax::Command;
+use crate::output::{Ip, push_port};
+use crate::syntax::{Command, Word};
 use crate::values::{self, bits, mac, small, split};
 
 /// A reader of values that need names.
@@ -39,7 +39,7 @@ struct Parts {
 }
 
 /// An address as it was typed: with the bits that a network has not.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Typo {
     from: IpAddr,
     to: Option<IpAddr>,
@@ -94,7 +94,7 @@ impl Misfit {
 }
 
 /// The kinds of text that stand in place of an address.
-#[derive(Clone, Copy, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Form {
     /// One address.
     Plain,
@@ -121,7 +121,7 @@ impl Reader<'_> {
 
     /// `ADDRESS/PREFIX`.
     pub(crate) fn with_prefix(&self, text: &str, family: Family) -> Result<(IpAddr, Option<u8>), Failure> {
-        match split(text, '/') {
+        match split(text, b'/') {
             None => Ok((self.address(text, family)?, None)),
             Some((address, prefix)) => {
                 let prefix = number_of_bits(prefix, 0, bits(family))?;
@@ -140,9 +140,9 @@ impl Reader<'_> {
 
     /// Whether there is a range; behind a bracket stands a prefix length, a range or nothing.
     fn has_range(&self, text: &str, family: Family) -> Result<bool, Failure> {
-        if split(text, '/').is_some() {
+        if split(text, b'/').is_some() {
             let rest = text.strip_prefix('[').and_then(|text| text.split_once(']'));
-            return Ok(rest.map_or_else(|| split(text, '-').is_some(), |(_, rest)| rest.contains('-')));
+            return Ok(rest.map_or_else(|| split(text, b'-').is_some(), |(_, rest)| rest.contains('-')));
         }
         match dash(text)? {
             Some((_, "")) => self.address("", family).map(|_| true),
@@ -151,13 +151,21 @@ impl Reader<'_> {
     }
 
     fn addresses(&self, text: &str, family: Family, form: Form) -> Result<Typo, Failure> {
+        // Without these it is one address in every form. Most lines of a restore have none: its bar.
+        if !text.bytes().any(|byte| matches!(byte, b'-' | b'/' | b'[')) {
+            return Ok(Typo { from: self.address(text, family)?, to: None, prefix: None });
+        }
+        self.addresses_in_form(text, family, form)
+    }
+
+    fn addresses_in_form(&self, text: &str, family: Family, form: Form) -> Result<Typo, Failure> {
         let form = if family == Family::Inet6 && form == Form::Addresses { Form::Plain } else { form };
-        let is_range = || split(text, '/').is_none() && split(text, '-').is_some();
+        let is_range = || split(text, b'/').is_none() && split(text, b'-').is_some();
         match form {
             Form::Plain => {
                 let plain = || Failure::syntax(format_args!("plain IP address must be supplied: {text}"));
                 let host = if family == Family::Inet { "32" } else { "128" };
-                match split(text, '/') {
+                match split(text, b'/') {
                     Some((_, prefix)) if prefix != host => return Err(plain()),
                     None if self.has_range(text, family)? => return Err(plain()),
                     _ => {}
@@ -198,8 +206,8 @@ impl Reader<'_> {
         let number: Result<u8, Failure> = small(protocol, u8::MAX.into());
         let (failure, name) = match number {
             Ok(number) => (invalid, self.names.protocol_name(number)),
-            Err(Failure::Refused(text)) => (invalid.and(text), protocol.to_owned()),
-            Err(other) => (other, String::new()),
+            Err(Failure::Refused(text)) => (invalid.and(text), protocol.into()),
+            Err(other) => (other, "".into()),
         };
         self.names.port(service, &name).ok_or_else(|| failure.and(wrong()).unplaced())
     }
@@ -227,7 +235,7 @@ impl Reader<'_> {
 
     /// `PROTOCOL:PORT`; of TCP without a protocol.
     fn protocol_and_ports(&self, text: &str) -> Result<(u8, u16, Option<u16>), Failure> {
-        let Some((protocol, port)) = split(text, ':') else {
+        let Some((protocol, port)) = split(text, b':') else {
             let (first, last) = self.ports(text, "tcp")?;
             return Ok((6, first, last));
         };
@@ -252,7 +260,7 @@ impl Reader<'_> {
     }
 
     fn protocol_ports(&self, text: &str, family: Family, parts: &mut Parts) -> Result<ProtocolPorts, Failure> {
-        let misfit = match split(text, ':').and_then(|(protocol, _)| self.protocol(protocol).ok()) {
+        let misfit = match split(text, b':').and_then(|(protocol, _)| self.protocol(protocol).ok()) {
             Some(ICMP) if family == Family::Inet6 => Misfit("Protocol ICMP can be used with family inet only"),
             Some(ICMPV6) if family == Family::Inet => Misfit("Protocol ICMPv6 can be used with family inet6 only"),
             _ => {
@@ -272,7 +280,7 @@ impl Reader<'_> {
         command: Command,
         set: &Set<AnyType>,
         text: &str,
-        words: &[&str],
+        words: &[Word<'_>],
     ) -> Result<Typed, Failure> {
         let mut parts = Parts::default();
         let read = self.element(set, text, &mut parts).and_then(|mut entry| {
@@ -308,8 +316,8 @@ impl Reader<'_> {
     fn element(&self, set: &Set<AnyType>, text: &str, parts: &mut Parts) -> Result<Entry, Failure> {
         let kind = set.kind();
         let family = set.family().unwrap_or(Family::Inet);
-        let pieces = pieces(kind, text)?;
-        let piece = |at: usize| pieces.get(at).copied().unwrap_or_default();
+        let [first, second, third] = pieces(kind, text)?;
+        let piece = |at: usize| [first, second, third].get(at).copied().flatten().unwrap_or_default();
         let form = match kind {
             Kind::BitmapIpMac => Form::Plain,
             Kind::HashNet | Kind::HashNetIface | Kind::HashNetNet | Kind::HashNetPort | Kind::HashNetPortNet => {
@@ -330,7 +338,7 @@ impl Reader<'_> {
             Kind::BitmapIp | Kind::HashIp | Kind::HashNet => Entry::Ip(ip(0, family, form)?),
             Kind::BitmapIpMac => {
                 let first = ip(0, family, form)?.first();
-                Entry::IpMac(first, pieces.get(1).map(|text| mac(text)).transpose()?)
+                Entry::IpMac(first, second.map(mac).transpose()?)
             }
             Kind::HashIpMac => Entry::IpMac(ip(0, family, form)?.first(), Some(mac(piece(1))?)),
             Kind::HashIpMark => Entry::IpMark(ip(0, family, form)?, small(piece(1), u32::MAX.into())?),
@@ -436,7 +444,9 @@ impl Typed {
             Entry::IpMac(_, Some(mac)) => text.push_str(&format!(",{mac}")),
             Entry::IpMark(_, mark) => text.push_str(&format!(",0x{mark:08x}")),
             Entry::IpPort(_, ports) | Entry::IpPortIp(_, ports, _) => {
-                text.push_str(&format!(",{}", Port { protocol: ports.protocol, port: ports.ports.first, names }));
+                let mut port = vec![b','];
+                push_port(&mut port, *ports, names);
+                text.push_str(&values::text(&port));
             }
             Entry::IpInterface(_, interface) => text.push_str(&format!(",{}", values::text(interface.name.as_bytes()))),
             Entry::Port(ports) => text.push_str(&ports.first.to_string()),
@@ -459,20 +469,22 @@ impl Typed {
 }
 
 /// The parts of an entry, which commas separate.
-fn pieces(kind: Kind, text: &str) -> Result<Vec<&str>, Failure> {
+fn pieces(kind: Kind, text: &str) -> Result<[Option<&str>; 3], Failure> {
     let wrong = |what: std::fmt::Arguments<'_>| Err(Failure::syntax(what));
     if kind == Kind::ListSet {
-        return Ok(vec![text]);
+        return Ok([Some(text), None, None]);
     }
-    let mut pieces = Vec::new();
-    let mut rest = text;
-    while let Some((piece, behind)) = split(rest, ',') {
-        pieces.push(piece);
-        rest = behind;
+    let mut pieces = [None; 3];
+    let mut rest = Some(text);
+    for piece in &mut pieces {
+        (*piece, rest) = match rest.and_then(|rest| split(rest, b',')) {
+            Some((first, rest)) => (Some(first), Some(rest)),
+            None => (rest, None),
+        };
     }
-    pieces.push(rest);
-    let dimensions = 1 + kind.name().matches(',').count();
-    match (pieces.len(), dimensions) {
+    let found = pieces.iter().flatten().count() + usize::from(rest.is_some());
+    let dimensions = 1 + kind.name().bytes().filter(|byte| *byte == b',').count();
+    match (found, dimensions) {
         (2.., 1) => wrong(format_args!("Elem separator in {text}, but settype {kind} supports none.")),
         (3.., 2) => wrong(format_args!("Two elem separators in {text}, but settype {kind} supports one.")),
         (4.., 3) => wrong(format_args!("Three elem separators in {text}, but settype {kind} supports two.")),
@@ -486,7 +498,7 @@ fn pieces(kind: Kind, text: &str) -> Result<Vec<&str>, Failure> {
 /// Parts a range at its dash; brackets around the first part hide those in it.
 pub(crate) fn dash(text: &str) -> Result<Option<(&str, &str)>, Failure> {
     if !text.starts_with('[') {
-        return Ok(split(text, '-'));
+        return Ok(split(text, b'-'));
     }
     let end = text.find(']').ok_or_else(|| no_end(text))? + 1;
     let (first, rest) = text.split_at(end);
@@ -508,7 +520,7 @@ fn icmp_port(protocol: u8, text: &str) -> Result<u16, Failure> {
     }
     let name = if protocol == ICMP { "ICMP" } else { "ICMPv6" };
     let unknown = || Failure::refused(format!("Cannot parse {text} as an {name} type/code."));
-    let (kind, code) = split(text, '/').ok_or_else(unknown)?;
+    let (kind, code) = split(text, b'/').ok_or_else(unknown)?;
     Ok(u16::from_be_bytes([small(kind, u8::MAX.into())?, small(code, u8::MAX.into())?]))
 }
 
@@ -524,7 +536,7 @@ fn interface(text: &str) -> Result<InterfaceMatch, Failure> {
 
 /// A set in a list; where in it may be said as in versions before 5: `name,before,other`.
 fn list_member(text: &str) -> Result<ListMember, Failure> {
-    let Some((name, rest)) = split(text, ',') else { return Ok(ListMember::new(set_name(text)?)) };
+    let Some((name, rest)) = split(text, b',') else { return Ok(ListMember::new(set_name(text)?)) };
     let wrong = || Failure::refused("you must specify elements as setname,[before|after],setname");
     let (place, other) = rest.split_once(',').ok_or_else(wrong)?;
     let member = ListMember::new(set_name(name)?);
@@ -534,4 +546,23 @@ fn list_member(text: &str) -> Result<ListMember, Failure> {
         _ => return Err(wrong()),
     };
     Ok(ListMember { place: Some(place(set_name(other)?)), ..member })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn single_addresses_are_the_same_in_every_form() {
+        let reader = Reader { names: &Names::default(), quiet: true };
+        for text in ["10.0.0.1", "10.1", "", " ", "1.1.1.1.1", "::1", "::", "2001:db8::1", ":", "10.0.0.1]", "0x1.1"] {
+            for family in [Family::Inet, Family::Inet6] {
+                for form in [Form::Plain, Form::Addresses, Form::Networks] {
+                    let [quick, plain] =
+                        [reader.addresses(text, family, form), reader.addresses_in_form(text, family, form)];
+                    assert_eq!(quick, plain, "{text} {family} {form:?}");
+                }
+            }
+        }
+    }
 }

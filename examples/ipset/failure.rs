@@ -71,12 +71,12 @@ impl Failure {
     /// Tells it on standard error, with the number of the line where it is.
     pub(crate) fn tell(&self, line: Option<usize>) {
         let mut told = match (self, line) {
-            (Self::Usage(text), _) => bytes(&format!("{text}\nTry `ipset help' for more information.")),
-            (Self::Refused(text), None) | (Self::Unplaced(text), _) => cut(bytes(text)),
+            (Self::Usage(text), _) => bytes(&format!("{text}\nTry `ipset help' for more information.")).into_owned(),
+            (Self::Refused(text), None) | (Self::Unplaced(text), _) => cut(&bytes(text)),
             // The last of its lines stands for all.
             (Self::Refused(text), Some(line)) => {
                 let last = text.lines().next_back().unwrap_or_default();
-                cut(bytes(&format!("Error in line {line}: {last}")))
+                cut(&bytes(&format!("Error in line {line}: {last}")))
             }
             (Self::Silent(_), _) => return,
         };
@@ -93,9 +93,8 @@ pub(crate) fn complain(text: &[u8]) {
 }
 
 /// Truncates a text to the size of `ipset`'s buffer.
-fn cut(mut text: Vec<u8>) -> Vec<u8> {
-    text.truncate(1022);
-    text
+fn cut(text: &[u8]) -> Vec<u8> {
+    text.get(..1022).unwrap_or(text).to_vec()
 }
 
 /// The name and the version that scripts look for.

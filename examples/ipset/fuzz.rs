@@ -42,7 +42,7 @@ fn names_files(data: &[u8]) -> bool {
     while let Ok(Some((_, line))) = lines.next() {
         let line = values::text(line);
         if let Ok(words) = words(&line) {
-            let _ = parse(words.iter().map(|word| &**word).collect(), &mut settings);
+            let _ = parse(words, &mut settings);
         }
     }
     settings.file.is_some()

@@ -41,7 +41,9 @@
 #![cfg_attr(fuzzing, no_main)]
 
 mod database;
+mod decimal;
 mod entry;
+mod escape;
 mod failure;
 #[cfg(any(all(test, feature = "testing"), fuzzing))]
 mod fuzz;
@@ -65,14 +67,14 @@ use std::process::ExitCode;
 
 use crate::failure::Failure;
 use crate::session::{Session, written};
-use crate::syntax::{Command, Line, Settings, parse};
+use crate::syntax::{Command, Line, Settings, Word, parse};
 
 fn main() -> ExitCode {
-    let words: Vec<_> = std::env::args_os().skip(1).collect();
-    let words: Vec<_> = words.iter().map(|word| values::text(word.as_bytes())).collect();
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let words: Vec<_> = arguments.iter().map(|word| values::text(word.as_bytes())).collect();
     let mut out = BufWriter::new(io::stdout().lock());
     let mut quiet = false;
-    let done = run(words.iter().map(|word| &**word).collect(), &mut quiet, &mut out);
+    let done = run(words, &mut quiet, &mut out);
     let flushed = out.flush().map_err(|error| (written(&error), None));
     match done.and(flushed) {
         Ok(()) => ExitCode::SUCCESS,
@@ -86,7 +88,7 @@ fn main() -> ExitCode {
 }
 
 /// Carries out a command line. A failure comes with the line of the input that it is in.
-fn run(words: Vec<&str>, quiet: &mut bool, out: &mut impl Write) -> Result<(), (Failure, Option<usize>)> {
+fn run(words: Vec<Word<'_>>, quiet: &mut bool, out: &mut impl Write) -> Result<(), (Failure, Option<usize>)> {
     let mut settings = Settings::default();
     let line = parse(words, &mut settings);
     *quiet = settings.quiet;

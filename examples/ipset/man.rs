@@ -11,7 +11,7 @@ use crate::entry::Reader;
 use crate::failure::Failure;
 use crate::names::Names;
 use crate::options::{Carried, create, entry_options, kind, set_options};
-use crate::syntax::{COMMANDS, Command, Settings, parse};
+use crate::syntax::{COMMANDS, Command, Settings, Word, parse};
 use mdoc::{arguments_of, items, section};
 
 const PAGE: &str = include_str!("ipset-rs.8");
@@ -35,7 +35,7 @@ fn the_page_has_each_command_with_its_names_and_arguments_in_the_order_of_abbrev
 /// Returns the settings after this option with this value, if it takes one.
 fn settings(option: &str) -> Settings {
     let mut settings = Settings::default();
-    let _ = parse(vec!["list", option, "plain"], &mut settings);
+    let _ = parse(["list", option, "plain"].map(Word::from).into(), &mut settings);
     settings
 }
 
@@ -113,7 +113,7 @@ fn the_page_describes_each_option_of_sets() {
     let known = Kind::ALL.iter().flat_map(|kind| set_options(*kind)).collect();
     check(&items(&lines[..old]), known, |name| {
         let has = Kind::ALL.iter().copied().find(|kind| set_options(*kind).contains(&name)).unwrap();
-        is_missing(create(has, has.revision(), &[name], &reader))
+        is_missing(create(has, has.revision(), &[name.into()], &reader))
     });
     // Those that are ignored.
     let mut pairs = BTreeSet::new();
@@ -127,7 +127,7 @@ fn the_page_describes_each_option_of_sets() {
         }
     }
     let is_ignored = |name: &str, kind: Kind| {
-        create(kind, kind.revision(), &[name, "1"], &reader).is_ok_and(|new| !new.warnings.is_empty())
+        create(kind, kind.revision(), &[name.into(), "1".into()], &reader).is_ok_and(|new| !new.warnings.is_empty())
     };
     for &kind in Kind::ALL {
         for name in ["from", "to", "network", "probes", "resize", "gc"] {
@@ -142,6 +142,6 @@ fn the_page_describes_each_option_of_entries() {
     let known = Kind::ALL.iter().flat_map(|kind| entry_options(*kind, Command::Add)).collect();
     check(&items(&section(PAGE, ".Sh ENTRY OPTIONS")), known, |name| {
         let has = Kind::ALL.iter().copied().find(|kind| entry_options(*kind, Command::Add).contains(&name)).unwrap();
-        is_missing(Carried::read(has, Command::Add, false, &[name]))
+        is_missing(Carried::read(has, Command::Add, false, &[name.into()]))
     });
 }

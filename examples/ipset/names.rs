@@ -1,8 +1,9 @@
 //! Names of hosts, services, protocols and types of ICMP. Numbers are recognized without asking anyone.
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
 
 use dns_lookup::{AddrInfoHints, getaddrinfo, getnameinfo};
 use lvs::Family;
@@ -19,7 +20,7 @@ pub(crate) const ICMPV6: u8 = 58;
 pub(crate) struct Names {
     services: OnceCell<Database>,
     protocols: OnceCell<Database>,
-    numbers: RefCell<HashMap<u8, String>>,
+    numbers: RefCell<BTreeMap<u8, Rc<str>>>,
     hosts: RefCell<HashMap<IpAddr, Option<String>>>,
     /// No host has a name, and nobody is asked for one.
     no_hosts: bool,
@@ -50,8 +51,11 @@ impl Names {
     }
 
     /// Returns the name of a protocol, or its number.
-    pub(crate) fn protocol_name(&self, number: u8) -> String {
-        let name = || self.protocols().name(&number.to_string()).map_or_else(|| number.to_string(), str::to_owned);
+    pub(crate) fn protocol_name(&self, number: u8) -> Rc<str> {
+        let name = || {
+            let number = number.to_string();
+            self.protocols().name(&number).unwrap_or(&number).into()
+        };
         self.numbers.borrow_mut().entry(number).or_insert_with(name).clone()
     }
 
@@ -106,27 +110,34 @@ fn can_be_a_name(host: &str) -> bool {
 
 /// An IPv4 address as `inet_aton` reads it, but for hexadecimal: `10.1` is 10.0.0.1, and `010` is 8.
 fn inet(text: &str) -> Option<Ipv4Addr> {
-    if let Ok(address) = text.parse() {
-        return Some(address);
-    }
-    let mut address: u32 = 0;
-    let mut shift = 32;
-    let mut parts = text.split('.').peekable();
-    while let Some(part) = parts.next() {
-        if part.is_empty() || !part.bytes().all(|byte| byte.is_ascii_digit()) || shift == 0 {
+    let (mut address, mut bits) = (0, 32);
+    let (mut part, mut radix, mut is_empty) = (0, 10, true);
+    for byte in text.bytes() {
+        if byte == b'.' {
+            // Each part but the last is a byte.
+            if is_empty || part > 255 || bits == 8 {
+                return None;
+            }
+            bits -= 8;
+            address |= part << bits;
+            (part, is_empty) = (0, true);
+            continue;
+        }
+        let digit = u64::from(byte.wrapping_sub(b'0'));
+        if is_empty {
+            radix = if digit == 0 { 8 } else { 10 };
+        }
+        part = part * radix + digit;
+        if digit >= radix || part > u32::MAX.into() {
             return None;
         }
-        let radix = if part.len() > 1 && part.starts_with('0') { 8 } else { 10 };
-        let value = u64::from_str_radix(part, radix).ok()?;
-        // The last part is all of the rest.
-        let bits = if parts.peek().is_some() { 8 } else { shift };
-        if value >= 1 << bits {
-            return None;
-        }
-        shift -= bits;
-        address |= u32::try_from(value << shift).ok()?;
+        is_empty = false;
     }
-    (shift == 0).then(|| address.into())
+    // The last part is all of the rest.
+    if is_empty || part >= 1 << bits {
+        return None;
+    }
+    u32::try_from(address | part).ok().map(Ipv4Addr::from)
 }
 
 /// A type and a code of ICMP or ICMPv6.

@@ -10,7 +10,7 @@ use lvs::ipset::{
 
 use crate::entry::{Reader, dash};
 use crate::failure::{Failure, number};
-use crate::syntax::Command;
+use crate::syntax::{Command, Word};
 use crate::values::{bits, bytes, mark_and_mask, number as parse_number, priority, small, split};
 
 /// The longest time in seconds.
@@ -175,7 +175,7 @@ pub(crate) struct New {
 }
 
 /// Reads the options of a set to be made.
-pub(crate) fn create(kind: Kind, revision: u8, words: &[&str], reader: &Reader<'_>) -> Result<New, Failure> {
+pub(crate) fn create(kind: Kind, revision: u8, words: &[Word<'_>], reader: &Reader<'_>) -> Result<New, Failure> {
     // First what there is, then what it means: the family may stand behind what it is needed for.
     let mut given: Vec<(Create, &str, &str)> = Vec::new();
     let mut family: Option<Option<Family>> = None;
@@ -196,7 +196,7 @@ pub(crate) fn create(kind: Kind, revision: u8, words: &[&str], reader: &Reader<'
         let option = Create::find(word, kind, revision).ok_or_else(unknown)?;
         let value = if option.takes_value() {
             let missing = || Failure::usage(format!("Missing mandatory argument of option `{name}'"));
-            *rest.next().ok_or_else(missing)?
+            rest.next().ok_or_else(missing)?
         } else {
             ""
         };
@@ -349,13 +349,13 @@ impl<'a> Creation<'a> {
         let plain = || Failure::syntax(format_args!("plain IP address must be supplied: {value}"));
         match option {
             Create::From | Create::To => {
-                if split(value, '/').is_some() || split(value, '-').is_some() {
+                if split(value, b'/').is_some() || split(value, b'-').is_some() {
                     return Err(plain());
                 }
                 let address = Some(self.reader.address(value, Family::Inet)?);
                 if option == Create::From { self.from = address } else { self.to = address }
             }
-            _ if split(value, '/').is_some() => {
+            _ if split(value, b'/').is_some() => {
                 let (address, prefix) = self.reader.with_prefix(value, Family::Inet)?;
                 self.from = Some(address);
                 self.prefix = prefix;
@@ -363,7 +363,7 @@ impl<'a> Creation<'a> {
             Create::Network => return Err(Failure::syntax(format_args!("IP/netblock must be supplied: {value}"))),
             _ => {
                 let wanted = || Failure::syntax(format_args!("IP/cidr or IP-IP range must be specified: {value}"));
-                split(value, '-').ok_or_else(wanted)?;
+                split(value, b'-').ok_or_else(wanted)?;
                 dash(value)?.ok_or_else(wanted)?;
                 let (from, to) = self.reader.address_range(value, Family::Inet)?;
                 self.from = Some(from);
@@ -462,7 +462,7 @@ pub(crate) struct Carried {
 
 impl Carried {
     /// Reads the options of an entry, which may say already where it stands in a list.
-    pub(crate) fn read(kind: Kind, command: Command, placed: bool, words: &[&str]) -> Result<Self, Failure> {
+    pub(crate) fn read(kind: Kind, command: Command, placed: bool, words: &[Word<'_>]) -> Result<Self, Failure> {
         let mut carried = Self { placed, ..Self::default() };
         let mut rest = words.iter();
         while let Some(word) = rest.next() {

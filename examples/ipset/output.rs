@@ -3,10 +3,15 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv6Addr};
+use std::ops::Range;
 
-use lvs::ipset::{Addresses, AnyType, Entry, InterfaceMatch, Kind, Listed, Member, ProtocolPorts, SetInfo, SetName};
-use lvs::{Family, Protocol};
+use lvs::Family;
+use lvs::ipset::{
+    Addresses, AnyType, Comment, Entry, InterfaceMatch, Kind, Listed, Member, Method, ProtocolPorts, SetInfo, SetName,
+};
 
+use crate::decimal::{push_ipv4, push_number};
+use crate::escape::{Escaped, Json, Xml};
 use crate::names::{ICMP, ICMPV6, Names, icmp_name};
 use crate::sort;
 use crate::syntax::{Mode, Settings};
@@ -27,24 +32,22 @@ impl fmt::Display for Ip {
     }
 }
 
-/// A port of a protocol: `tcp:80`, `icmp:echo-request`, `esp:0`.
-pub(crate) struct Port<'a> {
-    pub(crate) protocol: Protocol,
-    pub(crate) port: u16,
-    pub(crate) names: &'a Names,
-}
-
-impl fmt::Display for Port<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let protocol = u8::try_from(self.protocol.0).unwrap_or_default();
-        write!(f, "{}:", self.names.protocol_name(protocol))?;
-        if !matches!(protocol, ICMP | ICMPV6) {
-            return self.port.fmt(f);
-        }
-        let [kind, code] = self.port.to_be_bytes();
-        match icmp_name(protocol, kind, code) {
-            Some(name) => f.write_str(name),
-            None => write!(f, "{kind}/{code}"),
+/// Appends the first port of a protocol: `tcp:80`, `icmp:echo-request`, `esp:0`.
+pub(crate) fn push_port(line: &mut Vec<u8>, ports: ProtocolPorts, names: &Names) {
+    let protocol = u8::try_from(ports.protocol.0).unwrap_or_default();
+    line.extend_from_slice(names.protocol_name(protocol).as_bytes());
+    line.push(b':');
+    let port = ports.ports.first;
+    if !matches!(protocol, ICMP | ICMPV6) {
+        return push_number(line, port.into());
+    }
+    let [kind, code] = port.to_be_bytes();
+    match icmp_name(protocol, kind, code) {
+        Some(name) => line.extend_from_slice(name.as_bytes()),
+        None => {
+            push_number(line, kind.into());
+            line.push(b'/');
+            push_number(line, code.into());
         }
     }
 }
@@ -92,7 +95,7 @@ fn header(info: &SetInfo) -> Vec<(&'static str, Shown)> {
     all.into_iter().flatten().collect()
 }
 
-/// Writes lists; what is written of a list stands in `line` first.
+/// Writes lists.
 pub(crate) struct Printer<'a, W: Write> {
     out: W,
     mode: Mode,
@@ -104,13 +107,15 @@ pub(crate) struct Printer<'a, W: Write> {
     set: Option<SetInfo>,
     /// How many of its members were written.
     members: usize,
-    /// Members that are to be sorted: each with the length of its entry.
-    unsorted: Vec<(Vec<u8>, std::ops::Range<usize>)>,
+    /// The member that is being written, or the last one.
+    line: Vec<u8>,
+    /// Members to be sorted, each with the range of its entry.
+    unsorted: Vec<(Vec<u8>, Range<usize>)>,
 }
 
 impl<'a, W: Write> Printer<'a, W> {
     pub(crate) fn new(out: W, mode: Mode, settings: &'a Settings, names: &'a Names) -> Self {
-        Self { out, mode, settings, names, sets: 0, set: None, members: 0, unsorted: Vec::new() }
+        Self { out, mode, settings, names, sets: 0, set: None, members: 0, line: Vec::new(), unsorted: Vec::new() }
     }
 
     /// Writes the text before a set.
@@ -211,29 +216,37 @@ impl<'a, W: Write> Printer<'a, W> {
     }
 
     fn member(&mut self, member: &Member<AnyType>) -> io::Result<()> {
-        let Some(info) = self.set else { return Ok(()) };
-        let mut line = Vec::new();
+        let Some(info) = &self.set else { return Ok(()) };
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
         match self.mode {
             Mode::Plain => {}
-            Mode::Save => line.extend([b"add ", info.set.name().as_bytes(), b" "].concat()),
-            Mode::Xml => write!(line, "<member><elem>")?,
-            Mode::Json => write!(line, "      {{\n        \"elem\" : \"")?,
+            Mode::Save => {
+                line.extend_from_slice(b"add ");
+                line.extend_from_slice(info.set.name().as_bytes());
+                line.push(b' ');
+            }
+            Mode::Xml => line.extend_from_slice(b"<member><elem>"),
+            Mode::Json => line.extend_from_slice(b"      {\n        \"elem\" : \""),
         }
         let start = line.len();
         self.entry(&mut line, &member.entry)?;
         let elem = start..line.len();
         self.carried(&mut line, member)?;
-        match self.mode {
-            Mode::Xml => writeln!(line, "</member>")?,
+        let end: &[u8] = match self.mode {
+            Mode::Xml => b"</member>\n",
             // The end of the line depends on whether another member follows.
-            Mode::Json => write!(line, "\n      }}")?,
-            Mode::Plain | Mode::Save => writeln!(line)?,
-        }
-        if self.settings.sorted && info.set.kind().name().starts_with("hash:") {
+            Mode::Json => b"\n      }",
+            Mode::Plain | Mode::Save => b"\n",
+        };
+        line.extend_from_slice(end);
+        if self.settings.sorted && info.set.kind().method() == Method::Hash {
             self.unsorted.push((line, elem));
             return Ok(());
         }
-        self.write_member(&line)
+        self.write_member(&line)?;
+        self.line = line;
+        Ok(())
     }
 
     fn write_member(&mut self, line: &[u8]) -> io::Result<()> {
@@ -289,20 +302,22 @@ impl<'a, W: Write> Printer<'a, W> {
             // A dash would be read as that of a range.
             Some(name) if name.contains('-') => write!(line, "[{name}]"),
             Some(name) => line.write_all(name.as_bytes()),
-            None => write!(line, "{}", Ip(address)),
+            None => push_ip(line, address),
         }
     }
 
     fn addresses(&self, line: &mut Vec<u8>, addresses: Addresses) -> io::Result<()> {
         self.ip(line, addresses.first())?;
-        match addresses {
-            Addresses::Network(network) => write!(line, "/{}", network.prefix()),
-            _ => Ok(()),
+        if let Addresses::Network(network) = addresses {
+            line.push(b'/');
+            push_number(line, network.prefix().into());
         }
+        Ok(())
     }
 
-    fn port(&self, line: &mut Vec<u8>, ports: ProtocolPorts) -> io::Result<()> {
-        write!(line, ",{}", Port { protocol: ports.protocol, port: ports.ports.first, names: self.names })
+    fn port(&self, line: &mut Vec<u8>, ports: ProtocolPorts) {
+        line.push(b',');
+        push_port(line, ports, self.names);
     }
 
     fn entry(&self, line: &mut Vec<u8>, entry: &Entry) -> io::Result<()> {
@@ -318,11 +333,12 @@ impl<'a, W: Write> Printer<'a, W> {
             }
             Entry::IpPort(ip, port) => {
                 self.addresses(line, ip)?;
-                self.port(line, port)
+                self.port(line, port);
+                Ok(())
             }
             Entry::IpPortIp(ip, port, other) => {
                 self.addresses(line, ip)?;
-                self.port(line, port)?;
+                self.port(line, port);
                 line.push(b',');
                 self.addresses(line, other)
             }
@@ -333,11 +349,13 @@ impl<'a, W: Write> Printer<'a, W> {
             }
             Entry::IpInterface(ip, InterfaceMatch { name, physdev, .. }) => {
                 self.addresses(line, ip)?;
-                let physdev = if physdev { "physdev:" } else { "" };
-                write!(line, ",{physdev}")?;
+                line.extend_from_slice(if physdev { b",physdev:" } else { b"," });
                 self.text(line, name.as_bytes())
             }
-            Entry::Port(ports) => write!(line, "{}", ports.first),
+            Entry::Port(ports) => {
+                push_number(line, ports.first.into());
+                Ok(())
+            }
             Entry::Mac(mac) => write!(line, "{mac}"),
             Entry::Set(set) => self.text(line, set.set.as_bytes()),
         }
@@ -345,67 +363,109 @@ impl<'a, W: Write> Printer<'a, W> {
 
     /// A name, which may have any byte in it. XML and JSON are text: there U+FFFD replaces bytes that are not UTF-8.
     fn text(&self, line: &mut Vec<u8>, name: &[u8]) -> io::Result<()> {
-        let text = String::from_utf8_lossy(name);
+        let text = || String::from_utf8_lossy(name);
         match self.mode {
-            Mode::Xml => write!(line, "{}", Xml(&text)),
-            Mode::Json => write!(line, "{}", Escaped(&text)),
+            Mode::Xml => write!(line, "{}", Xml(&text())),
+            Mode::Json => write!(line, "{}", Escaped(&text())),
             Mode::Plain | Mode::Save => line.write_all(name),
         }
     }
 
+    /// Writes the end of the entry and what the member carries.
     fn carried(&self, line: &mut Vec<u8>, member: &Member<AnyType>) -> io::Result<()> {
-        let mode = self.mode;
-        write!(
-            line,
-            "{}",
-            match mode {
-                Mode::Xml => "</elem>",
-                Mode::Json => "\"",
-                Mode::Plain | Mode::Save => "",
-            }
-        )?;
-        let put = |line: &mut Vec<u8>, name: &str, value: fmt::Arguments<'_>| match mode {
-            Mode::Xml => write!(line, "<{name}>{value}</{name}>"),
-            Mode::Json => write!(line, ",\n        \"{name}\" : \"{value}\""),
-            Mode::Plain | Mode::Save => write!(line, " {name} {value}"),
-        };
-        let flag = |line: &mut Vec<u8>, name: &str, is_set: bool| match mode {
-            _ if !is_set => Ok(()),
-            Mode::Xml => write!(line, "<{name}/>"),
-            Mode::Json => write!(line, ",\n        \"{name}\" : true"),
-            Mode::Plain | Mode::Save => write!(line, " {name}"),
-        };
-        if let Some(timeout) = member.timeout {
-            put(line, "timeout", format_args!("{}", timeout.as_secs()))?;
+        match self.mode {
+            Mode::Xml => line.extend_from_slice(b"</elem>"),
+            Mode::Json => line.push(b'"'),
+            Mode::Plain | Mode::Save => {}
         }
-        flag(line, "nomatch", member.nomatch)?;
-        flag(line, "wildcard", matches!(&member.entry, Entry::IpInterface(_, interface) if interface.wildcard))?;
-        if let Some(packets) = member.counters.packets {
-            put(line, "packets", format_args!("{packets}"))?;
+        let Member { entry, timeout, counters, comment, skb, nomatch, .. } = member;
+        if let Some(timeout) = timeout {
+            self.number(line, "timeout", timeout.as_secs())?;
         }
-        if let Some(bytes) = member.counters.bytes {
-            put(line, "bytes", format_args!("{bytes}"))?;
+        self.flag(line, "nomatch", *nomatch);
+        self.flag(line, "wildcard", matches!(entry, Entry::IpInterface(_, interface) if interface.wildcard));
+        if let Some(packets) = counters.packets {
+            self.number(line, "packets", packets)?;
         }
-        if let Some(comment) = &member.comment {
-            match mode {
-                Mode::Xml => put(line, "comment", format_args!("\"{}\"", Xml(&comment.to_string())))?,
-                Mode::Json => put(line, "comment", format_args!("{}", Escaped(&comment.to_string())))?,
-                Mode::Plain | Mode::Save => {
-                    line.extend_from_slice(b" comment \"");
-                    line.extend_from_slice(comment.as_bytes());
-                    line.push(b'"');
-                }
-            }
+        if let Some(bytes) = counters.bytes {
+            self.number(line, "bytes", bytes)?;
         }
-        match member.skb.mark {
-            Some((mark, u32::MAX)) => put(line, "skbmark", format_args!("0x{mark:x}"))?,
-            Some((mark, mask)) => put(line, "skbmark", format_args!("0x{mark:x}/0x{mask:x}"))?,
+        if let Some(comment) = comment {
+            self.option(line, "comment", |line| self.comment(line, comment))?;
+        }
+        match skb.mark {
+            Some((mark, u32::MAX)) => self.option(line, "skbmark", |line| write!(line, "0x{mark:x}"))?,
+            Some((mark, mask)) => self.option(line, "skbmark", |line| write!(line, "0x{mark:x}/0x{mask:x}"))?,
             None => {}
         }
-        if let Some((major, minor)) = member.skb.priority {
-            put(line, "skbprio", format_args!("{major:x}:{minor:x}"))?;
+        if let Some((major, minor)) = skb.priority {
+            self.option(line, "skbprio", |line| write!(line, "{major:x}:{minor:x}"))?;
         }
-        member.skb.queue.map_or(Ok(()), |queue| put(line, "skbqueue", format_args!("{queue}")))
+        skb.queue.map_or(Ok(()), |queue| self.number(line, "skbqueue", queue.into()))
+    }
+
+    /// Writes an option, whose value `write` appends.
+    fn option(
+        &self,
+        line: &mut Vec<u8>,
+        name: &str,
+        write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let (before, between) = match self.mode {
+            Mode::Xml => ("<", ">"),
+            Mode::Json => (",\n        \"", "\" : \""),
+            Mode::Plain | Mode::Save => (" ", " "),
+        };
+        for part in [before, name, between] {
+            line.extend_from_slice(part.as_bytes());
+        }
+        write(line)?;
+        match self.mode {
+            Mode::Xml => write!(line, "</{name}>"),
+            Mode::Json => write!(line, "\""),
+            Mode::Plain | Mode::Save => Ok(()),
+        }
+    }
+
+    fn number(&self, line: &mut Vec<u8>, name: &str, value: u64) -> io::Result<()> {
+        self.option(line, name, |line| {
+            push_number(line, value);
+            Ok(())
+        })
+    }
+
+    fn flag(&self, line: &mut Vec<u8>, name: &str, is_set: bool) {
+        let (before, behind) = match self.mode {
+            _ if !is_set => return,
+            Mode::Xml => ("<", "/>"),
+            Mode::Json => (",\n        \"", "\" : true"),
+            Mode::Plain | Mode::Save => (" ", ""),
+        };
+        for part in [before, name, behind] {
+            line.extend_from_slice(part.as_bytes());
+        }
+    }
+
+    /// A comment, in quotes but for JSON.
+    fn comment(&self, line: &mut Vec<u8>, comment: &Comment) -> io::Result<()> {
+        if self.mode == Mode::Json {
+            return self.text(line, comment.as_bytes());
+        }
+        line.push(b'"');
+        self.text(line, comment.as_bytes())?;
+        line.push(b'"');
+        Ok(())
+    }
+}
+
+/// Appends an address as [`Ip`] writes it.
+fn push_ip(line: &mut Vec<u8>, address: IpAddr) -> io::Result<()> {
+    match address {
+        IpAddr::V4(v4) => {
+            push_ipv4(line, v4);
+            Ok(())
+        }
+        IpAddr::V6(_) => write!(line, "{}", Ip(address)),
     }
 }
 
@@ -417,55 +477,10 @@ fn write_option(out: &mut impl Write, name: &str, value: &Shown) -> io::Result<(
     }
 }
 
-/// Text inside of XML. A character that XML 1.0 cannot hold is replaced by U+FFFD.
-struct Xml<'a>(&'a str);
-
-impl fmt::Display for Xml<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            match c {
-                '&' => f.write_str("&amp;")?,
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '"' => f.write_str("&quot;")?,
-                // A parser would make blanks or line feeds of them.
-                '\t' | '\n' | '\r' => write!(f, "&#{};", u32::from(c))?,
-                '\0'..'\x20' | '\u{fffe}' | '\u{ffff}' => fmt::Write::write_char(f, char::REPLACEMENT_CHARACTER)?,
-                c => fmt::Write::write_char(f, c)?,
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Text inside of a string of JSON.
-struct Escaped<'a>(&'a str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            match c {
-                '"' => f.write_str("\\\"")?,
-                '\\' => f.write_str("\\\\")?,
-                c if c < ' ' => write!(f, "\\u{:04x}", u32::from(c))?,
-                c => fmt::Write::write_char(f, c)?,
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A string of JSON.
-struct Json<'a>(&'a str);
-
-impl fmt::Display for Json<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", Escaped(self.0))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use lvs::Protocol;
+
     use super::*;
 
     #[test]
@@ -486,19 +501,13 @@ mod tests {
     }
 
     #[test]
-    fn text_cannot_end_what_it_stands_in() {
-        assert_eq!(Xml("a<b>&\"c\"").to_string(), "a&lt;b&gt;&amp;&quot;c&quot;");
-        assert_eq!(
-            Xml("a\u{1}b\u{1f}\t\r\n\u{ffff}\u{7f}\u{fffd}").to_string(),
-            "a\u{fffd}b\u{fffd}&#9;&#13;&#10;\u{fffd}\u{7f}\u{fffd}"
-        );
-        assert_eq!(Json("a\\b\"\nü").to_string(), "\"a\\\\b\\\"\\u000aü\"");
-    }
-
-    #[test]
     fn ports_have_names() {
         let names = Names::default();
-        let port = |protocol, port| Port { protocol: Protocol(protocol), port, names: &names }.to_string();
+        let port = |protocol, port: u16| {
+            let mut line = Vec::new();
+            push_port(&mut line, ProtocolPorts::of(Protocol(protocol), port), &names);
+            String::from_utf8(line).unwrap()
+        };
         assert!(port(1, 0x0800).ends_with(":echo-request"));
         assert!(port(1, 0x2104).ends_with(":33/4"));
         assert!(port(6, 80).ends_with(":80"));

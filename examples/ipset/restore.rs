@@ -1,10 +1,10 @@
 //! Commands from a file or typed in, one in a line.
 
+use std::ffi::CStr;
 use std::io::{self, BufRead, Read, Write};
 
 use lvs::ipset::{AnyType, BatchError, Member, Set};
 
-use crate::entry::Typed;
 use crate::failure::{Failure, explain};
 use crate::session::{Session, written};
 use crate::syntax::{Command, Line, words};
@@ -13,13 +13,13 @@ use crate::values::text;
 /// The longest line in bytes; what is longer is cut into lines.
 const MAX_LINE: u64 = 1023;
 /// How many entries are kept before they are sent.
-const MANY: usize = 8192;
+const MANY: usize = 1024;
 
 /// Entries of one set that wait to be added or deleted together.
+#[derive(Default)]
 struct Waiting {
-    command: Command,
-    set: Set<AnyType>,
-    exist: bool,
+    /// The command, its set, and whether `-exist` holds; none if no entry waits.
+    change: Option<(Command, Set<AnyType>, bool)>,
     members: Vec<Member<AnyType>>,
     /// The line of each.
     lines: Vec<usize>,
@@ -44,14 +44,14 @@ impl<R: BufRead> Lines<R> {
         }
         self.number += 1;
         // As text of C, it ends at a zero byte.
-        let end = self.line.iter().position(|byte| *byte == 0).unwrap_or(self.line.len());
-        Ok(Some((self.number, self.line.get(..end).unwrap_or_default())))
+        let line = CStr::from_bytes_until_nul(&self.line).map_or(&*self.line, CStr::to_bytes);
+        Ok(Some((self.number, line)))
     }
 }
 
 /// Whether there is no command in a line.
 fn is_empty(line: &str) -> bool {
-    let line = line.trim_matches([' ', '\t', '\r', '\n']);
+    let line = line.trim_start_matches([' ', '\t', '\r', '\n']);
     line.is_empty() || line.starts_with('#')
 }
 
@@ -102,7 +102,7 @@ pub(crate) fn restore(session: &mut Session, input: impl BufRead, out: &mut impl
 }
 
 fn restore_lines(session: &mut Session, input: impl BufRead, out: &mut impl Write) -> Outcome {
-    let mut waiting = None;
+    let mut waiting = Waiting::default();
     let done = each_line(session, &mut Lines::new(input), out, &mut waiting);
     // These lines stand before the one that ended it, so an error among them is the first.
     send(session, &mut waiting).and(done)
@@ -112,7 +112,7 @@ fn each_line(
     session: &mut Session,
     lines: &mut Lines<impl BufRead>,
     out: &mut impl Write,
-    waiting: &mut Option<Waiting>,
+    waiting: &mut Waiting,
 ) -> Outcome {
     loop {
         let read = lines.next().map_err(|error| (Failure::refused(format!("cannot read: {error}")), None))?;
@@ -127,9 +127,7 @@ fn each_line(
             send(session, waiting)?;
             continue;
         }
-        let words = words(&line).map_err(here)?;
-        let words = words.iter().map(|word| &**word).collect();
-        match session.parse(words).map_err(here)? {
+        match words(&line).and_then(|words| session.parse(words)).map_err(here)? {
             Line::Interactive => {
                 send(session, waiting)?;
                 return interactive_lines(session, lines, out).map_err(|error| (written(&error), None));
@@ -141,12 +139,13 @@ fn each_line(
             Line::Command(Command::Quit, _) => return Ok(()),
             Line::Command(command @ (Command::Add | Command::Del), words) => {
                 let (set, typed) = session.entry(command, &words).map_err(here)?;
-                let exist = session.exist();
-                let joins = waiting.as_ref().is_some_and(|waiting| waiting.joins(command, &set, exist));
-                if !joins {
+                let change = Some((command, set, session.exist()));
+                if waiting.change != change || waiting.members.len() == MANY {
                     send(session, waiting)?;
+                    waiting.change = change;
                 }
-                waiting.get_or_insert_with(|| Waiting::new(command, set, exist)).push(typed, number);
+                waiting.members.push(typed.member);
+                waiting.lines.push(number);
             }
             Line::Command(command, words) => {
                 let prepared = session.prepare(command, &words).map_err(here)?;
@@ -157,25 +156,10 @@ fn each_line(
     }
 }
 
-impl Waiting {
-    fn new(command: Command, set: Set<AnyType>, exist: bool) -> Self {
-        Self { command, set, exist, members: Vec::new(), lines: Vec::new() }
-    }
-
-    /// Whether such an entry is sent together with these.
-    fn joins(&self, command: Command, set: &Set<AnyType>, exist: bool) -> bool {
-        (self.command, &self.set, self.exist) == (command, set, exist) && self.members.len() < MANY
-    }
-
-    fn push(&mut self, typed: Typed, line: usize) {
-        self.members.push(typed.member);
-        self.lines.push(line);
-    }
-}
-
 /// Sends what waits.
-fn send(session: &mut Session, waiting: &mut Option<Waiting>) -> Outcome {
-    let Some(Waiting { command, set, exist, members, lines }) = waiting.take() else { return Ok(()) };
+fn send(session: &mut Session, waiting: &mut Waiting) -> Outcome {
+    let Some((command, set, exist)) = waiting.change.take() else { return Ok(()) };
+    let (members, lines) = (waiting.members.drain(..), &mut waiting.lines);
     let ipset = session.ipset.get().map_err(|failure| (failure, lines.first().copied()))?;
     let done = match (command, exist) {
         (Command::Add, false) => ipset.add_all(&set, members),
@@ -187,7 +171,9 @@ fn send(session: &mut Session, waiting: &mut Option<Waiting>) -> Outcome {
         let line = lines.get(error.done).copied();
         (explain(command.name(), Some(set.kind()), &error.into()), line)
     };
-    done.map(drop).map_err(failed)
+    let sent = done.map(drop).map_err(failed);
+    lines.clear();
+    sent
 }
 
 /// Carries out lines as they are typed in; errors do not end it.
@@ -211,7 +197,7 @@ fn interactive_lines(session: &mut Session, lines: &mut Lines<impl BufRead>, out
         let unknown = |text: &str| text.starts_with("No command specified");
         let done = match words(&line) {
             Err(failure) => Err(failure),
-            Ok(words) => match session.parse(words.iter().map(|word| &**word).collect()) {
+            Ok(words) => match session.parse(words) {
                 Err(Failure::Usage(text)) if unknown(&text) => {
                     writeln!(out, "No command specified")?;
                     Ok(())

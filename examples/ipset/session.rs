@@ -1,6 +1,6 @@
 //! Carrying out commands.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
@@ -12,7 +12,7 @@ use crate::failure::{Failure, NAME, complain, explain, refused};
 use crate::names::Names;
 use crate::options::{New, create, kind, set_name};
 use crate::output::Printer;
-use crate::syntax::{Command, Line, Mode, Settings, parse};
+use crate::syntax::{Command, Line, Mode, Settings, Word, parse};
 use crate::texts::NO_SESSION;
 use crate::values;
 
@@ -34,8 +34,8 @@ pub(crate) struct Session {
     pub(crate) ipset: Connection,
     pub(crate) names: Names,
     pub(crate) settings: Settings,
-    /// Sets that were looked up.
-    sets: HashMap<SetName, Set<AnyType>>,
+    /// Sets that were looked up, by their names in lines.
+    sets: BTreeMap<String, Set<AnyType>>,
     /// How the last list was written, and so are others for which nothing is said.
     mode: Option<Mode>,
     /// Whether a list was written to the file of the settings: the next one is appended.
@@ -64,7 +64,7 @@ impl Session {
             names: Names::default(),
             mode: settings.mode,
             settings,
-            sets: HashMap::new(),
+            sets: BTreeMap::new(),
             filed: false,
         }
     }
@@ -80,7 +80,7 @@ impl Session {
     }
 
     /// Reads one of many lines. Options of earlier lines stay, except for the output mode, which the next list uses.
-    pub(crate) fn parse<'a>(&mut self, words: Vec<&'a str>) -> Result<Line<'a>, Failure> {
+    pub(crate) fn parse<'a>(&mut self, words: Vec<Word<'a>>) -> Result<Line<'a>, Failure> {
         self.settings.mode = None;
         parse(words, &mut self.settings)
     }
@@ -91,19 +91,24 @@ impl Session {
     }
 
     /// Carries out a command; what it lists goes to `out`.
-    pub(crate) fn perform(&mut self, command: Command, words: &[&str], out: &mut impl Write) -> Result<(), Failure> {
+    pub(crate) fn perform(
+        &mut self,
+        command: Command,
+        words: &[Word<'_>],
+        out: &mut impl Write,
+    ) -> Result<(), Failure> {
         let prepared = self.prepare(command, words)?;
         self.finish(prepared, out)
     }
 
     /// Finds what is wrong with a command in itself.
-    pub(crate) fn prepare<'a>(&mut self, command: Command, words: &[&'a str]) -> Result<Prepared<'a>, Failure> {
-        let name = |at: usize| set_name(words.get(at).copied().unwrap_or_default());
-        let given = || words.first().map(|name| set_name(name)).transpose();
+    pub(crate) fn prepare<'a>(&mut self, command: Command, words: &'a [Word<'_>]) -> Result<Prepared<'a>, Failure> {
+        let word = |at: usize| words.get(at).map(|word| &**word);
+        let name = |at: usize| set_name(word(at).unwrap_or_default());
+        let given = || word(0).map(set_name).transpose();
         Ok(match command {
             Command::Create => {
-                let type_name = words.get(1).copied().unwrap_or_default();
-                self.prepare_create(name(0)?, type_name, words.get(2..).unwrap_or_default())?
+                self.prepare_create(name(0)?, word(1).unwrap_or_default(), words.get(2..).unwrap_or_default())?
             }
             Command::Add | Command::Del | Command::Test => {
                 let (set, typed) = self.entry(command, words)?;
@@ -114,7 +119,7 @@ impl Session {
             Command::Rename => Prepared::Rename(name(0)?, name(1)?),
             Command::Swap => Prepared::Swap(name(0)?, name(1)?),
             Command::List | Command::Save => Prepared::List(command, given()?),
-            Command::Help => Prepared::Help(words.first().copied()),
+            Command::Help => Prepared::Help(word(0)),
             Command::Version => Prepared::Version,
             Command::Restore | Command::Quit => Prepared::Nothing,
         })
@@ -158,7 +163,12 @@ impl Session {
         }
     }
 
-    fn prepare_create<'a>(&mut self, name: SetName, type_name: &str, words: &[&str]) -> Result<Prepared<'a>, Failure> {
+    fn prepare_create<'a>(
+        &mut self,
+        name: SetName,
+        type_name: &str,
+        words: &[Word<'_>],
+    ) -> Result<Prepared<'a>, Failure> {
         let kind = kind(type_name)?;
         let revisions = self.ipset.get()?.revisions(kind).map_err(|error| explain("type", Some(kind), &error))?;
         let new = create(kind, (*revisions.end()).min(kind.revision()), words, &self.reader())?;
@@ -174,13 +184,13 @@ impl Session {
         let change = if exist { Change::PutSet(name, new_set) } else { Change::Create(name, new_set) };
         match self.ipset.get()?.change(change) {
             Ok(()) => {
-                self.sets.remove(&name);
+                self.sets.remove(&*values::text(name.as_bytes()));
             }
             // A set of the other family exists; the kernel and the original do not compare families.
             Err(error)
                 if exist && matches!(error.cause(), Cause::Precondition { reason: Reason::AlreadyExists, .. }) =>
             {
-                self.sets.remove(&name);
+                self.sets.remove(&*values::text(name.as_bytes()));
             }
             Err(error) => return Err(explain("create", Some(kind), &error)),
         }
@@ -191,14 +201,14 @@ impl Session {
     }
 
     /// Reads an entry to be added, deleted or tested.
-    pub(crate) fn entry(&mut self, command: Command, words: &[&str]) -> Result<(Set<AnyType>, Typed), Failure> {
+    pub(crate) fn entry(&mut self, command: Command, words: &[Word<'_>]) -> Result<(Set<AnyType>, Typed), Failure> {
         let [name, text, rest @ ..] = words else { return Err(Failure::Silent(2)) };
-        let name = set_name(name)?;
-        let set = match self.sets.get(&name) {
+        let set = match self.sets.get(&**name) {
             Some(set) => *set,
             None => {
-                let set = self.ipset.get()?.header(name).map_err(|error| explain("header", None, &error))?;
-                self.sets.insert(name, set);
+                let header = self.ipset.get()?.header(set_name(name)?);
+                let set = header.map_err(|error| explain("header", None, &error))?;
+                self.sets.insert(name.to_string(), set);
                 set
             }
         };

@@ -88,12 +88,15 @@ pub(crate) struct Settings {
     pub(crate) file: Option<String>,
 }
 
+/// A word of a line: a part of it, or a copy without its quotes.
+pub(crate) type Word<'a> = Cow<'a, str>;
+
 /// Command of a line.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) enum Line<'a> {
     /// A dash: commands are typed in one by one.
     Interactive,
-    Command(Command, Vec<&'a str>),
+    Command(Command, Vec<Word<'a>>),
 }
 
 /// The longest line, in words.
@@ -101,10 +104,15 @@ const MAX_WORDS: usize = 31;
 
 impl Settings {
     /// Takes the options out of the words.
-    fn take(&mut self, words: &mut Vec<&str>) -> Result<(), Failure> {
+    fn take(&mut self, words: &mut Vec<Word<'_>>) -> Result<(), Failure> {
+        // Few lines of a restore have an option: its bar.
+        if words.iter().any(|word| word.starts_with('-')) { self.take_each(words) } else { Ok(()) }
+    }
+
+    fn take_each(&mut self, words: &mut Vec<Word<'_>>) -> Result<(), Failure> {
         // One option after the other, as far as one can be the argument of another.
         while let Some(value) = argument(words, "-o", &["-o", "-output"])? {
-            self.mode = Some(match value {
+            self.mode = Some(match &*value {
                 "plain" => Mode::Plain,
                 "save" => Mode::Save,
                 "xml" => Mode::Xml,
@@ -128,7 +136,7 @@ impl Settings {
             if self.file.is_some() {
                 return Err(Failure::usage("-file option cannot be used when full io is activated"));
             }
-            self.file = Some(value.to_owned());
+            self.file = Some(value.into_owned());
         }
         Ok(())
     }
@@ -139,7 +147,7 @@ fn is_option(word: &str, names: &[&str]) -> bool {
 }
 
 /// Takes out an option and its argument.
-fn argument<'a>(words: &mut Vec<&'a str>, shown: &str, names: &[&str]) -> Result<Option<&'a str>, Failure> {
+fn argument<'a>(words: &mut Vec<Word<'a>>, shown: &str, names: &[&str]) -> Result<Option<Word<'a>>, Failure> {
     let Some(at) = words.iter().position(|word| is_option(word, names)) else { return Ok(None) };
     words.remove(at);
     if at == words.len() {
@@ -149,49 +157,52 @@ fn argument<'a>(words: &mut Vec<&'a str>, shown: &str, names: &[&str]) -> Result
 }
 
 /// Reads a line whose words are these.
-pub(crate) fn parse<'a>(mut words: Vec<&'a str>, settings: &mut Settings) -> Result<Line<'a>, Failure> {
+pub(crate) fn parse<'a>(mut words: Vec<Word<'a>>, settings: &mut Settings) -> Result<Line<'a>, Failure> {
     if words.len() > MAX_WORDS {
         return Err(Failure::usage("Line is too long to parse."));
     }
     settings.take(&mut words)?;
-    let Some((word, arguments)) = words.split_first() else { return Err(Failure::usage("No command specified.")) };
+    if words.is_empty() {
+        return Err(Failure::usage("No command specified."));
+    }
+    let word = words.remove(0);
     // The words after it are ignored.
-    if *word == "-" {
+    if word == "-" {
         return Ok(Line::Interactive);
     }
     let unknown = || Failure::usage(format!("No command specified: unknown argument {word}"));
-    let command = Command::find(word).ok_or_else(unknown)?;
+    let command = Command::find(&word).ok_or_else(unknown)?;
     let (_, _, needs, takes) = command.form();
-    if arguments.len() < *needs {
-        let which = if arguments.is_empty() { "" } else { "second " };
+    if words.len() < *needs {
+        let which = if words.is_empty() { "" } else { "second " };
         return Err(Failure::usage(format!("Missing {which}mandatory argument to command {}", command.name())));
     }
-    match arguments.get(*takes) {
+    match words.get(*takes) {
         Some(extra) => Err(Failure::usage(format!("Unknown argument {extra}"))),
-        None => Ok(Line::Command(command, arguments.to_vec())),
+        None => Ok(Line::Command(command, words)),
     }
 }
 
 /// Splits a line of input into words, separated by blanks or grouped by double quotes.
 ///
 /// A quote that is not closed gives no word, and neither does an empty one.
-pub(crate) fn words(line: &str) -> Result<Vec<Cow<'_, str>>, Failure> {
-    let mut words = Vec::new();
+pub(crate) fn words(line: &str) -> Result<Vec<Word<'_>>, Failure> {
+    let mut words = Vec::with_capacity(4);
     let mut rest = line;
     loop {
-        let blanks = rest.len();
-        rest = rest.trim_start_matches(is_blank);
+        let blanks = rest.bytes().take_while(|byte| is_blank(*byte)).count();
+        rest = rest.get(blanks..).unwrap_or_default();
         // Blanks before the end of the line count as a word.
-        let blank_end = blanks - rest.len() > 1;
+        let blank_end = blanks > 1;
         if words.len() >= MAX_WORDS - 1 && (!rest.is_empty() || blank_end) {
             return Err(Failure::usage("Line is too long to parse."));
         }
         if rest.is_empty() {
             return Ok(words);
         }
-        let end = rest.find(|c| is_blank(c) || c == '"').unwrap_or(rest.len());
-        if !rest.get(end..).is_some_and(|rest| rest.starts_with('"')) {
-            let (word, behind) = rest.split_at(end);
+        let end = rest.bytes().position(|byte| is_blank(byte) || byte == b'"').unwrap_or(rest.len());
+        let (word, behind) = rest.split_at_checked(end).unwrap_or((rest, ""));
+        if !behind.starts_with('"') {
             words.push(Cow::Borrowed(word));
             rest = behind;
             continue;
@@ -202,7 +213,7 @@ pub(crate) fn words(line: &str) -> Result<Vec<Cow<'_, str>>, Failure> {
         for (at, c) in rest.char_indices() {
             match c {
                 '"' => quoted = !quoted,
-                c if is_blank(c) && !quoted => {
+                c if u8::try_from(c).is_ok_and(is_blank) && !quoted => {
                     closed = Some(at);
                     break;
                 }
@@ -219,8 +230,8 @@ pub(crate) fn words(line: &str) -> Result<Vec<Cow<'_, str>>, Failure> {
     }
 }
 
-fn is_blank(c: char) -> bool {
-    matches!(c, ' ' | '\t' | '\r' | '\n')
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
 #[cfg(test)]
@@ -229,7 +240,7 @@ mod tests {
 
     fn read(line: &str) -> String {
         let mut settings = Settings::default();
-        match parse(line.split(' ').collect(), &mut settings) {
+        match parse(line.split(' ').map(Cow::from).collect(), &mut settings) {
             Ok(Line::Command(command, arguments)) => format!("{} {}", command.name(), arguments.join(" ")),
             Ok(Line::Interactive) => "-".into(),
             Err(failure) => format!("{} {}", failure.status(), failure.text()),
@@ -276,6 +287,16 @@ mod tests {
         assert_eq!(read("-"), "-");
         assert_eq!(read("- list"), "-");
         assert_eq!(read("--- a hash:ip"), "create a hash:ip");
+    }
+
+    #[test]
+    fn lines_without_options_are_read_as_those_with() {
+        for line in ["", "-", "add a 1", "add -! a", "-o", "list -o xml -t", "-f -f -f", "add --quiet", "x-y -z"] {
+            let mut read = [Settings::default(), Settings::default()];
+            let mut words = [0, 1].map(|_| line.split(' ').map(Cow::from).collect::<Vec<_>>());
+            let done = [read[0].take(&mut words[0]), read[1].take_each(&mut words[1])];
+            assert_eq!((&read[0], &words[0], &done[0]), (&read[1], &words[1], &done[1]), "{line}");
+        }
     }
 
     #[test]

@@ -101,18 +101,23 @@ pub(crate) fn bits(family: Family) -> u8 {
 }
 
 /// Parts a text where the separator is first; not when it begins or ends with one.
-pub(crate) fn split(text: &str, separator: char) -> Option<(&str, &str)> {
-    if text.starts_with(separator) || text.ends_with(separator) { None } else { text.split_once(separator) }
+pub(crate) fn split(text: &str, separator: u8) -> Option<(&str, &str)> {
+    let at = text.bytes().position(|byte| byte == separator)?;
+    let (first, rest) = (text.get(..at)?, text.get(at + 1..)?);
+    let at_an_end = first.is_empty() || text.as_bytes().ends_with(&[separator]);
+    (!at_an_end).then_some((first, rest))
 }
 
 /// Where bytes that are no text are kept in one: in the last private area of Unicode.
 const NO_TEXT: u32 = 0x0010_FF00;
 
+/// The first byte of each character in that area.
+const NO_TEXT_LEAD: u8 = 0xf4;
+
 /// Bytes as text that [`bytes`] makes the same bytes of.
 pub(crate) fn text(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
-        // The first byte of each character that stands for another byte.
-        Ok(text) if !bytes.contains(&0xf4) => Cow::Borrowed(text),
+        Ok(text) if text.is_ascii() || !bytes.contains(&NO_TEXT_LEAD) => Cow::Borrowed(text),
         _ => {
             let mut text = String::new();
             for chunk in bytes.utf8_chunks() {
@@ -136,7 +141,10 @@ fn stand_in(byte: u8) -> Option<char> {
 }
 
 /// Returns the bytes of which [`text`] was made.
-pub(crate) fn bytes(text: &str) -> Vec<u8> {
+pub(crate) fn bytes(text: &str) -> Cow<'_, [u8]> {
+    if text.is_ascii() || !text.as_bytes().contains(&NO_TEXT_LEAD) {
+        return Cow::Borrowed(text.as_bytes());
+    }
     let mut bytes = Vec::with_capacity(text.len());
     for c in text.chars() {
         match u32::from(c).checked_sub(NO_TEXT).and_then(|byte| u8::try_from(byte).ok()) {
@@ -144,12 +152,12 @@ pub(crate) fn bytes(text: &str) -> Vec<u8> {
             None => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
         }
     }
-    bytes
+    Cow::Owned(bytes)
 }
 
 /// The path that a [`text`] names.
 pub(crate) fn path(text: &str) -> PathBuf {
-    OsString::from_vec(bytes(text)).into()
+    OsString::from_vec(bytes(text).into_owned()).into()
 }
 
 #[cfg(test)]
@@ -180,7 +188,7 @@ mod tests {
             b"\xf4\x8f\xbf\xa9",
             b"\xf4\x8f\xbb\xbf\xe9",
         ] {
-            assert_eq!(super::bytes(&text(bytes)), bytes);
+            assert_eq!(*super::bytes(&text(bytes)), *bytes);
         }
     }
 
@@ -220,10 +228,10 @@ mod tests {
 
     #[test]
     fn separators_at_the_ends_are_none() {
-        assert_eq!(split("a,b,c", ','), Some(("a", "b,c")));
-        assert_eq!(split("a,,b", ','), Some(("a", ",b")));
+        assert_eq!(split("a,b,c", b','), Some(("a", "b,c")));
+        assert_eq!(split("a,,b", b','), Some(("a", ",b")));
         for text in ["a", ",a,b", "a,b,", ",", ""] {
-            assert_eq!(split(text, ','), None, "{text}");
+            assert_eq!(split(text, b','), None, "{text}");
         }
     }
 }
