@@ -41,7 +41,7 @@ fn main() {
     };
     let mut results = Results::create(to, rounds.parse().unwrap());
     let plan = if *size == "quick" { Plan::QUICK } else { Plan::FULL };
-    let works: [(&str, Work); 16] = [
+    let works: [(&str, Work); 17] = [
         ("memory", firewall::memory),
         ("services", services::tables),
         ("datagrams", services::datagrams),
@@ -49,6 +49,7 @@ fn main() {
         ("programs", services::programs),
         ("table", services::lists),
         ("sets", sets::fill_and_list),
+        ("set programs", sets::restore_and_list),
         ("vips", vips::bind),
         ("director", director::director_and_parts),
         ("firewall", firewall::rules_of_all),

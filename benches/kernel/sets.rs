@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use lvs::ipset::{HashIp, Ipset, Member, NewSet, SetName};
+use lvs::ipset::{HashIp, Ipset, Member, NewSet, Set, SetName};
 use netlink_sys::protocols::NETLINK_NETFILTER;
 
 use crate::floor::{self, Floor, attribute};
@@ -129,4 +129,54 @@ pub(crate) fn fill_and_list(plan: &Plan, results: &mut Results) {
         ipset.clear(name).unwrap();
     }
     ipset.destroy(name).unwrap();
+}
+
+/// Restores a file with the set that it creates, and lists a set of ports.
+pub(crate) fn restore_and_list(plan: &Plan, results: &mut Results) {
+    let size = plan.members;
+    let name = SetName::new(SET).unwrap();
+    // When the set grows depends on the start value of its hash.
+    let new = NewSet::<HashIp>::ipv4().maxelem(2 * size).initval(1);
+    let messages = messages(size);
+    let file = format!("create {SET} hash:ip maxelem {} initval 1\n{}", 2 * size, lines(size));
+    let destroyed = |work: &dyn Fn() -> Duration| {
+        let time = work();
+        Ipset::connect().unwrap().destroy(name).unwrap();
+        // The memory is free later.
+        settle();
+        (time, size)
+    };
+    let created = |work: &dyn Fn(&mut Ipset, &Set<HashIp>) -> Duration| {
+        destroyed(&|| {
+            let mut ipset = Ipset::connect().unwrap();
+            let set = ipset.create(name, &new).unwrap();
+            work(&mut ipset, &set)
+        })
+    };
+    let raw = |_: &mut Ipset, _: &Set<HashIp>| {
+        let mut floor = Floor::open(NETLINK_NETFILTER);
+        timed(|| floor.exchange_all(&messages))
+    };
+    let ours = |ipset: &mut Ipset, set: &Set<HashIp>| timed(|| _ = ipset.add_all(set, members(size)).unwrap());
+    let program = |program: &str| destroyed(&|| peers::feed(program, &file));
+    let mut contestants: Vec<Contestant<'_>> = vec![
+        ("floor", Box::new(|| created(&raw))),
+        ("lvs", Box::new(|| created(&ours))),
+        ("ipset-rs restore", Box::new(|| program("ipset-rs restore"))),
+        ("ipset restore", Box::new(|| program("ipset restore"))),
+    ];
+    results.compare("restore set", size, &mut contestants);
+    drop(contestants);
+
+    let lines = lines(size).replace('\n', ",tcp:80\n");
+    peers::feed("ipset-rs restore", &format!("create {SET} hash:ip,port maxelem {}\n{lines}", 2 * size));
+    let request = floor::list(LIST, &start());
+    let mut floor = Floor::open(NETLINK_NETFILTER);
+    let mut contestants: Vec<Contestant<'_>> = vec![("floor", Box::new(|| (timed(|| floor.exchange(&request)), size)))];
+    for program in ["ipset-rs list", "ipset list", "ipset-rs save", "ipset save"] {
+        contestants.push((program, Box::new(move || (peers::run(program, None), size))));
+    }
+    results.compare("list ports", size, &mut contestants);
+    drop(contestants);
+    Ipset::connect().unwrap().destroy(name).unwrap();
 }

@@ -22,7 +22,7 @@ struct Bar {
     from: u64,
 }
 
-const BARS: [Bar; 12] = [
+const BARS: [Bar; 16] = [
     Bar {
         what: "batched adds",
         work: "add services",
@@ -73,6 +73,38 @@ const BARS: [Bar; 12] = [
         from: 0,
     },
     Bar { what: "listing a set", work: "list set", by: "lvs", to: "floor", limit: Limit::AtMost(1.70), from: 0 },
+    Bar {
+        what: "ipset-rs restore to filling a set that grows",
+        work: "restore set",
+        by: "ipset-rs restore",
+        to: "lvs",
+        limit: Limit::AtMost(1.95),
+        from: 0,
+    },
+    Bar {
+        what: "ipset-rs restore to ipset restore",
+        work: "fill set",
+        by: "ipset-rs restore",
+        to: "ipset restore",
+        limit: Limit::AtMost(0.15),
+        from: 0,
+    },
+    Bar {
+        what: "ipset-rs list to ipset list, of ports",
+        work: "list ports",
+        by: "ipset-rs list",
+        to: "ipset list",
+        limit: Limit::AtMost(0.08),
+        from: 0,
+    },
+    Bar {
+        what: "ipset-rs list to ipset list, of addresses",
+        work: "list set",
+        by: "ipset-rs list",
+        to: "ipset list",
+        limit: Limit::AtMost(0.36),
+        from: 0,
+    },
     Bar {
         what: "a director's first call",
         work: "first apply",
