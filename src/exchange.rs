@@ -95,6 +95,16 @@ impl Default for Limits {
     }
 }
 
+/// Length from which allocators map memory instead of filling it with zeros.
+const MAPPED: usize = 132 << 10;
+
+/// Returns a receive buffer whose pages are not touched before a datagram reaches them, for the bars of cold starts.
+fn zeros(length: usize) -> Vec<u8> {
+    let mut zeros = vec![0; length.max(MAPPED)];
+    zeros.truncate(length);
+    zeros
+}
+
 /// Few requests are longer, in bytes.
 const LONGEST_USUAL: usize = 1024;
 
@@ -196,7 +206,7 @@ impl Exchange {
             // It is full only once it is longer.
             outgoing: Vec::with_capacity(limits.bytes.min(Limits::MOST) + LONGEST_USUAL),
             last: 0,
-            inbox: vec![0; limits.inbox.min(Limits::MOST)],
+            inbox: zeros(limits.inbox.min(Limits::MOST)),
             unread: 0..0,
             truncated: None,
             message: 0..0,
