@@ -197,26 +197,24 @@ impl Model {
     }
 
     fn list_routes(&self, body: &[u8]) -> Result<Vec<Vec<u8>>, Denial> {
-        let (family, protocol) = (byte(body, 0)?, byte(body, 5)?);
+        let (family, protocol, class) = (byte(body, 0)?, byte(body, 5)?, byte(body, 7)?);
         let wanted = |route: &Route| {
             message::family_number(route.vip.family()) == family
-                && route.is_local
+                && (class == 0 || route.is_local)
                 && (protocol == 0 || route.protocol == protocol)
         };
         let mut routes: Vec<_> = self.all_routes().filter(wanted).collect();
         // The order of the kernel's tries: a prefix of IPv6 comes behind all that is inside it.
         routes.sort_by_key(|Route { vip, protocol, .. }| {
             let place = if vip.address().is_ipv6() { last(*vip) } else { bits(*vip) };
-            (place, Reverse(vip.length()), *protocol != RTPROT_KERNEL)
+            (place, Reverse(vip.length()), precedes(*vip, *protocol))
         });
         Ok(routes.iter().map(|route| message(|out| write_route(out, route))).collect())
     }
 
     fn route_to(&self, body: &[u8]) -> Result<Vec<Vec<u8>>, Denial> {
         let to = Vip::from(requested_destination(body)?);
-        // Between equal prefixes, IPv4 takes the route that existed before the address, and IPv6 that of the address.
-        let precedence =
-            |route: &Route| (Reverse(route.vip.length()), (route.protocol == RTPROT_KERNEL) != to.address().is_ipv6());
+        let precedence = |route: &Route| (Reverse(route.vip.length()), precedes(route.vip, route.protocol));
         let found = self.all_routes().filter(|route| route.vip.contains(to)).min_by_key(precedence);
         let route = found.ok_or(Denial::from(ENETUNREACH))?;
         Ok(vec![message(|out| write_route(out, &route))])
@@ -342,6 +340,11 @@ fn write_link(out: &mut Writer<'_>, link: &Link) {
     if link.is_dummy {
         out.nest(LinkAttr::Info, |out| out.text(InfoAttr::Kind, DUMMY));
     }
+}
+
+/// Order of equal prefixes: IPv4 takes the route that existed before the address, and IPv6 that of the address.
+fn precedes(vip: Vip, protocol: u8) -> bool {
+    (protocol == OF_AN_ADDRESS) != vip.address().is_ipv6()
 }
 
 fn write_route(out: &mut Writer<'_>, route: &Route) {

@@ -29,6 +29,8 @@ use crate::outcome::Outcome;
 #[derive(Debug)]
 pub struct Vips {
     pub(super) connection: Connection,
+    /// Number of IPv4 routes in the table `local` when it was dumped for conflicts last.
+    pub(super) local_routes: usize,
 }
 
 impl Vips {
@@ -57,7 +59,7 @@ impl Vips {
     }
 
     pub(crate) fn over(connection: Connection) -> Self {
-        Self { connection }
+        Self { connection, local_routes: 0 }
     }
 
     /// Binds a virtual IP (`RTM_NEWADDR`, `RTM_NEWROUTE`). Its packets reach IPVS from then on.

@@ -1,6 +1,6 @@
 //! Reading interfaces, addresses and routes.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -9,15 +9,22 @@ use super::binder::{Binder, Vip, Way};
 use super::client::Vips;
 use super::link::{DUMMY, Link, LinkRequest, read_link};
 use super::message::{self, Route, Target};
-use super::plan::{Observed, distinct};
+use super::plan::{Observed, distinct, set_of};
 use super::refusal::explain;
 use super::request::Message;
 use crate::connection::Request;
-use crate::error::{Cause, Error, Reason, Result};
+use crate::error::{Cause, Error, Reason, Refusal, Refused, Result};
+use crate::hash::Keyed;
 use crate::net::Family;
 
 /// Readings of a dump, at most, when the table changes during each.
 const LISTINGS: usize = 10;
+
+/// Number of IPv4 addresses from which one dump of the table `local` may replace a look-up for each.
+const MANY: usize = 256;
+
+/// Number of routes in a dump that take as long as one look-up.
+const PER_LOOKUP: usize = 8;
 
 /// Longest wait for a route that the kernel creates by itself.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -33,13 +40,10 @@ impl Vips {
         if let Some(target) = observed.target.filter(|_| listing) {
             observed.owned = self.owned(target)?;
         }
-        let owned: HashSet<_> = observed.owned.iter().collect();
+        let owned = set_of(&observed.owned);
         let missing = wanted.iter().copied().filter(|vip| !owned.contains(vip));
         let (prefixes, addresses): (Vec<_>, Vec<_>) = missing.partition(Vip::is_prefix);
-        let routes = self.routes_to(&addresses)?;
-        let found = addresses.into_iter().zip(routes).filter_map(|(vip, route)| Some((vip, route?)));
-        // A prefix around an address is no obstacle.
-        observed.routes = found.filter(|(vip, route)| route.vip == *vip).collect();
+        observed.routes = self.routes_of(addresses)?;
         if !prefixes.is_empty() {
             let mut families: Vec<_> = prefixes.iter().map(Vip::family).collect();
             families.sort_unstable();
@@ -144,6 +148,46 @@ impl Vips {
         })
     }
 
+    /// Returns the local, broadcast and anycast routes of just one of these addresses: a prefix around it is no obstacle. Others
+    /// may be among them.
+    fn routes_of(&mut self, addresses: Vec<Vip>) -> Result<HashMap<Vip, Route, Keyed>> {
+        let (four, six): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|vip| vip.family() == Family::Inet);
+        // In a large table, the few addresses of each call are looked up.
+        let (mut routes, asked) = if four.len() >= MANY.max(self.local_routes / PER_LOOKUP) {
+            (self.single_routes()?, six)
+        } else {
+            (HashMap::default(), [six, four].concat())
+        };
+        let found = self.routes_to(&asked)?;
+        let found = asked.into_iter().zip(found).filter_map(|(vip, route)| Some((vip, route?)));
+        routes.extend(found.filter(|(vip, route)| route.vip == *vip));
+        Ok(routes)
+    }
+
+    /// Reads the IPv4 routes of the table `local` to single addresses. The first of several to one address has precedence.
+    /// Serves the bar of bound virtual IPs.
+    ///
+    /// A dump of IPv4 continues by address, so that changes meanwhile leave out no other route. One of IPv6 continues by
+    /// position.
+    fn single_routes(&mut self) -> Result<HashMap<Vip, Route, Keyed>> {
+        retry_if_interrupted(|| {
+            let (mut routes, mut listed) = (HashMap::default(), 0);
+            let message = Message::RoutesOfTable(Family::Inet);
+            let refused = self.connection.attempt(&message, |kind, body| {
+                listed += 1;
+                // Packets without a type of service take no route for one.
+                let route = message::read_route(kind, body)?.filter(|_| body.get(3) == Some(&0));
+                if let Some(route) = route.filter(|route| !route.vip.is_prefix()) {
+                    routes.entry(route.vip).or_insert(route);
+                }
+                Ok(())
+            })?;
+            unless_absent(refused, routes.is_empty()).map_err(|refused| Error::new(message, refused))?;
+            self.local_routes = listed;
+            Ok(routes)
+        })
+    }
+
     /// The routes that make addresses local, or those of one protocol.
     pub(super) fn local_routes(&mut self, families: &[Family], protocol: Option<u8>) -> Result<Vec<Route>> {
         let mut all = Vec::new();
@@ -160,17 +204,8 @@ impl Vips {
                     }));
                     Ok(())
                 })?;
-                match refused {
-                    // The machine has no such table or protocol, and thus no routes in it.
-                    Some(refusal)
-                        if routes.is_empty()
-                            && [Errno::ENOENT as i32, Errno::EOPNOTSUPP as i32].contains(&refusal.errno) =>
-                    {
-                        Ok(routes)
-                    }
-                    Some(refusal) => Err(Error::new(message, explain(refusal))),
-                    None => Ok(routes),
-                }
+                unless_absent(refused, routes.is_empty()).map_err(|refused| Error::new(message, refused))?;
+                Ok(routes)
             })?;
             all.extend(routes);
         }
@@ -231,6 +266,18 @@ impl Vips {
             rest = (asked.get(queued..).unwrap_or_default(), later);
         }
         Ok(found)
+    }
+}
+
+/// Explains the refusal of a dump of routes, of which `nothing` or something arrived.
+fn unless_absent(refused: Option<Refusal>, nothing: bool) -> Result<(), Refused> {
+    match refused {
+        // The machine has no such table or protocol, and thus no routes in it.
+        Some(Refusal { errno, .. }) if nothing && [Errno::ENOENT as i32, Errno::EOPNOTSUPP as i32].contains(&errno) => {
+            Ok(())
+        }
+        Some(refusal) => Err(explain(refusal)),
+        None => Ok(()),
     }
 }
 

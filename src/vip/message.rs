@@ -129,6 +129,11 @@ pub(super) fn write_get_routes(out: &mut Writer<'_>, family: Family, protocol: O
     out.raw(&[family_number(family), 0, 0, 0, TABLE, protocol.unwrap_or(0), 0, LOCAL, 0, 0, 0, 0]);
 }
 
+/// Writes the request, of type [`GET_ROUTE`], for all routes of the table `local`.
+pub(super) fn write_get_table(out: &mut Writer<'_>, family: Family) {
+    out.raw(&[family_number(family), 0, 0, 0, TABLE, 0, 0, 0, 0, 0, 0, 0]);
+}
+
 fn write_route(out: &mut Writer<'_>, protocol: u8, vip: Vip, more: impl FnOnce(&mut Writer<'_>)) {
     // IPv6 ignores the scope.
     out.raw(&[family_number(vip.family()), vip.length(), 0, 0, TABLE, protocol, SCOPE, LOCAL, 0, 0, 0, 0]);

@@ -16,7 +16,7 @@ pub(super) struct Observed {
     /// The binder's listing, if it was read.
     pub(super) owned: Vec<Vip>,
     /// The route of each address that is local, broadcast or anycast.
-    pub(super) routes: HashMap<Vip, Route>,
+    pub(super) routes: HashMap<Vip, Route, Keyed>,
     /// All local routes, if a prefix is to be bound.
     pub(super) local: Vec<Route>,
 }
@@ -33,7 +33,7 @@ pub(super) struct Plan {
 impl Plan {
     /// Plans to bind these virtual IPs, each of which this binder can bind.
     pub(super) fn to_bind(binder: &Binder, wanted: &[Vip], observed: &Observed) -> Self {
-        let owned: HashSet<_> = observed.owned.iter().collect();
+        let owned = set_of(&observed.owned);
         let mut plan = Self::default();
         for vip in wanted {
             if owned.contains(vip) {
@@ -77,9 +77,16 @@ impl Observed {
 
     /// The bound virtual IPs that are not desired.
     pub(super) fn surplus(&self, desired: &[Vip]) -> Vec<Vip> {
-        let desired: HashSet<_> = desired.iter().collect();
+        let desired = set_of(desired);
         self.owned.iter().copied().filter(|vip| !desired.contains(vip)).collect()
     }
+}
+
+/// Returns the set of these virtual IPs, allocated once.
+pub(super) fn set_of(vips: &[Vip]) -> KeySet<Vip> {
+    let mut set = KeySet::with_capacity_and_hasher(vips.len(), Keyed::default());
+    set.extend(vips);
+    set
 }
 
 /// Returns the virtual IPs in their order, without repetitions.

@@ -86,6 +86,8 @@ pub(super) enum Message<'a> {
     RouteTo(Vip),
     /// Lists the routes that make addresses local, or those of one protocol.
     LocalRoutes(Family, Option<u8>),
+    /// Lists all routes of the table `local`.
+    RoutesOfTable(Family),
     /// A request about an interface.
     Link(LinkRequest<'a>),
 }
@@ -99,6 +101,7 @@ impl fmt::Display for Message<'_> {
             Self::Addresses(index) => write!(f, "list the addresses of interface {index}"),
             Self::RouteTo(vip) => write!(f, "look up the route to {vip}"),
             Self::LocalRoutes(family, _) => write!(f, "list the local routes of the family {family}"),
+            Self::RoutesOfTable(family) => write!(f, "list the routes of the table local, family {family}"),
             Self::Link(LinkRequest::All) => f.write_str("list interfaces"),
             Self::Link(LinkRequest::Get(_) | LinkRequest::GetIndex(_)) => f.write_str("look up an interface"),
             Self::Link(LinkRequest::NewDummy(_) | LinkRequest::ImpossibleDummy) => {
@@ -132,6 +135,9 @@ impl Request for Message<'_> {
             Self::RouteTo(vip) => connection.queue(message::GET_ROUTE, 0, |out| message::write_get_route(out, vip))?,
             Self::LocalRoutes(family, protocol) => {
                 connection.queue_dump(message::GET_ROUTE, |out| message::write_get_routes(out, family, protocol))?;
+            }
+            Self::RoutesOfTable(family) => {
+                connection.queue_dump(message::GET_ROUTE, |out| message::write_get_table(out, family))?;
             }
             Self::Link(link @ LinkRequest::All) => connection.queue_dump(link.kind(), |out| link.write(out))?,
             Self::Link(link @ (LinkRequest::NewDummy(_) | LinkRequest::ImpossibleDummy)) => {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use lvs::ipset::{BitmapPort, Change, HashIp, ListMember, ListSet, Member, NewSet, SetName};
 use lvs::ipvs::{Destination, Scheduler, Service, Timeouts};
 use lvs::testing::{Fault, Kernel};
-use lvs::vip::{Binder, Vip};
+use lvs::vip::{Binder, Vip, Vips};
 
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
@@ -207,6 +207,32 @@ fn interfaces_and_addresses_of_others_are_conflicts_and_stay() {
     assert!(vips.virtual_ips(&Binder::label("eth1:1", 77).unwrap()).unwrap_err().is_not_found());
     assert!(vips.bind(&Binder::dummy("eth0").unwrap(), vip("192.0.2.2")).unwrap_err().is_already_exists());
     assert!(vips.bind(&Binder::local_routes(77), vip("192.0.0.0/8")).unwrap_err().is_conflict());
+}
+
+/// Conflicts of many virtual IPs are found by a dump, those of few by a look-up for each.
+#[test]
+fn many_virtual_ips_have_the_conflicts_of_few() {
+    let kernel = Kernel::new();
+    kernel.add_interface("eth0", [("192.0.2.1".parse().unwrap(), 24), ("fd00:2::1".parse().unwrap(), 64)]);
+    let mut vips = kernel.vips();
+    vips.bind_all(&Binder::local_routes(78), [vip("192.0.2.7"), vip("192.0.2.128/26"), vip("fd00:2::7")]).unwrap();
+    let wanted: Vec<Vip> = (0..=255).map(|host| vip(&format!("192.0.2.{host}"))).collect();
+    let wanted: Vec<Vip> = wanted.into_iter().chain(["fd00:2::1", "fd00:2::7", "fd00:2::8"].map(vip)).collect();
+    for binder in [Binder::dummy("vip0").unwrap(), Binder::local_routes(77), Binder::label("eth0:1", 77).unwrap()] {
+        let conflicts = |vips: &mut Vips, wanted: &[Vip]| -> Vec<String> {
+            let failures = vips.check(&binder, wanted).err().map(|error| error.failures).unwrap_or_default();
+            failures.iter().map(|failure| failure.error.to_string()).collect()
+        };
+        let many = conflicts(&mut vips, &wanted);
+        let few: Vec<_> = wanted.chunks(10).flat_map(|wanted| conflicts(&mut vips, wanted)).collect();
+        assert_eq!(many, few);
+        assert_eq!(many.len(), 5, "{many:?}");
+        let (_, failures) = (vips.bind_all(&binder, &wanted).unwrap_err(), many.len());
+        assert_eq!(vips.virtual_ips(&binder).unwrap().len(), wanted.len() - failures);
+        let again = vips.bind_all(&binder, &wanted).unwrap_err();
+        assert_eq!((again.failures.len(), again.done.unchanged), (failures, wanted.len() - failures));
+        vips.clear(&binder).unwrap();
+    }
 }
 
 #[test]

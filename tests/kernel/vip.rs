@@ -172,6 +172,18 @@ fn an_address_that_something_else_has_is_a_conflict(lab: &Lab) {
             assert_eq!(error.to_string(), format!("bind {theirs} to {binder}: {holder}"));
         }
         assert_eq!(state(lab), before);
+        // A dump finds the conflicts of many, a look-up for each those of few.
+        let many: Vec<Vip> = ["192.0.2", "198.51.100", "203.0.113"]
+            .iter()
+            .flat_map(|subnet| (0..=255).map(move |host| vip(&format!("{subnet}.{host}"))))
+            .collect();
+        let conflicts = |client: &mut Vips, wanted: &[Vip]| -> Vec<String> {
+            let failures = client.check(&binder, wanted).err().map(|error| error.failures).unwrap_or_default();
+            failures.iter().map(|failure| failure.error.to_string()).collect()
+        };
+        let of_few: Vec<_> = many.chunks(50).flat_map(|few| conflicts(&mut client, few)).collect();
+        assert_eq!(conflicts(&mut client, &many), of_few);
+        assert!(of_few.len() >= 5, "{of_few:?}");
         let wanted = ["10.96.0.1", "192.0.2.1", "2001:db8::1", "2001:db8:9::1"];
         let assert_conflicts = |error: BatchError, done: (usize, usize, usize)| {
             let failed: BTreeSet<_> = error.failures.iter().map(|failure| failure.change.vip()).collect();
