@@ -12,6 +12,7 @@
 #![expect(clippy::print_stderr, reason = "likewise where nobody reads its progress")]
 
 mod claims;
+mod cold;
 mod director;
 mod firewall;
 mod floor;
@@ -51,6 +52,7 @@ fn main() {
         ("sets", sets::fill_and_list),
         ("set programs", sets::restore_and_list),
         ("vips", vips::bind),
+        ("cold starts", cold::starts),
         ("director", director::director_and_parts),
         ("firewall", firewall::rules_of_all),
         ("connections", firewall::connections),

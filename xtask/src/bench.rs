@@ -63,8 +63,9 @@ pub(crate) fn run(lines: &[Wanted], wish: &Wish) -> Result<ExitCode> {
     if wish.claims() {
         host::install(&[("nft", "nftables")])?;
     } else {
-        let examples = cargo::build(Programs::ReleasedExamples)?;
+        let examples = cargo::build_released()?;
         programs.extend(examples.into_iter().map(|example| (example.file, example_path(&example.name))));
+        programs.push((cargo::build_nothing()?, example_path("nothing")));
     }
     let size = if wish.quick { "quick" } else { "full" };
     let fixed = [PROGRAM, "measure", RESULTS, size, ROUNDS].map(String::from);

@@ -2,11 +2,15 @@
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::ffi::OsStr;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The only target: programs for it are linked statically, so that they run in the guest as they are.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Target of `cargo programs`.
+const RELEASE_TARGET: &str = "x86_64-unknown-linux-musl";
 
 /// A program that was built.
 pub(crate) struct Program {
@@ -23,8 +27,6 @@ pub(crate) enum Programs<'a> {
     KernelTests,
     Example(&'a str),
     AllExamples,
-    /// The same, as users build them.
-    ReleasedExamples,
     /// The service proxy, without its client of the API server, and its rolling update under load.
     ServiceProxy,
     /// The measurements that need a kernel.
@@ -69,23 +71,37 @@ pub(crate) fn build(programs: Programs<'_>) -> Result<Vec<Program>> {
             "--bin=service-proxy",
             "--example=rolling_update",
         ],
-        Programs::ReleasedExamples => &["build", "--package=lvs", "--release", "--examples"],
         Programs::Bench => &["bench", "--package=lvs", "--bench=kernel", "--no-run"],
     };
-    let output = command()
+    let mut command = command();
+    command
         .args(arguments)
-        .args(["--quiet", "--message-format=json-render-diagnostics", "--target", TARGET])
+        .args(["--target", TARGET])
         // A folder of its own: other flags would make the normal build start over each time.
         .arg("--target-dir")
         .arg(target_folder()?.join("guest"))
         // At a fixed place: in an emulator, finding another one takes longer than many a program's work.
         .env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
         // A tenth of the size, and the guest has all of it in memory.
-        .env("CARGO_PROFILE_DEV_DEBUG", "0")
-        .stderr(Stdio::inherit())
-        .output()
-        .context("running cargo")?;
+        .env("CARGO_PROFILE_DEV_DEBUG", "0");
+    programs_of(command)
+}
+
+/// Builds `ipvsadm-rs` and `ipset-rs` with the README's command.
+pub(crate) fn build_released() -> Result<Vec<Program>> {
+    let mut rustup = in_workspace("rustup");
+    if !rustup.args(["--quiet", "target", "add", RELEASE_TARGET]).status().context("running rustup")?.success() {
+        bail!("rustup could not add the target {RELEASE_TARGET}");
+    }
+    let mut command = command();
+    command.arg("programs").env_remove("RUSTFLAGS");
+    programs_of(command)
+}
+
+/// Runs a cargo that builds; returns the programs.
+fn programs_of(mut command: Command) -> Result<Vec<Program>> {
+    command.args(["--quiet", "--message-format=json-render-diagnostics"]).env_remove("CARGO_ENCODED_RUSTFLAGS");
+    let output = command.stderr(Stdio::inherit()).output().context("running cargo")?;
     if !output.status.success() {
         bail!("cargo could not build the programs for the virtual machine");
     }
@@ -96,6 +112,22 @@ pub(crate) fn build(programs: Programs<'_>) -> Result<Vec<Program>> {
 pub(crate) fn build_one(programs: Programs<'_>) -> Result<PathBuf> {
     let built = build(programs)?;
     built.into_iter().next().map(|program| program.file).context("cargo built no program")
+}
+
+/// Builds a static C program that does nothing, the least that a process costs. Static programs for [`TARGET`] need the C compiler
+/// and the static C library, too.
+pub(crate) fn build_nothing() -> Result<PathBuf> {
+    let program = target_folder()?.join("guest/nothing");
+    let mut command = Command::new("cc");
+    command.args(["-O2", "-static", "-x", "c", "-", "-o"]).arg(&program).stdin(Stdio::piped());
+    let mut compiler = command.spawn().context("running cc")?;
+    let mut source = compiler.stdin.take().context("cc has no input")?;
+    source.write_all(b"int main(void) { return 0; }\n")?;
+    drop(source);
+    if !compiler.wait()?.success() {
+        bail!("cc could not build a static C program");
+    }
+    Ok(program)
 }
 
 /// The workspace's target folder: the one this very program was built into.

@@ -22,7 +22,7 @@ struct Bar {
     from: u64,
 }
 
-const BARS: [Bar; 16] = [
+const BARS: &[Bar] = &[
     Bar {
         what: "batched adds",
         work: "add services",
@@ -73,6 +73,32 @@ const BARS: [Bar; 16] = [
         from: 0,
     },
     Bar { what: "listing a set", work: "list set", by: "lvs", to: "floor", limit: Limit::AtMost(1.70), from: 0 },
+    Bar { what: "binding virtual IPs", work: "bind VIPs", by: "lvs", to: "floor", limit: Limit::AtMost(1.15), from: 0 },
+    Bar {
+        what: "a cold list",
+        work: "cold list",
+        by: "ipvsadm-rs",
+        to: "nothing",
+        limit: Limit::AtMost(1.50),
+        from: 0,
+    },
+    Bar {
+        what: "ipvsadm to a cold list",
+        work: "cold list",
+        by: "ipvsadm",
+        to: "ipvsadm-rs",
+        limit: Limit::AtLeast(1.8),
+        from: 0,
+    },
+    Bar { what: "a cold add", work: "cold add", by: "ipset-rs", to: "nothing", limit: Limit::AtMost(1.50), from: 0 },
+    Bar {
+        what: "ipset to a cold add",
+        work: "cold add",
+        by: "ipset",
+        to: "ipset-rs",
+        limit: Limit::AtLeast(1.8),
+        from: 0,
+    },
     Bar {
         what: "ipset-rs restore to filling a set that grows",
         work: "restore set",
@@ -174,7 +200,9 @@ pub(crate) fn check(figures: &Figures) -> Vec<Standing> {
         let (holds, floor) = match bar.limit {
             Limit::AtMost(limit) => (ratio <= limit, None),
             Limit::AtLeast(limit) => {
-                let floor = of(&bar.to.replace("lvs", "floor")).map(|floor| of(bar.by).unwrap_or_default() / floor);
+                let by = bar.to.replace("lvs", "floor");
+                let floor = figures.instructions(bar.work, size, &by).filter(|_| by != bar.to);
+                let floor = floor.map(|floor| of(bar.by).unwrap_or_default() / floor);
                 (ratio >= limit, floor.filter(|floor| *floor < limit))
             }
         };
