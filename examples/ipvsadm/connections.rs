@@ -1,13 +1,13 @@
 //! The list of connections.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 
 use lvs::ipvs::{Connection, EngineData};
 use lvs::{Error, Protocol};
 
+use crate::line::Line;
 use crate::names::Names;
-use crate::output::{endpoint, fill};
+use crate::output::endpoint;
 
 /// Writes the list: a line of titles, then the connections in the kernel's order. The outer result is that of writing.
 pub(crate) fn list(
@@ -23,39 +23,61 @@ pub(crate) fn list(
     } else {
         writeln!(out, "pro expire {ends} destination")?;
     }
+    let mut line = Line::default();
     for connection in connections {
         let connection = match connection {
             Ok(connection) => connection,
             Err(error) => return Ok(Err(error)),
         };
-        let name = |address: SocketAddr| endpoint(names, address, Some(connection.protocol));
-        let (protocol, seconds) = (protocol(connection.protocol), connection.expires.as_secs());
-        let expire = format!("{:02}:{:02}", seconds / 60, seconds % 60);
-        let (client, virtual_address) = (fill(name(connection.client), 18), fill(name(connection.virtual_address), 18));
-        let (state, destination) = (connection.state, name(connection.destination));
-        write!(out, "{protocol:<3} {expire:<6} {state:<11} {client} {virtual_address} ")?;
-        match connection.engine.filter(|_| engines) {
-            // The titles do not stand above their columns.
-            Some(EngineData { engine, data, .. }) => {
-                write!(out, "{} {engine:<18} ", fill(destination, 16))?;
-                out.write_all(&data)?;
-                writeln!(out)?;
-            }
-            None => writeln!(out, "{destination}")?,
+        protocol(&mut line, connection.protocol);
+        line.text(" ");
+        expiry(&mut line, connection.expires.as_secs());
+        line.text(" ");
+        line.display(format_args!("{:<11} ", connection.state));
+        for address in [connection.client, connection.virtual_address] {
+            let column = line.len() + 18;
+            endpoint(&mut line, names, address, Some(connection.protocol));
+            line.pad_to(column);
+            line.text(" ");
         }
+        let column = line.len() + 16;
+        endpoint(&mut line, names, connection.destination, Some(connection.protocol));
+        // The titles do not stand above their columns.
+        if let Some(EngineData { engine, data, .. }) = connection.engine.filter(|_| engines) {
+            line.pad_to(column);
+            line.display(format_args!(" {engine:<18} "));
+            line.bytes(&data);
+        }
+        line.end(out)?;
     }
     Ok(Ok(()))
 }
 
-/// The kernel's word for a protocol.
-fn protocol(protocol: Protocol) -> String {
+/// Appends the kernel's word for a protocol.
+fn protocol(line: &mut Line, protocol: Protocol) {
     match protocol {
-        Protocol::TCP => "TCP".to_owned(),
-        Protocol::UDP => "UDP".to_owned(),
-        Protocol::SCTP => "SCTP".to_owned(),
-        Protocol(0) => "IP".to_owned(),
-        Protocol(other) => format!("IP_{other}"),
+        Protocol::TCP => line.text("TCP"),
+        Protocol::UDP => line.text("UDP"),
+        Protocol::SCTP => line.text("SCTP"),
+        Protocol(0) => line.text("IP "),
+        Protocol(other) => line.display(format_args!("IP_{other}")),
     }
+}
+
+fn two_digits(line: &mut Line, number: u64) {
+    if number < 10 {
+        line.text("0");
+    }
+    line.number(number);
+}
+
+/// Appends minutes and seconds.
+fn expiry(line: &mut Line, seconds: u64) {
+    let column = line.len() + 6;
+    two_digits(line, seconds / 60);
+    line.text(":");
+    two_digits(line, seconds % 60);
+    line.pad_to(column);
 }
 
 #[cfg(test)]

@@ -37,6 +37,7 @@ mod connections;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
 mod kernel;
+mod line;
 #[cfg(test)]
 mod man;
 mod names;
@@ -79,7 +80,7 @@ fn main() -> ExitCode {
 /// Carries out a command line; the exit status.
 fn run(program: &str, words: &[String], out: &mut impl Write) -> io::Result<u8> {
     let names = &Names::of_system();
-    let command = options::parse(words.iter().map(String::as_str), names);
+    let command = options::parse(words.iter().map(String::as_str).peekable(), names);
     // These need neither privilege nor IPVS; all else, even a mistake, is told after both have been found.
     match command {
         Ok(Command::Help) => return help(out).map(|()| 0),

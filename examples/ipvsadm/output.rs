@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use lvs::ipvs::{
@@ -11,6 +12,7 @@ use lvs::ipvs::{
 use lvs::{Family, Protocol};
 
 use crate::command::{Listing, Mode};
+use crate::line::Line;
 use crate::names::Names;
 use crate::values::flag_names;
 
@@ -19,13 +21,22 @@ pub(crate) type Table = Vec<(ServiceInfo, Vec<DestinationInfo>)>;
 
 /// Orders services by mark, family, protocol, address and port; destinations by address and port.
 pub(crate) fn sort(table: &mut Table) {
-    table.sort_by_key(|(info, _)| match info.key() {
-        ServiceKey::Address { protocol, address } => (0, info.key().family(), protocol.0, Some(address)),
-        ServiceKey::FirewallMark { mark, family } => (mark.get(), family, 0, None),
+    table.sort_by_cached_key(|(info, _)| match info.key() {
+        ServiceKey::Address { protocol, address } => (0, info.key().family(), protocol.0, place(address)),
+        ServiceKey::FirewallMark { mark, family } => (mark.get(), family, 0, (false, 0, 0)),
     });
     for (_, destinations) in table {
-        destinations.sort_by_key(DestinationInfo::address);
+        destinations.sort_by_key(|info| place(info.address()));
     }
+}
+
+/// Returns numbers in the order of addresses and ports, for the bar of `ipvsadm-rs -Ln`.
+fn place(address: SocketAddr) -> (bool, u128, u16) {
+    let bits = match address.ip() {
+        IpAddr::V4(v4) => v4.to_bits().into(),
+        IpAddr::V6(v6) => v6.to_bits(),
+    };
+    (address.is_ipv6(), bits, address.port())
 }
 
 /// Writes the first line of a list of everything.
@@ -67,13 +78,15 @@ pub(crate) fn daemons(out: &mut impl Write, daemons: &[SyncDaemon]) -> io::Resul
 
 /// Writes a list: the titles of its columns, then the table.
 pub(crate) fn list(out: &mut impl Write, listing: &Listing, table: &Table, names: &Names) -> io::Result<()> {
-    let writer = Writer { names: (!listing.numeric).then_some(names), mode: listing.mode, exact: listing.exact };
+    let names = (!listing.numeric).then_some(names);
+    let mut writer = Writer { line: Line::default(), names, mode: listing.mode, exact: listing.exact };
     titles(out, listing.mode)?;
     for (info, destinations) in table {
-        writeln!(out, "{}", writer.service(info))?;
+        writer.service(info);
+        writer.line.end(out)?;
         for destination in destinations {
-            let name = fill(writer.destination_name(info, destination), 28);
-            writeln!(out, "  -> {name} {}", writer.columns(destination))?;
+            writer.destination(info.key(), destination);
+            writer.line.end(out)?;
         }
     }
     Ok(())
@@ -81,15 +94,24 @@ pub(crate) fn list(out: &mut impl Write, listing: &Listing, table: &Table, names
 
 /// Writes the table as command lines that make it.
 pub(crate) fn save(out: &mut impl Write, table: &Table, numeric: bool, names: &Names) -> io::Result<()> {
-    let writer = Writer { names: (!numeric).then_some(names), mode: Mode::Settings, exact: false };
+    let names = (!numeric).then_some(names);
+    let line = &mut Line::default();
     for (info, destinations) in table {
-        let kind = writer.kind(info.key());
-        writeln!(out, "-A {kind} {}", service_options(&info.service))?;
+        line.text("-A ");
+        kind(line, names, info.key());
+        service_options(line, &info.service);
+        line.end(out)?;
         for DestinationInfo { destination, .. } in destinations {
-            let address = endpoint(writer.names, destination.address, protocol(info.key()));
-            let forwarding = destination.forwarding;
-            let (weight, tunnel) = (destination.weight, tunnel_options(forwarding));
-            writeln!(out, "-a {kind} -r {address} {} -w {weight}{tunnel}", forwarding_option(forwarding))?;
+            line.text("-a ");
+            kind(line, names, info.key());
+            line.text(" -r ");
+            endpoint(line, names, destination.address, protocol(info.key()));
+            line.text(" ");
+            line.text(forwarding_option(destination.forwarding));
+            line.text(" -w ");
+            line.number(destination.weight);
+            tunnel_options(line, destination.forwarding);
+            line.end(out)?;
         }
     }
     Ok(())
@@ -128,8 +150,9 @@ fn titles(out: &mut impl Write, mode: Mode) -> io::Result<()> {
     }
 }
 
-/// How things are written.
+/// A line and its format.
 struct Writer<'a> {
+    line: Line,
     /// `None`: numbers instead of names.
     names: Option<&'a Names>,
     mode: Mode,
@@ -137,120 +160,171 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// The line of a service.
-    fn service(&self, info: &ServiceInfo) -> String {
-        let name = self.service_name(info.key());
+    /// Appends the line of a service.
+    fn service(&mut self, info: &ServiceInfo) {
+        service_name(&mut self.line, self.names, info.key());
         let Stats { connections, packets_in, packets_out, bytes_in, bytes_out, rates, .. } = info.stats;
         match self.mode {
             Mode::Stats => {
-                let numbers = [connections, packets_in, packets_out, bytes_in, bytes_out];
-                fill(name, 33) + &self.numbers(numbers)
+                self.line.pad_to(33);
+                self.numbers([connections, packets_in, packets_out, bytes_in, bytes_out]);
             }
             Mode::Rates => {
-                let numbers = [rates.connections, rates.packets_in, rates.packets_out, rates.bytes_in, rates.bytes_out];
-                fill(name, 33) + &self.numbers(numbers)
+                self.line.pad_to(33);
+                self.numbers([rates.connections, rates.packets_in, rates.packets_out, rates.bytes_in, rates.bytes_out]);
             }
-            _ => format!("{name} {}", description(&info.service)),
+            _ => description(&mut self.line, &info.service),
         }
     }
 
-    /// Returns the columns after a destination's name and a blank.
-    fn columns(&self, info: &DestinationInfo) -> String {
-        let DestinationInfo { destination, active_connections, inactive_connections, stats, .. } = info;
-        let connections = format!("{active_connections:<10} {inactive_connections:<10}");
-        let (forwarding, weight) = (destination.forwarding, destination.weight);
+    /// Appends the line of a destination.
+    fn destination(&mut self, service: ServiceKey, info: &DestinationInfo) {
+        let DestinationInfo { destination, stats, .. } = info;
+        let line = &mut self.line;
+        line.text("  -> ");
+        let start = line.len();
+        endpoint(line, self.names, info.address(), protocol(service));
+        if info.address().is_ipv4() {
+            line.cut_to(start + 28);
+        }
+        line.pad_to(start + 28);
+        if !matches!(self.mode, Mode::Stats | Mode::Rates) {
+            line.text(" ");
+        }
         match self.mode {
-            Mode::Settings => format!("{:<7} {weight:<6} {connections}", forwarding_word(forwarding)),
+            Mode::Settings => {
+                forwarding_word(line, destination.forwarding);
+                line.left(destination.weight, 6);
+            }
             Mode::Tunnels => {
-                let tunnel = tunnel_word(forwarding);
-                format!("{:<7} {tunnel:<13} {weight:<6} {connections}", forwarding_word(forwarding))
+                forwarding_word(line, destination.forwarding);
+                let column = line.len() + 13;
+                tunnel_word(line, destination.forwarding);
+                line.pad_to(column);
+                line.text(" ");
+                line.left(destination.weight, 6);
             }
             Mode::Thresholds => {
                 let upper = destination.thresholds.map_or(0, |thresholds| thresholds.upper.get());
-                let lower =
-                    destination.thresholds.and_then(|thresholds| thresholds.lower).map_or(0, |lower| lower.get());
-                format!("{upper:<10} {lower:<10} {connections}")
+                let lower = destination.thresholds.and_then(|thresholds| thresholds.lower);
+                line.left(upper, 10);
+                line.text(" ");
+                line.left(lower.map_or(0, NonZeroU32::get), 10);
             }
             Mode::PersistentConnections => {
-                format!("{weight:<9} {:<11} {connections}", info.persistent_connections)
+                line.left(destination.weight, 9);
+                line.text(" ");
+                line.left(info.persistent_connections, 11);
             }
             Mode::Stats => {
                 let Stats { connections, packets_in, packets_out, bytes_in, bytes_out, .. } = *stats;
-                self.numbers([connections, packets_in, packets_out, bytes_in, bytes_out]).split_off(1)
+                return self.numbers([connections, packets_in, packets_out, bytes_in, bytes_out]);
             }
             Mode::Rates => {
                 let rates = stats.rates;
                 // These three are never scaled.
-                let (connections, packets_in, packets_out) = (rates.connections, rates.packets_in, rates.packets_out);
-                let bytes = self.numbers([rates.bytes_in, rates.bytes_out]);
-                format!("{connections:>8} {packets_in:>8} {packets_out:>8}{bytes}")
+                for number in [rates.connections, rates.packets_in, rates.packets_out] {
+                    line.text(" ");
+                    line.right(number, 8);
+                }
+                return self.numbers([rates.bytes_in, rates.bytes_out]);
             }
         }
+        line.text(" ");
+        line.left(info.active_connections, 10);
+        line.text(" ");
+        line.left(info.inactive_connections, 10);
     }
 
-    fn numbers<const N: usize>(&self, numbers: [u64; N]) -> String {
-        numbers.map(|number| if self.exact { format!(" {number:>8}") } else { scaled(number) }).concat()
-    }
-
-    fn service_name(&self, key: ServiceKey) -> String {
-        match key {
-            ServiceKey::Address { protocol, address } => {
-                let word = match protocol {
-                    Protocol::TCP => "TCP",
-                    Protocol::UDP => "UDP",
-                    Protocol::SCTP => "SCTP",
-                    _ => "?",
-                };
-                let name = format!("{word:<4} {}", endpoint(self.names, address, Some(protocol)));
-                if address.is_ipv4() { cut(name, 33) } else { name }
+    fn numbers<const N: usize>(&mut self, numbers: [u64; N]) {
+        for number in numbers {
+            if self.exact {
+                self.line.text(" ");
+                self.line.right(number, 8);
+            } else {
+                scaled(&mut self.line, number);
             }
-            ServiceKey::FirewallMark { mark, family: Family::Inet } => format!("FWM  {mark}"),
-            ServiceKey::FirewallMark { mark, family: Family::Inet6 } => format!("FWM  {mark} IPv6"),
-        }
-    }
-
-    fn destination_name(&self, service: &ServiceInfo, info: &DestinationInfo) -> String {
-        let name = endpoint(self.names, info.address(), protocol(service.key()));
-        if info.address().is_ipv4() { cut(name, 28) } else { name }
-    }
-
-    /// Returns the option that names a service on the command line.
-    fn kind(&self, key: ServiceKey) -> String {
-        match key {
-            ServiceKey::Address { protocol, address } => {
-                let option = match protocol {
-                    Protocol::TCP => "-t",
-                    Protocol::UDP => "-u",
-                    Protocol::SCTP => "--sctp-service",
-                    _ => "--xxx-service",
-                };
-                format!("{option} {}", endpoint(self.names, address, Some(protocol)))
-            }
-            ServiceKey::FirewallMark { mark, family: Family::Inet } => format!("-f {mark}"),
-            ServiceKey::FirewallMark { mark, family: Family::Inet6 } => format!("-f {mark} -6"),
         }
     }
 }
 
-/// An address and port, or, if names are given, the names of them. The whole has at most 59 bytes.
-pub(crate) fn endpoint(names: Option<&Names>, address: SocketAddr, protocol: Option<Protocol>) -> String {
+fn service_name(line: &mut Line, names: Option<&Names>, key: ServiceKey) {
+    match key {
+        ServiceKey::Address { protocol, address } => {
+            line.text(match protocol {
+                Protocol::TCP => "TCP  ",
+                Protocol::UDP => "UDP  ",
+                Protocol::SCTP => "SCTP ",
+                _ => "?    ",
+            });
+            endpoint(line, names, address, Some(protocol));
+            if address.is_ipv4() {
+                line.cut_to(33);
+            }
+        }
+        ServiceKey::FirewallMark { mark, family } => {
+            line.text("FWM  ");
+            line.number(mark.get());
+            if family == Family::Inet6 {
+                line.text(" IPv6");
+            }
+        }
+    }
+}
+
+/// Appends the option that names a service on the command line.
+fn kind(line: &mut Line, names: Option<&Names>, key: ServiceKey) {
+    match key {
+        ServiceKey::Address { protocol, address } => {
+            line.text(match protocol {
+                Protocol::TCP => "-t ",
+                Protocol::UDP => "-u ",
+                Protocol::SCTP => "--sctp-service ",
+                _ => "--xxx-service ",
+            });
+            endpoint(line, names, address, Some(protocol));
+        }
+        ServiceKey::FirewallMark { mark, family } => {
+            line.text("-f ");
+            line.number(mark.get());
+            if family == Family::Inet6 {
+                line.text(" -6");
+            }
+        }
+    }
+}
+
+/// Appends an address and port, or, if names are given, the names of them. The whole has at most 59 bytes.
+pub(crate) fn endpoint(line: &mut Line, names: Option<&Names>, address: SocketAddr, protocol: Option<Protocol>) {
     let (ip, port) = (address.ip(), address.port());
-    let host = names.and_then(|names| names.host(ip)).unwrap_or_else(|| address_text(ip));
-    let service = names.zip(protocol).and_then(|(names, protocol)| names.service(port, protocol));
-    let service = service.unwrap_or_else(|| port.to_string());
-    cut(if ip.is_ipv4() { format!("{host}:{service}") } else { format!("[{host}]:{service}") }, 59)
+    let start = line.len();
+    if ip.is_ipv6() {
+        line.text("[");
+    }
+    match names.and_then(|names| names.host(ip)) {
+        Some(name) => line.text(&name),
+        None => push_ip(line, ip),
+    }
+    line.text(if ip.is_ipv6() { "]:" } else { ":" });
+    match names.zip(protocol).and_then(|(names, protocol)| names.service(port, protocol)) {
+        Some(name) => line.text(&name),
+        None => line.number(port),
+    }
+    line.cut_to(start + 59);
 }
 
-/// An address as the C library writes it. Rust has another form for those that are zero but for the last 32 bits.
-fn address_text(ip: IpAddr) -> String {
+/// Appends an address as the C library writes it. Rust has another form for those that are zero but for the last 32
+/// bits.
+fn push_ip(line: &mut Line, ip: IpAddr) {
     match ip {
         IpAddr::V6(v6) => match v6.segments() {
             [0, 0, 0, 0, 0, 0, high, low] if high != 0 => {
-                format!("::{}", Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
+                line.text("::");
+                line.ipv4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
             }
-            _ => v6.to_string(),
+            _ => line.display(v6),
         },
-        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V4(v4) => line.ipv4(v4),
     }
 }
 
@@ -262,66 +336,75 @@ fn protocol(key: ServiceKey) -> Option<Protocol> {
     }
 }
 
-/// A service's scheduler, flags and persistence, as a list has them.
-fn description(service: &Service) -> String {
-    let mut text = service.scheduler.to_string();
+/// Appends a service's scheduler, flags and persistence, as a list has them, each with a blank before it.
+fn description(line: &mut Line, service: &Service) {
+    line.text(" ");
+    line.bytes(service.scheduler.as_bytes());
     if let Some(flags) = flag_names(service.flags, service.scheduler) {
-        text += &format!(" ({flags})");
+        line.text(" (");
+        line.text(&flags);
+        line.text(")");
     }
     if let Some(persistence) = service.persistence {
-        text += &format!(" persistent {}", persistence.timeout.as_secs());
-        if let Some(mask) = mask(persistence.netmask) {
-            text += &format!(" mask {mask}");
-        }
+        line.text(" persistent ");
+        line.number(persistence.timeout.as_secs());
+        mask(line, " mask ", persistence.netmask);
         if let Some(engine) = service.engine {
-            text += &format!(" pe {engine}");
+            line.text(" pe ");
+            line.bytes(engine.as_bytes());
         }
     }
     if service.flags.contains(ServiceFlags::ONE_PACKET) {
-        text += " ops";
+        line.text(" ops");
     }
-    text
 }
 
-/// The same as options. A flag that the scheduler has no name for goes by its number, to be restored.
-fn service_options(service: &Service) -> String {
-    let mut text = format!("-s {}", service.scheduler);
+/// Appends them as options. A flag that the scheduler has no name for goes by its number, to be restored.
+fn service_options(line: &mut Line, service: &Service) {
+    line.text(" -s ");
+    line.bytes(service.scheduler.as_bytes());
     if let Some(persistence) = service.persistence {
-        text += &format!(" -p {}", persistence.timeout.as_secs());
-        if let Some(mask) = mask(persistence.netmask) {
-            text += &format!(" -M {mask}");
-        }
+        line.text(" -p ");
+        line.number(persistence.timeout.as_secs());
+        mask(line, " -M ", persistence.netmask);
     }
     if let Some(engine) = service.engine {
-        text += &format!(" --pe {engine}");
+        line.text(" --pe ");
+        line.bytes(engine.as_bytes());
     }
     if service.flags.contains(ServiceFlags::ONE_PACKET) {
-        text += " -o";
+        line.text(" -o");
     }
     if let Some(flags) = flag_names(service.flags, service.scheduler) {
-        text += &format!(" -b {flags}");
+        line.text(" -b ");
+        line.text(&flags);
     }
-    text
 }
 
-/// A netmask, unless it takes each address by itself.
-fn mask(netmask: Netmask) -> Option<String> {
+/// Appends a netmask, unless it takes each address by itself.
+fn mask(line: &mut Line, option: &str, netmask: Netmask) {
     if netmask == Netmask::HOST {
-        return None;
+        return;
     }
-    let inet = netmask.as_inet().map(|mask| mask.to_string());
-    inet.or_else(|| netmask.as_inet6().map(|length| length.to_string()))
+    if let Some(mask) = netmask.as_inet() {
+        line.text(option);
+        line.ipv4(mask);
+    } else if let Some(length) = netmask.as_inet6() {
+        line.text(option);
+        line.number(length);
+    }
 }
 
-fn forwarding_word(forwarding: Forwarding) -> &'static str {
-    match forwarding {
-        Forwarding::Masquerade => "Masq",
-        Forwarding::Local => "Local",
-        Forwarding::Tunnel(_) => "Tunnel",
-        Forwarding::DirectRoute => "Route",
+/// Appends the column of the forwarding method and a blank.
+fn forwarding_word(line: &mut Line, forwarding: Forwarding) {
+    line.text(match forwarding {
+        Forwarding::Masquerade => "Masq    ",
+        Forwarding::Local => "Local   ",
+        Forwarding::Tunnel(_) => "Tunnel  ",
+        Forwarding::DirectRoute => "Route   ",
         // The output of C's printf for a null pointer, which scripts may compare.
-        _ => "(null)",
-    }
+        _ => "(null)  ",
+    });
 }
 
 fn forwarding_option(forwarding: Forwarding) -> &'static str {
@@ -334,7 +417,7 @@ fn forwarding_option(forwarding: Forwarding) -> &'static str {
     }
 }
 
-fn tunnel_word(forwarding: Forwarding) -> String {
+fn tunnel_word(line: &mut Line, forwarding: Forwarding) {
     let checksums = |flags: TunnelFlags| {
         if flags.contains(TunnelFlags::REMOTE_CHECKSUM) {
             "r+c"
@@ -345,15 +428,17 @@ fn tunnel_word(forwarding: Forwarding) -> String {
         }
     };
     match forwarding {
-        Forwarding::Tunnel(Tunnel::Ipip) => "ipip".to_owned(),
-        Forwarding::Tunnel(Tunnel::Gue { port, flags }) => format!("gue:{port}:{}", checksums(flags)),
-        Forwarding::Tunnel(Tunnel::Gre { flags }) => format!("gre:{}", checksums(flags)),
-        _ => "n/a".to_owned(),
+        Forwarding::Tunnel(Tunnel::Ipip) => line.text("ipip"),
+        Forwarding::Tunnel(Tunnel::Gue { port, flags }) => {
+            line.display(format_args!("gue:{port}:{}", checksums(flags)));
+        }
+        Forwarding::Tunnel(Tunnel::Gre { flags }) => line.display(format_args!("gre:{}", checksums(flags))),
+        _ => line.text("n/a"),
     }
 }
 
-/// The options of a tunnel, each with a blank before it.
-fn tunnel_options(forwarding: Forwarding) -> String {
+/// Appends the options of a tunnel, each with a blank before it.
+fn tunnel_options(line: &mut Line, forwarding: Forwarding) {
     let checksums = |flags: TunnelFlags| {
         if flags.contains(TunnelFlags::REMOTE_CHECKSUM) {
             "--tun-remcsum"
@@ -364,43 +449,33 @@ fn tunnel_options(forwarding: Forwarding) -> String {
         }
     };
     match forwarding {
-        Forwarding::Tunnel(Tunnel::Ipip) => " --tun-type ipip".to_owned(),
+        Forwarding::Tunnel(Tunnel::Ipip) => line.text(" --tun-type ipip"),
         Forwarding::Tunnel(Tunnel::Gue { port, flags }) => {
-            format!(" --tun-type gue --tun-port {port} {}", checksums(flags))
+            line.display(format_args!(" --tun-type gue --tun-port {port} {}", checksums(flags)));
         }
-        Forwarding::Tunnel(Tunnel::Gre { flags }) => format!(" --tun-type gre {}", checksums(flags)),
+        Forwarding::Tunnel(Tunnel::Gre { flags }) => {
+            line.display(format_args!(" --tun-type gre {}", checksums(flags)));
+        }
         // A tunnel of another kind is restored as `ipip`: there is no word for it.
-        _ => String::new(),
+        _ => {}
     }
 }
 
-/// A number in nine columns, cut to thousands, millions, ... when it is long.
-fn scaled(number: u64) -> String {
+/// Appends a number in nine columns, cut to thousands, millions, ... when it is long.
+fn scaled(line: &mut Line, number: u64) {
     const K: u64 = 1000;
     const M: u64 = 1000 * K;
     const G: u64 = 1000 * M;
     const T: u64 = 1000 * G;
     let (unit, letter) = match number {
-        0..100_000_000 => return format!("{number:>9}"),
-        100_000_000..G => (K, 'K'),
-        G..100_000_000_000 => (M, 'M'),
-        100_000_000_000..100_000_000_000_000 => (G, 'G'),
-        _ => (T, 'T'),
+        0..100_000_000 => return line.right(number, 9),
+        100_000_000..G => (K, "K"),
+        G..100_000_000_000 => (M, "M"),
+        100_000_000_000..100_000_000_000_000 => (G, "G"),
+        _ => (T, "T"),
     };
-    format!("{:>8}{letter}", number / unit)
-}
-
-/// Blanks up to a width in bytes, which C's printf counts. Rust's formats count letters.
-pub(crate) fn fill(mut text: String, width: usize) -> String {
-    text.extend(std::iter::repeat_n(' ', width.saturating_sub(text.len())));
-    text
-}
-
-/// The first `length` bytes, or fewer where that would split a letter.
-fn cut(mut text: String, length: usize) -> String {
-    let end = (0..=length.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-    text.truncate(end);
-    text
+    line.right(number / unit, 8);
+    line.text(letter);
 }
 
 #[cfg(test)]
@@ -415,7 +490,7 @@ mod tests {
     fn table(lines: &[&str]) -> Table {
         let mut table = Table::new();
         for line in lines {
-            match parse(line.split_whitespace(), &some_names()) {
+            match parse(line.split_whitespace().peekable(), &some_names()) {
                 Ok(Command::Change(Change::AddService(service))) => table.push((ServiceInfo::new(service), Vec::new())),
                 Ok(Command::Change(Change::AddDestination(_, destination))) => {
                     table.last_mut().unwrap().1.insert(0, DestinationInfo::new(destination));
@@ -549,6 +624,17 @@ FWM  4000000000 rr
     }
 
     #[test]
+    fn places_are_ordered_as_addresses_are() {
+        let texts = ["0.0.0.0:1", "10.0.0.1:80", "10.0.0.1:443", "255.0.0.1:1", "[::]:0", "[::1]:80", "[fd00::1]:79"];
+        let addresses: Vec<SocketAddr> = texts.iter().map(|text| text.parse().unwrap()).collect();
+        for one in &addresses {
+            for other in &addresses {
+                assert_eq!(place(*one).cmp(&place(*other)), one.cmp(other), "{one} {other}");
+            }
+        }
+    }
+
+    #[test]
     fn tunnels_are_listed_and_saved_with_their_settings() {
         let service = "-A -t 10.0.0.1:80";
         for (options, word, saved_as) in [
@@ -646,14 +732,18 @@ FWM  4000000000 rr
             (100_000_000_000_000, "     100T"),
             (u64::MAX, "18446744T"),
         ] {
-            assert_eq!(scaled(number), text);
+            let mut line = Line::default();
+            scaled(&mut line, number);
+            assert_eq!(line.into_text(), text);
         }
     }
 
     #[test]
     fn addresses_are_written_as_the_c_library_does() {
         for text in ["::", "::1", "::102", "::1.2.3.4", "::ffff:1.2.3.4", "1::", "2001:db8:0:1:1:1:1:1", "1:0:0:2::3"] {
-            assert_eq!(address_text(text.parse().unwrap()), text);
+            let mut line = Line::default();
+            push_ip(&mut line, text.parse().unwrap());
+            assert_eq!(line.into_text(), text);
         }
     }
 
@@ -670,12 +760,5 @@ FWM  4000000000 rr
         // A mark has no protocol, so ports of its destinations have no names.
         let text = listed(named, table(&["-A -f 1", "-a -f 1 -r 10.0.0.1:80"]));
         assert!(text.contains("  -> vip.example.com:80           Route"));
-        assert_eq!(cut("aéb".to_owned(), 2), "a");
-    }
-
-    #[test]
-    fn columns_are_as_wide_as_c_makes_them() {
-        assert_eq!(fill("café:80".to_owned(), 10), "café:80  ");
-        assert_eq!(fill("café:80".to_owned(), 3), "café:80");
     }
 }

@@ -1,0 +1,165 @@
+//! A line of output, written into bytes: the bar of `ipvsadm-rs -Ln` leaves no room for `core::fmt`.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::net::Ipv4Addr;
+
+/// A line that is not finished.
+#[derive(Default)]
+pub(crate) struct Line(Vec<u8>);
+
+impl Line {
+    /// Number of bytes so far.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    #[inline]
+    pub(crate) fn text(&mut self, text: &str) {
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    /// Appends bytes that need not be text.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// Appends a number in decimal.
+    #[inline]
+    pub(crate) fn number(&mut self, number: impl Into<u64>) {
+        self.right(number, 0);
+    }
+
+    /// Appends a number in decimal, with blanks before it up to a width.
+    pub(crate) fn right(&mut self, number: impl Into<u64>, width: usize) {
+        let mut rest = number.into();
+        let mut digits = [b' '; 20];
+        let mut start = digits.len();
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + u8::try_from(rest % 10).unwrap_or_default();
+            start -= 1;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        let start = start.min(digits.len().saturating_sub(width));
+        self.0.extend_from_slice(digits.get(start..).unwrap_or_default());
+    }
+
+    /// Appends a number in decimal, with blanks behind it up to a width.
+    #[inline]
+    pub(crate) fn left(&mut self, number: impl Into<u64>, width: usize) {
+        let column = self.len() + width;
+        self.number(number);
+        self.pad_to(column);
+    }
+
+    /// Appends an IPv4 address.
+    pub(crate) fn ipv4(&mut self, address: Ipv4Addr) {
+        let [first, rest @ ..] = address.octets();
+        self.octet(first);
+        for octet in rest {
+            self.0.push(b'.');
+            self.octet(octet);
+        }
+    }
+
+    #[inline]
+    fn octet(&mut self, octet: u8) {
+        if octet >= 100 {
+            self.0.push(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            self.0.push(b'0' + octet / 10 % 10);
+        }
+        self.0.push(b'0' + octet % 10);
+    }
+
+    /// Appends blanks up to a number of bytes, which C's printf counts. Rust's formats count letters.
+    #[inline]
+    pub(crate) fn pad_to(&mut self, column: usize) {
+        if column > self.0.len() {
+            self.0.resize(column, b' ');
+        }
+    }
+
+    /// Keeps the first bytes, or fewer where that would split a letter.
+    #[inline]
+    pub(crate) fn cut_to(&mut self, column: usize) {
+        if self.0.len() > column {
+            let starts_letter = |end: &usize| self.0.get(*end).is_none_or(|byte| byte & 0b1100_0000 != 0b1000_0000);
+            self.0.truncate((0..=column).rev().find(starts_letter).unwrap_or(0));
+        }
+    }
+
+    /// Appends a value with `core::fmt`, outside the bar.
+    pub(crate) fn display(&mut self, value: impl fmt::Display) {
+        // Writing into memory cannot fail.
+        let _ = write!(self.0, "{value}");
+    }
+
+    /// Writes the line and starts the next one.
+    pub(crate) fn end(&mut self, out: &mut impl Write) -> io::Result<()> {
+        self.0.push(b'\n');
+        out.write_all(&self.0)?;
+        self.0.clear();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Line {
+        pub(crate) fn into_text(self) -> String {
+            String::from_utf8(self.0).unwrap()
+        }
+    }
+
+    fn text(append: impl FnOnce(&mut Line)) -> String {
+        let mut line = Line::default();
+        append(&mut line);
+        line.into_text()
+    }
+
+    #[test]
+    fn numbers_and_addresses_are_as_formats_write_them() {
+        let powers = (0..20).map(|power| 10_u64.pow(power));
+        for number in powers.flat_map(|power| [power - 1, power, power + 1]).chain([u64::MAX]) {
+            assert_eq!(text(|line| line.number(number)), number.to_string());
+            assert_eq!(text(|line| line.left(number, 10)), format!("{number:<10}"));
+            for width in [8, 9] {
+                assert_eq!(text(|line| line.right(number, width)), format!("{number:>width$}"));
+            }
+        }
+        for octet in 0..=u8::MAX {
+            let address = Ipv4Addr::new(octet, 255 - octet, 0, octet);
+            assert_eq!(text(|line| line.ipv4(address)), address.to_string());
+        }
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_c_makes_them() {
+        let padded = |column| {
+            text(|line| {
+                line.text("café:80");
+                line.pad_to(column);
+            })
+        };
+        assert_eq!(padded(10), "café:80  ");
+        assert_eq!(padded(3), "café:80");
+    }
+
+    #[test]
+    fn a_cut_splits_no_letter() {
+        let cut = |column| {
+            text(|line| {
+                line.text("aé€b");
+                line.cut_to(column);
+            })
+        };
+        assert_eq!([0, 1, 2, 3, 4, 5, 6, 7, 8].map(cut), ["", "a", "a", "aé", "aé", "aé", "aé€", "aé€b", "aé€b"]);
+    }
+}
