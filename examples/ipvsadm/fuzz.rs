@@ -17,7 +17,7 @@ use crate::{connections, options, output, restore, text};
 pub(crate) fn run(data: &[u8]) {
     let input = text::read(data);
     let names = Names::of(Known);
-    match options::parse(input.split('\n'), &names) {
+    match options::parse(input.split('\n').peekable(), &names) {
         Ok(command) => check(command),
         Err(mistake) => assert!(!mistake.text("ipvsadm").is_empty()),
     }

@@ -9,6 +9,8 @@
 //! 5. the options that the command allows;
 //! 6. combinations of options.
 
+use std::borrow::Cow;
+use std::iter::Peekable;
 use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 use std::time::Duration;
@@ -22,23 +24,25 @@ use lvs::{Family, Interface, Protocol};
 use crate::command::{Command, Listing, Mistake, Mode};
 use crate::names::Names;
 use crate::syntax::Scanner;
-use crate::table::{FORMS, Item, Method, TunnelType, Verb, Word, check};
+use crate::table::{FORMS, Item, Items, Method, TunnelType, Verb, Word, check};
 use crate::text;
 use crate::values::{self, WrongFlag, WrongMask};
 
 /// Reads a command line, without the program's name.
-pub(crate) fn parse<'a>(words: impl Iterator<Item = &'a str>, names: &Names) -> Result<Command, Mistake> {
-    let mut words = words.peekable();
+pub(crate) fn parse<'a>(mut words: Peekable<impl Iterator<Item = &'a str>>, names: &Names) -> Result<Command, Mistake> {
     if words.peek().is_none() {
         return Ok(Command::List(Given::new(Verb::List).listing()));
     }
-    let mut scanner = Scanner::new(FORMS, words);
+    let mut scanner = Scanner::new(&FORMS, words);
     let (verb, value) = match scanner.option() {
         Ok(Some((Word::Verb(verb), value))) => (verb, value),
         _ => return Err(Mistake::NoCommand),
     };
-    let states = [SyncState::Master, SyncState::Backup];
-    let state = states.into_iter().find(|state| value == Some(state.to_string().as_str()));
+    let state = match value {
+        Some("master") => Some(SyncState::Master),
+        Some("backup") => Some(SyncState::Backup),
+        _ => None,
+    };
     match verb {
         Verb::Help => return Ok(Command::Help),
         Verb::Version => return Ok(Command::Version),
@@ -67,7 +71,7 @@ pub(crate) fn parse<'a>(words: impl Iterator<Item = &'a str>, names: &Names) -> 
 /// Options of a command line so far.
 struct Given<'a> {
     verb: Verb,
-    items: Vec<Item>,
+    items: Items,
     key: Option<ServiceKey>,
     scheduler: Scheduler,
     timeout: u32,
@@ -83,7 +87,7 @@ struct Given<'a> {
     tunnel_port: u16,
     timeouts: Timeouts,
     state: SyncState,
-    interface: Vec<u8>,
+    interface: Cow<'a, [u8]>,
     sync_id: u8,
     max_length: u16,
     group: Option<IpAddr>,
@@ -95,7 +99,7 @@ impl<'a> Given<'a> {
     fn new(verb: Verb) -> Self {
         Self {
             verb,
-            items: Vec::new(),
+            items: Items::default(),
             key: None,
             scheduler: Scheduler::WLC,
             timeout: 360,
@@ -111,7 +115,7 @@ impl<'a> Given<'a> {
             tunnel_port: 0,
             timeouts: Timeouts::default(),
             state: SyncState::Master,
-            interface: b"eth0".to_vec(),
+            interface: Cow::Borrowed(b"eth0"),
             sync_id: 0,
             max_length: 0,
             group: None,
@@ -167,11 +171,7 @@ impl<'a> Given<'a> {
     }
 
     fn once(&mut self, item: Item) -> Result<(), Mistake> {
-        if self.items.contains(&item) {
-            return refused(format!("multiple '{}' options specified", item.name()));
-        }
-        self.items.push(item);
-        Ok(())
+        if self.items.insert(item) { Ok(()) } else { refused(format!("multiple '{}' options specified", item.name())) }
     }
 
     fn item(&mut self, item: Item, value: &'a str, names: &Names) -> Result<(), Mistake> {
@@ -240,7 +240,7 @@ impl<'a> Given<'a> {
                 WrongFlag::Incompatible(flag) => format!("incompatible scheduler flag `{flag}'"),
             })
         })?;
-        check(&self.items, |item| self.verb.rule(item), &format!("'{}' command", self.verb.name()))?;
+        check(self.items, self.verb.rules(), || format!("'{}' command", self.verb.name()))?;
         // The table sees to it that what a command needs is there.
         let (key, server) = (self.key.ok_or(Mistake::NoCommand), self.server.ok_or(Mistake::NoCommand));
         let change = match self.verb {
@@ -297,7 +297,7 @@ impl<'a> Given<'a> {
     }
 
     fn has(&self, item: Item) -> bool {
-        self.items.contains(&item)
+        self.items.contains(item)
     }
 
     fn service(&self, key: ServiceKey, flags: ServiceFlags) -> Result<Service, Mistake> {
@@ -352,7 +352,7 @@ impl<'a> Given<'a> {
     }
 
     fn tunnel(&self) -> Result<Tunnel, Mistake> {
-        check(&self.items, |item| self.tunnel.rule(item), &format!("'{}' tunnel type", self.tunnel.name()))?;
+        check(self.items, self.tunnel.rules(), || format!("'{}' tunnel type", self.tunnel.name()))?;
         let mut flags = TunnelFlags::empty();
         flags.set(TunnelFlags::CHECKSUM, self.has(Item::TunCsum));
         flags.set(TunnelFlags::REMOTE_CHECKSUM, self.has(Item::TunRemcsum));
@@ -405,10 +405,14 @@ fn refused<T>(text: impl Into<String>) -> Result<T, Mistake> {
 }
 
 /// The first bytes of a name, as they were typed: at most `length`.
-fn name(text: &str, length: usize) -> Vec<u8> {
-    let mut bytes = text::bytes(text);
-    bytes.truncate(length);
-    bytes
+fn name(text: &str, length: usize) -> Cow<'_, [u8]> {
+    match text::bytes(text) {
+        Cow::Borrowed(bytes) => bytes.get(..length).unwrap_or(bytes).into(),
+        Cow::Owned(mut bytes) => {
+            bytes.truncate(length);
+            bytes.into()
+        }
+    }
 }
 
 /// The longest prefix of at most `length` bytes.
@@ -427,7 +431,7 @@ mod tests {
     use crate::names::tests::some_names;
 
     fn read(line: &str) -> Result<Command, Mistake> {
-        parse(line.split_whitespace(), &some_names())
+        parse(line.split_whitespace().peekable(), &some_names())
     }
 
     /// Returns the text for a line, and the exit status.
@@ -659,6 +663,6 @@ mod tests {
         assert_eq!(cut("wlcwlcwlcwlcwlcw", 15), "wlcwlcwlcwlcwlc");
         assert_eq!(cut("aé", 2), "a");
         assert_eq!(cut("wlc", 15), "wlc");
-        assert_eq!(name(&text::read(b"wlcwlcwlcwlcwl\xe9c"), 15), b"wlcwlcwlcwlcwl\xe9");
+        assert_eq!(*name(&text::read(b"wlcwlcwlcwlcwl\xe9c"), 15), *b"wlcwlcwlcwlcwl\xe9");
     }
 }

@@ -3,8 +3,8 @@
 //! Blanks, tabs and carriage returns separate words, and there is no quoting. The word `ipvsadm` is skipped wherever
 //! it stands, as are empty lines and lines that begin with `#`.
 //!
-//! The whole input is checked before the first change, so it is kept until then: as it was read, once. After the first
-//! mistake nothing is kept any longer.
+//! The whole input is checked before the first change, so it is kept until then: the first lines as changes, all others
+//! as text, which is shorter. After the first mistake nothing is kept any longer.
 
 use std::io::{self, BufRead, Write};
 
@@ -16,23 +16,23 @@ use crate::options::parse;
 use crate::text::{self, complain};
 use crate::{Session, kernel};
 
+/// Number of changes that are kept, for the bar of `ipvsadm-rs -R`: lines that follow are read twice.
+const KEPT: usize = 1 << 14;
 /// Number of changes that are sent, and whose failures are kept, at a time.
 const CHANGES: usize = 1024;
 
 /// Checks all of the input, and carries it out if nothing is wrong with it. Errors name their lines.
 pub(crate) fn run(session: &mut Session<'_>, input: impl BufRead, out: &mut impl Write) -> io::Result<u8> {
-    let kept = match check(input, session.names, session.program) {
+    let Kept { mut work, line, text } = match check(input, session.names, session.program, KEPT) {
         Ok(kept) => kept,
         Err(status) => return Ok(status),
     };
-    let mut work = Work { status: 0, lines: Vec::new(), changes: Vec::new() };
-    for (number, line) in (1..).zip(kept.split(|byte| *byte == b'\n')) {
+    for (number, line) in (line..).zip(text.split(|byte| *byte == b'\n')) {
         match read(line, session.names) {
             None => {}
             Some(Ok(Command::Change(change))) => {
-                work.lines.push(number);
-                work.changes.push(change);
-                if work.changes.len() == CHANGES && work.apply(session).is_err() {
+                work.push(number, change);
+                if work.changes.len() >= CHANGES && work.apply(session).is_err() {
                     return Ok(work.status);
                 }
             }
@@ -62,15 +62,31 @@ pub(crate) fn run(session: &mut Session<'_>, input: impl BufRead, out: &mut impl
     Ok(work.status)
 }
 
+/// Input without mistakes.
+#[derive(Debug)]
+struct Kept {
+    /// Changes of the first lines.
+    work: Work,
+    /// Number of the first line of `text`.
+    line: usize,
+    /// Lines that follow.
+    text: Vec<u8>,
+}
+
+impl Kept {
+    fn new() -> Self {
+        let work = Work { status: 0, lines: Vec::with_capacity(CHANGES), changes: Vec::with_capacity(CHANGES) };
+        Self { work, line: 1, text: Vec::new() }
+    }
+}
+
 /// Reads the whole input and reports every mistake in it. Returns the input, or the exit status of the first mistake.
-fn check(mut input: impl BufRead, names: &Names, program: &str) -> Result<Vec<u8>, u8> {
-    let (mut kept, mut status) = (Vec::new(), None);
-    for number in 1_usize.. {
-        if status.is_some() {
-            kept = Vec::new();
-        }
-        let start = kept.len();
-        match input.read_until(b'\n', &mut kept) {
+/// At most so many changes are kept, and none after another command; the lines that follow are kept as text.
+fn check(mut input: impl BufRead, names: &Names, program: &str, most: usize) -> Result<Kept, u8> {
+    let (mut kept, mut status) = (Kept::new(), None);
+    for number in 1.. {
+        let start = kept.text.len();
+        match input.read_until(b'\n', &mut kept.text) {
             Ok(0) => break,
             Ok(_) => {}
             Err(error) => {
@@ -78,10 +94,25 @@ fn check(mut input: impl BufRead, names: &Names, program: &str) -> Result<Vec<u8
                 return Err(1);
             }
         }
-        let line = kept.get(start..).unwrap_or_default();
-        if let Some(Err(mistake)) = read(line.strip_suffix(b"\n").unwrap_or(line), names) {
+        let line = kept.text.get(start..).unwrap_or_default();
+        let command = read(line.strip_suffix(b"\n").unwrap_or(line), names);
+        if let Some(Err(mistake)) = &command {
             complain(format_args!("line {number}: {}", mistake.text(program)));
-            status.get_or_insert(mistake.status());
+            if status.is_none() {
+                status = Some(mistake.status());
+                kept.work.clear();
+            }
+        }
+        if status.is_some() {
+            kept.text = Vec::new();
+        } else if start == 0 && kept.work.changes.len() < most {
+            match command {
+                Some(Ok(Command::Change(change))) => kept.work.push(number, change),
+                None => {}
+                Some(_) => continue,
+            }
+            kept.text.clear();
+            kept.line = number + 1;
         }
     }
     status.map_or(Ok(kept), Err)
@@ -90,10 +121,7 @@ fn check(mut input: impl BufRead, names: &Names, program: &str) -> Result<Vec<u8
 /// The command of a line, if it has one.
 pub(crate) fn read(line: &[u8], names: &Names) -> Option<Result<Command, Mistake>> {
     let line = text::read(line);
-    let words = line.split([' ', '\t', '\r']).filter(|word| !word.is_empty());
-    // A word ends at a zero byte, as everything does in C.
-    let words = words.map(|word| word.split('\0').next().unwrap_or_default());
-    let mut words = words.filter(|word| *word != "ipvsadm").peekable();
+    let mut words = Words(&line).filter(|word| *word != "ipvsadm").peekable();
     let is_empty = words.peek().is_none_or(|word| word.starts_with('#'));
     let command = || match parse(words, names) {
         Ok(Command::Restore) => Err(Mistake::NoCommand),
@@ -102,7 +130,30 @@ pub(crate) fn read(line: &[u8], names: &Names) -> Option<Result<Command, Mistake
     (!is_empty).then(command)
 }
 
+/// The words of a line.
+struct Words<'a>(&'a str);
+
+impl<'a> Iterator for Words<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let is_blank = |byte: u8| matches!(byte, b' ' | b'\t' | b'\r');
+        let start = self.0.bytes().position(|byte| !is_blank(byte))?;
+        let rest = self.0.get(start..)?;
+        let end = rest.bytes().position(|byte| is_blank(byte) || byte == 0).unwrap_or(rest.len());
+        let (word, mut rest) = rest.split_at_checked(end)?;
+        // A word ends at a zero byte, as everything does in C.
+        if rest.starts_with('\0') {
+            let end = rest.bytes().position(is_blank).unwrap_or(rest.len());
+            rest = rest.get(end..)?;
+        }
+        self.0 = rest;
+        Some(word)
+    }
+}
+
 /// The changes that have gathered, with the numbers of their lines.
+#[derive(Debug)]
 struct Work {
     status: u8,
     lines: Vec<usize>,
@@ -113,16 +164,30 @@ struct Work {
 struct Interrupted;
 
 impl Work {
-    /// Makes the changes that have gathered.
-    fn apply(&mut self, session: &mut Session<'_>) -> Result<(), Interrupted> {
-        let applied = kernel::apply(&mut session.ipvs, &self.changes);
-        for (position, text) in &applied.texts {
-            complain(format_args!("line {}: {text}", self.lines.get(*position).copied().unwrap_or_default()));
-            self.status = 255;
-        }
+    fn push(&mut self, line: usize, change: Change) {
+        self.lines.push(line);
+        self.changes.push(change);
+    }
+
+    fn clear(&mut self) {
         self.lines.clear();
         self.changes.clear();
-        if applied.is_interrupted { Err(Interrupted) } else { Ok(()) }
+    }
+
+    /// Makes the changes that have gathered.
+    fn apply(&mut self, session: &mut Session<'_>) -> Result<(), Interrupted> {
+        for (lines, changes) in self.lines.chunks(CHANGES).zip(self.changes.chunks(CHANGES)) {
+            let applied = kernel::apply(&mut session.ipvs, changes);
+            for (position, text) in &applied.texts {
+                complain(format_args!("line {}: {text}", lines.get(*position).copied().unwrap_or_default()));
+                self.status = 255;
+            }
+            if applied.is_interrupted {
+                return Err(Interrupted);
+            }
+        }
+        self.clear();
+        Ok(())
     }
 }
 
@@ -168,8 +233,23 @@ mod tests {
         let input = "-A -t 10.0.0.1:80\n-A -t bad\n-C\n-R\n--bogus\n-L -c --rate\n";
         let mistakes: Vec<_> = all(input).into_iter().filter_map(|(n, read)| Some((n, read.err()?.status()))).collect();
         assert_eq!(mistakes, [(2, 2), (4, 255), (5, 255), (6, 2)]);
-        assert_eq!(check(input.as_bytes(), &some_names(), "ipvsadm"), Err(2));
-        assert_eq!(check(&b"-C\n# last"[..], &some_names(), "ipvsadm"), Ok(b"-C\n# last".to_vec()));
+        assert_eq!(check(input.as_bytes(), &some_names(), "ipvsadm", KEPT).err(), Some(2));
+    }
+
+    #[test]
+    fn commands_are_the_same_whether_kept_or_read_twice() {
+        let changes = "-A -t 10.0.0.1:80\n# next\n\n-a -t 10.0.0.1:80 -r 10.9.1.1\n-C";
+        for input in [changes.to_owned(), format!("{changes}\n# last\n"), format!("{changes}\n-S\n# last\n-C\n\n-Z")] {
+            for most in 0..5 {
+                let Kept { work, line, text } = check(input.as_bytes(), &some_names(), "ipvsadm", most).unwrap();
+                assert_eq!(work.changes.len(), most.min(3), "{input:?}");
+                assert!(most <= 3 || text.is_empty() != input.contains("-S"), "{input:?}");
+                let changes = work.lines.into_iter().zip(work.changes.into_iter().map(Command::Change).map(Ok));
+                let text = all(std::str::from_utf8(&text).unwrap()).into_iter();
+                let following = text.map(|(number, command)| (number + line - 1, command));
+                assert_eq!(changes.chain(following).collect::<Vec<_>>(), all(&input), "{input:?}");
+            }
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::iter::Peekable;
+use std::sync::LazyLock;
 
 /// A form in which an option can be written, and what it means.
 pub(crate) struct Form<T> {
@@ -14,6 +15,43 @@ pub(crate) struct Form<T> {
     pub(crate) name: &'static str,
     pub(crate) takes: Takes,
     pub(crate) means: T,
+}
+
+/// All forms of a program, with the place of each letter's form: the bar of `ipvsadm-rs -R` leaves no room to search.
+pub(crate) struct Forms<T: 'static> {
+    all: &'static [Form<T>],
+    by_letter: [u8; 128],
+}
+
+impl<T: 'static> Forms<T> {
+    /// The letters are ASCII. Of 128 forms or fewer.
+    pub(crate) const fn new(all: &'static [Form<T>]) -> Self {
+        assert!(all.len() <= 128, "a place has one byte");
+        let mut by_letter = [u8::MAX; 128];
+        let (mut place, mut rest) = (0, all);
+        while let [form, others @ ..] = rest {
+            if let Some(letter) = form.letter {
+                #[expect(clippy::indexing_slicing, reason = "the compiler evaluates it")]
+                (by_letter[letter as usize] = place);
+            }
+            place += 1;
+            rest = others;
+        }
+        Self { all, by_letter }
+    }
+
+    pub(crate) fn all(&self) -> &'static [Form<T>] {
+        self.all
+    }
+
+    fn of_letter(&self, letter: char) -> Option<&'static Form<T>> {
+        let place = self.by_letter.get(letter as usize)?;
+        self.all.get(usize::from(*place))
+    }
+
+    fn of_name(&self, name: &str) -> Option<&'static Form<T>> {
+        self.all.iter().find(|form| form.name == name && !name.is_empty())
+    }
 }
 
 /// Whether an option has a value.
@@ -45,47 +83,48 @@ impl fmt::Display for Misuse {
 
 /// Goes through the words of a command line, option by option, in constant memory.
 pub(crate) struct Scanner<'a, T: 'static, I: Iterator> {
-    forms: &'static [Form<T>],
+    forms: &'static Forms<T>,
     words: Peekable<I>,
     /// The word that was read last, as it was typed.
     last: &'a str,
     /// The letters of a bundle that are still to be read.
     bundle: &'a str,
     options_ended: bool,
-    /// The first word that is no option ends the options.
-    is_strict: bool,
     leftovers: Vec<&'a str>,
 }
+
+/// Whether the first word that is no option ends the options, as in popt.
+static IS_STRICT: LazyLock<bool> =
+    LazyLock::new(|| ["POSIXLY_CORRECT", "POSIX_ME_HARDER"].iter().any(|name| std::env::var_os(name).is_some()));
 
 /// More words than any command takes, so that the first one too many is among those that are kept.
 const LEFTOVERS_KEPT: usize = 8;
 
 impl<'a, T: Copy, I: Iterator<Item = &'a str>> Scanner<'a, T, I> {
-    pub(crate) fn new(forms: &'static [Form<T>], words: Peekable<I>) -> Self {
-        // As popt does.
-        let is_strict = ["POSIXLY_CORRECT", "POSIX_ME_HARDER"].iter().any(|name| std::env::var_os(name).is_some());
-        let leftovers = Vec::new();
-        Self { forms, words, last: "", bundle: "", options_ended: false, is_strict, leftovers }
+    pub(crate) fn new(forms: &'static Forms<T>, words: Peekable<I>) -> Self {
+        Self { forms, words, last: "", bundle: "", options_ended: false, leftovers: Vec::new() }
     }
 
     /// The next option and its value; `None` after the last one.
     pub(crate) fn option(&mut self) -> Result<Option<(T, Option<&'a str>)>, Misuse> {
         loop {
-            if let Some(letter) = self.bundle.chars().next() {
-                return self.letter(letter).map(Some);
+            let mut bundle = self.bundle.chars();
+            if let Some(letter) = bundle.next() {
+                return self.letter(letter, bundle.as_str()).map(Some);
             }
             let Some(word) = self.word() else { return Ok(None) };
-            if self.options_ended || !word.starts_with('-') || word == "-" {
-                self.options_ended |= self.is_strict;
-                if self.leftovers.len() < LEFTOVERS_KEPT {
-                    self.leftovers.push(word);
+            match word.strip_prefix('-').filter(|_| !self.options_ended) {
+                None | Some("") => {
+                    self.options_ended |= *IS_STRICT;
+                    if self.leftovers.len() < LEFTOVERS_KEPT {
+                        self.leftovers.push(word);
+                    }
                 }
-            } else if word == "--" {
-                self.options_ended = true;
-            } else if let Some(long) = word.strip_prefix("--") {
-                return self.long(long).map(Some);
-            } else {
-                self.bundle = word.strip_prefix('-').unwrap_or_default();
+                Some("-") => self.options_ended = true,
+                Some(letters) => match letters.strip_prefix('-') {
+                    Some(long) => return self.long(long).map(Some),
+                    None => self.bundle = letters,
+                },
             }
         }
     }
@@ -106,9 +145,9 @@ impl<'a, T: Copy, I: Iterator<Item = &'a str>> Scanner<'a, T, I> {
         Some(word)
     }
 
-    fn letter(&mut self, letter: char) -> Result<(T, Option<&'a str>), Misuse> {
-        let form = self.forms.iter().find(|form| form.letter == Some(letter)).ok_or(Misuse::Unknown)?;
-        let rest = self.bundle.strip_prefix(letter).unwrap_or_default();
+    /// The option with this letter, before the rest of its bundle.
+    fn letter(&mut self, letter: char, rest: &'a str) -> Result<(T, Option<&'a str>), Misuse> {
+        let form = self.forms.of_letter(letter).ok_or(Misuse::Unknown)?;
         self.bundle = "";
         match form.takes {
             Takes::Nothing if rest.starts_with('=') => Err(Misuse::UnwantedValue),
@@ -126,8 +165,7 @@ impl<'a, T: Copy, I: Iterator<Item = &'a str>> Scanner<'a, T, I> {
             Some((name, value)) => (name, Some(value)),
             None => (long, None),
         };
-        let is_named = |form: &&Form<T>| form.name == name && !name.is_empty();
-        let form = self.forms.iter().find(is_named).ok_or(Misuse::Unknown)?;
+        let form = self.forms.of_name(name).ok_or(Misuse::Unknown)?;
         match (form.takes, value) {
             (Takes::Nothing, Some(_)) => Err(Misuse::UnwantedValue),
             (Takes::Nothing, None) => Ok((form.means, None)),
@@ -154,16 +192,16 @@ impl<'a, T: Copy, I: Iterator<Item = &'a str>> Scanner<'a, T, I> {
 mod tests {
     use super::*;
 
-    const FORMS: &[Form<char>] = &[
+    static FORMS: Forms<char> = Forms::new(&[
         Form { letter: Some('n'), name: "numeric", takes: Takes::Nothing, means: 'n' },
         Form { letter: Some('s'), name: "scheduler", takes: Takes::Value, means: 's' },
         Form { letter: Some('p'), name: "persistent", takes: Takes::MaybeValue, means: 'p' },
         Form { letter: Some('l'), name: "", takes: Takes::Nothing, means: 'l' },
-    ];
+    ]);
 
     /// `n s=rr`, then the leftover words in brackets, or the misuse and the word that it names.
     fn read(line: &[&str]) -> String {
-        let mut scanner = Scanner::new(FORMS, line.iter().copied().peekable());
+        let mut scanner = Scanner::new(&FORMS, line.iter().copied().peekable());
         let mut text = String::new();
         loop {
             match scanner.option() {

@@ -2,8 +2,9 @@
 
 use lvs::Protocol;
 
+use self::Item::*;
 use crate::command::Mistake;
-use crate::syntax::{Form, Takes};
+use crate::syntax::{Form, Forms, Takes};
 
 /// Meaning of an option on the command line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -97,14 +98,36 @@ pub(crate) enum Item {
     TunRemcsum,
 }
 
-/// Rule of a command or a type of tunnel for an option.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Rule {
-    Needed,
-    Allowed,
-    Illegal,
-    /// At most one of those that have this rule.
-    OneOf,
+/// A set of options.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Items(u64);
+
+impl Items {
+    const fn of(items: &[Item]) -> Self {
+        match items {
+            [] => Self(0),
+            [first, rest @ ..] => Self(first.bit() | Self::of(rest).0),
+        }
+    }
+
+    pub(crate) fn contains(self, item: Item) -> bool {
+        self.0 & item.bit() != 0
+    }
+
+    /// Adds an option; returns whether it was absent.
+    pub(crate) fn insert(&mut self, item: Item) -> bool {
+        let is_new = !self.contains(item);
+        self.0 |= item.bit();
+        is_new
+    }
+}
+
+/// Options that go with a command or a type of tunnel. Every other option is illegal.
+pub(crate) struct Rules {
+    needed: Items,
+    allowed: Items,
+    /// At most one of these is allowed.
+    one_of: Items,
 }
 
 /// Every option with its name in messages, in the order in which they are checked.
@@ -146,7 +169,7 @@ const ITEMS: &[(Item, &str)] = &[
 ];
 
 /// How everything is written.
-pub(crate) const FORMS: &[Form<Word>] = &[
+pub(crate) static FORMS: Forms<Word> = Forms::new(&[
     verb(Some('A'), "add-service", Verb::AddService),
     verb(Some('E'), "edit-service", Verb::EditService),
     verb(Some('D'), "delete-service", Verb::DeleteService),
@@ -205,7 +228,7 @@ pub(crate) const FORMS: &[Form<Word>] = &[
     item(None, "tun-nocsum", Takes::Nothing, Item::TunNocsum),
     item(None, "tun-csum", Takes::Nothing, Item::TunCsum),
     item(None, "tun-remcsum", Takes::Nothing, Item::TunRemcsum),
-];
+]);
 
 const fn verb(letter: Option<char>, name: &'static str, verb: Verb) -> Form<Word> {
     form(letter, name, Takes::Nothing, Word::Verb(verb))
@@ -225,31 +248,50 @@ impl Verb {
         match self {
             // The one whose name differs from how it is written.
             Self::Flush => "flush",
-            _ => FORMS.iter().find(|form| form.means == Word::Verb(self)).map_or("", |form| form.name),
+            _ => FORMS.all().iter().find(|form| form.means == Word::Verb(self)).map_or("", |form| form.name),
         }
     }
 
-    /// Returns its rule for an option.
-    pub(crate) fn rule(self, item: Item) -> Rule {
-        use Item::{
-            Connection, Daemon, Engine, Exact, ForwardingMethod, LowerThreshold, McastGroup, McastInterface, McastPort,
-            McastTtl, Netmask, NoSort, Numeric, Ops, Persistent, PersistentConn, Rate, RealServer, SchedFlags,
-            Scheduler, ServiceAddress, Stats, SyncId, SyncMaxlen, Thresholds, Timeout, TunCsum, TunInfo, TunNocsum,
-            TunPort, TunRemcsum, TunType, UpperThreshold, Weight,
-        };
-        match (self, item) {
-            (Self::AddService | Self::EditService | Self::DeleteService, ServiceAddress)
-            | (Self::AddServer | Self::EditServer | Self::DeleteServer, ServiceAddress | RealServer) => Rule::Needed,
-            (Self::List, Connection | ServiceAddress | Timeout | Daemon) => Rule::OneOf,
-            (Self::AddService | Self::EditService, Scheduler | Persistent | Netmask | Ops | Engine | SchedFlags)
-            | (Self::AddServer | Self::EditServer, ForwardingMethod | Weight | UpperThreshold | LowerThreshold)
-            | (Self::AddServer | Self::EditServer, TunType | TunPort | TunNocsum | TunCsum | TunRemcsum)
-            | (Self::Zero, ServiceAddress)
-            | (Self::Save, Numeric)
-            | (Self::List, Numeric | Stats | Rate | Thresholds | PersistentConn | NoSort | Exact | TunInfo | SyncId)
-            | (Self::StartDaemon, McastInterface | SyncId | McastGroup | McastPort | McastTtl | SyncMaxlen)
-            | (Self::StopDaemon, SyncId) => Rule::Allowed,
-            _ => Rule::Illegal,
+    /// Returns the options that go with it.
+    pub(crate) fn rules(self) -> &'static Rules {
+        match self {
+            Self::AddService | Self::EditService => {
+                const {
+                    let allowed = &[Scheduler, Persistent, Netmask, Ops, Engine, SchedFlags];
+                    &rules(&[ServiceAddress], allowed, &[])
+                }
+            }
+            Self::DeleteService => const { &rules(&[ServiceAddress], &[], &[]) },
+            Self::AddServer | Self::EditServer => {
+                const {
+                    let allowed = &[
+                        ForwardingMethod,
+                        Weight,
+                        UpperThreshold,
+                        LowerThreshold,
+                        TunType,
+                        TunPort,
+                        TunNocsum,
+                        TunCsum,
+                        TunRemcsum,
+                    ];
+                    &rules(&[ServiceAddress, RealServer], allowed, &[])
+                }
+            }
+            Self::DeleteServer => const { &rules(&[ServiceAddress, RealServer], &[], &[]) },
+            Self::List => {
+                const {
+                    let allowed = &[Numeric, Stats, Rate, Thresholds, PersistentConn, NoSort, Exact, TunInfo, SyncId];
+                    &rules(&[], allowed, &[Connection, ServiceAddress, Timeout, Daemon])
+                }
+            }
+            Self::Save => const { &rules(&[], &[Numeric], &[]) },
+            Self::Zero => const { &rules(&[], &[ServiceAddress], &[]) },
+            Self::StartDaemon => {
+                const { &rules(&[], &[McastInterface, SyncId, McastGroup, McastPort, McastTtl, SyncMaxlen], &[]) }
+            }
+            Self::StopDaemon => const { &rules(&[], &[SyncId], &[]) },
+            Self::Flush | Self::Set | Self::Restore | Self::Help | Self::Version => const { &rules(&[], &[], &[]) },
         }
     }
 }
@@ -264,20 +306,29 @@ impl TunnelType {
         }
     }
 
-    /// Returns its rule for an option.
-    pub(crate) fn rule(self, item: Item) -> Rule {
-        match (self, item) {
-            (Self::Gue, Item::TunPort) => Rule::Needed,
-            (Self::Gue, Item::TunNocsum | Item::TunCsum | Item::TunRemcsum)
-            | (Self::Gre, Item::TunNocsum | Item::TunCsum) => Rule::OneOf,
-            (Self::Ipip | Self::Gre, Item::TunPort | Item::TunRemcsum)
-            | (Self::Ipip, Item::TunNocsum | Item::TunCsum) => Rule::Illegal,
-            _ => Rule::Allowed,
+    /// Returns the options of servers that go with it.
+    pub(crate) fn rules(self) -> &'static Rules {
+        match self {
+            Self::Ipip => const { &rules(&[], OF_SERVERS, &[]) },
+            Self::Gue => const { &rules(&[TunPort], OF_SERVERS, &[TunNocsum, TunCsum, TunRemcsum]) },
+            Self::Gre => const { &rules(&[], OF_SERVERS, &[TunNocsum, TunCsum]) },
         }
     }
 }
 
+/// Options that go with every type of tunnel.
+const OF_SERVERS: &[Item] =
+    &[ServiceAddress, RealServer, ForwardingMethod, Weight, UpperThreshold, LowerThreshold, TunType];
+
+const fn rules(needed: &[Item], allowed: &[Item], one_of: &[Item]) -> Rules {
+    Rules { needed: Items::of(needed), allowed: Items::of(allowed), one_of: Items::of(one_of) }
+}
+
 impl Item {
+    const fn bit(self) -> u64 {
+        1 << self as u32
+    }
+
     /// Its name in messages.
     pub(crate) fn name(self) -> &'static str {
         ITEMS.iter().find(|(item, _)| *item == self).map_or("", |(_, name)| name)
@@ -285,26 +336,38 @@ impl Item {
 }
 
 /// Checks the options that were given against the rules of `whose`, such as `'list' command`.
-pub(crate) fn check(given: &[Item], rule: impl Fn(Item) -> Rule, whose: &str) -> Result<(), Mistake> {
+pub(crate) fn check(given: Items, rules: &Rules, whose: impl Fn() -> String) -> Result<(), Mistake> {
+    if is_fine(given, rules) { Ok(()) } else { Err(Mistake::Refused(first_mistake(given, rules, &whose()))) }
+}
+
+/// The bar of `ipvsadm-rs -R` leaves no room to look at each option of each line.
+fn is_fine(Items(given): Items, rules: &Rules) -> bool {
+    let Rules { needed: Items(needed), allowed: Items(allowed), one_of: Items(one_of) } = rules;
+    let has_needed = given & needed == *needed;
+    has_needed && given & !(needed | allowed | one_of) == 0 && (given & one_of).count_ones() <= 1
+}
+
+/// Returns the text of the first mistake in the order of [`ITEMS`]; empty if there is none.
+fn first_mistake(given: Items, rules: &Rules, whose: &str) -> String {
     let mut chosen = None;
     for &(item, name) in ITEMS {
-        match (rule(item), given.contains(&item)) {
-            (Rule::Needed, false) => {
-                let text = format!("You need to supply the '{name}' option for the {whose}");
-                return Err(Mistake::Refused(text));
+        match given.contains(item) {
+            false if rules.needed.contains(item) => {
+                return format!("You need to supply the '{name}' option for the {whose}");
             }
-            (Rule::Illegal, true) => return Err(Mistake::Refused(format!("Illegal '{name}' option with the {whose}"))),
-            (Rule::OneOf, true) => match chosen {
+            true if rules.one_of.contains(item) => match chosen {
                 None => chosen = Some(name),
                 Some(earlier) => {
-                    let text = format!("The option '{name}' conflicts with the '{earlier}' option in the {whose}");
-                    return Err(Mistake::Refused(text));
+                    return format!("The option '{name}' conflicts with the '{earlier}' option in the {whose}");
                 }
             },
+            true if !rules.needed.contains(item) && !rules.allowed.contains(item) => {
+                return format!("Illegal '{name}' option with the {whose}");
+            }
             _ => {}
         }
     }
-    Ok(())
+    String::new()
 }
 
 #[cfg(test)]
@@ -312,8 +375,7 @@ mod tests {
     use super::*;
 
     fn text(given: &[Item], verb: Verb) -> String {
-        let whose = format!("'{}' command", verb.name());
-        check(given, |item| verb.rule(item), &whose)
+        check(Items::of(given), verb.rules(), || format!("'{}' command", verb.name()))
             .err()
             .map(|mistake| mistake.text("").into_owned())
             .unwrap_or_default()
@@ -337,9 +399,36 @@ mod tests {
     }
 
     #[test]
+    fn options_are_fine_where_no_mistake_is_found_among_them() {
+        let verbs = FORMS.all().iter().filter_map(|form| match form.means {
+            Word::Verb(verb) => Some(verb.rules()),
+            _ => None,
+        });
+        let tunnels = [TunnelType::Ipip, TunnelType::Gue, TunnelType::Gre].map(TunnelType::rules);
+        let items: Vec<_> = ITEMS.iter().map(|(item, _)| *item).collect();
+        for rules in verbs.chain(tunnels) {
+            // What is needed may be given or not, and with it any two options.
+            for start in [Items::default(), rules.needed, Items::of(&[Item::ServiceAddress])] {
+                for first in &items {
+                    for second in &items {
+                        let mut given = start;
+                        given.insert(*first);
+                        for given in [start, given] {
+                            let mut given = given;
+                            given.insert(*second);
+                            let text = first_mistake(given, rules, "command");
+                            assert_eq!(is_fine(given, rules), text.is_empty(), "{given:?}: {text}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn no_name_or_letter_stands_for_two() {
-        for (index, form) in FORMS.iter().enumerate() {
-            for other in FORMS.iter().skip(index + 1) {
+        for (index, form) in FORMS.all().iter().enumerate() {
+            for other in FORMS.all().iter().skip(index + 1) {
                 assert!(form.letter.is_none() || form.letter != other.letter, "{:?}", form.letter);
                 assert!(form.name.is_empty() || form.name != other.name, "{}", form.name);
             }
@@ -348,7 +437,7 @@ mod tests {
 
     #[test]
     fn every_option_has_its_place_in_the_order() {
-        for form in FORMS {
+        for form in FORMS.all() {
             if let Word::Item(item) = form.means {
                 assert_eq!(item.name(), form.name);
             }

@@ -11,7 +11,7 @@ const FIRST: u32 = 0x10_ff00;
 pub(crate) fn read(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         // The first byte of each character that stands for another byte.
-        Ok(text) if !bytes.contains(&0xf4) => return text.into(),
+        Ok(text) if text.is_ascii() || !bytes.contains(&0xf4) => return text.into(),
         _ => {}
     }
     let mut text = String::new();
@@ -33,11 +33,15 @@ fn stand_in(byte: u8) -> Option<char> {
 }
 
 /// The bytes that [`read`] made the text of.
-pub(crate) fn bytes(text: &str) -> Vec<u8> {
+pub(crate) fn bytes(text: &str) -> Cow<'_, [u8]> {
+    // The first byte of each character that stands for another byte.
+    if !text.as_bytes().contains(&0xf4) {
+        return text.as_bytes().into();
+    }
     let mut bytes = Vec::new();
     // Writing into memory cannot fail.
     let _ = Bytes(&mut bytes).write_str(text);
-    bytes
+    bytes.into()
 }
 
 /// Writes text as the bytes that it was read from.
@@ -78,7 +82,7 @@ mod tests {
         for bytes in
             [&b"plain"[..], b"", "\u{e9}\u{20ac}".as_bytes(), b"\xff", b"\xf4\x8f\xbf\xa9", b"a\xc3\xffb\x80\xf4\x90"]
         {
-            assert_eq!(super::bytes(&read(bytes)), bytes, "{bytes:?}");
+            assert_eq!(*super::bytes(&read(bytes)), *bytes, "{bytes:?}");
         }
         assert_eq!(read("\u{e9}".as_bytes()), "\u{e9}");
     }

@@ -21,6 +21,49 @@ pub(crate) fn number(text: &str, range: RangeInclusive<u32>) -> Option<u32> {
 
 /// An address and, if it has one, its port: `host`, `host:port`, `[ipv6]:port` or a bare IPv6 address.
 pub(crate) fn address(text: &str, protocol: Option<Protocol>, names: &Names) -> Option<(IpAddr, Option<u16>)> {
+    plain(text).or_else(|| any_address(text, protocol, names))
+}
+
+/// Four numbers and, if it has one, the number of a port: nearly every address of a save, for the bar of
+/// `ipvsadm-rs -R`.
+fn plain(text: &str) -> Option<(IpAddr, Option<u16>)> {
+    let mut octets = [0; 4];
+    let (number, mut rest) = digits(text.as_bytes())?;
+    let [first, others @ ..] = &mut octets;
+    *first = number.try_into().ok()?;
+    for octet in others {
+        let (number, after) = digits(rest.strip_prefix(b".")?)?;
+        *octet = number.try_into().ok()?;
+        rest = after;
+    }
+    let port = match rest {
+        [] => None,
+        [b':', port @ ..] => match digits(port)? {
+            (number, []) => Some(number),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    Some((octets.into(), port))
+}
+
+/// A number of 16 bits without zeros before it, and the rest of the text.
+fn digits(text: &[u8]) -> Option<(u16, &[u8])> {
+    let (mut number, mut rest) = match text {
+        [digit @ b'0'..=b'9', rest @ ..] => (u16::from(digit - b'0'), rest),
+        _ => return None,
+    };
+    while let [digit @ b'0'..=b'9', after @ ..] = rest {
+        if number == 0 {
+            return None;
+        }
+        number = number.checked_mul(10)?.checked_add(u16::from(digit - b'0'))?;
+        rest = after;
+    }
+    Some((number, rest))
+}
+
+fn any_address(text: &str, protocol: Option<Protocol>, names: &Names) -> Option<(IpAddr, Option<u16>)> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
@@ -120,8 +163,11 @@ pub(crate) enum WrongFlag<'a> {
 /// The flags of a comma-separated list. Empty names in it are skipped, but it cannot be only commas.
 pub(crate) fn flags(list: &str, scheduler: Scheduler) -> Result<ServiceFlags, WrongFlag<'_>> {
     let mut flags = ServiceFlags::empty();
+    if list.is_empty() {
+        return Ok(flags);
+    }
     let mut names = list.split(',').filter(|name| !name.is_empty()).peekable();
-    if names.peek().is_none() && !list.is_empty() {
+    if names.peek().is_none() {
         return Err(WrongFlag::Unknown(list));
     }
     for name in names {
@@ -211,6 +257,10 @@ mod tests {
             Some((ip, None)) => ip.to_string(),
             None => "illegal".to_owned(),
         };
+        let plain_is_as_any = |text| {
+            let any = any_address(text, Some(Protocol::TCP), &names);
+            plain(text).is_none_or(|plain| any == Some(plain))
+        };
         for (text, expected) in [
             ("10.0.0.1:80", "10.0.0.1 80"),
             ("10.0.0.1", "10.0.0.1"),
@@ -223,8 +273,13 @@ mod tests {
             ("1234:80", "0.0.4.210 80"),
             ("[10.0.0.1]:80", "10.0.0.1"),
             ("[10.0.0.1:90]:80", "10.0.0.1 90"),
+            ("10.0.0.010:080", "10.0.0.8 80"),
+            ("0.0.0.0:0", "0.0.0.0 0"),
+            ("255.255.255.255:65535", "255.255.255.255 65535"),
+            ("10.0.256:80", "10.0.1.0 80"),
         ] {
             assert_eq!(read(text), expected, "{text:?}");
+            assert!(plain_is_as_any(text), "{text:?}");
         }
         for text in [
             "",
@@ -233,6 +288,10 @@ mod tests {
             "10.0.0.1:",
             "10.0.0.1:0x50",
             "10.0.0.1:65536",
+            "10.0.0.1:80:90",
+            "10.0.0.256:80",
+            "10.0.0.1.:80",
+            "10..0.1:80",
             "10.0.0.1:HTTP",
             "10.0.0.1:nosuch",
             "[fd00::1]",
@@ -244,7 +303,9 @@ mod tests {
             "fd00::1%lo",
         ] {
             assert_eq!(read(text), "illegal", "{text:?}");
+            assert!(plain_is_as_any(text), "{text:?}");
         }
+        assert!(plain("10.0.0.1:80").is_some() && plain("10.0.0.1").is_some());
         assert_eq!(address("10.0.0.1:http", None, &names), None);
         assert_eq!(address("10.0.0.1:http", Some(Protocol::UDP), &names), None);
     }
