@@ -63,6 +63,23 @@ const BARS: &[Bar] = &[
         limit: Limit::AtLeast(8.0),
         from: 0,
     },
+    Bar {
+        what: "ipvsadm-rs -Ln to ipvsadm -Ln",
+        work: "list services with 2 destinations",
+        by: "ipvsadm-rs -Ln",
+        to: "ipvsadm -Ln",
+        limit: Limit::AtMost(0.30),
+        from: 0,
+    },
+    Bar {
+        what: "ipvsadm-rs -R to ipvsadm -R",
+        // Instructions of the kernel for an added service depend on the tables before.
+        work: "update services (programs)",
+        by: "ipvsadm-rs -R",
+        to: "ipvsadm -R",
+        limit: Limit::AtMost(0.08),
+        from: 0,
+    },
     Bar { what: "filling a set", work: "fill set", by: "lvs", to: "floor", limit: Limit::AtMost(1.15), from: 0 },
     Bar {
         what: "ipset restore to filling a set",
