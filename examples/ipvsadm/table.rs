@@ -407,7 +407,7 @@ mod tests {
         let tunnels = [TunnelType::Ipip, TunnelType::Gue, TunnelType::Gre].map(TunnelType::rules);
         let items: Vec<_> = ITEMS.iter().map(|(item, _)| *item).collect();
         for rules in verbs.chain(tunnels) {
-            // What is needed may be given or not, and with it any two options.
+            // Any two options, with and without the needed ones.
             for start in [Items::default(), rules.needed, Items::of(&[Item::ServiceAddress])] {
                 for first in &items {
                     for second in &items {
