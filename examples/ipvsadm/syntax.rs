@@ -17,14 +17,14 @@ pub(crate) struct Form<T> {
     pub(crate) means: T,
 }
 
-/// All forms of a program, with the place of each letter's form: the bar of `ipvsadm-rs -R` leaves no room to search.
+/// All forms of a program, indexed by letter for the bar of `ipvsadm-rs -R`.
 pub(crate) struct Forms<T: 'static> {
     all: &'static [Form<T>],
     by_letter: [u8; 128],
 }
 
 impl<T: 'static> Forms<T> {
-    /// The letters are ASCII. Of 128 forms or fewer.
+    /// Indexes at most 128 forms, whose letters are ASCII.
     pub(crate) const fn new(all: &'static [Form<T>]) -> Self {
         assert!(all.len() <= 128, "a place has one byte");
         let mut by_letter = [u8::MAX; 128];
