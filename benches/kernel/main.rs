@@ -42,7 +42,7 @@ fn main() {
     };
     let mut results = Results::create(to, rounds.parse().unwrap());
     let plan = if *size == "quick" { Plan::QUICK } else { Plan::FULL };
-    let works: [(&str, Work); 17] = [
+    let works: [(&str, Work); 18] = [
         ("memory", firewall::memory),
         ("services", services::tables),
         ("datagrams", services::datagrams),
