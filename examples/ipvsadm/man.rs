@@ -17,7 +17,7 @@ fn meaning(option: &str) -> Word {
         Some(name) => form.name == name,
         None => form.letter.is_some_and(|letter| option == letter.to_string()),
     };
-    FORMS.iter().find(is_meant).unwrap_or_else(|| panic!("the program has no -{option}")).means
+    FORMS.all().iter().find(is_meant).unwrap_or_else(|| panic!("the program has no -{option}")).means
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn the_page_has_each_command_and_option_once_in_all_its_forms() {
             let options = arguments_of([head], "Fl");
             let Some(first) = options.first() else { continue };
             let means = meaning(first);
-            let same: Vec<_> = FORMS.iter().filter(|form| form.means == means).collect();
+            let same: Vec<_> = FORMS.all().iter().filter(|form| form.means == means).collect();
             let letters = same.iter().filter_map(|form| form.letter.map(String::from));
             let names = same.iter().filter(|form| !form.name.is_empty()).map(|form| format!("-{}", form.name));
             let forms: BTreeSet<_> = letters.chain(names).collect();
@@ -43,7 +43,7 @@ fn the_page_has_each_command_and_option_once_in_all_its_forms() {
             listed.push(means);
         }
     }
-    for form in FORMS {
+    for form in FORMS.all() {
         assert!(listed.contains(&form.means), "{:?} {} is not in the page", form.letter, form.name);
     }
 }
@@ -86,7 +86,7 @@ fn the_synopsis_has_the_options_of_each_command() {
                     Word::Method(_) => Item::ForwardingMethod,
                     _ => continue,
                 };
-                let rule = verb.rule(item);
+                let rule = verb.rules().of(item);
                 assert_ne!(rule, Rule::Illegal, "{verb:?} {item:?}");
                 assert!(rule != Rule::Needed || !is_optional, "{verb:?} {item:?}");
                 given.push(item);
@@ -96,13 +96,14 @@ fn the_synopsis_has_the_options_of_each_command() {
             allowed.push((verb, Item::Numeric));
         }
     }
-    let options = FORMS.iter().filter_map(|form| if let Word::Item(item) = form.means { Some(item) } else { None });
+    let options =
+        FORMS.all().iter().filter_map(|form| if let Word::Item(item) = form.means { Some(item) } else { None });
     for item in options.chain([Item::ServiceAddress, Item::ForwardingMethod]) {
-        for form in FORMS {
+        for form in FORMS.all() {
             let Word::Verb(verb) = form.means else { continue };
             assert!(allowed.iter().any(|(known, _)| *known == verb), "{verb:?} is not in the synopsis");
             // Accepted and ignored.
-            if verb.rule(item) != Rule::Illegal && (verb, item) != (Verb::List, Item::SyncId) {
+            if verb.rules().of(item) != Rule::Illegal && (verb, item) != (Verb::List, Item::SyncId) {
                 assert!(allowed.contains(&(verb, item)), "{verb:?} {item:?} is not in the synopsis");
             }
         }

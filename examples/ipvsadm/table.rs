@@ -98,6 +98,16 @@ pub(crate) enum Item {
     TunRemcsum,
 }
 
+/// Rule of a command or a type of tunnel for an option.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Rule {
+    Needed,
+    Allowed,
+    Illegal,
+    /// At most one of those that have this rule.
+    OneOf,
+}
+
 /// A set of options.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Items(u64);
@@ -122,12 +132,23 @@ impl Items {
     }
 }
 
-/// Options that go with a command or a type of tunnel. Every other option is illegal.
+/// Rules of a command or a type of tunnel. An option in none of the sets is illegal.
 pub(crate) struct Rules {
     needed: Items,
     allowed: Items,
-    /// At most one of these is allowed.
     one_of: Items,
+}
+
+impl Rules {
+    /// Returns the rule for an option.
+    pub(crate) fn of(&self, item: Item) -> Rule {
+        match item {
+            _ if self.needed.contains(item) => Rule::Needed,
+            _ if self.allowed.contains(item) => Rule::Allowed,
+            _ if self.one_of.contains(item) => Rule::OneOf,
+            _ => Rule::Illegal,
+        }
+    }
 }
 
 /// Every option with its name in messages, in the order in which they are checked.
@@ -351,19 +372,15 @@ fn is_fine(Items(given): Items, rules: &Rules) -> bool {
 fn first_mistake(given: Items, rules: &Rules, whose: &str) -> String {
     let mut chosen = None;
     for &(item, name) in ITEMS {
-        match given.contains(item) {
-            false if rules.needed.contains(item) => {
-                return format!("You need to supply the '{name}' option for the {whose}");
-            }
-            true if rules.one_of.contains(item) => match chosen {
+        match (rules.of(item), given.contains(item)) {
+            (Rule::Needed, false) => return format!("You need to supply the '{name}' option for the {whose}"),
+            (Rule::Illegal, true) => return format!("Illegal '{name}' option with the {whose}"),
+            (Rule::OneOf, true) => match chosen {
                 None => chosen = Some(name),
                 Some(earlier) => {
                     return format!("The option '{name}' conflicts with the '{earlier}' option in the {whose}");
                 }
             },
-            true if !rules.needed.contains(item) && !rules.allowed.contains(item) => {
-                return format!("Illegal '{name}' option with the {whose}");
-            }
             _ => {}
         }
     }
