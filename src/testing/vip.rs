@@ -344,7 +344,7 @@ fn write_link(out: &mut Writer<'_>, link: &Link) {
 
 /// Order of equal prefixes: IPv4 takes the route that existed before the address, and IPv6 that of the address.
 fn precedes(vip: Vip, protocol: u8) -> bool {
-    (protocol == OF_AN_ADDRESS) != vip.address().is_ipv6()
+    (protocol == RTPROT_KERNEL) != vip.address().is_ipv6()
 }
 
 fn write_route(out: &mut Writer<'_>, route: &Route) {
