@@ -5,6 +5,7 @@
 //!
 //! - Queue one dump ([`Exchange::queue_dump`]), or any number of other requests ([`Exchange::queue`]) until
 //!   [`Exchange::is_full`]. They are one datagram, whose requests the kernel carries out in order.
+//!   A request of this crate is a [`Prepared`](crate::Prepared).
 //! - Call [`Exchange::step`] and carry out the returned [`Step`], until [`Step::Finished`].
 //!
 //! The socket must have `NETLINK_CAP_ACK` and `NETLINK_EXT_ACK` enabled, and be read with `MSG_TRUNC`.
@@ -103,6 +104,25 @@ fn zeros(length: usize) -> Vec<u8> {
     let mut zeros = vec![0; length.max(MAPPED)];
     zeros.truncate(length);
     zeros
+}
+
+/// Where a request queues its messages.
+pub(crate) trait Queue {
+    /// As [`Exchange::queue`].
+    fn queue(&mut self, kind: u16, flags: u16, body: impl FnOnce(&mut Writer<'_>)) -> Result<(), Cause>;
+
+    /// As [`Exchange::queue_dump`].
+    fn queue_dump(&mut self, kind: u16, body: impl FnOnce(&mut Writer<'_>)) -> Result<(), Cause>;
+}
+
+impl Queue for Exchange {
+    fn queue(&mut self, kind: u16, flags: u16, body: impl FnOnce(&mut Writer<'_>)) -> Result<(), Cause> {
+        self.queue_with(kind, flags, body)
+    }
+
+    fn queue_dump(&mut self, kind: u16, body: impl FnOnce(&mut Writer<'_>)) -> Result<(), Cause> {
+        self.queue_dump_with(kind, body)
+    }
 }
 
 /// Few requests are longer, in bytes.

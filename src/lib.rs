@@ -96,6 +96,12 @@
 //! number of the IPVS family and the revisions of set types. All descriptors are close-on-exec, so that no child
 //! process inherits one. After `fork`, only one of the two processes may use a client.
 //!
+//! # Tracing
+//!
+//! With the feature `tracing`, each operation is a span of the crate `tracing`: level `DEBUG`, target `lvs`, its text in the field
+//! `text`. A batch is one span, whatever its length. Each refusal of the kernel is an event `refused`, and each repetition of an
+//! operation is an event `retry` with its `reason`. Work on a [`Worker`] is in the span of its caller.
+//!
 //! # Asynchronous programs
 //!
 //! An asynchronous program uses a [`Worker`]: a client on a thread of its own, awaited under any executor. An asynchronous socket
@@ -103,6 +109,11 @@
 //! the answer is in the socket when `sendmsg` returns. The kernel creates the rest of a dump inside of `recvmsg`. A non-blocking
 //! socket therefore never waits, and both system calls block the executor as long as a blocking client does. `docs/performance.md`
 //! has the cost of a call to a worker.
+//!
+//! A program with its own transport sends a [`Prepared`] request through an [`exchange`]: the example `own_transport` does so over
+//! tokio. With the feature `interop`, single requests to IPVS travel over the crates `genetlink` and `netlink-proto`, too. Batches do
+//! not: these crates expect an acknowledgement of each request, while an [`Exchange`](exchange::Exchange) sends many requests with one
+//! acknowledgement. Requests to ipset and rtnetlink have no types in these crates' terms.
 //!
 //! ```no_run
 //! use lvs::{Worker, ipvs::Ipvs};
@@ -166,12 +177,13 @@ mod outcome;
 pub mod ready;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod trace;
 pub mod vip;
 mod wire;
 mod worker;
 
 pub use batch::{BatchError, Failure};
-pub use connection::Options;
+pub use connection::{Options, Prepared};
 pub use error::{Cause, DecodeError, Error, Reason, Refusal, Refused, Result};
 pub use name::{Interface, InvalidName};
 pub use net::{Family, InvalidText, Protocol};

@@ -13,6 +13,7 @@ use std::thread;
 
 use crate::error::{Cause, Error, Result};
 use crate::netns::Namespace;
+use crate::trace::Span;
 
 /// Items of a stream that change hands at once. At most three times as many are in memory.
 const CHUNK: usize = 128;
@@ -136,6 +137,11 @@ impl<C: 'static> Worker<C> {
     }
 
     fn queue(&self, job: impl FnOnce(&mut C) + Send + 'static) {
+        let caller = Span::current();
+        let job = move |client: &mut C| {
+            let _entered = caller.enter();
+            job(client);
+        };
         // The thread receives as long as a sender exists.
         let _received = self.jobs.send(Box::new(job));
     }

@@ -11,6 +11,7 @@
 
 mod budget;
 mod options;
+mod prepared;
 mod socket;
 
 use std::fmt;
@@ -20,10 +21,13 @@ use std::time::{Duration, Instant};
 use nix::libc::ENOBUFS;
 
 use crate::error::{Cause, DecodeError, Error, Refusal, Refused, Result};
+pub(crate) use crate::exchange::Queue;
 use crate::exchange::{Exchange, Limits, Listed, Step};
+use crate::trace::{self, Span};
 use crate::wire::Writer;
 use budget::Budget;
 pub use options::Options;
+pub use prepared::Prepared;
 pub(crate) use socket::Notifications;
 use socket::Socket;
 
@@ -52,10 +56,24 @@ pub(crate) trait Request: fmt::Display {
     fn check(&self) -> Result<(), Cause>;
 
     /// Queues the messages of the request; returns their number.
-    fn queue(&self, connection: &mut Connection) -> Result<usize, Cause>;
+    fn queue(&self, out: &mut impl Queue) -> Result<usize, Cause>;
 
     /// The meaning of the kernel's refusal.
     fn refused(&self, refusal: Refusal) -> Refused;
+}
+
+impl<R: Request> Request for &R {
+    fn check(&self) -> Result<(), Cause> {
+        (**self).check()
+    }
+
+    fn queue(&self, out: &mut impl Queue) -> Result<usize, Cause> {
+        (**self).queue(out)
+    }
+
+    fn refused(&self, refusal: Refusal) -> Refused {
+        (**self).refused(refusal)
+    }
 }
 
 /// A peer, for the life of a client, and the exchange with it.
@@ -64,6 +82,8 @@ pub(crate) struct Connection {
     peer: End,
     exchange: Exchange,
     budget: Budget,
+    /// The dump in flight.
+    dump: Span,
 }
 
 /// The peer of a connection. A socket is called directly: the bar of lists.
@@ -114,6 +134,17 @@ pub(crate) enum Reply {
     Finished,
 }
 
+impl Queue for Connection {
+    fn queue(&mut self, kind: u16, flags: u16, body: impl FnOnce(&mut Writer<'_>)) -> Result<(), Cause> {
+        self.exchange.queue_with(kind, flags, body)
+    }
+
+    fn queue_dump(&mut self, kind: u16, body: impl FnOnce(&mut Writer<'_>)) -> Result<(), Cause> {
+        self.budget.renew();
+        self.exchange.queue_dump_with(kind, body)
+    }
+}
+
 impl Connection {
     /// Opens a socket of this netlink protocol in the calling thread's network namespace.
     pub(crate) fn open(protocol: isize, options: &Options) -> Result<Self, Cause> {
@@ -136,7 +167,7 @@ impl Connection {
     }
 
     fn with(peer: End, limits: Limits, options: &Options) -> Self {
-        Self { peer, exchange: Exchange::new(limits), budget: Budget::new(options) }
+        Self { peer, exchange: Exchange::new(limits), budget: Budget::new(options), dump: Span::none() }
     }
 
     /// Starts the next operation of those that [`Options::deadline`] counts. A request that is sent is one by itself.
@@ -171,17 +202,6 @@ impl Connection {
         self.peer.peer().pause(time);
     }
 
-    /// As [`Exchange::queue`].
-    pub(crate) fn queue(&mut self, kind: u16, flags: u16, body: impl FnOnce(&mut Writer<'_>)) -> Result<(), Cause> {
-        self.exchange.queue_with(kind, flags, body)
-    }
-
-    /// As [`Exchange::queue_dump`].
-    pub(crate) fn queue_dump(&mut self, kind: u16, body: impl FnOnce(&mut Writer<'_>)) -> Result<(), Cause> {
-        self.budget.renew();
-        self.exchange.queue_dump_with(kind, body)
-    }
-
     /// As [`Exchange::is_full`].
     pub(crate) fn is_full(&self) -> bool {
         self.exchange.is_full()
@@ -200,10 +220,14 @@ impl Connection {
         loop {
             match self.exchange.next_of_list() {
                 Some(Listed::Message { kind }) => return Ok(Some(kind)),
-                Some(Listed::End) => return Ok(None),
+                Some(Listed::End) => {
+                    self.dump = Span::none();
+                    return Ok(None);
+                }
                 None => {}
             }
             let received = if self.exchange.may_send() {
+                self.dump = Span::new(request);
                 self.exchange_datagrams()
             } else if self.exchange.may_receive() {
                 self.receive().inspect_err(|_| self.abandon())
@@ -215,7 +239,11 @@ impl Connection {
         match self.reply() {
             Ok(Reply::Message(_, kind)) => Ok(Some(kind)),
             Ok(Reply::Finished) => Ok(None),
-            Ok(Reply::Refused(_, refusal)) => Err(Error::new(request, request.refused(refusal))),
+            Ok(Reply::Refused(_, refusal)) => {
+                let _entered = self.dump.enter();
+                trace::refused(0, &refusal);
+                Err(Error::new(request, request.refused(refusal)))
+            }
             Err(cause) => Err(Error::new(request, cause)),
         }
     }
@@ -275,6 +303,8 @@ impl Connection {
         request: &impl Request,
         mut read: impl FnMut(u16, &[u8]) -> Result<(), DecodeError>,
     ) -> Result<Option<Refusal>> {
+        let span = Span::new(request);
+        let _entered = span.enter();
         let mut refused = None;
         let done = request
             .check()
@@ -300,7 +330,10 @@ impl Connection {
         loop {
             match self.reply()? {
                 Reply::Finished => return Ok(()),
-                Reply::Refused(request, refusal) => refused(request, refusal),
+                Reply::Refused(request, refusal) => {
+                    trace::refused(request, &refusal);
+                    refused(request, refusal);
+                }
                 Reply::Message(request, kind) => {
                     message(request, kind, self.message()).inspect_err(|_| self.abandon())?;
                 }
@@ -311,6 +344,7 @@ impl Connection {
     /// Abandons the requests that are queued or in flight: see [`Exchange::abandon`].
     pub(crate) fn abandon(&mut self) {
         self.budget.renew();
+        self.dump = Span::none();
         self.exchange.abandon();
     }
 

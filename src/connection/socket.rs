@@ -132,7 +132,7 @@ mod tests {
     use nix::sys::signal::Signal::SIGUSR1;
 
     // As a dump it asks for no acknowledgement, and nothing comes back.
-    use crate::connection::{Connection, End, Reply};
+    use crate::connection::{Connection, End, Queue, Reply};
     use crate::wire::message::NOOP;
 
     use super::*;

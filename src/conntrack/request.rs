@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::flow::{Flow, write_filter};
 use super::refusal::explain;
-use crate::connection::{Connection, Request};
+use crate::connection::{Queue, Request};
 use crate::error::{Cause, Error, Refusal, Refused, Result};
 use crate::net::Family;
 use crate::wire::{Writer, nfnetlink};
@@ -56,9 +56,9 @@ impl Request for Change {
         }
     }
 
-    fn queue(&self, connection: &mut Connection) -> Result<usize, Cause> {
+    fn queue(&self, out: &mut impl Queue) -> Result<usize, Cause> {
         match self {
-            Self::Delete(_) => connection.queue(DELETE, 0, |out| self.write(out))?,
+            Self::Delete(_) => out.queue(DELETE, 0, |out| self.write(out))?,
         }
         Ok(1)
     }
@@ -101,9 +101,9 @@ impl Request for Query {
         Ok(())
     }
 
-    fn queue(&self, connection: &mut Connection) -> Result<usize, Cause> {
+    fn queue(&self, out: &mut impl Queue) -> Result<usize, Cause> {
         match self {
-            Self::Flows(_) => connection.queue_dump(GET, |out| self.write(out))?,
+            Self::Flows(_) => out.queue_dump(GET, |out| self.write(out))?,
         }
         Ok(1)
     }

@@ -10,8 +10,9 @@ use super::numbers::Command;
 use super::request::{Change, Verb, write_start};
 use super::set::{Parts, Set};
 use crate::batch;
-use crate::connection::Reply;
+use crate::connection::{Queue, Reply};
 use crate::error::{Cause, Error, Refusal};
+use crate::trace::Span;
 use crate::wire::nfnetlink;
 
 /// Bytes of entries that make a message full. The kernel repeats the whole message when it refuses an entry, and
@@ -56,6 +57,8 @@ fn fill_from<T: SetType>(
         let (verb, preposition) = verb.words();
         format!("{verb} entries {preposition} set {set}")
     };
+    let span = Span::new(&format_args!("{} entries of set {set}", verb.words().0));
+    let _entered = span.enter();
     let failed = |position, member: Member<AnyType>, cause: Cause| {
         let change = verb.of(set.any(), member);
         let error = Error::new(&change, cause);

@@ -95,6 +95,12 @@ impl<T: SetType> NewSet<T> {
         self.change(|options| options.skbinfo = true)
     }
 
+    /// Returns the handle of a set of this name that was created with these options.
+    /// [`Ipset::open`](super::Ipset::open) also checks that such a set exists.
+    pub fn handle(&self, name: SetName) -> Set<T> {
+        Set::new(name, self.kind, self.family())
+    }
+
     /// Returns the type-erased set.
     #[must_use = "the changed value is returned"]
     pub fn any(self) -> NewSet<AnyType> {

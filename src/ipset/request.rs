@@ -8,7 +8,7 @@ use super::new_set::NewSet;
 use super::numbers::{Command, PROTOCOL, SUBSYSTEM, command, family, list_flag};
 use super::parts::SetName;
 use super::set::{Set, family_number};
-use crate::connection::{Connection, Request};
+use crate::connection::{Prepared, Queue, Request};
 use crate::error::{Cause, Error, Refusal, Refused, Result};
 use crate::net::Family;
 use crate::wire::message::EXCLUSIVE;
@@ -76,6 +76,15 @@ impl Change {
     /// [`is_invalid_input`](Error::is_invalid_input), with the fault.
     pub fn check(&self) -> Result<()> {
         self.fault().map_err(|cause| Error::new(self, cause))
+    }
+
+    /// Checks the change for a program with its own transport. A set is created with this revision of its type:
+    /// [`Ipset::revisions`](super::Ipset::revisions) returns those of the kernel, and revision 0 has the fewest options.
+    ///
+    /// # Errors
+    /// As [`Change::check`].
+    pub fn prepare(&self, revision: u8) -> Result<Prepared<'_>> {
+        Prepared::new(Sent { change: self, revision })
     }
 
     fn fault(&self) -> Result<(), Cause> {
@@ -170,13 +179,13 @@ impl Request for Sent<'_> {
         self.change.fault()
     }
 
-    fn queue(&self, connection: &mut Connection) -> Result<usize, Cause> {
+    fn queue(&self, out: &mut impl Queue) -> Result<usize, Cause> {
         if let Some(request) = self.change.of_entry() {
-            return request.queue(connection);
+            return request.queue(out);
         }
         let strict = !matches!(self.change, Change::PutSet(..) | Change::RemoveSet(_));
         let kind = nfnetlink::message_type(SUBSYSTEM, self.change.command());
-        connection.queue(kind, if strict { STRICT } else { 0 }, |out| {
+        out.queue(kind, if strict { STRICT } else { 0 }, |out| {
             write_start(out);
             self.change.write(out, self.revision);
         })?;
@@ -223,6 +232,14 @@ pub enum Query {
 }
 
 impl Query {
+    /// Checks the query for a program with its own transport. The kernel refuses [`Query::Test`] if the entry is absent.
+    ///
+    /// # Errors
+    /// [`is_invalid_input`](Error::is_invalid_input) for an entry that the set cannot hold.
+    pub fn prepare(&self) -> Result<Prepared<'_>> {
+        Prepared::new(self)
+    }
+
     /// Number of the command, and whether the answer is a dump.
     fn command(&self) -> (u8, bool) {
         match self {
@@ -284,9 +301,9 @@ impl Request for Query {
         }
     }
 
-    fn queue(&self, connection: &mut Connection) -> Result<usize, Cause> {
+    fn queue(&self, out: &mut impl Queue) -> Result<usize, Cause> {
         if let Self::Test(set, member) = self {
-            return OfEntry { verb: Verb::Test, set, member }.queue(connection);
+            return OfEntry { verb: Verb::Test, set, member }.queue(out);
         }
         let body = |out: &mut Writer<'_>| {
             write_start(out);
@@ -295,8 +312,8 @@ impl Request for Query {
         let (command, is_dump) = self.command();
         let kind = nfnetlink::message_type(SUBSYSTEM, command);
         match is_dump {
-            true => connection.queue_dump(kind, body)?,
-            false => connection.queue(kind, 0, body)?,
+            true => out.queue_dump(kind, body)?,
+            false => out.queue(kind, 0, body)?,
         }
         Ok(1)
     }
@@ -381,9 +398,9 @@ impl<T: SetType> Request for OfEntry<'_, T> {
         }
     }
 
-    fn queue(&self, connection: &mut Connection) -> Result<usize, Cause> {
+    fn queue(&self, out: &mut impl Queue) -> Result<usize, Cause> {
         let (kind, flags) = self.verb.header();
-        connection.queue(kind, flags, |out| {
+        out.queue(kind, flags, |out| {
             write_start(out);
             out.text(Command::SetName, self.set.name().as_bytes());
             out.marked_nest(Command::Data, |out| match self.verb.is_bare() {

@@ -9,6 +9,7 @@ use super::{Change, Ipvs, ServiceKey};
 use crate::batch;
 use crate::connection::Request;
 use crate::error::{Cause, Error, Reason, Refusal, Result};
+use crate::trace::Span;
 
 /// Some changes of a batch were not made: see [`batch::BatchError`].
 pub type BatchError = batch::BatchError<Change>;
@@ -18,6 +19,8 @@ pub type Failure = batch::Failure<Change>;
 
 /// Makes the changes, in their order, many with each system call.
 pub(super) fn run(ipvs: &mut Ipvs, changes: impl Iterator<Item = Change>) -> Result<(), BatchError> {
+    let span = Span::new(&"make changes in a batch");
+    let _entered = span.enter();
     // The allocation is kept for the next batch: new memory, or a move, costs a third of writing a change.
     let mut in_flight = std::mem::take(&mut ipvs.in_flight);
     in_flight.reserve(changes.size_hint().0.min(ipvs.connection.most_requests()));

@@ -12,10 +12,11 @@ use super::numbers::{FAMILY, MODULE};
 use super::request::{Change, Query, ToFamily};
 use super::{BatchError, Destination, IntoServiceKey, Service, ServiceInfo, SyncDaemon, SyncState, Timeouts, batch};
 use crate::connection::Options;
-use crate::connection::{Connection, Reply, Request};
+use crate::connection::{Connection, Queue, Reply, Request};
 use crate::error::{Cause, Error, Reason, Refusal, Refused, Result};
 use crate::exchange::Limits;
 use crate::outcome::Outcome;
+use crate::trace;
 use crate::wire::genl;
 
 /// Client of the IPVS table of one network namespace: that of the thread that connects.
@@ -484,7 +485,11 @@ impl Ipvs {
         }
         let before = self.family;
         self.family = find_family(&mut self.connection)?;
-        Ok(self.family != before)
+        let reloaded = self.family != before;
+        if reloaded {
+            trace::retry("the module was reloaded");
+        }
+        Ok(reloaded)
     }
 }
 

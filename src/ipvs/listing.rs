@@ -10,6 +10,7 @@ use super::{DestinationInfo, IntoServiceKey, Ipvs, ServiceInfo, ServiceKey};
 use crate::connection::{Connection, Request};
 use crate::error::{Cause, DecodeError, Error, Result};
 use crate::hash::KeySet;
+use crate::trace;
 use crate::wire::message::HEADER;
 
 /// Length of a dump datagram with destinations, which the kernel fills with zeros first. The kernel needs at least a
@@ -282,7 +283,10 @@ impl Ipvs {
         key: impl Fn(&T) -> K,
     ) -> Result<Vec<T>> {
         let mut keys = None;
-        for _ in 0..LISTINGS / 2 {
+        for reading in 0..LISTINGS / 2 {
+            if reading > 0 {
+                trace::retry("two readings of the table differ");
+            }
             let parts = self.parts_of(query);
             let reading = self.read_once(query, parts, &read)?.decoded()?;
             if reading.interrupted {

@@ -4,14 +4,16 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 
+use nix::libc::ENOENT;
+
 use super::daemon::{SyncDaemon, SyncState};
 use super::destination::{self, Destination};
 use super::key::ServiceKey;
-use super::numbers::{Command, VERSION, command};
+use super::numbers::{Command, FAMILY, MODULE, VERSION, command};
 use super::service::Service;
 use super::timeouts::Timeouts;
-use crate::connection::{Connection, Request};
-use crate::error::{Cause, Error, Refusal, Refused, Result};
+use crate::connection::{Prepared, Queue, Request};
+use crate::error::{Cause, DecodeError, Error, Reason, Refusal, Refused, Result};
 use crate::wire::message::NOOP;
 use crate::wire::{Writer, genl};
 
@@ -85,6 +87,14 @@ impl Change {
     #[inline]
     pub fn check(&self) -> Result<()> {
         self.problem().map_or(Ok(()), |problem| Err(Error::new(self, Cause::InvalidInput(problem))))
+    }
+
+    /// Checks the change for a program with its own transport. The family's number is the reply to [`Query::prepare_family`].
+    ///
+    /// # Errors
+    /// As [`Change::check`].
+    pub fn prepare(self, family: u16) -> Result<Prepared<'static>> {
+        Prepared::new(ToFamily { family, request: self, trusted: false })
     }
 
     #[inline]
@@ -171,6 +181,32 @@ impl Query {
     /// [`is_invalid_input`](Error::is_invalid_input), with the part that cannot be sent.
     pub fn check(&self) -> Result<()> {
         self.problem().map_or(Ok(()), |problem| Err(Error::new(self, Cause::InvalidInput(problem))))
+    }
+
+    /// Checks the query for a program with its own transport. [`Message::decode`](super::Message::decode) reads the answers.
+    ///
+    /// # Errors
+    /// As [`Query::check`].
+    pub fn prepare(self, family: u16) -> Result<Prepared<'static>> {
+        Prepared::new(ToFamily { family, request: self, trusted: false })
+    }
+
+    /// Returns the request for the number of the family `IPVS` (`CTRL_CMD_GETFAMILY`). The kernel loads its module if it can, and
+    /// assigns another number with each load. [`Query::read_family`] reads the answer.
+    ///
+    /// # Errors
+    /// None.
+    #[doc(alias = "CTRL_CMD_GETFAMILY")]
+    pub fn prepare_family() -> Result<Prepared<'static>> {
+        Prepared::new(FindFamily)
+    }
+
+    /// Reads the answer to [`Query::prepare_family`] (`CTRL_ATTR_FAMILY_ID`).
+    ///
+    /// # Errors
+    /// [`DecodeError`] for a body that is malformed or lacks the number.
+    pub fn read_family(body: &[u8]) -> Result<u16, DecodeError> {
+        genl::family_reply(body)
     }
 
     pub(super) fn problem(&self) -> Option<Cow<'static, str>> {
@@ -337,15 +373,15 @@ impl Request for ToFamily<Change> {
         }
     }
 
-    fn queue(&self, connection: &mut Connection) -> Result<usize, Cause> {
-        connection.queue(self.family, 0, |out| {
+    fn queue(&self, out: &mut impl Queue) -> Result<usize, Cause> {
+        out.queue(self.family, 0, |out| {
             genl::write_header(out, self.request.command(), VERSION);
             self.request.write_attributes(out);
         })?;
         let Change::StopDaemon(_) = self.request else { return Ok(1) };
         // A daemon that is stopped before it has begun ends with EINTR, and netlink does not report that one error. The
         // request after it is answered.
-        connection.queue(NOOP, 0, |_| {})?;
+        out.queue(NOOP, 0, |_| {})?;
         Ok(2)
     }
 
@@ -359,20 +395,49 @@ impl Request for ToFamily<Query> {
         self.request.problem().map_or(Ok(()), |problem| Err(Cause::InvalidInput(problem)))
     }
 
-    fn queue(&self, connection: &mut Connection) -> Result<usize, Cause> {
+    fn queue(&self, out: &mut impl Queue) -> Result<usize, Cause> {
         let body = |out: &mut Writer<'_>| {
             genl::write_header(out, self.request.command(), VERSION);
             self.request.write_attributes(out);
         };
         if self.request.is_dump() {
-            connection.queue_dump(self.family, body)?;
+            out.queue_dump(self.family, body)?;
         } else {
-            connection.queue(self.family, 0, body)?;
+            out.queue(self.family, 0, body)?;
         }
         Ok(1)
     }
 
     fn refused(&self, refusal: Refusal) -> Refused {
         self.request.refused(refusal)
+    }
+}
+
+/// The look-up of the family's number.
+struct FindFamily;
+
+impl fmt::Display for FindFamily {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("look up the netlink family IPVS")
+    }
+}
+
+impl Request for FindFamily {
+    fn check(&self) -> Result<(), Cause> {
+        Ok(())
+    }
+
+    fn queue(&self, out: &mut impl Queue) -> Result<usize, Cause> {
+        out.queue(genl::CONTROLLER, 0, |out| out.raw(&genl::family_request(FAMILY)))?;
+        Ok(1)
+    }
+
+    fn refused(&self, refusal: Refusal) -> Refused {
+        if refusal.errno != ENOENT {
+            return Refused::unexplained(refusal);
+        }
+        let explanation =
+            format!("this kernel has no netlink family {FAMILY}: load its module with `modprobe {MODULE}` (as root)");
+        Refused::new(Reason::Unavailable, explanation, refusal)
     }
 }

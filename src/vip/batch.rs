@@ -16,6 +16,7 @@ use crate::batch;
 use crate::connection::Request;
 use crate::error::{Cause, Error, Result};
 use crate::net::Family;
+use crate::trace::Span;
 
 /// Numbers of virtual IPs that were bound, unbound, or neither.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -185,6 +186,8 @@ impl<'a> Work<'a> {
     /// Sends the changes, many with each system call: binds, or unbinds.
     fn make(&mut self, bind: bool, target: Target, mut vips: &[Vip]) -> Result<()> {
         let binder = *self.binder;
+        let span = Span::new(&format_args!("{} virtual IPs, with {binder}", if bind { "bind" } else { "unbind" }));
+        let _entered = span.enter();
         let change = |vip| if bind { Change::Bind(binder, vip) } else { Change::Unbind(binder, vip) };
         while !vips.is_empty() {
             let mut queued = 0;

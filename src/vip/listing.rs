@@ -16,6 +16,7 @@ use crate::connection::Request;
 use crate::error::{Cause, Error, Reason, Refusal, Refused, Result};
 use crate::hash::Keyed;
 use crate::net::Family;
+use crate::trace;
 
 /// Readings of a dump, at most, when the table changes during each.
 const LISTINGS: usize = 10;
@@ -129,6 +130,7 @@ impl Vips {
                 return Ok(once);
             }
             before = listed;
+            trace::retry("the listing repeats an entry");
         }
         Err(Error::new("list virtual IPs", Cause::Interrupted))
     }
@@ -287,6 +289,7 @@ fn retry_if_interrupted<T>(mut read: impl FnMut() -> Result<T>) -> Result<T> {
         if !last.as_ref().is_err_and(Error::is_interrupted) {
             break;
         }
+        trace::retry("the table changed while it was read");
         last = read();
     }
     last

@@ -6,8 +6,8 @@ use super::binder::{Binder, Vip, Way};
 use super::link::LinkRequest;
 use super::message::{self, Target};
 use super::refusal::explain;
-use crate::connection::{Connection, Request};
-use crate::error::{Cause, Refusal, Refused};
+use crate::connection::{Prepared, Queue, Request};
+use crate::error::{Cause, Refusal, Refused, Result};
 use crate::net::Family;
 use crate::wire::message::{CREATE, EXCLUSIVE};
 
@@ -37,6 +37,17 @@ impl Change {
         match *self {
             Self::Bind(_, vip) | Self::Unbind(_, vip) => vip,
         }
+    }
+
+    /// Checks the change for a program with its own transport. `interface` is the index of the binder's interface, which must
+    /// exist: a dummy interface is not created. Binders of local routes use the loopback interface instead.
+    ///
+    /// Unlike [`Vips`](super::Vips), the request does not look for conflicts first.
+    ///
+    /// # Errors
+    /// [`is_invalid_input`](crate::Error::is_invalid_input), as of [`Vips::bind`](super::Vips::bind).
+    pub fn prepare(self, interface: u32) -> Result<Prepared<'static>> {
+        Prepared::new(Sent { change: self, interface })
     }
 }
 
@@ -117,35 +128,68 @@ impl Request for Message<'_> {
         Ok(())
     }
 
-    fn queue(&self, connection: &mut Connection) -> Result<usize, Cause> {
+    fn queue(&self, out: &mut impl Queue) -> Result<usize, Cause> {
         const NEW: u16 = CREATE | EXCLUSIVE;
         match *self {
             Self::Bind(target, vip) => {
                 let kind = if target.is_route() { message::NEW_ROUTE } else { message::NEW_ADDRESS };
-                connection.queue(kind, NEW, |out| message::write_bind(out, target, vip))?;
+                out.queue(kind, NEW, |out| message::write_bind(out, target, vip))?;
             }
             Self::Unbind(target, vip) => {
                 let kind = if target.is_route() { message::DELETE_ROUTE } else { message::DELETE_ADDRESS };
-                connection.queue(kind, 0, |out| message::write_unbind(out, target, vip))?;
+                out.queue(kind, 0, |out| message::write_unbind(out, target, vip))?;
             }
-            Self::DeleteNothing => connection.queue(message::DELETE_ADDRESS, 0, message::write_impossible_delete)?,
+            Self::DeleteNothing => out.queue(message::DELETE_ADDRESS, 0, message::write_impossible_delete)?,
             Self::Addresses(index) => {
-                connection.queue_dump(message::GET_ADDRESS, |out| message::write_get_addresses(out, index))?;
+                out.queue_dump(message::GET_ADDRESS, |out| message::write_get_addresses(out, index))?;
             }
-            Self::RouteTo(vip) => connection.queue(message::GET_ROUTE, 0, |out| message::write_get_route(out, vip))?,
+            Self::RouteTo(vip) => out.queue(message::GET_ROUTE, 0, |out| message::write_get_route(out, vip))?,
             Self::LocalRoutes(family, protocol) => {
-                connection.queue_dump(message::GET_ROUTE, |out| message::write_get_routes(out, family, protocol))?;
+                out.queue_dump(message::GET_ROUTE, |out| message::write_get_routes(out, family, protocol))?;
             }
             Self::RoutesOfTable(family) => {
-                connection.queue_dump(message::GET_ROUTE, |out| message::write_get_table(out, family))?;
+                out.queue_dump(message::GET_ROUTE, |out| message::write_get_table(out, family))?;
             }
-            Self::Link(link @ LinkRequest::All) => connection.queue_dump(link.kind(), |out| link.write(out))?,
+            Self::Link(link @ LinkRequest::All) => out.queue_dump(link.kind(), |out| link.write(out))?,
             Self::Link(link @ (LinkRequest::NewDummy(_) | LinkRequest::ImpossibleDummy)) => {
-                connection.queue(link.kind(), NEW, |out| link.write(out))?;
+                out.queue(link.kind(), NEW, |out| link.write(out))?;
             }
-            Self::Link(link) => connection.queue(link.kind(), 0, |out| link.write(out))?,
+            Self::Link(link) => out.queue(link.kind(), 0, |out| link.write(out))?,
         }
         Ok(1)
+    }
+
+    fn refused(&self, refusal: Refusal) -> Refused {
+        explain(refusal)
+    }
+}
+
+/// A change as a program with its own transport sends it.
+struct Sent {
+    change: Change,
+    interface: u32,
+}
+
+impl fmt::Display for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.change.fmt(f)
+    }
+}
+
+impl Request for Sent {
+    fn check(&self) -> Result<(), Cause> {
+        let (Change::Bind(binder, vip) | Change::Unbind(binder, vip)) = self.change;
+        binder.check(vip)
+    }
+
+    fn queue(&self, out: &mut impl Queue) -> Result<usize, Cause> {
+        let (Change::Bind(binder, _) | Change::Unbind(binder, _)) = self.change;
+        let index = if let Way::Routes(_) = binder.0 { message::LOOPBACK } else { self.interface };
+        let target = Target { way: binder.0, index };
+        match self.change {
+            Change::Bind(_, vip) => Message::Bind(target, vip).queue(out),
+            Change::Unbind(_, vip) => Message::Unbind(target, vip).queue(out),
+        }
     }
 
     fn refused(&self, refusal: Refusal) -> Refused {

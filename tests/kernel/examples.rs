@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use libtest_mimic::Trial;
 use lvs::ipset::{HashNet, Kind, Member};
 use lvs::ipvs::{Destination, Scheduler, Service};
+use lvs::vip::{Binder, Vip};
 
 use crate::lab::{Lab, Need, address, tests};
 use crate::lost::{Stream, run};
@@ -17,6 +18,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         health_quiesces_and_raises_with_damping,
         exporter_prints_services_and_destinations,
         async_quiesces_what_accepts_no_connection,
+        own_transport_adds_one_of_each,
     );
     all.extend(tests!(&[Need::Ipvs, Need::Dummy, Need::Ipset(Kind::HashIpPort), Need::Program("reconcile")];
         reconcile_does_what_a_file_says,
@@ -109,6 +111,20 @@ fn async_quiesces_what_accepts_no_connection(lab: &Lab) {
     for info in ipvs.destinations(web).unwrap() {
         assert_eq!(info.destination.weight, if info.address() == gone { 0 } else { 3 });
     }
+}
+
+fn own_transport_adds_one_of_each(lab: &Lab) {
+    let expected =
+        "10.96.0.10:443/tcp wrr\n192.0.2.1 is in set own\ndone: bind 10.96.0.10 to the local routes of protocol 77\n";
+    assert_eq!(lab.tool("own_transport"), expected);
+    assert_eq!(lab.tool("ipvsadm -Sn"), "-A -t 10.96.0.10:443 -s wrr\n");
+    assert_eq!(lab.tool("ipset save own").lines().last().unwrap(), "add own 192.0.2.1");
+    assert_eq!(lab.vips().virtual_ips(&Binder::local_routes(77)).unwrap(), ["10.96.0.10".parse::<Vip>().unwrap()]);
+    // Each refusal has its meaning.
+    let refused = lab.run(|| Command::new("own_transport").output()).unwrap();
+    assert!(!refused.status.success());
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert!(text.contains("add service 10.96.0.10:443/tcp") && text.contains("AlreadyExists"), "{text}");
 }
 
 fn blocklist_replaces_a_set_with_progress(lab: &Lab) {

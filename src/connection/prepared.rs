@@ -1,0 +1,67 @@
+//! Requests for programs with their own transport.
+
+use std::fmt;
+
+use super::{Cause, Error, Exchange, Refusal, Refused, Request, Result};
+
+/// A request for a program with its own transport: its messages, and the meaning of the kernel's reply.
+///
+/// It is created by `prepare` of the changes and queries, such as [`ipvs::Change::prepare`](crate::ipvs::Change::prepare), and
+/// travels through an [`Exchange`]. The example `own_transport` sends requests over an asynchronous socket.
+pub struct Prepared<'a>(Box<dyn Erased + 'a>);
+
+impl<'a> Prepared<'a> {
+    /// Checks a request.
+    pub(crate) fn new(request: impl Request + Send + Sync + 'a) -> Result<Self> {
+        match request.check() {
+            Ok(()) => Ok(Self(Box::new(request))),
+            Err(cause) => Err(Error::new(request, cause)),
+        }
+    }
+
+    /// Queues the messages of the request: one, or two where the kernel answers only the second.
+    ///
+    /// # Errors
+    /// [`Cause::TooLong`]. Then nothing was queued.
+    pub fn queue(&self, exchange: &mut Exchange) -> Result<()> {
+        self.0.queue(exchange).map(drop).map_err(|cause| self.failed(cause))
+    }
+
+    /// Returns the error of a refused request, with the meaning of the refusal.
+    pub fn refused(&self, refusal: Refusal) -> Error {
+        self.failed(self.0.refused(refusal).into())
+    }
+
+    /// Returns the error of a request that failed for another cause, such as an error of the socket.
+    pub fn failed(&self, cause: Cause) -> Error {
+        Error::new(self, cause)
+    }
+}
+
+impl fmt::Display for Prepared<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Prepared<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Prepared({self})")
+    }
+}
+
+/// A [`Request`] as an object.
+trait Erased: fmt::Display + Send + Sync {
+    fn queue(&self, exchange: &mut Exchange) -> Result<usize, Cause>;
+    fn refused(&self, refusal: Refusal) -> Refused;
+}
+
+impl<R: Request + Send + Sync> Erased for R {
+    fn queue(&self, exchange: &mut Exchange) -> Result<usize, Cause> {
+        Request::queue(self, exchange)
+    }
+
+    fn refused(&self, refusal: Refusal) -> Refused {
+        Request::refused(self, refusal)
+    }
+}
