@@ -45,7 +45,7 @@ struct Exception {
 const EXCEPTIONS: &[Exception] = &[
     Exception {
         shown_by: "virtual IPs",
-        problem: "is the kernel's or the administrator's",
+        problem: "is reserved for the kernel or the administrator",
         reason: "a binder with this number would own the routes and addresses of the kernel or of `ip`",
     },
     Exception {
