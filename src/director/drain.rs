@@ -45,7 +45,7 @@ pub struct Drain {
 pub enum Until {
     /// No established connection (`ActiveConn` of `ipvsadm -L`).
     ///
-    /// The kernel also counts a handshake that has not ended (`SYN_RECV`), for up to 60 s.
+    /// The kernel also counts a handshake that has not ended (`SYN_RECV`), for a minute or longer.
     #[default]
     Idle,
     /// Also no connection in another state, such as `TIME_WAIT` (`InActConn`).
