@@ -121,7 +121,7 @@ const BARS: &[Bar] = &[
         work: "restore set",
         by: "ipset-rs restore",
         to: "lvs",
-        limit: Limit::AtMost(2.34),
+        limit: Limit::AtMost(1.95),
         from: 0,
     },
     Bar {
@@ -129,7 +129,7 @@ const BARS: &[Bar] = &[
         work: "fill set",
         by: "ipset-rs restore",
         to: "ipset restore",
-        limit: Limit::AtMost(0.18),
+        limit: Limit::AtMost(0.15),
         from: 0,
     },
     Bar {
