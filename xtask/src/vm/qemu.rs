@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Makes an emulated machine quick; nothing of this touches the network code. `norandmaps`: the emulator translates a program that is
-/// at the same addresses once, and otherwise at each start, which makes the original programs four times as slow.
+/// at the same addresses once, and otherwise at each start, which makes the original programs three times as slow.
 const QUICK: &str = "nokaslr mitigations=off cryptomgr.notests initcall_blacklist=crypto_kdf108_init tsc=reliable no_timer_check \
                      audit=0 selinux=0 apparmor=0 random.trust_cpu=on norandmaps";
 /// An oops is a failure, and a machine that fails must end.
