@@ -1,6 +1,7 @@
 //! Checks what is required of every change.
-use crate::{arrows, cargo, prose, step};
+use crate::{arrows, host, prose, step};
 use anyhow::{Context, Result, bail};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 struct Check {
@@ -27,6 +28,20 @@ const TOOLS: [Tool; 2] = [
     },
     Tool { name: "cargo-deny", probe: "deny --version", install: "cargo install cargo-deny --locked" },
 ];
+
+/// Targets for which the library and its examples compile.
+const TARGETS: [&str; 8] = [
+    "x86_64-unknown-linux-gnu",
+    "aarch64-unknown-linux-gnu",
+    "armv7-unknown-linux-gnueabihf",
+    "i686-unknown-linux-gnu",
+    "riscv64gc-unknown-linux-gnu",
+    "s390x-unknown-linux-gnu",
+    "x86_64-unknown-linux-musl",
+    "aarch64-unknown-linux-musl",
+];
+
+const FEATURES: [&str; 4] = ["interop", "serde", "testing", "tracing"];
 
 const CHECKS: [Check; 9] = [
     Check { name: "format", arguments: "fmt --all --check", environment: &[] },
@@ -56,12 +71,7 @@ const CHECKS: [Check; 9] = [
         environment: &[],
     },
     Check { name: "public interface", arguments: "xtask api --check", environment: &[] },
-    Check {
-        name: "package",
-        // Its metadata has no repository yet.
-        arguments: "package --package lvs --all-features --allow-dirty --no-metadata",
-        environment: &[],
-    },
+    Check { name: "package", arguments: "package --package lvs --all-features --allow-dirty", environment: &[] },
     Check {
         name: "dependencies",
         // It warns of exceptions in deny.toml that nothing needs any longer.
@@ -86,12 +96,31 @@ pub(crate) fn run() -> Result<ExitCode> {
     arrows::check()?;
     prose::check()?;
     CHECKS.iter().try_for_each(Check::run)?;
-    // The only check that may be left out: the database of advisories cannot be reached from every machine.
+    for feature in FEATURES {
+        cargo(
+            "lints of a feature",
+            &format!("clippy --package lvs --all-targets --features {feature} -- -D warnings"),
+        )?;
+        cargo("unit tests of a feature", &format!("test --quiet --package lvs --lib --features {feature}"))?;
+    }
+    let (installed, absent): (Vec<&str>, Vec<&str>) = TARGETS.iter().partition(|target| is_installed(target));
+    let targets: String = installed.iter().map(|target| format!(" --target {target}")).collect();
+    cargo("targets", &format!("check --package lvs --lib --examples --all-features{targets}"))?;
+
+    // Only what a machine without its download can lack may be left out.
+    let mut unchecked = Vec::new();
+    if !absent.is_empty() {
+        unchecked.push(format!("targets that are not installed (rustup target add {})", absent.join(" ")));
+    }
     if succeeds("deny fetch db") {
         ADVISORIES.run()?;
+    } else {
+        unchecked.push("advisories: the database cannot be fetched".to_owned());
+    }
+    if unchecked.is_empty() {
         step("all checks passed");
     } else {
-        step("all other checks passed; not checked: advisories: the database cannot be fetched");
+        step(format_args!("all other checks passed; not checked: {}", unchecked.join("; ")));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -107,13 +136,26 @@ impl Tool {
 
 impl Check {
     fn run(&self) -> Result<()> {
-        step(format_args!("{}: cargo {}", self.name, self.arguments));
-        let mut command = command(self.arguments);
-        if !command.envs(self.environment.iter().copied()).status().context(self.name)?.success() {
-            bail!("the check of {} failed", self.name);
-        }
-        Ok(())
+        run_with(self.name, self.arguments, self.environment)
     }
+}
+
+fn cargo(name: &'static str, arguments: &str) -> Result<()> {
+    run_with(name, arguments, &[])
+}
+
+fn run_with(name: &'static str, arguments: &str, environment: &[(&str, &str)]) -> Result<()> {
+    step(format_args!("{name}: cargo {arguments}"));
+    if !command(arguments).envs(environment.iter().copied()).status().context(name)?.success() {
+        bail!("the check of {name} failed");
+    }
+    Ok(())
+}
+
+/// Returns whether the compiler has the standard library of a target.
+fn is_installed(target: &str) -> bool {
+    let folder = host::output_of(Command::new("rustc").args(["--print", "target-libdir", "--target", target]));
+    folder.is_ok_and(|folder| Path::new(folder.trim_end()).exists())
 }
 
 fn succeeds(arguments: &str) -> bool {
@@ -124,8 +166,8 @@ fn succeeds(arguments: &str) -> bool {
 fn command(arguments: &str) -> Command {
     let (mut command, arguments) = match arguments.strip_prefix('+').and_then(|rest| rest.split_once(' ')) {
         // The cargo that started this program is a certain toolchain's, and takes no other.
-        Some((toolchain, rest)) => (cargo::of_toolchain(toolchain), rest),
-        None => (cargo::command(), arguments),
+        Some((toolchain, rest)) => (crate::cargo::of_toolchain(toolchain), rest),
+        None => (crate::cargo::command(), arguments),
     };
     command.args(arguments.split(' '));
     command
