@@ -1,11 +1,11 @@
-//! Balances the TCP connections to a virtual IP over real servers.
+//! Prints the number of destinations of a TCP service, after adding the service, its servers and its virtual IP.
 //!
 //! ```text
 //! $ balance 10.96.0.10:80 10.0.1.1:8080 10.0.1.2:8080          # as root
 //! 10.96.0.10:80/tcp: 2 destinations
 //! ```
 //!
-//! Running it again is harmless: what exists stays.
+//! Running it again sets the same values.
 
 use std::env::args;
 use std::error::Error;
@@ -20,20 +20,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let virtual_ip = addresses.next().ok_or("usage: balance VIRTUAL-IP:PORT SERVER:PORT…")??;
     let servers = addresses.collect::<Result<Vec<_>, _>>()?;
 
-    // The service is complete before its address becomes local.
+    // The service is complete before its address becomes local: packets to it without a service would be refused.
     let mut ipvs = Ipvs::connect()?;
     let service = Service::tcp(virtual_ip, Scheduler::WRR);
-    unless_exists(ipvs.add_service(service))?;
+    ipvs.put_service(service)?;
     for server in servers {
-        unless_exists(ipvs.add_destination(service.key, Destination::new(server)))?;
+        ipvs.put_destination(service.key, Destination::new(server))?;
     }
     Vips::connect()?.bind(&Binder::dummy("vip0")?, virtual_ip.ip())?;
 
     let count = ipvs.destinations(service.key)?.len();
     writeln!(stdout(), "{}: {count} destinations", service.key)?;
     Ok(())
-}
-
-fn unless_exists(added: lvs::Result<()>) -> lvs::Result<()> {
-    added.or_else(|error| if error.is_already_exists() { Ok(()) } else { Err(error) })
 }

@@ -1,4 +1,4 @@
-//! Loads networks from standard input, prints its progress, and replaces the members of a set atomically.
+//! Prints the number of networks from standard input, after replacing the members of a set by them, and its progress.
 //!
 //! ```text
 //! $ blocklist blocked < networks.txt                            # as root

@@ -1,4 +1,4 @@
-//! Takes a server away from a service without ending its connections, and prints how many are left until it is deleted.
+//! Drains a server: prints the connections that are left, until they end and it is deleted, after 15 minutes at the latest.
 //!
 //! ```sh
 //! cargo run --example drain -- 10.96.0.10:443/tcp 10.244.1.7:6443    # as root
@@ -26,15 +26,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     let only = Network::new(address.ip(), if address.is_ipv4() { 32 } else { 128 }).ok_or(usage)?;
     let owner = Owner::ranges(Ranges::networks([only]).ports(address.port()..=address.port()));
     let mut director = Director::connect(owner, Binder::dummy("drain0")?)?;
-    let mut desired = Desired::default();
+    let (mut desired, mut known) = (Desired::default(), false);
     // A service with the same address and port of another protocol is desired as it is.
     for found in director.snapshot()?.services().filter(|found| found.service.key.address() == Some(address)) {
         let drained = |to: SocketAddr| found.service.key == key && to == server;
         let others = found.destinations.iter().filter(|info| !drained(info.address())).map(|info| info.destination);
+        known |= others.clone().count() < found.destinations.len();
         let wanted = desired.service(found.service, others)?;
-        (wanted.bind, wanted.drain) = (false, Drain::within(Duration::from_secs(15 * 60)));
+        (wanted.bind, wanted.drain) = (false, Drain::within(Duration::from_secs(15 * 60)).datagrams(true));
     }
-    desired.get(key).ok_or_else(|| format!("no service {key}"))?;
+    if !known {
+        return Err(format!("no server {server} of a service {key}").into());
+    }
 
     let mut out = io::stdout().lock();
     loop {

@@ -4,8 +4,6 @@
 //! $ exporter > /var/lib/prometheus/node-exporter/ipvs.prom     # as root; for the textfile collector
 //! # TYPE ipvs_service_connections_total counter
 //! ipvs_service_connections_total{service="10.96.0.10:80/tcp"} 1204
-//! …
-//! # TYPE ipvs_destination_weight gauge
 //! ipvs_destination_weight{service="10.96.0.10:80/tcp",destination="10.0.1.1:8080"} 2
 //! ```
 
@@ -52,13 +50,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     for (name, kind, value) in OF_DESTINATIONS {
         writeln!(text, "# TYPE ipvs_destination_{name} {kind}")?;
-        for (service, server) in
-            table.iter().flat_map(|(service, servers)| servers.iter().map(move |one| (service, one)))
-        {
-            let (key, address) = (service.key(), server.destination.address);
+        let servers = table.iter().flat_map(|(service, servers)| servers.iter().map(|one| (service.key(), one)));
+        for (key, server) in servers {
+            let address = server.address();
             writeln!(text, "ipvs_destination_{name}{{service=\"{key}\",destination=\"{address}\"}} {}", value(server))?;
         }
     }
-    stdout().write_all(text.as_bytes())?;
-    Ok(())
+    Ok(stdout().write_all(text.as_bytes())?)
 }

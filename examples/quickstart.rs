@@ -1,7 +1,7 @@
-//! Balances real connections over real servers, in network namespaces that end with this program.
+//! Prints the share of three real servers in 100 connections, balanced in network namespaces that end with this program.
 //!
 //! ```text
-//!  client 10.9.0.2 ──── 10.9.0.1 director 10.0.1.1 ──── 10.0.1.2 server 1, weight 3
+//!  client 10.9.0.2 ──── 10.9.0.1 balancer 10.0.1.1 ──── 10.0.1.2 server 1, weight 3
 //!                       virtual IP         10.0.2.1 ──── 10.0.2.2 server 2, weight 1
 //!                       10.96.0.10         10.0.3.1 ──── 10.0.3.2 server 3, weight 1
 //! ```
@@ -43,22 +43,21 @@ fn main() -> ExitCode {
 }
 
 fn demo(out: &mut impl Write) -> Result<()> {
-    let (client, director) = (Namespace::create()?, Namespace::create()?);
-    let servers = build_network(&client, &director)?;
-    writeln!(out, "5 network namespaces: a client, a director, {} servers", servers.len())?;
+    let (client, balancer) = (Namespace::create()?, Namespace::create()?);
+    let servers = build_network(&client, &balancer)?;
+    writeln!(out, "5 network namespaces: a client, a load balancer, {} servers", servers.len())?;
 
-    // The director: a virtual IP, a virtual service, a destination for each server.
-    let mut vips = director.run(Vips::connect)??;
-    let vip0 = Binder::dummy("vip0")?;
-    if vips.bind(&vip0, VIRTUAL_IP)? == Outcome::Added {
-        writeln!(out, "the virtual IP {VIRTUAL_IP} on the dummy interface {vip0}")?;
-    }
-
-    let mut ipvs = director.run(Ipvs::connect)??;
+    // The load balancer: a virtual service, a destination for each server, then the virtual IP.
+    let mut ipvs = balancer.run(Ipvs::connect)??;
     let web = Service::tcp(SocketAddr::new(VIRTUAL_IP, 80), Scheduler::WRR);
     ipvs.add_service(web)?;
     for (server, weight) in servers.iter().zip(WEIGHTS) {
         ipvs.add_destination(web.key, Destination::new(*server).weight(weight))?;
+    }
+    let mut vips = balancer.run(Vips::connect)??;
+    let vip0 = Binder::dummy("vip0")?;
+    if vips.bind(&vip0, VIRTUAL_IP)? == Outcome::Added {
+        writeln!(out, "the virtual IP {VIRTUAL_IP} on the dummy interface {vip0}")?;
     }
     writeln!(out, "\nBefore:")?;
     print_table(out, &ipvs.version()?, &ipvs.table()?)?;
@@ -72,7 +71,7 @@ fn demo(out: &mut impl Write) -> Result<()> {
     writeln!(out, "\nAfter {CONNECTIONS} connections to {VIRTUAL_IP}:80:")?;
     let counted = counted_table(&mut ipvs)?;
     print_table(out, &ipvs.version()?, &counted)?;
-    writeln!(out, "\nWho answered, by weight {WEIGHTS:?}:")?;
+    writeln!(out, "\nConnections for each server, weights {WEIGHTS:?}:")?;
     for (server, count) in &served {
         writeln!(out, "  {server}: {count:>3} {}", "#".repeat(*count))?;
     }
@@ -85,7 +84,7 @@ fn demo(out: &mut impl Write) -> Result<()> {
     if vips.clear(&vip0)? == Outcome::Deleted {
         writeln!(out, "  the dummy interface {vip0};")?;
     }
-    writeln!(out, "  the namespaces, with whatever else is in them, end with this process.")?;
+    writeln!(out, "  the namespaces, with all other objects, end with this process.")?;
 
     let total: u32 = WEIGHTS.iter().sum();
     for (i, weight) in WEIGHTS.into_iter().enumerate() {
@@ -99,15 +98,15 @@ fn demo(out: &mut impl Write) -> Result<()> {
 }
 
 /// Joins the namespaces by virtual cables and starts the servers; returns the servers' addresses.
-fn build_network(client: &Namespace, director: &Namespace) -> Result<Vec<SocketAddr>> {
-    cable(director, "client", "10.9.0.1/24", client, "10.9.0.2/24")?;
+fn build_network(client: &Namespace, balancer: &Namespace) -> Result<Vec<SocketAddr>> {
+    cable(balancer, "client", "10.9.0.1/24", client, "10.9.0.2/24")?;
     // Each namespace has its own of these.
-    director.run(|| fs::write("/proc/sys/net/ipv4/ip_forward", "1"))??;
+    balancer.run(|| fs::write("/proc/sys/net/ipv4/ip_forward", "1"))??;
     let mut servers = Vec::new();
     for i in 0..WEIGHTS.len() {
         let (net, server) = (i + 1, Namespace::create()?);
         let near = format!("10.0.{net}.1/24");
-        cable(director, &format!("server{net}"), &near, &server, &format!("10.0.{net}.2/24"))?;
+        cable(balancer, &format!("server{net}"), &near, &server, &format!("10.0.{net}.2/24"))?;
         let listener = server.run(|| TcpListener::bind("0.0.0.0:8080"))??;
         thread::spawn(move || serve(&listener, &name(i)));
         servers.push(format!("10.0.{net}.2:8080").parse()?);
@@ -115,10 +114,10 @@ fn build_network(client: &Namespace, director: &Namespace) -> Result<Vec<SocketA
     Ok(servers)
 }
 
-/// Joins the director to another namespace, which then reaches everything through it.
-fn cable(director: &Namespace, name: &str, near: &str, other: &Namespace, far: &str) -> Result<()> {
+/// Joins the load balancer to another namespace, which then reaches everything through it.
+fn cable(balancer: &Namespace, name: &str, near: &str, other: &Namespace, far: &str) -> Result<()> {
     let path = format!("/proc/{}/fd/{}", id(), other.as_fd().as_raw_fd());
-    director.run(|| {
+    balancer.run(|| {
         ip(&["link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", &path])?;
         ip(&["address", "add", near, "dev", name])?;
         ip(&["link", "set", name, "up"])
@@ -156,7 +155,7 @@ fn respond(mut stream: TcpStream, name: &str) -> std::io::Result<()> {
     write!(stream, "HTTP/1.0 200 OK\r\n\r\n{name}")
 }
 
-/// Asks the virtual service who is there.
+/// Requests the name of the server that answers.
 fn request() -> Result<String> {
     let timeout = Duration::from_secs(10);
     let mut stream = TcpStream::connect_timeout(&SocketAddr::new(VIRTUAL_IP, 80), timeout)?;
@@ -180,7 +179,7 @@ fn counted_table(ipvs: &mut Ipvs) -> Result<Vec<(ServiceInfo, Vec<DestinationInf
     }
 }
 
-/// Prints what `ipvsadm-rs -Ln --stats` would.
+/// Prints the table in the format of `ipvsadm -Ln --stats`.
 fn print_table(out: &mut impl Write, info: &Version, table: &[(ServiceInfo, Vec<DestinationInfo>)]) -> Result<()> {
     let (major, minor, patch) = info.release;
     writeln!(out, "IP Virtual Server version {major}.{minor}.{patch} (size={})", info.connection_table_size)?;

@@ -1,10 +1,11 @@
-//! Makes IPVS, virtual IPs and sets equal to a JSON file: prints each plan, then one line with its result.
+//! Prints the steps that make IPVS, virtual IPs and sets equal to a JSON file, and the conflicts that prevent some.
 //!
 //! ```sh
 //! cargo run --features serde --example reconcile -- FILE [--dry-run | --once]    # as root
 //! ```
 //!
-//! It ends with `SIGTERM` at any time: what it made stays in place, and the next run continues.
+//! FILE is the text of a `lvs::director::Desired`, such as `{"services": [{"service": "10.96.0.10:80/tcp", "scheduler": "wrr",
+//! "destinations": [{"address": "10.0.1.1:8080"}]}]}`. `SIGTERM` ends the program. Its objects stay, and the next run continues.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -22,28 +23,22 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let owner = Owner::registered("reconcile")?.sets("reconcile-");
     let mut director = Director::connect(owner, Binder::dummy("reconcile0")?)?;
-    if mode == "--dry-run" {
-        write!(out, "{}", director.plan(&read(&file)?)?)?;
-        return Ok(());
+    match mode.as_str() {
+        "--dry-run" => return Ok(write!(out, "{}", director.plan(&read(&file)?)?)?),
+        "--once" => return Ok(writeln!(out, "{}", director.sync(&read(&file)?)?)?),
+        _ => {}
     }
     // A file that cannot be read changes nothing.
-    let mut known = read(&file)?;
+    let (mut known, mut conflicts) = (read(&file)?, Vec::new());
     loop {
-        let report = match director.sync(&known) {
-            Ok(report) => report,
-            Err(error) if mode == "--once" => return Err(error.into()),
-            Err(error) => {
-                writeln!(out, "{error}")?;
-                *error.done
-            }
-        };
+        let report = director.sync(&known).or_else(|error| writeln!(out, "{error}").map(|()| *error.done))?;
         for (step, end) in report.steps() {
             writeln!(out, "{step} ({end:?})")?;
         }
-        if mode == "--once" {
-            writeln!(out, "{report}")?;
-            return Ok(());
+        for conflict in report.conflicts.iter().filter(|conflict| !conflicts.contains(*conflict)) {
+            writeln!(out, "! {conflict}")?;
         }
+        conflicts.clone_from(&report.conflicts);
         let look_again = Instant::now() + Duration::from_secs(1);
         thread::sleep(report.again_at.unwrap_or(look_again).min(look_again).saturating_duration_since(Instant::now()));
         match read(&file) {

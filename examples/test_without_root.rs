@@ -1,8 +1,8 @@
-//! Tests a program's own function against an in-memory kernel, with neither root nor IPVS.
+//! Prints the result of a program's own function on an in-memory kernel, without root and without IPVS.
 //!
 //! ```text
 //! $ cargo run --example test_without_root --features testing
-//! drained 10.0.1.1:8080
+//! quiesced 10.0.1.1:8080
 //! the kernel loses the answer: update destination 10.0.1.1:8080 of service 10.96.0.10:80/tcp: the kernel did not answer in time
 //! ```
 
@@ -14,7 +14,7 @@ use lvs::ipvs::{Destination, Ipvs, Scheduler, Service, ServiceKey};
 use lvs::testing::{Fault, Kernel};
 
 /// The function under test: a server gets no new connections.
-fn drain(ipvs: &mut Ipvs, service: ServiceKey, server: SocketAddr) -> lvs::Result<()> {
+fn quiesce(ipvs: &mut Ipvs, service: ServiceKey, server: SocketAddr) -> lvs::Result<()> {
     ipvs.update_destination(service, server, |destination| destination.weight = 0)
 }
 
@@ -26,13 +26,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     ipvs.add_service(web)?;
     ipvs.add_destination(web.key, Destination::new(server))?;
 
-    drain(&mut ipvs, web.key, server)?;
+    quiesce(&mut ipvs, web.key, server)?;
     assert_eq!(ipvs.destinations(web.key)?.first().map(|info| info.destination.weight), Some(0));
-    writeln!(stdout(), "drained {server}")?;
+    writeln!(stdout(), "quiesced {server}")?;
 
     // The same with a fault: the first answer from now on is lost.
     kernel.disturb(0, Fault::Lost);
-    let error = drain(&mut ipvs, web.key, server).err().ok_or("the answer was not lost")?;
+    let error = quiesce(&mut ipvs, web.key, server).err().ok_or("the answer was not lost")?;
     assert!(error.is_timed_out());
     writeln!(stdout(), "the kernel loses the answer: {error}")?;
     Ok(())

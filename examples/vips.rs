@@ -1,4 +1,4 @@
-//! Makes virtual IPs local in the three ways, one after the other, in a network namespace that ends with this program.
+//! Prints the virtual IPs that each of the three binders made local, in a network namespace that ends with this program.
 //!
 //! ```sh
 //! cargo run --example vips    # as root

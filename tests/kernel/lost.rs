@@ -143,7 +143,6 @@ const EXAMPLES: &[(&str, &[&str], i32)] = &[
     ("health", &[], 1),
     ("quickstart", &[], 0),
     ("test_without_root", &[], 0),
-    ("vip_cost", &["nothing of this name"], 0),
     ("vips", &[], 0),
 ];
 
