@@ -21,45 +21,19 @@
 //! [`is_already_exists`](Error::is_already_exists) distinguish errors.
 //!
 //! ```no_run
-//! use std::net::IpAddr;
-//!
 //! use lvs::ipvs::{Destination, Ipvs, Scheduler, Service};
-//! use lvs::vip::{Binder, Vips};
+//! use lvs::vip::{Binder, Vip, Vips};
 //!
-//! // The virtual IP must be local: on a dummy interface of its own.
-//! let mut vips = Vips::connect()?;
-//! vips.bind(&Binder::dummy("vip0")?, "10.96.0.10".parse::<IpAddr>()?)?;
-//!
-//! // Connections to it go to two real servers, two of three to the first.
+//! // Connections to the service go to two real servers, two of three to the first.
 //! let mut ipvs = Ipvs::connect()?;
 //! let web = Service::tcp("10.96.0.10:443".parse()?, Scheduler::WRR);
 //! ipvs.add_service(web)?;
 //! ipvs.add_destination(web, Destination::new("10.244.1.7:6443".parse()?).weight(2))?;
 //! ipvs.add_destination(web, Destination::new("10.244.1.8:6443".parse()?))?;
+//!
+//! // The virtual IP becomes local, on a dummy interface of its own. Packets to it without a service would be refused.
+//! Vips::connect()?.bind(&Binder::dummy("vip0")?, "10.96.0.10".parse::<Vip>()?)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
-//!
-//! The key of a service converts to the entry of a set that matches its packets, and back. The set is of the type
-//! `hash:ip,port`, [`ipset::HashIpPort`]:
-//!
-//! ```
-//! use lvs::ipset::{HashIpPort, Member};
-//! use lvs::ipvs::ServiceKey;
-//!
-//! fn member(service: ServiceKey) -> Option<Member<HashIpPort>> {
-//!     Some(Member::new((service.address()?, service.protocol()?)))
-//! }
-//!
-//! fn service(member: &Member<HashIpPort>) -> Option<ServiceKey> {
-//!     let (address, protocol) = member.endpoint()?;
-//!     Some(ServiceKey::Address { protocol, address })
-//! }
-//!
-//! let web: ServiceKey = "10.96.0.10:443/tcp".parse()?;
-//! let entry = member(web).unwrap();
-//! assert_eq!(entry.to_string(), "10.96.0.10,tcp:443");
-//! assert_eq!(service(&entry), Some(web));
-//! # Ok::<(), lvs::InvalidText>(())
 //! ```
 //!
 //! # Requirements
@@ -77,14 +51,15 @@
 //! | `testing` | the module `testing` |
 //! | `serde` | the traits of `serde` for specifications, keys, changes, statistics, and the desired state of a director |
 //! | `interop` | the traits of the rust-netlink crates for [`ipvs::Message`] |
+//! | `tracing` | a span for each operation, an event for each refusal and each repetition |
 //!
 //! # Failures of batches
 //!
 //! | batch | after a failed change | after a time-out or another interruption |
 //! |---|---|---|
-//! | [`Ipvs::batch`](ipvs::Ipvs::batch) | continues | ends; the changes in flight are unknown |
+//! | [`Ipvs::batch`](ipvs::Ipvs::batch) | continues | ends; each change in flight may or may not be made |
 //! | [`Vips::bind_all`](vip::Vips::bind_all), [`sync`](vip::Vips::sync) | continues | ends; repeat the call |
-//! | [`Ipset::batch`](ipset::Ipset::batch), [`add_all`](ipset::Ipset::add_all) | ends; later changes are not sent | ends; the changes in flight are unknown |
+//! | [`Ipset::batch`](ipset::Ipset::batch), [`add_all`](ipset::Ipset::add_all) | ends; later changes are not sent | ends; each change in flight may or may not be made |
 //! | [`Ipset::replace`](ipset::Ipset::replace) | ends; the set is unchanged | ends; the set has all old or all new members |
 //! | [`Director::sync`](director::Director::sync) | continues; withholds the steps that depend on it | ends; the next call completes it |
 //!
@@ -92,9 +67,10 @@
 //!
 //! [`ipvs::Ipvs`] holds two netlink sockets; [`ipset::Ipset`], [`vip::Vips`] and [`conntrack::Conntrack`] hold one
 //! each. A socket belongs to the network namespace of the thread that opened it. All operations take `&mut self`: use a
-//! client for each thread, or share one in a `Mutex` or a [`Worker`]. Clients start no threads and write no log. They cache only the
-//! number of the IPVS family and the revisions of set types. All descriptors are close-on-exec, so that no child
-//! process inherits one. After `fork`, only one of the two processes may use a client.
+//! client for each thread, or share one in a `Mutex` or a [`Worker`]. Clients start no threads and write no log. They cache no
+//! objects of the kernel, only the number of the IPVS family, the revisions of set types and the size of the last dump. A
+//! [`Director`](director::Director) is the exception: it remembers the state that it read. All descriptors are
+//! close-on-exec, so that no child process inherits one. After `fork`, only one of the two processes may use a client.
 //!
 //! # Tracing
 //!
@@ -113,7 +89,7 @@
 //! A program with its own transport sends a [`Prepared`] request through an [`exchange`]: the example `own_transport` does so over
 //! tokio. With the feature `interop`, single requests to IPVS travel over the crates `genetlink` and `netlink-proto`, too. Batches do
 //! not: these crates expect an acknowledgement of each request, while an [`Exchange`](exchange::Exchange) sends many requests with one
-//! acknowledgement. Requests to ipset and rtnetlink have no types in these crates' terms.
+//! acknowledgement. The feature covers IPVS only, not ipset and rtnetlink.
 //!
 //! ```no_run
 //! use lvs::{Worker, ipvs::Ipvs};
@@ -126,7 +102,75 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Recipes
+//!
+//! **Drain a server.** A weight of 0 *quiesces* it: it keeps its connections and gets no new ones. It is deleted when its
+//! connections have ended. A [`Drain`](director::Drain) of a director does both.
+//!
+//! ```
+//! use lvs::ipvs::{Ipvs, ServiceKey};
+//! use std::net::SocketAddr;
+//!
+//! fn drain(ipvs: &mut Ipvs, service: ServiceKey, server: SocketAddr) -> lvs::Result<bool> {
+//!     ipvs.update_destination(service, server, |destination| destination.weight = 0)?;
+//!     let servers = ipvs.destinations(service)?;
+//!     let idle = servers.iter().any(|info| info.address() == server && info.active_connections == 0);
+//!     if idle {
+//!         ipvs.delete_destination(service, server)?;
+//!     }
+//!     // If false: repeat after some seconds.
+//!     Ok(idle)
+//! }
+//! ```
+//!
+//! **Fail over a virtual IP.** The standby machine has the same services, receives connections by the sync daemon
+//! ([`Ipvs::start_daemon`](ipvs::Ipvs::start_daemon)), and binds the address when it becomes active. The other machine unbinds it.
+//!
+//! ```no_run
+//! use lvs::vip::{Binder, Vip, Vips};
+//!
+//! let mut vips = Vips::connect()?;
+//! vips.bind(&Binder::label("eth0:web", 77)?, "192.0.2.10".parse::<Vip>()?)?;
+//! // The neighbours learn of it by an announcement (gratuitous ARP, unsolicited neighbour advertisement) of the program.
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! **Export metrics.** [`table_best_effort`](ipvs::Ipvs::table_best_effort) always returns a table.
+//! [`ServiceInfo::stats`](ipvs::ServiceInfo) has counters and rates; the kernel renews them every 2 seconds. The example
+//! `exporter` prints them for Prometheus.
+//!
+//! **Change a scheduler without downtime.** [`update_service`](ipvs::Ipvs::update_service) keeps destinations, counters and
+//! connections. [`ready::load`] loads the module before.
+//!
+//! ```
+//! use lvs::ipvs::{Ipvs, Scheduler, ServiceKey};
+//!
+//! fn to_maglev(ipvs: &mut Ipvs, web: ServiceKey) -> lvs::Result<()> {
+//!     ipvs.update_service(web, |service| service.scheduler = Scheduler::MH)
+//! }
+//! ```
+//!
+//! **Handle an error.**
+//!
+//! | predicate | reaction |
+//! |---|---|
+//! | [`is_already_exists`](Error::is_already_exists), [`is_not_found`](Error::is_not_found) | another program was faster: use `put_…` or `remove_…`, or read again |
+//! | [`is_permission_denied`](Error::is_permission_denied) | grant `CAP_NET_ADMIN`; [`ready::check`] says in which user namespace |
+//! | [`is_unavailable`](Error::is_unavailable) | load the module that the text names |
+//! | [`is_invalid_input`](Error::is_invalid_input) | correct the value; nothing was sent |
+//! | [`is_conflict`](Error::is_conflict), [`is_in_use`](Error::is_in_use) | another object has the address, or refers to the set: the text names it |
+//! | [`is_full`](Error::is_full) | enlarge the set with [`maxelem`](ipset::NewSet::maxelem) and [`replace`](ipset::Ipset::replace) |
+//! | [`is_interrupted`](Error::is_interrupted) | the table changed during each reading: repeat, or use `…_best_effort` |
+//! | [`is_timed_out`](Error::is_timed_out) | read the object before repeating the change: it may be made |
+//!
+//! # Versions
+//!
+//! The crate follows semantic versioning; before 1.0, a breaking change raises the second number, and so does a later lowest
+//! Rust. The texts of `Display` of keys and specifications are stable. The texts of errors and plans are not.
 #![forbid(unsafe_code)]
+// docs.rs names the feature that an item needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 /// Serialises values of these types as the text of their `Display`. A value that does not read back from its text is an
 /// error.
