@@ -220,7 +220,7 @@ impl WantedService {
         let mut before = None;
         for destination in &destinations {
             let place = || format!("{}: destination {}", place(), destination.address);
-            mistakes.check(place, ipvs::Change::AddDestination(service.key, *destination).check());
+            mistakes.check(place, destination.check(&service.key));
             if before.replace(destination.address) == Some(destination.address) {
                 mistakes.add(place(), "is repeated");
             }

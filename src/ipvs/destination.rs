@@ -9,8 +9,8 @@ use std::str::FromStr;
 use super::address;
 use super::forwarding::{Forwarding, Tunnel, TunnelFlags};
 use super::numbers::{INT_MAX, forwarding, tunnel};
-use super::{ServiceKey, Stats};
-use crate::error::DecodeError;
+use super::{Change, ServiceKey, Stats};
+use crate::error::{DecodeError, Result};
 use crate::net::{Family, InvalidText, number, set, unusable_for_host};
 use crate::wire::reader::required;
 use crate::wire::{Attr, Kind, Writer, kinds};
@@ -73,7 +73,27 @@ impl Destination {
         Self { thresholds: thresholds.into(), ..self }
     }
 
+    /// Checks, without the kernel, that a service takes the destination and the kernel stores it as asked.
+    ///
+    /// ```
+    /// # use lvs::ipvs::{Destination, Forwarding, ServiceKey};
+    /// let web: ServiceKey = "10.96.0.10:80/tcp".parse()?;
+    /// let server = Destination::new("10.0.1.1:8080".parse()?);
+    /// server.check(&web)?;
+    /// // Direct routing keeps the port.
+    /// assert!(server.forwarding(Forwarding::DirectRoute).check(&web).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Change::check`] for adding it.
+    #[inline]
+    pub fn check(&self, service: &ServiceKey) -> Result<()> {
+        self.problem(service).map_or(Ok(()), |_| Change::AddDestination(*service, *self).check())
+    }
+
     /// Fault of a value that the kernel would refuse or misunderstand.
+    #[inline]
     pub(super) fn problem(&self, service: &ServiceKey) -> Option<Cow<'static, str>> {
         if let Some(problem) = service.problem().or_else(|| address_problem(self.address)) {
             return Some(problem);

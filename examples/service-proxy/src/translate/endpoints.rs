@@ -9,8 +9,12 @@ use crate::model::{AddressType, Endpoint, EndpointSlice, Hint, Hints, Protocol, 
 use crate::node::Node;
 
 /// The endpoints of a port.
-#[derive(Debug, Default)]
-pub(super) struct Endpoints<'a>(Vec<Candidate<'a>>);
+#[derive(Debug)]
+pub(super) struct Endpoints<'a> {
+    candidates: Vec<Candidate<'a>>,
+    /// Traits that some candidate has.
+    traits: u8,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Candidate<'a> {
@@ -46,7 +50,8 @@ impl<'a> Endpoints<'a> {
     pub(super) fn of(slices: &[&'a EndpointSlice], family: Family, port: &ServicePort, node: &Node) -> Self {
         let mut candidates = candidates(slices, family, port, node);
         choose_by_hints(&mut candidates, node);
-        Self(candidates)
+        let traits = candidates.iter().fold(0, |traits, candidate| traits | candidate.traits);
+        Self { candidates, traits }
     }
 
     /// The endpoints for traffic that any of them may take: ready ones, else those that are about to end.
@@ -66,14 +71,15 @@ impl<'a> Endpoints<'a> {
 
     /// The chosen endpoints as destinations.
     pub(super) fn destinations(&self, choice: Choice) -> Vec<Destination> {
-        let mut destinations = Vec::with_capacity(self.0.len());
+        let mut destinations = Vec::with_capacity(self.candidates.len());
         destinations.extend(self.addresses(choice).map(Destination::new));
         destinations
     }
 
     /// The addresses of the chosen endpoints.
     pub(super) fn addresses(&self, Choice(traits): Choice) -> impl Iterator<Item = SocketAddr> {
-        let chosen = self.0.iter().filter(move |candidate| candidate.traits & traits == traits);
+        let candidates = if self.traits & traits == traits { &*self.candidates } else { &[] };
+        let chosen = candidates.iter().filter(move |candidate| candidate.traits & traits == traits);
         chosen.map(|candidate| candidate.address)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lvs::director::InvalidDesired;
 use lvs::ipset::Network;
-use lvs::ipvs::{Change, Destination, Persistence, Scheduler, Service as Virtual, ServiceFlags, ServiceKey};
+use lvs::ipvs::{Destination, Persistence, Scheduler, Service as Virtual, ServiceFlags, ServiceKey};
 use lvs::{Family, Protocol};
 
 use super::endpoints::{Choice, Endpoints, family_of};
@@ -276,7 +276,7 @@ impl<'a> Translator<'a> {
             service.flags |= ServiceFlags::PORT;
         }
         service.persistence = common.persistence;
-        if let Err(error) = self.desire(service, port.endpoints.destinations(choice), bound) {
+        if let Err(error) = self.desire(service, || port.endpoints.destinations(choice), bound) {
             for mistake in error.mistakes() {
                 self.conflict(common.name, mistake);
             }
@@ -294,14 +294,20 @@ impl<'a> Translator<'a> {
     }
 
     /// Adds a service to the desired state, without the destinations that the kernel would refuse.
-    fn desire(&mut self, service: Virtual, mut to: Vec<Destination>, bind: bool) -> Result<(), InvalidDesired> {
+    fn desire(
+        &mut self,
+        service: Virtual,
+        destinations: impl Fn() -> Vec<Destination>,
+        bind: bool,
+    ) -> Result<(), InvalidDesired> {
         let desired = &mut self.result.desired;
-        if desired.service(service, to.iter().copied()).map(|wanted| wanted.bind = bind).is_ok() {
+        if desired.service(service, destinations()).map(|wanted| wanted.bind = bind).is_ok() {
             return Ok(());
         }
+        let mut to = destinations();
         to.sort_unstable_by_key(|to| to.address);
         to.dedup_by_key(|to| to.address);
-        to.retain(|to| Change::AddDestination(service.key, *to).check().is_ok());
+        to.retain(|to| to.check(&service.key).is_ok());
         desired.service(service, to).map(|wanted| wanted.bind = bind)
     }
 
