@@ -14,7 +14,8 @@ use crate::error::{BatchText, Cause, Error};
 /// - The changes of [`failures`](BatchError::failures) were not made, each for the reason of its error.
 /// - The changes of [`unknown`](BatchError::unknown) may have been made: an [`interruption`](BatchError::interruption),
 ///   such as a time-out, ended the batch while they were in flight.
-/// - Later changes were not sent. All others were made; [`done`](BatchError::done) counts the answered ones.
+/// - The changes after the unknown ones were not sent. In `ipset`, neither were the changes after a failure.
+/// - Every change in none of these groups was made. [`done`](BatchError::done) counts the answered changes.
 ///
 /// It converts to an [`Error`] with [`Cause::Batch`].
 #[derive(Debug)]
@@ -69,8 +70,8 @@ impl<C, D> BatchError<C, D> {
         self
     }
 
-    /// Returns the failures that do not follow from another one. With a misspelt scheduler and 200 endpoints, that is
-    /// one of 201.
+    /// Returns the failures that do not follow from another one. A service with a misspelt scheduler and 200
+    /// destinations causes 201 failures; one of them is independent.
     ///
     /// ```
     /// # use lvs::ipvs::{Change, Destination, Scheduler, Service};

@@ -17,9 +17,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Query it by its predicates, such as [`is_already_exists`](Error::is_already_exists). The kernel uses the same error
 /// number for different failures of different operations; a predicate takes the operation into account.
 ///
-/// A batch error of any module converts to an error with [`Cause::Batch`]. A predicate is then true if it is true of
-/// the [interruption](Error::interruption), or, in a batch without one, of every [failure](Error::failures) that does
-/// not [follow](Error::follows) from another one.
+/// A batch error of any module converts to an error with [`Cause::Batch`]. A predicate of this error is true if it is
+/// true of the [interruption](Error::interruption). Without an interruption, it must be true of every
+/// [failure](Error::failures) that does not [follow](Error::follows) from another one.
 ///
 /// It converts to an [`io::Error`]. It is not `Clone`, since [`io::Error`] is not.
 ///
@@ -193,8 +193,10 @@ impl Error {
         values.all(|value| value.as_ref() == Some(&first)).then_some(first)
     }
 
-    /// Returns the error number, if the kernel refused the operation or a system call failed. A batch has the number
-    /// that its errors have in common.
+    /// Returns the error number, if the kernel refused the operation or a system call failed.
+    ///
+    /// For a batch: the number of its interruption, or the number that all of its independent failures have. `None` if
+    /// they differ.
     pub fn errno(&self) -> Option<i32> {
         self.common(|cause| match cause {
             Cause::Refused(Refused { refusal, .. }) => Some(refusal.errno),
@@ -203,8 +205,8 @@ impl Error {
         })
     }
 
-    /// Returns the message text of the kernel (`NLMSGERR_ATTR_MSG`), if it sent one. A batch has the text that its
-    /// errors have in common.
+    /// Returns the message text of the kernel (`NLMSGERR_ATTR_MSG`), if it sent one. For a batch: as
+    /// [`errno`](Error::errno).
     pub fn kernel_message(&self) -> Option<&str> {
         self.common(|cause| match cause {
             Cause::Refused(Refused { refusal, .. }) => refusal.message.as_deref(),
@@ -212,8 +214,8 @@ impl Error {
         })
     }
 
-    /// Returns the meaning of the refusal, if the kernel refused the operation or its state does not allow it. A batch
-    /// has the meaning that its errors have in common.
+    /// Returns the meaning of the refusal, if the kernel refused the operation or its state does not allow it. For a
+    /// batch: as [`errno`](Error::errno).
     pub fn reason(&self) -> Option<Reason> {
         self.common(Cause::reason)
     }

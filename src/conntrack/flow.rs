@@ -42,7 +42,7 @@ impl Flow {
     /// service received it, or its endpoint was removed.
     ///
     /// `service` is the virtual address and port. `endpoints` are the masqueraded destinations with a weight above 0,
-    /// and drained ones that may keep their clients. Replies of direct routing and tunnels come from the virtual
+    /// and quiesced ones that may keep their clients. Replies of direct routing and tunnels come from the virtual
     /// address and do not pass this machine: for these, `endpoints` includes `service`.
     ///
     /// ```

@@ -29,6 +29,17 @@ use crate::wire::genl;
 /// After `fork`, only one of the two processes may use the client. Otherwise an answer to one of them may be received
 /// by the other.
 ///
+/// The verb of a method determines its behaviour for an object that exists and for one that is absent:
+///
+/// | method | the object exists | the object is absent |
+/// |---|---|---|
+/// | `add_…` | fails with [`is_already_exists`](Error::is_already_exists) | adds it |
+/// | `put_…` | sets all of its values: [`Outcome::Updated`] | adds it: [`Outcome::Added`] |
+/// | `set_…` | sets all of its values | fails with [`is_not_found`](Error::is_not_found) |
+/// | `update_…` | passes its values to a closure, and sets them | fails with [`is_not_found`](Error::is_not_found) |
+/// | `delete_…` | deletes it | fails with [`is_not_found`](Error::is_not_found) |
+/// | `remove_…` | deletes it: [`Outcome::Deleted`] | [`Outcome::Unchanged`] |
+///
 /// Each operation can fail for reasons that are not repeated below: no permission, a time-out
 /// ([`Options::timeout`]), lost replies ([`Cause::Overrun`]).
 #[derive(Debug)]
@@ -194,7 +205,7 @@ impl Ipvs {
     /// # use lvs::ipvs::{Destination, Ipvs, ServiceKey};
     /// let mut ipvs = Ipvs::connect()?;
     /// let (web, server) = (ServiceKey::tcp("10.96.0.10:80".parse()?), "10.244.1.7:8080".parse()?);
-    /// // A second run of the program changes nothing but the weight.
+    /// // Adds the destination, or sets all values of the existing one.
     /// ipvs.put_destination(web, Destination::new(server).weight(3))?;
     /// assert_eq!(ipvs.remove_destination(web, server)?, lvs::Outcome::Deleted);
     /// assert_eq!(ipvs.remove_destination(web, server)?, lvs::Outcome::Unchanged);
@@ -226,7 +237,7 @@ impl Ipvs {
     /// Changes a destination: reads it, calls `edit` on it, and sets it. Everything that `edit` leaves stays as it was,
     /// unless another process changes the destination in between.
     ///
-    /// Draining a server, for example, keeps its forwarding method and its thresholds:
+    /// Quiescing a server, for example, keeps its forwarding method and its thresholds:
     /// `ipvs.update_destination(key, address, |server| server.weight = 0)`.
     ///
     /// # Errors
@@ -257,8 +268,10 @@ impl Ipvs {
             .map_err(|error| error.during(operation()))
     }
 
-    /// Deletes a destination of a service (`IPVS_CMD_DEL_DEST`). Its connections are cut off. Draining avoids that: set
-    /// the weight to 0, and delete the destination when it has no connections.
+    /// Deletes a destination of a service (`IPVS_CMD_DEL_DEST`). Packets of its connections are dropped. With the sysctl
+    /// [`expire_nodest_conn`](super::settings::EXPIRE_NODEST_CONN) at 1 the kernel forgets the connections instead.
+    ///
+    /// Draining avoids both: set the weight to 0, and delete the destination when it has no connections.
     ///
     /// ```no_run
     /// # use lvs::ipvs::{Ipvs, ServiceKey};

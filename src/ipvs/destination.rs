@@ -24,8 +24,8 @@ use crate::wire::{Attr, Kind, Writer, kinds};
 ///
 /// let pod = Destination::new("10.244.1.7:6443".parse().unwrap()).weight(2);
 /// assert_eq!(pod.forwarding, Forwarding::Masquerade);
-/// let drained = pod.weight(0);
-/// assert_eq!(drained.address, pod.address);
+/// let quiesced = pod.weight(0);
+/// assert_eq!(quiesced.address, pod.address);
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
@@ -51,6 +51,9 @@ pub struct Destination {
 
 impl Destination {
     /// Returns a destination of weight 1 without thresholds, reached by masquerading.
+    ///
+    /// Masquerading needs `net.ipv4.ip_forward` at 1, for IPv6 `net.ipv6.conf.all.forwarding`, and replies that return
+    /// through this machine. `ipvsadm` has another default: direct routing ([`Forwarding::DirectRoute`]).
     pub fn new(address: SocketAddr) -> Self {
         Self { address, forwarding: Forwarding::Masquerade, weight: 1, thresholds: None }
     }

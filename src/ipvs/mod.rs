@@ -28,27 +28,28 @@
 //!
 //! # Listings while others change the table
 //!
-//! The kernel sends a long listing in datagrams of up to 32 KiB, some hundred entries. Each datagram is a snapshot, but
-//! the next one continues *by count*, and the kernel does not report that the table changed in between. If an entry was
-//! added, another entry is listed twice. If an entry was deleted, another entry is missing. On Linux 6.1 and 6.12 a
-//! change in another network namespace has the same effect. Linux 7.x reorders its table by itself some time after many
-//! services were added.
+//! | need | method |
+//! |---|---|
+//! | an exact listing | [`Ipvs::services`], [`Ipvs::destinations`], [`Ipvs::table`]; they fail with [`is_interrupted`](crate::Error::is_interrupted) if the table changes during ten readings |
+//! | a listing in any case, such as for metrics | [`Ipvs::services_best_effort`], [`Ipvs::destinations_best_effort`], [`Ipvs::table_best_effort`]; they report that the table kept changing ([`BestEffort::changing`]) |
+//! | constant memory | [`Ipvs::stream_services`], which may repeat or omit services while the table changes |
 //!
-//! Therefore [`Ipvs::services`], [`Ipvs::destinations`] and [`Ipvs::table`] read a listing of several datagrams until
-//! two consecutive readings have the same entries in the same order. After ten readings they fail with
-//! [`is_interrupted`](crate::Error::is_interrupted). Up to 512 entries, two consecutive readings use datagrams of
-//! different lengths, so that they do not miss the same entry. A listing that certainly arrived in one datagram is read
-//! once: up to some eighty destinations of a service. Then
+//! An exact listing has each entry once, as one change has set it, never a mix of two. It has every entry that exists
+//! during the whole call, with one exception. An entry is missed if entries before it are deleted during two readings,
+//! both times while the dump stands at that entry.
 //!
-//! - no entry is listed twice;
-//! - an entry that exists during the whole call is listed. An exception needs two readings with a datagram that ends
-//!   near this entry, and entries before it that are deleted at that moment of both readings;
-//! - each entry is as one change has set it, never a mix of two.
+//! The kernel is the reason. It sends a long listing in datagrams of up to 32 KiB, some hundred entries. Each datagram
+//! is a snapshot, but the next one continues *by count*, and the kernel does not report that the table changed in
+//! between. If an entry was added, another entry is listed twice. If an entry was deleted, another entry is missing. On
+//! Linux 6.1 and 6.12 a change in another network namespace has the same effect. Linux 7.x reorders its table by itself
+//! some time after many services were added.
 //!
-//! [`Ipvs::services_best_effort`], [`Ipvs::destinations_best_effort`] and [`Ipvs::table_best_effort`] also succeed
-//! while the table keeps changing. They merge a few readings by key, take the newest value of each, and report the
-//! change ([`BestEffort::changing`]). A service that only an older reading has is looked up by its key.
-//! [`Ipvs::stream_services`] reads once.
+//! Therefore a listing of several datagrams is read until two consecutive readings have the same entries in the same
+//! order. Up to 512 entries, the two use datagrams of different lengths, so that they do not miss the same entry. A
+//! listing that certainly arrived in one datagram is read once: up to some eighty destinations of a service.
+//!
+//! The best-effort methods merge a few readings by key and take the newest value of each. A service that only an older
+//! reading has is looked up by its key.
 //!
 //! # What the kernel does not promise
 //!

@@ -26,9 +26,9 @@ use crate::wire::{Writer, genl};
 /// ```
 /// # use lvs::ipvs::{Change, Destination, ServiceKey};
 /// let key: ServiceKey = "10.96.0.10:443/tcp".parse()?;
-/// let drain = Change::SetDestination(key, Destination::new("10.9.1.1:80".parse()?).weight(0));
-/// assert_eq!(drain.to_string(), "set destination 10.9.1.1:80 of service 10.96.0.10:443/tcp");
-/// assert_eq!(format!("{drain:#}"), "set destination 10.9.1.1:80 masq weight 0 of service 10.96.0.10:443/tcp");
+/// let quiesce = Change::SetDestination(key, Destination::new("10.9.1.1:80".parse()?).weight(0));
+/// assert_eq!(quiesce.to_string(), "set destination 10.9.1.1:80 of service 10.96.0.10:443/tcp");
+/// assert_eq!(format!("{quiesce:#}"), "set destination 10.9.1.1:80 masq weight 0 of service 10.96.0.10:443/tcp");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

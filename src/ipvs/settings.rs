@@ -28,16 +28,16 @@
 //!   packets from connection tracking, and such rules never match. When on, each connection has a conntrack entry.
 //! - [`CONN_REUSE_MODE`]: the default, from Linux 5.9 on. Clients with few ports reuse a port while the old connection
 //!   is still remembered, two minutes after its end. By default such a connection is scheduled again. With no flag set
-//!   it goes to the server of the old one, even to a drained server. Before 5.9, together with `conntrack`,
+//!   it goes to the server of the old one, even to a quiesced server. Before 5.9, together with `conntrack`,
 //!   rescheduling dropped the first packet, and the client sent it again after a second: that is why many programs
-//!   still write 0. With 0, and `expire_nodest_conn` off, a busy client can keep a drained server busy for ever.
+//!   still write 0. With 0, and `expire_nodest_conn` off, a busy client can keep a quiesced server busy for ever.
 //! - [`EXPIRE_NODEST_CONN`]: `true` if servers are deleted for good. By default the packets of a connection to a
 //!   deleted destination are dropped without an answer, and the connection continues if the destination is added again.
 //!   Clients hang until they time out, and UDP clients that keep sending hang for ever. When on, the connection is
 //!   forgotten: soon after the deletion from 5.9 on, at its next packet before. A reused connection to a destination of
 //!   weight 0 is then scheduled again, from 5.16 on with any `conn_reuse_mode`.
 //! - [`EXPIRE_QUIESCENT_TEMPLATE`]: `true` with persistent services. By default a persistent client stays at its
-//!   destination after the weight was set to 0, so that a server with persistent clients never drains.
+//!   destination after the weight was set to 0, so that a server with persistent clients never becomes idle.
 //! - [`RUN_ESTIMATION`]: before Linux 6.2, counting for tens of thousands of services delays packets every two seconds.
 //!   Switching it off freezes all counters and rates ([`Stats`](super::Stats)). From 6.2 on, kernel threads count;
 //!   [`EST_CPULIST`] and [`EST_NICE`] keep them off busy CPUs.
