@@ -56,7 +56,7 @@ pub(crate) const NO_SESSION: &str = "Cannot open session to kernel.";
 /// The line of `help` behind which [`TYPES`] stand.
 pub(crate) const SUPPORTED: &str = "Supported set types:";
 
-/// The types of sets in the order of `help`: the name, the first revision, and what each revision brought.
+/// The set types in the order of `help`: the name, the first revision, and what each revision brought.
 pub(crate) const TYPES: &[(&str, usize, &[&str])] = &[
     ("list:set", 0, &[INITIAL, COUNTERS, COMMENT, SKBINFO]),
     ("hash:mac", 0, &[INITIAL, BUCKETSIZE]),

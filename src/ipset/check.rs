@@ -1,6 +1,6 @@
 //! Entries that a set cannot hold, found before anything is sent.
 //
-// Always inlined, for the bar of filling a set: where the type of the set is known at compile time, most branches
+// Always inlined, for the bar of filling a set: where the set type is known at compile time, most branches
 // vanish.
 
 use std::time::Duration;

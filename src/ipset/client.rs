@@ -27,6 +27,9 @@ use crate::wire::reader::required;
 /// the network namespace, also reading; [`is_permission_denied`](Error::is_permission_denied) reports a lack of it. The
 /// kernel checks the sender of each request: a client does not carry the privilege of the process that opened it.
 ///
+/// The verbs are those of [`Ipvs`](crate::ipvs::Ipvs), with `create` and `destroy` for adding and deleting a set.
+/// [`Ipset::put_set`] never changes an existing set: it fails if the set differs from the requested one.
+///
 /// Operations on one set fail with [`is_not_found`](Error::is_not_found) when no such set exists. Each operation can
 /// fail for reasons that are not repeated below: no permission, a time-out ([`Options::timeout`]), lost replies
 /// ([`Cause::Overrun`]).
@@ -80,11 +83,11 @@ impl Ipset {
         })
     }
 
-    /// Returns the revisions of a type of sets in the kernel (`IPSET_CMD_TYPE`), which loads the module if it can. The
-    /// client asks once for each type.
+    /// Returns the revisions of a set type in the kernel (`IPSET_CMD_TYPE`), which loads the module if it can. The
+    /// client asks once for each set type.
     ///
     /// # Errors
-    /// [`is_unavailable`](Error::is_unavailable) when the kernel does not have the type.
+    /// [`is_unavailable`](Error::is_unavailable) when the kernel does not have the set type.
     #[doc(alias("IPSET_CMD_TYPE", "IPSET_ATTR_REVISION_MIN"))]
     pub fn revisions(&mut self, kind: Kind) -> Result<RangeInclusive<u8>> {
         let place = Kind::ALL.iter().position(|known| *known == kind).unwrap_or_default();
@@ -344,22 +347,25 @@ impl Ipset {
     /// failure the set has all old members, or all new ones. If another process lists the set, the call waits for up to
     /// a second.
     ///
-    /// The staged set is called `lvs-new-HHHHHHHH-RRRRRRRR`: `H` is the FNV-1a hash of the set's name in 32 bits, `R` a
-    /// random number. While it exists, its marker `lvs-mark-HHHHHHHHHHHHHHHH` exists, too, with the hash in 64 bits: an
-    /// empty `hash:ip` with `timeout 1819702` and the random number as `maxelem`. A killed replacement leaves both
-    /// sets, and the next replacement of the same set removes them. A set without a marker is never removed.
+    /// The set then has the options of `new`, such as `maxelem` and `timeout`. Only the set type and the family must be
+    /// those of the existing set.
+    ///
+    /// The staged set and its marker are called `lvs-new-…` and `lvs-mark-…`. A killed replacement leaves both, and the
+    /// next replacement of the same set removes them. A set without a marker is never removed.
     ///
     /// Concurrent replacements of one set by two processes never mix their members: each has a staged set of its own.
     /// The later one may end the earlier one, which then fails with [`is_not_found`](Error::is_not_found) or
     /// [`is_in_use`](Error::is_in_use) and has changed nothing.
     ///
     /// # Errors
-    /// As [`Ipset::add_all`] and [`Ipset::create`]. Only the error of a member has a position. Also:
+    /// As [`Ipset::put_all`] and [`Ipset::create`]. Only the error of a member has a position. Also:
     ///
-    /// - [`Cause::Precondition`] with [`Reason::TypeMismatch`], before any change, if the existing set is of another
-    ///   type or family;
+    /// - [`Cause::Precondition`] with [`Reason::TypeMismatch`], before any change, if the existing set has another
+    ///   set type or family;
     /// - [`Cause::Precondition`] with [`Reason::AlreadyExists`], before any change, if another set has the name of the
     ///   staged set or of the marker;
+    /// - [`is_in_use`](Error::is_in_use), before any change, if another process starts a replacement of the same set at
+    ///   the same moment;
     /// - [`is_in_use`](Error::is_in_use), after the swap, if the old members could not be destroyed.
     pub fn replace<T: SetType>(
         &mut self,

@@ -9,7 +9,7 @@ use super::set::{Parts, SetInfo, family_number};
 use crate::wire::writer::written;
 use crate::wire::{Attrs, nfnetlink};
 
-/// An input is a message's body: the header and the attributes. If it names no type of sets, as the next message of a
+/// An input is a message's body: the header and the attributes. If it names no set type, as the next message of a
 /// listing, the header's last byte does.
 pub fn run(data: &[u8]) {
     let Ok(attributes) = nfnetlink::attributes(data) else { return };

@@ -31,7 +31,7 @@ use crate::net::Protocol;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an entry of a set whose entries are `{E}`",
-    label = "not an entry of this type of sets",
+    label = "not an entry of this set type",
     note = "to read an entry from text, write `Member::parse(text)?` instead of `Member::new(text.parse()?)`"
 )]
 pub trait IntoEntry<E> {

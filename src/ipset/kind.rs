@@ -1,4 +1,4 @@
-//! The types of sets, as values and as Rust types.
+//! Set types, as values and as Rust types.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -20,7 +20,7 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// A type of sets as a Rust type, which fixes the type of its entries at compile time.
+/// A set type as a Rust type, which fixes the type of its entries at compile time.
 ///
 /// ```compile_fail
 /// # use lvs::ipset::{HashIp, Mac, Member};
@@ -42,7 +42,7 @@ pub trait Known: SetType {
     const OF: Kind;
 }
 
-/// The type of a set that is only known at run time. Its entries are [`Entry`] values.
+/// A set type that is only known at run time. Its entries are [`Entry`] values.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum AnyType {}
 impl sealed::Sealed for AnyType {}
@@ -97,7 +97,7 @@ macro_rules! types {
         $(#[$page:meta])+
         $type:ident $name:literal = $revision:literal $method:ident: $entry:ty, $doc:literal; $($property:ident),*; $own:literal;
     )+) => {
-        /// A type of sets (`ipset(8)`, "SET TYPES"). Linux 6.1 has all of them.
+        /// A set type as a value (`ipset(8)`, "SET TYPES"). Linux 6.1 has all of them.
         ///
         /// The Rust type of the same name describes its entries and options.
         #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -283,7 +283,8 @@ types! {
 
     /// # Entry
     /// [`Addresses`](super::Addresses) and [`ProtocolPorts`](super::ProtocolPorts): `10.0.0.1,tcp:80`. An IPv4 network
-    /// or range, and a range of ports, stands for each of its elements.
+    /// or range, and a range of ports, stands for each of its elements. Since Linux 6.2 the kernel refuses the address
+    /// zero.
     ///
     /// # Example
     /// ```
@@ -406,7 +407,7 @@ types! {
     /// # Entry
     /// Two networks as [`Addresses`](super::Addresses): `10.0.0.0/8,192.168.0.0/16`. An IPv4 range is split into
     /// networks. The first network has precedence: a more specific first one decides before an exception with a less
-    /// specific one.
+    /// specific one. The kernel refuses a network of prefix length 0 in either place.
     ///
     /// # Example
     /// ```
@@ -533,9 +534,9 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The error of an unknown name of a type of sets.
+/// The error of an unknown name of a set type.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("no type of sets is called {0:?}")]
+#[error("no set type is called {0:?}")]
 pub struct UnknownKind(String);
 
 impl FromStr for Kind {

@@ -1,7 +1,7 @@
 //! ipset: sets of addresses, networks, ports and interfaces in the kernel, which rules of packet filters match.
 //!
-//! iptables matches the source of a packet with the set `blocked` by `-m set --match-set blocked src`. The sets of
-//! nftables are other objects of the kernel.
+//! `iptables -m set --match-set blocked src` matches packets whose source is in the set `blocked`. `ip6tables` and `tc`
+//! (`ematch ipset`) match these sets, too. Rules of `nft` cannot: the sets of nftables are other objects of the kernel.
 //!
 //! - [`Ipset`] is the client, with a method for every operation.
 //! - A set has a type, such as [`HashIp`] or [`HashNetPort`]. A [`NewSet`] has the options of a new set. A [`Set`] is
@@ -30,7 +30,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! An entry or an option that a type of sets cannot have does not compile. For example, only sets of networks have
+//! An entry or an option that a set type cannot have does not compile. For example, only sets of networks have
 //! exceptions (`nomatch`): smaller networks that do not match. For a `hash:ip` the compiler reports the unsatisfied
 //! trait bound `HashIp: Networks`:
 //!

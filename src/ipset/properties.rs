@@ -48,7 +48,7 @@ fn name() -> impl Strategy<Value = SetName> {
     "[a-zA-Z0-9_:. -]{1,31}".prop_map(|name| name.parse().unwrap())
 }
 
-/// A type of sets and an entry of one.
+/// A set type and an entry of such a set.
 fn entry() -> impl Strategy<Value = (Kind, Entry)> {
     let mac = || any::<[u8; 6]>().prop_map(Mac::new);
     let protocol =

@@ -1,4 +1,4 @@
-//! Meanings of the kernel's error numbers for each operation and each type of sets.
+//! Meanings of the kernel's error numbers for each operation and each set type.
 
 use std::borrow::Cow;
 
@@ -82,7 +82,7 @@ fn general(operation: Operation, kind: Option<Kind>, refusal: Refusal) -> Refuse
         ),
         (error::PROTOCOL, _) => (Reason::Unsupported, "this kernel speaks another version of ipset's protocol".into()),
         (error::FIND_TYPE, _) => {
-            (Reason::Unavailable, kind.map_or_else(|| "no such type of sets".into(), missing_module))
+            (Reason::Unavailable, kind.map_or_else(|| "no such set type".into(), missing_module))
         }
         (error::MAX_SETS, _) => (Reason::Full, "the kernel has its maximum number of sets".into()),
         (error::BUSY, Destroy) => {

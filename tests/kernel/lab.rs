@@ -18,7 +18,7 @@ use lvs::vip::{Binder, Vips};
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Need {
     Ipvs,
-    /// A type of sets.
+    /// A set type.
     Ipset(Kind),
     Dummy,
     /// A program on the path.
