@@ -220,8 +220,9 @@ impl Binder {
 
     /// Returns a binder of routes of type `local` in the table `local`, for addresses and for prefixes.
     ///
-    /// It owns the routes of this protocol number (`RTPROT_*`), which must be above 4. Choose a number that no other
-    /// program on the machine uses: `/etc/iproute2/rt_protos` lists those of routing daemons.
+    /// It owns the routes of this protocol number (`RTPROT_*`). Choose any number from 5 to 255 that no other program on
+    /// the machine uses: `/etc/iproute2/rt_protos` lists those of routing daemons. Lower numbers belong to the kernel and
+    /// the administrator: [`Vips::bind`](super::Vips::bind) refuses them as invalid input.
     #[doc(alias("RTN_LOCAL", "RT_TABLE_LOCAL", "RTPROT"))]
     pub const fn local_routes(protocol: u8) -> Self {
         Self(Way::Routes(protocol))
@@ -230,8 +231,8 @@ impl Binder {
     /// Returns a binder of addresses on an interface with other addresses. They have a label such as `eth0:1`: the part
     /// before the first colon is the interface.
     ///
-    /// It owns the host addresses of that interface with this protocol number (`IFA_PROTO`, since Linux 5.18), which
-    /// must be above 4. IPv4 addresses must also have the label. IPv6 addresses have no labels: binders with several
+    /// It owns the host addresses of that interface with this protocol number (`IFA_PROTO`, since Linux 5.18): any from
+    /// 5 to 255. IPv4 addresses must also have the label. IPv6 addresses have no labels: binders with several
     /// labels on one interface need a number each.
     ///
     /// # Errors

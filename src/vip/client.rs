@@ -23,6 +23,8 @@ use crate::outcome::Outcome;
 /// does a call that finds nothing to change. The kernel checks the sender of each request: a client does not carry the
 /// privilege of the process that opened it.
 ///
+/// [`Vips::bind`] and [`Vips::unbind`] behave as `put_…` and `remove_…` of [`Ipvs`](crate::ipvs::Ipvs).
+///
 /// Each operation can fail for reasons that are not repeated below: no permission, a time-out ([`Options::timeout`]),
 /// lost replies ([`Cause::Overrun`]). With [`Binder::dummy`] it fails with
 /// [`is_already_exists`](Error::is_already_exists) when the interface exists and is of another kind.

@@ -15,7 +15,7 @@
 //! vips.sync(&vip0, ["10.96.0.10".parse::<IpAddr>()?, "fd00:96::10".parse()?])?;
 //! assert_eq!(vips.virtual_ips(&vip0)?.len(), 2);
 //!
-//! // One route makes all addresses of a prefix local.
+//! // One route makes all addresses of a prefix local. No other program has routes of this protocol number.
 //! vips.bind(&Binder::local_routes(77), "10.100.0.0/16".parse::<Vip>()?)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -25,13 +25,13 @@
 //! | | [`dummy`](Binder::dummy) | [`local_routes`](Binder::local_routes) | [`label`](Binder::label) |
 //! |---|---|---|---|
 //! | creates | addresses on an interface of its own | routes of type `local` | addresses on an interface that has others |
-//! | for | up to some thousand addresses; real servers of direct routing | any number of addresses, and prefixes | few addresses in the load balancer's own subnet |
+//! | for | up to a thousand addresses; real servers of direct routing | any number of addresses, and prefixes | few addresses in the load balancer's own subnet |
 //! | owns | the host addresses (`/32`, `/128`) of that interface | the routes of its protocol number (`RTPROT_*`) | the addresses with its protocol number (and label) |
-//! | listed by | `ip address`, node address lists | `ip route show table local` | `ip address` |
+//! | listed by | `ip address`, programs that list the machine's addresses | `ip route show table local` | `ip address` |
 //! | a process can listen on it | yes | IPv4 yes, IPv6 no (`EADDRNOTAVAIL`) | yes |
 //! | answers ARP on the machine's other interfaces | unless `arp_ignore` is 1 | unless `arp_ignore` is 1 | on its interface always |
 //! | answers neighbour discovery (IPv6) | no | no | on its interface |
-//! | removed when | the dummy goes down (IPv6 only; it is never up) | `lo` goes down (IPv6 only) | the interface goes down (IPv6 only) |
+//! | removed when | another program raises the interface and lowers it again (IPv6 only) | `lo` goes down (IPv6 only) | the interface goes down (IPv6 only) |
 //!
 //! Choose a dummy interface for up to a thousand addresses and local routes for more, or one prefix if it contains all
 //! addresses. Choose a label if clients are on the same Ethernet and use IPv6: only a label answers neighbour
@@ -52,6 +52,25 @@
 //! needs no setting. The load balancer must answer: with a label on the clients' interface, or with any binder and
 //! `arp_ignore` at 0. Over IPv6 only a label answers.
 //!
+//! Packets arrive at the real server unchanged, so that it listens on the virtual IP and the port of the service:
+//!
+//! ```no_run
+//! use lvs::ipvs::{Destination, Forwarding, Ipvs, Scheduler, Service};
+//! use lvs::vip::{Binder, Vip, Vips};
+//!
+//! // On the load balancer:
+//! let web = Service::tcp("192.0.2.10:80".parse()?, Scheduler::WRR);
+//! let server = Destination::new("192.0.2.21:80".parse()?).forwarding(Forwarding::DirectRoute);
+//! let mut ipvs = Ipvs::connect()?;
+//! ipvs.put_service(web)?;
+//! ipvs.put_destination(web, server)?;
+//! Vips::connect()?.bind(&Binder::label("eth0:1", 77)?, "192.0.2.10".parse::<Vip>()?)?;
+//!
+//! // On each real server, after setting `arp_ignore` and `arp_announce`:
+//! Vips::connect()?.bind(&Binder::dummy("vip0")?, "192.0.2.10".parse::<Vip>()?)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Binding does not announce the address: no gratuitous ARP is sent. After a fail-over, neighbours send to the old
 //! machine until their ARP entries expire, unless another program announces the address (`arping -U`).
 //!
@@ -68,8 +87,9 @@
 //!   change.
 //! - Only addresses of the binder are listed or removed. The kernel stores the ownership, so that it survives a
 //!   restart. Addresses with a label also have a protocol number (`IFA_PROTO`, since Linux 5.18), because other
-//!   programs may use the same label, and IPv6 has no labels. An IPv6 address of a dummy interface with another prefix
-//!   length counts as bound, but is neither listed nor unbound.
+//!   programs may use the same label, and IPv6 has no labels.
+//! - An IPv6 address that another program added to the dummy interface with a prefix length below 128 counts as bound.
+//!   It is not listed, and remains after unbinding.
 //! - Binding an address that is bound, and unbinding one that is not, are [outcomes](crate::Outcome) without an error.
 //!   [`Vips::sync`] binds first and then unbinds. After a kill at any moment, the next call completes it.
 //! - IPv6 addresses are usable immediately: they are added without duplicate address detection, and the call waits up
