@@ -32,7 +32,7 @@ use crate::vip::Vip;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// With the feature `serde` it is read from a document such as this one. Only `service` and `scheduler` are mandatory:
+/// With the feature `serde` it is read from a document such as this one:
 ///
 /// ```json
 /// {
@@ -45,6 +45,11 @@ use crate::vip::Vip;
 ///   "sets": [{"name": "web-clients", "set": "hash:net family inet", "members": ["10.0.0.0/8"], "role": "allow"}]
 /// }
 /// ```
+///
+/// Mandatory are `services`, for each service `service`, `scheduler` and `destinations`, for each destination `address`,
+/// and for each set `name`, `set` and `members`. Unknown fields are ignored. An absent list would desire no objects, and
+/// [`sync`](super::Director::sync) would delete all of them. Therefore a document with a misspelt name of one of these
+/// lists is an error, and an empty list is written as `[]`. The lists `vips` and `sets` are empty if they are absent.
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(try_from = "draft::Draft", into = "draft::Draft"))]
@@ -97,11 +102,11 @@ pub struct WantedSet {
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 #[non_exhaustive]
 pub enum Role {
-    /// Its members let packets pass, or mark them: added before services, deleted after them.
+    /// Its members admit packets, or mark them. They are added before services and deleted after them.
     #[default]
     Allow,
-    /// Its members stop packets that no other set lets pass: added after all members of [`Role::Allow`] and before
-    /// virtual IPs are bound, deleted before the former are.
+    /// Its members block packets, except for those that a member of a [`Role::Allow`] set admits. They are added after
+    /// the members of all these sets and before virtual IPs are bound. They are deleted before members of these sets.
     Guard,
 }
 
@@ -370,12 +375,15 @@ mod draft {
 
     use super::*;
 
-    #[derive(Default, Deserialize, Serialize)]
-    #[serde(default)]
+    /// A list of objects that most documents have is mandatory. Absent by mistake, it would delete all of them.
+    #[derive(Deserialize, Serialize)]
     pub(super) struct Draft {
         services: Vec<DraftService>,
+        #[serde(default)]
         vips: Vec<Vip>,
+        #[serde(default)]
         sets: Vec<DraftSet>,
+        #[serde(default)]
         drain: Drain,
     }
 
@@ -383,7 +391,6 @@ mod draft {
     struct DraftService {
         #[serde(flatten)]
         service: Service,
-        #[serde(default)]
         destinations: Vec<Destination>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         drain: Option<Drain>,
@@ -395,7 +402,6 @@ mod draft {
     struct DraftSet {
         name: SetName,
         set: NewSet<AnyType>,
-        #[serde(default)]
         members: Vec<String>,
         #[serde(default)]
         role: Role,

@@ -253,7 +253,7 @@ fn a_document_tells_all_its_mistakes() {
                 {"address": "10.244.1.7:6443", "weight": 4000000000},
                 {"address": "10.244.1.8:6443"}, {"address": "10.244.1.8:6443"}
             ]},
-            {"service": "10.96.0.11:0/tcp", "scheduler": "rr"}
+            {"service": "10.96.0.11:0/tcp", "scheduler": "rr", "destinations": []}
         ],
         "sets": [{"name": "web-clients", "set": "hash:ip family inet", "members": ["10.0.0.1", "10.0.0.0/8", "x"]}]
     }"#;
@@ -269,6 +269,20 @@ fn a_document_tells_all_its_mistakes() {
             "set web-clients: member 10.0.0.0/8: stands for several entries: list each",
         ]
     );
+}
+
+/// A misspelt list is not an empty one, which would delete everything.
+#[test]
+fn a_document_without_a_mandatory_list_is_refused() {
+    let error = |json| serde_json::from_str::<Desired>(json).unwrap_err().to_string();
+    assert!(error("{}").starts_with("missing field `services`"));
+    assert!(error(r#"{"service": []}"#).starts_with("missing field `services`"));
+    let service = r#"{"services": [{"service": "10.96.0.10:443/tcp", "scheduler": "wrr", "destination": []}]}"#;
+    assert!(error(service).starts_with("missing field `destinations`"));
+    let set = r#"{"services": [], "sets": [{"name": "web-clients", "set": "hash:ip family inet", "member": []}]}"#;
+    assert!(error(set).starts_with("missing field `members`"));
+    let nothing = serde_json::from_str::<Desired>(r#"{"services": [], "unknown": 1}"#).unwrap();
+    assert_eq!(nothing, Desired::default());
 }
 
 #[test]
