@@ -50,7 +50,7 @@ pub struct Report {
     pub durations: Vec<(Phase, Duration)>,
 }
 
-/// The end of a step.
+/// Result of a step.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "lowercase"))]
 #[non_exhaustive]
@@ -67,12 +67,12 @@ pub enum End {
 }
 
 impl Report {
-    /// Returns the steps of the plan, each with its end.
+    /// Returns the steps of the plan, each with its result.
     pub fn steps(&self) -> impl ExactSizeIterator<Item = (&Step, End)> {
         self.steps.iter().zip(self.ends.iter().copied())
     }
 
-    /// Returns the number of steps with this end.
+    /// Returns the number of steps with this result.
     pub fn count(&self, end: End) -> usize {
         self.ends.iter().filter(|ended| **ended == end).count()
     }

@@ -154,8 +154,8 @@ impl Director {
     /// Reads the kernel's state.
     ///
     /// # Errors
-    /// As [`Ipvs::table`], [`Vips::virtual_ips`], [`Ipset::members`]. A set of keys with another type is also an error.
-    /// If the flows of the connection tracker cannot be read, each UDP service is treated as one with stale flows.
+    /// As [`Ipvs::table`], [`Vips::virtual_ips`], [`Ipset::members`]. A set with the name of a registry
+    /// set and another set type or family is an error. If the flows of the connection tracker cannot be read, each UDP service is treated as one with stale flows.
     pub fn snapshot(&mut self) -> Result<Snapshot> {
         let mut snapshot = Snapshot::empty(self.owner.clone(), self.binder);
         let table = self.ipvs.table()?.into_iter();
@@ -218,7 +218,7 @@ impl Director {
         Ok(())
     }
 
-    /// Returns the plan without changing anything. Reads everything, and checks for the schedulers and types of sets
+    /// Returns the plan without changing anything. Reads everything, and checks for the schedulers and set types
     /// that it needs.
     ///
     /// # Errors
@@ -401,7 +401,7 @@ fn cannot_register(key: ServiceKey) -> Error {
     Error::new(format_args!("adopt service {key}"), cause)
 }
 
-/// Returns the schedulers and types of sets that the steps of a plan need.
+/// Returns the schedulers and set types that the steps of a plan need.
 fn needed(plan: &Plan) -> Vec<Part> {
     let mut parts = Vec::new();
     for step in &plan.steps {

@@ -32,12 +32,11 @@ pub struct Drain {
     /// Time after which it is deleted in any state; zero deletes immediately.
     #[cfg_attr(feature = "serde", serde(with = "crate::net::seconds"))]
     pub deadline: Duration,
-    /// Whether services of UDP, SCTP and other protocols than TCP are drained. Otherwise their destinations are deleted
-    /// immediately: IPVS cannot detect the end of such a flow.
+    /// Whether destinations of UDP, SCTP and other protocols than TCP drain. Otherwise they are deleted immediately: IPVS cannot detect the end of such a flow.
     pub datagrams: bool,
 }
 
-/// State in which a drained destination is deleted.
+/// State in which a draining destination is deleted.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]

@@ -1,13 +1,13 @@
 //! The declarative layer: a program describes the desired services, virtual IPs and sets, and the director makes the
-//! kernel's state equal to them.
+//! kernel's state equal to them. In LVS literature, a director is the load-balancing machine; here it is the client that
+//! programs this machine.
 //!
 //! - [`Desired`] is the desired state. It is checked when it is built, and can be read with `serde`.
 //! - [`Owner`] decides which services and sets the director may change. All others are foreign and stay as they are.
-//!   [`Owner::registered`] records the keys of its services in sets of the kernel.
+//!   [`Owner::registered`] records the keys of its services in ipset sets, the registry sets.
 //! - [`Director`] is the client. [`Director::sync`] reads, plans and applies; [`Director::plan`] changes nothing.
 //! - [`plan`](plan()) is a pure function of [`Desired`], a [`Snapshot`] of the kernel and the times of [`Drains`]. It
-//!   returns a
-//!   [`Plan`]: ordered [`Step`]s.
+//!   returns a [`Plan`]: ordered [`Step`]s.
 //! - [`Report`] is the result: every step with its [`End`], the [conflicts](Conflict), and the destinations that
 //!   [drain](Draining).
 //!
@@ -25,9 +25,13 @@
 //! desired.service(web, endpoints)?.drain = Drain::within(Duration::from_secs(60));
 //! print!("{}", director.plan(&desired)?);
 //! let report = director.sync(&desired)?;
-//! // The next call is due at `report.again_at`, or when something else is desired.
+//! println!("next call in {:?}", report.again_at);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! A program calls [`Director::sync`] in a loop: when the desired state changes, at [`Report::again_at`], when
+//! [`Director::watched`] becomes readable, and otherwise at regular intervals, such as every minute. The example
+//! `reconcile` is such a program.
 //!
 //! # Order
 //!
@@ -38,7 +42,7 @@
 //!   desired. Existing objects are set, never deleted and added again: connections survive.
 //! - A virtual IP is bound after a service of its address is complete, and unbound before the last one is deleted.
 //!   Packets to a virtual IP without a service reach the processes of the host, or are refused.
-//! - With [`Owner::registered`] a service of the owner has its key in the owner's sets for as long as it exists.
+//! - With [`Owner::registered`] each service of the owner has its key in a registry set while the service exists.
 //!
 //! # Failures
 //!
@@ -73,6 +77,10 @@
 //! after [`Pace::full_audit`], and after a call in which a step was not carried out. Calls in between read the draining
 //! services and [`Pace::audited`] others, in turn. They read the virtual IPs if the kernel reported a loss
 //! ([`Director::watched`]). Such a call sends no other message if nothing is to be changed.
+//!
+//! A service that another program changed is repaired when its turn comes, or by the next full audit. By default that
+//! is one service with each call, and everything after 10 minutes. `Pace::default().full_audit(Duration::ZERO)` reads
+//! everything with each call.
 
 mod apply;
 mod client;

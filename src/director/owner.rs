@@ -15,8 +15,9 @@ use crate::net::{Family, Protocol};
 /// The services and sets that a [`Director`](super::Director) owns. All others are foreign: never changed, never
 /// deleted.
 ///
-/// A desired service or set that exists and is foreign is a [conflict](super::Conflict): it is not changed until it is
-/// [adopted](super::Director::adopt), or gone. Virtual IPs belong to the director's [`Binder`](crate::vip::Binder).
+/// A desired service that exists and is foreign is a [conflict](super::Conflict): it is not changed until it is
+/// [adopted](super::Director::adopt) or deleted. A desired set whose name has none of the owner's
+/// [prefixes](Owner::sets) is a conflict, too, whether it exists or not. Virtual IPs belong to the director's [`Binder`](crate::vip::Binder).
 /// Destinations belong to their service, also those that another program added.
 ///
 /// Two directors on one table need different owners, binders and prefixes of sets.
@@ -102,7 +103,7 @@ impl Owner {
         Self::of(Services::Nothing)
     }
 
-    /// Owns the services whose keys are registered in sets of the kernel: `NAME-4`, `NAME-6` and `NAME-mark`.
+    /// Owns the services whose keys are in the registry sets: the ipset sets `NAME-4`, `NAME-6` and `NAME-mark`.
     ///
     /// The key is added before the service, and deleted after it, so that each service of this owner has its key there
     /// at every moment. After a kill, the next director finds its services again. Keys of TCP, UDP, SCTP and firewall
@@ -164,8 +165,7 @@ impl Owner {
         self
     }
 
-    /// Whether a set of this name belongs to the owner. The sets of registered keys are its own, but not sets to be
-    /// desired.
+    /// Whether a set of this name belongs to the owner and can be desired. Registry sets cannot be desired.
     pub(super) fn owns_set(&self, name: SetName) -> bool {
         let registry = self.registry().is_some_and(|registry| registry.has(name));
         !registry && self.sets.iter().any(|prefix| name.as_bytes().starts_with(prefix))
@@ -183,7 +183,7 @@ impl Owner {
     }
 }
 
-/// Sets with the keys of services.
+/// The registry sets: sets with the keys of services.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Registry([SetName; 3]);
 

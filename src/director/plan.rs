@@ -31,7 +31,7 @@ pub struct Plan {
     /// Destinations that are quiesced, or will be by a step, and wait to be deleted.
     #[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))]
     pub draining: Vec<Draining>,
-    /// Schedulers and types of sets that the steps need and this kernel cannot load.
+    /// Schedulers and set types that the steps need and this kernel cannot load.
     #[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))]
     pub missing: Vec<Part>,
     /// Number of foreign services.
@@ -139,7 +139,7 @@ struct Planner<'a> {
     /// Services that are not desired and still drain, and their addresses: the members of sets for them stay.
     ending: HashSet<ServiceKey>,
     ending_addresses: HashSet<IpAddr>,
-    /// Sets of keys that are to be made.
+    /// Registry sets that are to be created.
     registries: BTreeSet<SetName>,
     /// UDP services whose flows may have other destinations: new ones, and those that lose a destination.
     renewed: BTreeSet<ServiceKey>,

@@ -28,7 +28,7 @@ pub struct Snapshot {
     pub(super) sets: BTreeMap<SetName, FoundSet>,
     /// The keys of [`Owner::registered`], or those that were adopted.
     pub(super) keys: KeySet<ServiceKey>,
-    /// The sets of keys that exist.
+    /// The registry sets that exist.
     pub(super) registries: BTreeSet<SetName>,
     /// Whether flows of the connection tracker are to be deleted.
     pub(super) tracked: bool,

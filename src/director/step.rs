@@ -46,7 +46,7 @@ pub enum Phase {
     Bind,
     /// Weights are decreased; weight 0 begins a drain.
     Shrink,
-    /// Drained destinations are deleted.
+    /// Destinations whose drain is over are deleted.
     Reap,
     /// Stale flows are deleted from the connection tracker: those that it translates to no destination of their UDP
     /// service. See [`conntrack`](crate::conntrack).
