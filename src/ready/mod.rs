@@ -4,6 +4,9 @@
 //! and [`findings`](Report::findings) for people, each with the state found, the state advised and the reason. [`load`]
 //! makes the kernel load a part that is [`Loadable`](Presence::Loadable).
 //!
+//! Routes are not examined. The replies of masqueraded real servers must return through this machine, and the clients
+//! need a route to the virtual IP.
+//!
 //! ```no_run
 //! use lvs::ready::{self, Level, Part, Presence};
 //!
@@ -27,7 +30,8 @@
 //! | version of IPVS | `IPVS_CMD_GET_INFO`, or without the privilege `/proc/net/ip_vs` |
 //! | schedulers, ipset, set types, dummy interfaces | `/proc/modules`, and `modules.builtin` and `modules.dep` in `/lib/modules/RELEASE` |
 //! | protocol and revisions of ipset | a query to ipset, for present parts only; a query for an absent type would load it |
-//! | the same on a kernel without module support | a query, since nothing can be loaded; a dummy interface with an impossible number of queues and one of an unknown kind are refused with different errors |
+//! | schedulers, ipset, set types on a kernel without module support | a query, since nothing can be loaded |
+//! | dummy interfaces on such a kernel | creation of one with an impossible number of queues, which a kernel without them refuses with another error |
 //! | privilege for IPVS | `IPVS_CMD_GET_INFO`; without IPVS, `CAP_NET_ADMIN` in the initial user namespace |
 //! | privilege for virtual IPs and ipset | deletion of an address from the invalid interface 0, refused with `EPERM` or another error |
 //! | settings | files in `/proc/sys` |

@@ -146,7 +146,7 @@ const PROBES: [Probe; 7] = [
 ];
 
 impl Report {
-    /// Whether IPVS can be used: no finding is [`Level::Missing`].
+    /// Whether a load balancer can run: no finding is [`Level::Missing`].
     pub fn is_ready(&self) -> bool {
         self.findings().all(|finding| finding.level != Level::Missing)
     }

@@ -148,7 +148,7 @@ pub enum Level {
     Depends,
     /// Works, but another state is advised.
     Advice,
-    /// Prevents the use of IPVS.
+    /// Prevents the work of a load balancer.
     Missing,
 }
 

@@ -8,10 +8,10 @@ use crate::ipvs::settings::{
     CONN_REUSE_MODE, CONNTRACK, ConnReuse, EXPIRE_NODEST_CONN, EXPIRE_QUIESCENT_TEMPLATE, Setting,
 };
 
-const FORWARDING: &str = "a masquerading director routes between clients and real servers; direct routing and tunnels do not \
+const FORWARDING: &str = "a masquerading load balancer routes between clients and real servers; direct routing and tunnels do not \
                           need it";
 const ARP_IGNORE: &str = "a real server of direct routing or of a tunnel has the virtual IP on dummy or lo and must not answer \
-                          ARP for it; a director with the virtual IP there must";
+                          ARP for it; a load balancer with the virtual IP there must";
 const ARP_ANNOUNCE: &str = "a real server of direct routing must not use the virtual IP as the sender of its ARP requests: its \
                             neighbours would learn a wrong link-layer address";
 
@@ -19,7 +19,7 @@ const CONNTRACK_WHY: &str = "with 0, netfilter rules for masquerading or connect
                              connection";
 const NODEST_WHY: &str = "with 0, packets of a connection to a deleted server are dropped silently: clients hang until they \
                           time out";
-const QUIESCENT_WHY: &str = "with 0, persistent clients stay at a server of weight 0, which never drains";
+const QUIESCENT_WHY: &str = "with 0, persistent clients stay at a server of weight 0, which never becomes idle";
 
 /// Reads the sysctls in the calling thread's network namespace, on a kernel of this version.
 pub(super) fn check(version: (u32, u32)) -> Vec<Finding> {
@@ -31,7 +31,7 @@ pub(super) fn check(version: (u32, u32)) -> Vec<Finding> {
         conn_reuse_mode(version),
         of_ipvs(&EXPIRE_NODEST_CONN, "1", NODEST_WHY, |on| advice(*on)),
         of_ipvs(&EXPIRE_QUIESCENT_TEMPLATE, "1", QUIESCENT_WHY, |on| advice(*on)),
-        role("net.ipv4.conf.all.arp_ignore", "1 on a real server, 0 on a director", ARP_IGNORE, ""),
+        role("net.ipv4.conf.all.arp_ignore", "1 on a real server, 0 on a load balancer", ARP_IGNORE, ""),
         role("net.ipv4.conf.all.arp_announce", "2 on a real server", ARP_ANNOUNCE, "2"),
     ]
 }
@@ -40,14 +40,14 @@ pub(super) fn check(version: (u32, u32)) -> Vec<Finding> {
 fn conn_reuse_mode(version: (u32, u32)) -> Finding {
     if version < (5, 9) {
         let why = "before Linux 5.9, 1 with conntrack drops the first packet from a reused port, a delay of one second; 0 \
-                   keeps such clients at drained servers";
+                   keeps such clients at quiesced servers";
         let right = |mode: &ConnReuse| mode.is_empty() == CONNTRACK.get().unwrap_or_default();
         return of_ipvs(&CONN_REUSE_MODE, "0 with conntrack, 1 without", why, |mode| advice(right(mode)));
     }
     let off = CONN_REUSE_MODE.get().is_ok_and(|mode| mode.is_empty());
     let why = match (off, EXPIRE_NODEST_CONN.get()) {
         (true, Ok(false)) => {
-            "with 0, and expire_nodest_conn at 0, clients that reuse their ports go to drained and deleted servers for \
+            "with 0, and expire_nodest_conn at 0, clients that reuse their ports go to quiesced and deleted servers for \
              ever; 0 has no advantage since Linux 5.9"
         }
         _ => {

@@ -117,7 +117,7 @@ fn settings_are_judged(lab: &Lab) {
     let why = |report: &Report| {
         report.findings().find(|finding| finding.what.ends_with("conn_reuse_mode")).unwrap().why.into_owned()
     };
-    assert!(why(&changed).contains("drained and deleted servers"), "{}", why(&changed));
+    assert!(why(&changed).contains("quiesced and deleted servers"), "{}", why(&changed));
     let safer = report(|| EXPIRE_NODEST_CONN.set(true).unwrap());
     assert!(!why(&safer).contains("deleted servers"), "{}", why(&safer));
 }
