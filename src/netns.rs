@@ -85,9 +85,12 @@ impl Namespace {
     /// Runs `inside` in this namespace, on a new thread that ends afterwards, and returns its value. The calling
     /// thread stays in its own namespace. Processes that `inside` starts are in this namespace, too.
     ///
+    /// The outer `Result` is that of entering the namespace. The value of `inside` may be another one:
+    /// `namespace.run(Ipvs::connect)??`.
+    ///
     /// # Errors
-    /// [`is_permission_denied`](Error::is_permission_denied) without `CAP_SYS_ADMIN`. Also if this is no network
-    /// namespace, or no thread can be started. `inside` was not run then.
+    /// [`is_permission_denied`](Error::is_permission_denied) without `CAP_SYS_ADMIN`. It also fails if this is no
+    /// network namespace, or no thread can be started. After an error, `inside` was not run.
     ///
     /// # Panics
     /// If `inside` panics, the panic continues in the caller.

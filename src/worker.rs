@@ -52,7 +52,7 @@ const CHUNK: usize = 128;
 ///
 /// # Panics
 ///
-/// A panic of the work comes out where its future is awaited. The client stays usable, and so does the worker.
+/// A panic in the work continues in the task that awaits the call. The client stays usable, and so does the worker.
 pub struct Worker<C> {
     jobs: mpsc::Sender<Job<C>>,
 }
@@ -116,7 +116,7 @@ impl<C: 'static> Worker<C> {
     /// item.
     ///
     /// The thread reads a few hundred items ahead and then waits for the reader: memory is constant. Other calls wait until the items
-    /// are read or dropped. Awaiting a call of the same worker between two items may therefore wait forever.
+    /// are read or dropped. Awaiting another call of the same worker before the stream ends may therefore be a deadlock.
     pub fn stream<T: Send + 'static>(
         &self,
         open: impl FnOnce(&mut C) -> Result<Box<dyn Iterator<Item = Result<T>> + '_>> + Send + 'static,

@@ -2,8 +2,41 @@
 //! module or network namespace.
 //!
 //! [`Kernel`] opens clients of the ordinary types, so that a test runs the program's own code. All clients of a kernel
-//! share its tables, and a test examines the result with a client of its own. A [`Fault`] changes one answer or
-//! request. It shows that the program reports the error and that its next run completes the work:
+//! share its tables, and a test examines the result with a client of its own:
+//!
+//! ```
+//! use std::net::SocketAddr;
+//!
+//! use lvs::ipvs::{Destination, Ipvs, Scheduler, Service, ServiceKey};
+//! use lvs::testing::Kernel;
+//!
+//! /// The function under test.
+//! fn quiesce(ipvs: &mut Ipvs, service: ServiceKey, server: SocketAddr) -> lvs::Result<()> {
+//!     ipvs.update_destination(service, server, |destination| destination.weight = 0)
+//! }
+//!
+//! let mut ipvs = Kernel::new().ipvs()?;
+//! let web = Service::tcp("10.96.0.10:80".parse()?, Scheduler::WRR);
+//! let server = "10.0.1.1:8080".parse()?;
+//! ipvs.add_service(web)?;
+//! ipvs.add_destination(web, Destination::new(server))?;
+//! quiesce(&mut ipvs, web.key, server)?;
+//! assert_eq!(ipvs.destinations(web)?[0].destination.weight, 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The feature is needed by tests only:
+//!
+//! ```toml
+//! [dev-dependencies]
+//! lvs = { path = "../lvs", features = ["testing"] }
+//! ```
+//!
+//! # Faults
+//!
+//! With a [`Fault`], a test shows that the program reports an error and that its next run completes the work.
+//! [`Kernel::disturb`] injects a fault after a number of answers. [`Kernel::cut`] loses every datagram after a number of
+//! them; [`Kernel::mend`] ends that, and returns whether a datagram was lost.
 //!
 //! ```
 //! use lvs::director::{Desired, Director, Owner};
@@ -74,8 +107,8 @@
 //!   than `local`, secondary addresses, limits of memory.
 //! - **Connection tracker**: the flows of [`Kernel::add_flow`], listed and deleted. They do not expire.
 //!
-//! [`Kernel::sent`] returns the requests, so that a test can assert that a second run changes nothing. [`Kernel::cut`]
-//! simulates the death of the program after any datagram. [`Kernel::script`] is a kernel whose datagrams the test
+//! [`Kernel::sent`] returns the requests, so that a test can assert that a second run changes nothing.
+//! [`Kernel::script`] is a kernel whose datagrams the test
 //! writes itself.
 
 mod answer;
