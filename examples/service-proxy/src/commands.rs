@@ -40,9 +40,9 @@ pub(crate) enum Command {
     Drains(NodeOptions),
     /// Print the constant rules of the packet filter, for `iptables-restore --noflush`.
     Rules(Rules),
-    /// Report which parts of the kernel are missing, and how it is set.
+    /// Report missing features and unsuitable settings of the kernel.
     Doctor,
-    /// Delete the services, virtual IPs and sets of this program, and nothing else.
+    /// Delete the services, virtual IPs and sets of this program. With --vip-cidr these are all services in that network.
     Cleanup(NodeOptions),
 }
 

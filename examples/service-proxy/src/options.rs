@@ -27,10 +27,11 @@ pub struct NodeOptions {
     /// Address at which node ports are served, repeatable; by default the internal addresses of the Node object.
     #[arg(long = "node-ip", value_name = "ADDRESS")]
     addresses: Vec<IpAddr>,
-    /// Network of cluster IPs, repeatable: every IPVS service in it belongs to this program.
+    /// Network of cluster IPs, repeatable: every IPVS service in it belongs to this program, also one of another program.
     #[arg(long = "vip-cidr", value_name = "NETWORK")]
     vip_networks: Vec<Network>,
-    /// Network of the pods of this node, repeatable; by default those of the Node object.
+    /// Network of the pods of this node, repeatable; by default those of the Node object. `rules` reads no Node object, and for
+    /// iptables uses the first network of its family.
     #[arg(long = "pod-cidr", value_name = "NETWORK")]
     pod_networks: Vec<Network>,
     /// Dummy interface to which virtual IPs are bound.

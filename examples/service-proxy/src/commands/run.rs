@@ -26,7 +26,8 @@ use super::{Failed, connect};
 /// The options of `run`.
 #[derive(Args)]
 pub(crate) struct Run {
-    /// File with objects, read again whenever it changes, or `-` for the events and lists of standard input.
+    /// File with objects, read again whenever it changes, or `-` for lists and events on standard input, such as those of
+    /// `kubectl get -A -o json --watch --output-watch-events`.
     #[cfg_attr(feature = "api-server", arg(long, value_name = "FILE", conflicts_with_all = ["cluster", "kubeconfig"]))]
     #[cfg_attr(not(feature = "api-server"), arg(long, value_name = "FILE", required = true))]
     file: Option<PathBuf>,
