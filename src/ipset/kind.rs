@@ -298,6 +298,29 @@ types! {
     /// assert_eq!(web, Member::parse("10.0.0.1,tcp:80")?);
     /// # Ok::<(), lvs::InvalidText>(())
     /// ```
+    ///
+    /// [`Member::endpoint`](super::Member::endpoint) returns the address and protocol of an entry. So an entry and the
+    /// key of an IPVS service convert to each other:
+    ///
+    /// ```
+    /// use lvs::ipset::{HashIpPort, Member};
+    /// use lvs::ipvs::ServiceKey;
+    ///
+    /// fn member(service: ServiceKey) -> Option<Member<HashIpPort>> {
+    ///     Some(Member::new((service.address()?, service.protocol()?)))
+    /// }
+    ///
+    /// fn service(member: &Member<HashIpPort>) -> Option<ServiceKey> {
+    ///     let (address, protocol) = member.endpoint()?;
+    ///     Some(ServiceKey::Address { protocol, address })
+    /// }
+    ///
+    /// let web: ServiceKey = "10.96.0.10:443/tcp".parse()?;
+    /// let entry = member(web).unwrap();
+    /// assert_eq!(entry.to_string(), "10.96.0.10,tcp:443");
+    /// assert_eq!(service(&entry), Some(web));
+    /// # Ok::<(), lvs::InvalidText>(())
+    /// ```
     HashIpPort "hash:ip,port" = 7 Hash: (Addresses, ProtocolPorts), "addresses, each with a port";
         OfFamily, HashType, WithNetmask, WithBitmask; "\n- Linux 6.1 refuses a netmask of this type";
 

@@ -217,14 +217,14 @@ impl State {
         (of.collect(), sets.collect())
     }
 
-    /// The keys that stand in the owner's sets of keys.
+    /// The keys in the registry sets of the owner.
     pub(crate) fn registered(&self) -> BTreeSet<String> {
         let of = |name: &str| self.sets.get(name).map(|(_, members)| members.clone()).unwrap_or_default();
         ["mine-4", "mine-6", "mine-mark"].into_iter().flat_map(of).collect()
     }
 }
 
-/// The entry of a key in the owner's sets of keys.
+/// The entry of a key in a registry set of the owner.
 pub(crate) fn entry(key: ServiceKey) -> String {
     match (key.address(), key.protocol(), key.fwmark()) {
         (Some(address), Some(protocol), _) => format!("{},{protocol}:{}", address.ip(), address.port()),
@@ -262,7 +262,7 @@ pub(crate) fn expected(before: &State, foreign: &BTreeSet<ServiceKey>, desired: 
     state
 }
 
-/// Leaves out the owner's sets of keys, and the foreign set.
+/// Removes the registry sets of the owner, and the foreign set.
 pub(crate) fn without_keys(mut state: State) -> State {
     state.sets.retain(|name, _| !["mine-4", "mine-6", "mine-mark", "other"].contains(&name.as_str()));
     state

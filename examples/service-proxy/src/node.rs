@@ -75,7 +75,7 @@ impl Node {
 
     /// Returns the owner of this program's services and sets.
     ///
-    /// The register of services is a set of its own of the director. The sets of the packet filter also have the key of each
+    /// The registry sets of the director are sets of their own. The sets of the packet filter also have the key of each
     /// service, and are not used as the register: emptying such a set by hand would lose the services.
     ///
     /// # Errors
