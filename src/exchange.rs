@@ -106,25 +106,6 @@ fn zeros(length: usize) -> Vec<u8> {
     zeros
 }
 
-/// Where a request queues its messages.
-pub(crate) trait Queue {
-    /// As [`Exchange::queue`].
-    fn queue(&mut self, kind: u16, flags: u16, body: impl FnOnce(&mut Writer<'_>)) -> Result<(), Cause>;
-
-    /// As [`Exchange::queue_dump`].
-    fn queue_dump(&mut self, kind: u16, body: impl FnOnce(&mut Writer<'_>)) -> Result<(), Cause>;
-}
-
-impl Queue for Exchange {
-    fn queue(&mut self, kind: u16, flags: u16, body: impl FnOnce(&mut Writer<'_>)) -> Result<(), Cause> {
-        self.queue_with(kind, flags, body)
-    }
-
-    fn queue_dump(&mut self, kind: u16, body: impl FnOnce(&mut Writer<'_>)) -> Result<(), Cause> {
-        self.queue_dump_with(kind, body)
-    }
-}
-
 /// Few requests are longer, in bytes.
 const LONGEST_USUAL: usize = 1024;
 

@@ -21,10 +21,9 @@ use std::time::{Duration, Instant};
 use nix::libc::ENOBUFS;
 
 use crate::error::{Cause, DecodeError, Error, Refusal, Refused, Result};
-pub(crate) use crate::exchange::Queue;
-use crate::exchange::{Exchange, Limits, Listed, Step};
+pub(crate) use crate::exchange::Exchange;
+use crate::exchange::{Limits, Listed, Step};
 use crate::trace::{self, Span};
-use crate::wire::Writer;
 use budget::Budget;
 pub use options::Options;
 pub use prepared::Prepared;
@@ -56,7 +55,7 @@ pub(crate) trait Request: fmt::Display {
     fn check(&self) -> Result<(), Cause>;
 
     /// Queues the messages of the request; returns their number.
-    fn queue(&self, out: &mut impl Queue) -> Result<usize, Cause>;
+    fn queue(&self, exchange: &mut Exchange) -> Result<usize, Cause>;
 
     /// The meaning of the kernel's refusal.
     fn refused(&self, refusal: Refusal) -> Refused;
@@ -67,8 +66,8 @@ impl<R: Request> Request for &R {
         (**self).check()
     }
 
-    fn queue(&self, out: &mut impl Queue) -> Result<usize, Cause> {
-        (**self).queue(out)
+    fn queue(&self, exchange: &mut Exchange) -> Result<usize, Cause> {
+        (**self).queue(exchange)
     }
 
     fn refused(&self, refusal: Refusal) -> Refused {
@@ -80,7 +79,8 @@ impl<R: Request> Request for &R {
 #[derive(Debug)]
 pub(crate) struct Connection {
     peer: End,
-    exchange: Exchange,
+    /// Requests are queued and answers are read here. Only the connection sends, receives and abandons.
+    pub(crate) exchange: Exchange,
     budget: Budget,
     /// The dump in flight.
     dump: Span,
@@ -124,25 +124,14 @@ impl End {
 
 /// Result of a request.
 #[derive(Debug)]
-pub(crate) enum Reply {
+enum Reply {
     /// A message in reply to the request with this number, counted from 0, and its type: its body is
-    /// [`Connection::message`].
+    /// [`Exchange::message`].
     Message(usize, u16),
     /// The kernel refused the request with this number, counted from 0.
     Refused(usize, Refusal),
     /// Every request is answered.
     Finished,
-}
-
-impl Queue for Connection {
-    fn queue(&mut self, kind: u16, flags: u16, body: impl FnOnce(&mut Writer<'_>)) -> Result<(), Cause> {
-        self.exchange.queue_with(kind, flags, body)
-    }
-
-    fn queue_dump(&mut self, kind: u16, body: impl FnOnce(&mut Writer<'_>)) -> Result<(), Cause> {
-        self.budget.renew();
-        self.exchange.queue_dump_with(kind, body)
-    }
 }
 
 impl Connection {
@@ -202,18 +191,15 @@ impl Connection {
         self.peer.peer().pause(time);
     }
 
-    /// As [`Exchange::is_full`].
-    pub(crate) fn is_full(&self) -> bool {
-        self.exchange.is_full()
+    /// Checks and queues the request of an operation. The messages of a dump are those of [`Connection::next_item`].
+    pub(crate) fn start(&mut self, request: &impl Request) -> Result<()> {
+        self.budget.renew();
+        let queued = request.check().and_then(|()| request.queue(&mut self.exchange));
+        queued.map(drop).map_err(|cause| Error::new(request, cause))
     }
 
-    /// Maximal number of requests in a datagram.
-    pub(crate) fn most_requests(&self) -> usize {
-        self.exchange.limits().requests
-    }
-
-    /// Type of the next message of the dump that was queued for `request`, whose body is [`Connection::message`];
-    /// `None` at the end.
+    /// Type of the next message of the dump that was started by `request`, whose body is [`Exchange::message`]; `None`
+    /// at the end.
     #[inline]
     pub(crate) fn next_item(&mut self, request: &impl Request) -> Result<Option<u16>> {
         // The bar of lists: most need no more than this.
@@ -228,13 +214,13 @@ impl Connection {
             }
             let received = if self.exchange.may_send() {
                 self.dump = Span::new(request);
-                self.exchange_datagrams()
+                self.send()
             } else if self.exchange.may_receive() {
-                self.receive().inspect_err(|_| self.abandon())
+                self.receive()
             } else {
                 break;
             };
-            received.map_err(|cause| Error::new(request, cause))?;
+            received.inspect_err(|_| self.abandon()).map_err(|cause| Error::new(request, cause))?;
         }
         match self.reply() {
             Ok(Reply::Message(_, kind)) => Ok(Some(kind)),
@@ -248,20 +234,10 @@ impl Connection {
         }
     }
 
-    /// As [`Exchange::message`].
-    pub(crate) fn message(&self) -> &[u8] {
-        self.exchange.message()
-    }
-
-    /// As [`Exchange::datagram`].
-    pub(crate) fn datagram(&self) -> (u64, usize) {
-        self.exchange.datagram()
-    }
-
     /// Returns the next reply to the queued requests. After an error the queued requests are abandoned, and later ones
     /// are not affected.
     #[inline]
-    pub(crate) fn reply(&mut self) -> Result<Reply, Cause> {
+    fn reply(&mut self) -> Result<Reply, Cause> {
         loop {
             let step = match self.exchange.step() {
                 Ok(step) => step,
@@ -271,8 +247,7 @@ impl Connection {
                 }
             };
             let done = match step {
-                // The step after sending is known.
-                Step::Send => self.send().and_then(|()| self.receive()),
+                Step::Send => self.send(),
                 // The request is not sent yet: this step reads an abandoned dump to its end.
                 Step::Receive if !self.exchange.outgoing().is_empty() => self.skip(),
                 Step::Receive => self.receive(),
@@ -305,24 +280,24 @@ impl Connection {
     ) -> Result<Option<Refusal>> {
         let span = Span::new(request);
         let _entered = span.enter();
+        self.start(request)?;
         let mut refused = None;
-        let done = request
-            .check()
-            .and_then(|()| request.queue(self))
-            .and_then(|_| self.settle(|_, kind, body| read(kind, body), |_, refusal| refused = Some(refusal)));
-        done.map(|()| refused).map_err(|cause| Error::new(request, cause))
+        self.settle(|_, kind, body| read(kind, body), |_, refusal, _| refused = Some(refusal))
+            .map_err(|cause| Error::new(request, cause))?;
+        Ok(refused)
     }
 
     /// Sends the queued requests and receives all replies. Calls `message` with each message (the number of its
-    /// request, its type, its body), and `refused` with each refusal.
+    /// request, its type, its body), and `refused` with each refusal (the number of its request, the refusal, the body
+    /// of the request if the kernel repeats it).
     pub(crate) fn settle(
         &mut self,
         mut message: impl FnMut(usize, u16, &[u8]) -> Result<(), DecodeError>,
-        mut refused: impl FnMut(usize, Refusal),
+        mut refused: impl FnMut(usize, Refusal, &[u8]),
     ) -> Result<(), Cause> {
         // The bar of single adds: most requests need no more than this.
         if self.exchange.may_send() {
-            self.exchange_datagrams()?;
+            self.send().inspect_err(|_| self.abandon())?;
             if self.exchange.is_finished() {
                 return Ok(());
             }
@@ -332,10 +307,10 @@ impl Connection {
                 Reply::Finished => return Ok(()),
                 Reply::Refused(request, refusal) => {
                     trace::refused(request, &refusal);
-                    refused(request, refusal);
+                    refused(request, refusal, self.exchange.message());
                 }
                 Reply::Message(request, kind) => {
-                    message(request, kind, self.message()).inspect_err(|_| self.abandon())?;
+                    message(request, kind, self.exchange.message()).inspect_err(|_| self.abandon())?;
                 }
             }
         }
@@ -350,11 +325,6 @@ impl Connection {
 
     /// Sends the queued requests and receives the first datagram of the answer.
     #[inline]
-    fn exchange_datagrams(&mut self) -> Result<(), Cause> {
-        self.send().and_then(|()| self.receive()).inspect_err(|_| self.abandon())
-    }
-
-    #[inline]
     fn send(&mut self) -> Result<(), Cause> {
         let datagram = self.exchange.outgoing();
         loop {
@@ -367,7 +337,7 @@ impl Connection {
         }
         self.budget.renew();
         self.exchange.sent();
-        Ok(())
+        self.receive()
     }
 
     /// Receives a datagram: netlink answers while it takes the request, so that no wait is needed.

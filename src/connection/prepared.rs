@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use super::{Cause, Error, Exchange, Refusal, Refused, Request, Result};
+use super::{Cause, Error, Exchange, Refusal, Request, Result};
 
 /// A request for a program with its own transport: its messages, and the meaning of the kernel's reply.
 ///
 /// It is created by `prepare` of the changes and queries, such as [`ipvs::Change::prepare`](crate::ipvs::Change::prepare), and
 /// travels through an [`Exchange`]. The example `own_transport` sends requests over an asynchronous socket.
-pub struct Prepared<'a>(Box<dyn Erased + 'a>);
+pub struct Prepared<'a>(Box<dyn Request + Send + Sync + 'a>);
 
 impl<'a> Prepared<'a> {
     /// Checks a request.
@@ -47,21 +47,5 @@ impl fmt::Display for Prepared<'_> {
 impl fmt::Debug for Prepared<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Prepared({self})")
-    }
-}
-
-/// A [`Request`] as an object.
-trait Erased: fmt::Display + Send + Sync {
-    fn queue(&self, exchange: &mut Exchange) -> Result<usize, Cause>;
-    fn refused(&self, refusal: Refusal) -> Refused;
-}
-
-impl<R: Request + Send + Sync> Erased for R {
-    fn queue(&self, exchange: &mut Exchange) -> Result<usize, Cause> {
-        Request::queue(self, exchange)
-    }
-
-    fn refused(&self, refusal: Refusal) -> Refused {
-        Request::refused(self, refusal)
     }
 }

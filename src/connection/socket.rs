@@ -132,7 +132,7 @@ mod tests {
     use nix::sys::signal::Signal::SIGUSR1;
 
     // As a dump it asks for no acknowledgement, and nothing comes back.
-    use crate::connection::{Connection, End, Queue, Reply};
+    use crate::connection::{Connection, End, Reply};
     use crate::wire::message::NOOP;
 
     use super::*;
@@ -145,7 +145,7 @@ mod tests {
     }
 
     fn works(connection: &mut Connection) {
-        connection.queue(NOOP, 0, |_| {}).unwrap();
+        connection.exchange.queue_with(NOOP, 0, |_| {}).unwrap();
         assert!(matches!(connection.reply(), Ok(Reply::Finished)));
     }
 
@@ -153,7 +153,7 @@ mod tests {
     fn a_kernel_that_does_not_answer_is_not_waited_for_for_ever() {
         let mut connection = connection(Duration::from_millis(20));
         for _ in 0..2 {
-            connection.queue_dump(NOOP, |_| {}).unwrap();
+            connection.exchange.queue_dump_with(NOOP, |_| {}).unwrap();
             assert!(matches!(connection.reply(), Err(Cause::TimedOut)));
             works(&mut connection);
         }
@@ -177,7 +177,7 @@ mod tests {
         // On a busy machine no signal may come in time.
         let interrupted = (0..100).any(|_| {
             signalled.store(false, Ordering::Relaxed);
-            connection.queue_dump(NOOP, |_| {}).unwrap();
+            connection.exchange.queue_dump_with(NOOP, |_| {}).unwrap();
             let reply = connection.reply();
             assert!(matches!(reply, Err(Cause::TimedOut)), "{reply:?}");
             signalled.load(Ordering::Relaxed)
@@ -195,7 +195,7 @@ mod tests {
         let limits = Limits { requests: usize::MAX, ..limits };
         let mut connection = Connection::with(End::Socket(socket), limits, &Options::default());
         for _ in 0..1000 {
-            connection.queue(UNKNOWN, 0, |_| {}).unwrap();
+            connection.exchange.queue_with(UNKNOWN, 0, |_| {}).unwrap();
         }
         let cause = loop {
             match connection.reply() {
@@ -213,8 +213,8 @@ mod tests {
             let options = Options { receive_buffer, ..Options::default() };
             let mut connection = Connection::open(NETLINK_ROUTE, &options).unwrap();
             let mut queued = 0;
-            while !connection.is_full() {
-                connection.queue(UNKNOWN, 0, |_| {}).unwrap();
+            while !connection.exchange.is_full() {
+                connection.exchange.queue_with(UNKNOWN, 0, |_| {}).unwrap();
                 queued += 1;
             }
             for position in 0..queued {

@@ -3,7 +3,6 @@
 use super::client::Conntrack;
 use super::flow::Flow;
 use super::request::{Query, is_entry};
-use crate::connection::Request;
 use crate::error::{Error, Result};
 use crate::net::Family;
 use crate::wire::nfnetlink;
@@ -33,7 +32,7 @@ impl Conntrack {
     #[doc(alias("IPCTNL_MSG_CT_GET", "CTA_FILTER"))]
     pub fn stream_flows(&mut self, family: Family) -> Result<Flows<'_>> {
         let query = Query::Flows(family);
-        query.queue(&mut self.connection).map_err(|cause| Error::new(query, cause))?;
+        self.connection.start(&query)?;
         Ok(Flows { conntrack: self, query, ended: false })
     }
 }
@@ -73,7 +72,7 @@ impl Flows<'_> {
                     return Some(Err(error));
                 }
             }
-            let flow = nfnetlink::attributes(self.conntrack.connection.message()).and_then(Flow::read);
+            let flow = nfnetlink::attributes(self.conntrack.connection.exchange.message()).and_then(Flow::read);
             match flow {
                 Ok(None) => {}
                 Ok(Some(flow)) => return Some(Ok(flow)),

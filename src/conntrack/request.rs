@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::flow::{Flow, write_filter};
 use super::refusal::explain;
-use crate::connection::{Queue, Request};
+use crate::connection::{Exchange, Request};
 use crate::error::{Cause, Error, Refusal, Refused, Result};
 use crate::net::Family;
 use crate::wire::{Writer, nfnetlink};
@@ -56,9 +56,9 @@ impl Request for Change {
         }
     }
 
-    fn queue(&self, out: &mut impl Queue) -> Result<usize, Cause> {
+    fn queue(&self, exchange: &mut Exchange) -> Result<usize, Cause> {
         match self {
-            Self::Delete(_) => out.queue(DELETE, 0, |out| self.write(out))?,
+            Self::Delete(_) => exchange.queue_with(DELETE, 0, |out| self.write(out))?,
         }
         Ok(1)
     }
@@ -101,9 +101,9 @@ impl Request for Query {
         Ok(())
     }
 
-    fn queue(&self, out: &mut impl Queue) -> Result<usize, Cause> {
+    fn queue(&self, exchange: &mut Exchange) -> Result<usize, Cause> {
         match self {
-            Self::Flows(_) => out.queue_dump(GET, |out| self.write(out))?,
+            Self::Flows(_) => exchange.queue_dump_with(GET, |out| self.write(out))?,
         }
         Ok(1)
     }

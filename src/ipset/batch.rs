@@ -10,7 +10,6 @@ use super::numbers::Command;
 use super::request::{Change, Verb, write_start};
 use super::set::{Parts, Set};
 use crate::batch;
-use crate::connection::{Queue, Reply};
 use crate::error::{Cause, Error, Refusal};
 use crate::trace::Span;
 use crate::wire::nfnetlink;
@@ -104,7 +103,7 @@ fn queue<T: SetType>(
     wrong: &mut Option<(Member<T>, Cause)>,
 ) -> Result<(), Cause> {
     let (kind, flags) = verb.header();
-    ipset.connection.queue(kind, flags, |out| {
+    ipset.connection.exchange.queue_with(kind, flags, |out| {
         write_start(out);
         out.text(Command::SetName, set.name().as_bytes());
         // Mandatory. The kernel writes the number of a refused entry here.
@@ -132,13 +131,10 @@ type RefusedEntry = (Refusal, Option<(usize, Member<AnyType>)>);
 /// The refusal of the message in flight, if it is refused.
 fn take_refusal(ipset: &mut Ipset, kind: Kind) -> Result<Option<RefusedEntry>, Cause> {
     let mut refused = None;
-    loop {
-        match ipset.connection.reply()? {
-            Reply::Finished => return Ok(refused),
-            Reply::Message(..) => {}
-            Reply::Refused(_, refusal) => refused = Some((refusal, refused_entry(ipset.connection.message(), kind))),
-        }
-    }
+    ipset
+        .connection
+        .settle(|_, _, _| Ok(()), |_, refusal, request| refused = Some((refusal, refused_entry(request, kind))))?;
+    Ok(refused)
 }
 
 /// Number and content of the refused entry, read from the request that the kernel repeats.

@@ -9,7 +9,6 @@ use super::numbers::Command;
 use super::parts::SetName;
 use super::request::Query;
 use super::set::{Parts, Set, SetInfo};
-use crate::connection::Request;
 use crate::error::{Cause, DecodeError, Error, Reason, Result};
 use crate::wire::reader::required;
 use crate::wire::{Attrs, Kind as Attribute, nfnetlink};
@@ -97,7 +96,7 @@ impl Ipset {
     }
 
     fn listing(&mut self, query: Query, name: Option<SetName>) -> Result<Contents<'_>> {
-        query.queue(&mut self.connection).map_err(|cause| Error::new(&query, cause))?;
+        self.connection.start(&query)?;
         Ok(Contents { ipset: self, query, name, current: Current::None, entries: 0..0, ended: false })
     }
 
@@ -176,7 +175,7 @@ impl Contents<'_> {
         if self.entries.is_empty() {
             return None;
         }
-        let attributes = nfnetlink::attributes(self.ipset.connection.message()).unwrap_or_default();
+        let attributes = nfnetlink::attributes(self.ipset.connection.exchange.message()).unwrap_or_default();
         let mut entries = Attrs::<Command>::new(attributes.get(self.entries.clone()).unwrap_or_default());
         let read = match entries.next()? {
             Ok(entry) => Member::read_typed(kind, entry.nested()),
@@ -202,7 +201,7 @@ impl Contents<'_> {
                 return Some(Err(error));
             }
         }
-        let attributes = nfnetlink::attributes(self.ipset.connection.message());
+        let attributes = nfnetlink::attributes(self.ipset.connection.exchange.message());
         let (parts, fault) = match attributes.and_then(Parts::read_all) {
             Ok(read) => read,
             Err(fault) => return Some(Err(self.broken(fault))),

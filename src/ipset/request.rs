@@ -8,7 +8,7 @@ use super::new_set::NewSet;
 use super::numbers::{Command, PROTOCOL, SUBSYSTEM, command, family, list_flag};
 use super::parts::SetName;
 use super::set::{Set, family_number};
-use crate::connection::{Prepared, Queue, Request};
+use crate::connection::{Exchange, Prepared, Request};
 use crate::error::{Cause, Error, Refusal, Refused, Result};
 use crate::net::Family;
 use crate::wire::message::EXCLUSIVE;
@@ -179,13 +179,13 @@ impl Request for Sent<'_> {
         self.change.fault()
     }
 
-    fn queue(&self, out: &mut impl Queue) -> Result<usize, Cause> {
+    fn queue(&self, exchange: &mut Exchange) -> Result<usize, Cause> {
         if let Some(request) = self.change.of_entry() {
-            return request.queue(out);
+            return request.queue(exchange);
         }
         let strict = !matches!(self.change, Change::PutSet(..) | Change::RemoveSet(_));
         let kind = nfnetlink::message_type(SUBSYSTEM, self.change.command());
-        out.queue(kind, if strict { STRICT } else { 0 }, |out| {
+        exchange.queue_with(kind, if strict { STRICT } else { 0 }, |out| {
             write_start(out);
             self.change.write(out, self.revision);
         })?;
@@ -301,9 +301,9 @@ impl Request for Query {
         }
     }
 
-    fn queue(&self, out: &mut impl Queue) -> Result<usize, Cause> {
+    fn queue(&self, exchange: &mut Exchange) -> Result<usize, Cause> {
         if let Self::Test(set, member) = self {
-            return OfEntry { verb: Verb::Test, set, member }.queue(out);
+            return OfEntry { verb: Verb::Test, set, member }.queue(exchange);
         }
         let body = |out: &mut Writer<'_>| {
             write_start(out);
@@ -312,8 +312,8 @@ impl Request for Query {
         let (command, is_dump) = self.command();
         let kind = nfnetlink::message_type(SUBSYSTEM, command);
         match is_dump {
-            true => out.queue_dump(kind, body)?,
-            false => out.queue(kind, 0, body)?,
+            true => exchange.queue_dump_with(kind, body)?,
+            false => exchange.queue_with(kind, 0, body)?,
         }
         Ok(1)
     }
@@ -398,9 +398,9 @@ impl<T: SetType> Request for OfEntry<'_, T> {
         }
     }
 
-    fn queue(&self, out: &mut impl Queue) -> Result<usize, Cause> {
+    fn queue(&self, exchange: &mut Exchange) -> Result<usize, Cause> {
         let (kind, flags) = self.verb.header();
-        out.queue(kind, flags, |out| {
+        exchange.queue_with(kind, flags, |out| {
             write_start(out);
             out.text(Command::SetName, self.set.name().as_bytes());
             out.marked_nest(Command::Data, |out| match self.verb.is_bare() {

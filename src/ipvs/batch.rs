@@ -23,7 +23,7 @@ pub(super) fn run(ipvs: &mut Ipvs, changes: impl Iterator<Item = Change>) -> Res
     let _entered = span.enter();
     // The allocation is kept for the next batch: new memory, or a move, costs a third of writing a change.
     let mut in_flight = std::mem::take(&mut ipvs.in_flight);
-    in_flight.reserve(changes.size_hint().0.min(ipvs.connection.most_requests()));
+    in_flight.reserve(changes.size_hint().0.min(ipvs.connection.exchange.limits().requests));
     let mut batch =
         Batch { ipvs, in_flight, answered: 0, failures: Vec::new(), classified: 0, missing: Missing::default() };
     let interruption = batch.run(changes).err();
@@ -65,7 +65,7 @@ impl Batch<'_> {
             if let Err(cause) = self.queue(index, change) {
                 self.failures.push(Failure::new(change, Error::new(change, cause).at(index)));
             }
-            if self.ipvs.connection.is_full() {
+            if self.ipvs.connection.exchange.is_full() {
                 self.send(given)?;
             }
         }
@@ -75,7 +75,7 @@ impl Batch<'_> {
     fn queue(&mut self, index: usize, change: Change) -> Result<(), Cause> {
         let request = self.ipvs.addressed(change);
         request.check()?;
-        let messages = request.queue(&mut self.ipvs.connection)?;
+        let messages = request.queue(&mut self.ipvs.connection.exchange)?;
         self.in_flight.extend(std::iter::repeat_n((index, change), messages));
         Ok(())
     }
@@ -122,11 +122,11 @@ impl Batch<'_> {
         let in_flight = &self.in_flight;
         let taken = self.ipvs.connection.settle(
             |_, _, _| Ok(()),
-            |position, refusal| {
+            |position, refusal, _| {
                 refused.extend(in_flight.get(position).map(|&(index, change)| (index, change, refusal)));
             },
         );
-        taken.map_err(|cause| self.interrupted(cause))
+        taken.map_err(|cause| Error::new(self.operation(), cause))
     }
 
     /// A reloaded module answers to another number: requests to the old number are sent again, once.
@@ -137,10 +137,10 @@ impl Batch<'_> {
         match self.ipvs.module_was_reloaded(refusal) {
             Ok(true) => {}
             Ok(false) => return Ok(()),
-            Err(cause) => {
+            Err(error) => {
                 // They were not refused: their family does not exist any more.
                 refused.retain(|(.., refusal)| refusal.errno != ENOENT);
-                return Err(self.interrupted(cause));
+                return Err(error.during(self.operation()));
             }
         }
         self.in_flight.clear();
@@ -153,12 +153,12 @@ impl Batch<'_> {
         self.take_refusals(refused)
     }
 
-    /// An error of the changes in flight: one change, or some of a batch by their positions.
-    fn interrupted(&self, cause: Cause) -> Error {
+    /// Text of the changes in flight: one change, or some of a batch by their positions.
+    fn operation(&self) -> String {
         match (self.in_flight.first(), self.in_flight.last()) {
-            (Some((first, change)), Some((last, _))) if first == last => Error::new(change, cause),
-            (Some((first, _)), Some((last, _))) => Error::new(format_args!("make changes {first} to {last}"), cause),
-            _ => Error::new("make changes", cause),
+            (Some((first, change)), Some((last, _))) if first == last => change.to_string(),
+            (Some((first, _)), Some((last, _))) => format!("make changes {first} to {last}"),
+            _ => "make changes".to_owned(),
         }
     }
 }

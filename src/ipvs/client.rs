@@ -9,10 +9,9 @@ use super::destination;
 use super::listing::SHORT_LIST;
 use super::message::{Answer, Version, answer};
 use super::numbers::{FAMILY, MODULE};
-use super::request::{Change, Query, ToFamily};
+use super::request::{Change, FindFamily, Query, ToFamily};
 use super::{BatchError, Destination, IntoServiceKey, Service, ServiceInfo, SyncDaemon, SyncState, Timeouts, batch};
-use crate::connection::Options;
-use crate::connection::{Connection, Queue, Reply, Request};
+use crate::connection::{Connection, Options, Request};
 use crate::error::{Cause, Error, Reason, Refusal, Refused, Result};
 use crate::exchange::Limits;
 use crate::outcome::Outcome;
@@ -80,10 +79,11 @@ impl Ipvs {
     }
 
     pub(crate) fn over(open: impl Fn(usize) -> Result<Connection, Cause>) -> Result<Self> {
-        let failed = |cause| Error::new("connect to IPVS", cause);
+        let operation = "connect to IPVS";
+        let failed = |cause| Error::new(operation, cause);
         let mut connection = open(Limits::default().inbox).map_err(failed)?;
         let short_lists = open(SHORT_LIST).map_err(failed)?;
-        let family = find_family(&mut connection).map_err(failed)?;
+        let family = find_family(&mut connection).map_err(|error| error.during(operation))?;
         Ok(Self { connection, short_lists, long_lists: false, family, in_flight: Vec::new() })
     }
 
@@ -480,7 +480,7 @@ impl Ipvs {
             Ok(())
         };
         let Some(mut refusal) = self.connection.attempt(&request, &mut read)? else { return Ok(()) };
-        if self.module_was_reloaded(&refusal).map_err(|cause| Error::new(request, cause))? {
+        if self.module_was_reloaded(&refusal).map_err(|error| error.during(request))? {
             request.family = self.family;
             match self.connection.attempt(&request, read)? {
                 Some(again) => refusal = again,
@@ -492,7 +492,7 @@ impl Ipvs {
 
     /// Whether the kernel refused a request because IPVS was reloaded since the last one. Then the family has a new
     /// number, which is used from now on.
-    pub(super) fn module_was_reloaded(&mut self, refusal: &Refusal) -> Result<bool, Cause> {
+    pub(super) fn module_was_reloaded(&mut self, refusal: &Refusal) -> Result<bool> {
         if refusal.errno != ENOENT {
             return Ok(false);
         }
@@ -506,23 +506,18 @@ impl Ipvs {
     }
 }
 
-fn find_family(connection: &mut Connection) -> Result<u16, Cause> {
-    connection.queue(genl::CONTROLLER, 0, |out| out.raw(&genl::family_request(FAMILY)))?;
+/// Looks up the number of the family.
+fn find_family(connection: &mut Connection) -> Result<u16> {
     let mut family = None;
-    loop {
-        match connection.reply()? {
-            Reply::Finished => return family.ok_or(Cause::NoAnswer),
-            Reply::Message(..) => match genl::family_reply(connection.message()) {
-                Ok(number) => family = Some(number),
-                Err(error) => {
-                    connection.abandon();
-                    return Err(error.into());
-                }
-            },
-            Reply::Refused(_, refusal) if refusal.errno == ENOENT => {
-                return Err(Cause::FamilyNotFound { family: FAMILY, module: MODULE });
-            }
-            Reply::Refused(_, refusal) => return Err(Refused::unexplained(refusal).into()),
-        }
-    }
+    let refused = connection.attempt(&FindFamily, |_, body| {
+        family = Some(genl::family_reply(body)?);
+        Ok(())
+    })?;
+    let cause = match (refused, family) {
+        (None, Some(family)) => return Ok(family),
+        (None, None) => Cause::NoAnswer,
+        (Some(refusal), _) if refusal.errno == ENOENT => Cause::FamilyNotFound { family: FAMILY, module: MODULE },
+        (Some(refusal), _) => Refused::unexplained(refusal).into(),
+    };
+    Err(Error::new(FindFamily, cause))
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::message;
 use super::request::{Query, ToFamily};
 use super::{DestinationInfo, IntoServiceKey, Ipvs, ServiceInfo, ServiceKey};
-use crate::connection::{Connection, Request};
+use crate::connection::Connection;
 use crate::error::{Cause, DecodeError, Error, Result};
 use crate::hash::KeySet;
 use crate::trace;
@@ -385,11 +385,11 @@ impl Ipvs {
                 Err(Unread::All(error)) => return Err(error),
             };
             let connection = self.reader(parts);
-            let (number, length) = connection.datagram();
+            let (number, length) = connection.exchange.datagram();
             if reading.items.is_empty() {
                 // The other messages are as long as the first. Memory that is not reserved need not be filled with
                 // zeros.
-                reading.items.reserve_exact(length / (HEADER + connection.message().len()));
+                reading.items.reserve_exact(length / (HEADER + connection.exchange.message().len()));
             }
             reading.items.push(item);
             reading.at_once &= *first.get_or_insert(number) == number && is_not_full(length);
@@ -404,8 +404,8 @@ impl Ipvs {
     /// Queues a dump.
     fn start(&mut self, query: Query, parts: Parts) -> Result<ToFamily<Query>> {
         let request = self.addressed(query);
-        let queued = request.check().and_then(|()| request.queue(self.reader(parts)));
-        queued.map(|_| request).map_err(|cause| Error::new(query, cause))
+        self.reader(parts).start(&request)?;
+        Ok(request)
     }
 
     /// Returns the next answer that `read` accepts; `None` at the end.
@@ -429,7 +429,7 @@ impl Ipvs {
                     continue;
                 }
             }
-            match read(connection.message()) {
+            match read(connection.exchange.message()) {
                 Ok(None) => {}
                 Ok(answer) => return Ok(answer),
                 Err(error) => return Err(Unread::Item(Error::new(request, error))),
@@ -444,7 +444,7 @@ impl Ipvs {
             Cause::Refused(refused) => self.module_was_reloaded(&refused.refusal),
             _ => Ok(false),
         };
-        if !reloaded.map_err(|cause| Error::new(request.request, cause))? {
+        if !reloaded.map_err(|error| error.during(request.request))? {
             return Err(error);
         }
         *request = self.start(request.request, parts)?;

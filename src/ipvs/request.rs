@@ -12,7 +12,7 @@ use super::key::ServiceKey;
 use super::numbers::{Command, FAMILY, MODULE, VERSION, command};
 use super::service::Service;
 use super::timeouts::Timeouts;
-use crate::connection::{Prepared, Queue, Request};
+use crate::connection::{Exchange, Prepared, Request};
 use crate::error::{Cause, DecodeError, Error, Reason, Refusal, Refused, Result};
 use crate::wire::message::NOOP;
 use crate::wire::{Writer, genl};
@@ -373,15 +373,15 @@ impl Request for ToFamily<Change> {
         }
     }
 
-    fn queue(&self, out: &mut impl Queue) -> Result<usize, Cause> {
-        out.queue(self.family, 0, |out| {
+    fn queue(&self, exchange: &mut Exchange) -> Result<usize, Cause> {
+        exchange.queue_with(self.family, 0, |out| {
             genl::write_header(out, self.request.command(), VERSION);
             self.request.write_attributes(out);
         })?;
         let Change::StopDaemon(_) = self.request else { return Ok(1) };
         // A daemon that is stopped before it has begun ends with EINTR, and netlink does not report that one error. The
         // request after it is answered.
-        out.queue(NOOP, 0, |_| {})?;
+        exchange.queue_with(NOOP, 0, |_| {})?;
         Ok(2)
     }
 
@@ -395,15 +395,15 @@ impl Request for ToFamily<Query> {
         self.request.problem().map_or(Ok(()), |problem| Err(Cause::InvalidInput(problem)))
     }
 
-    fn queue(&self, out: &mut impl Queue) -> Result<usize, Cause> {
+    fn queue(&self, exchange: &mut Exchange) -> Result<usize, Cause> {
         let body = |out: &mut Writer<'_>| {
             genl::write_header(out, self.request.command(), VERSION);
             self.request.write_attributes(out);
         };
         if self.request.is_dump() {
-            out.queue_dump(self.family, body)?;
+            exchange.queue_dump_with(self.family, body)?;
         } else {
-            out.queue(self.family, 0, body)?;
+            exchange.queue_with(self.family, 0, body)?;
         }
         Ok(1)
     }
@@ -414,7 +414,7 @@ impl Request for ToFamily<Query> {
 }
 
 /// The look-up of the family's number.
-struct FindFamily;
+pub(super) struct FindFamily;
 
 impl fmt::Display for FindFamily {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -427,8 +427,8 @@ impl Request for FindFamily {
         Ok(())
     }
 
-    fn queue(&self, out: &mut impl Queue) -> Result<usize, Cause> {
-        out.queue(genl::CONTROLLER, 0, |out| out.raw(&genl::family_request(FAMILY)))?;
+    fn queue(&self, exchange: &mut Exchange) -> Result<usize, Cause> {
+        exchange.queue_with(genl::CONTROLLER, 0, |out| out.raw(&genl::family_request(FAMILY)))?;
         Ok(1)
     }
 

@@ -9,7 +9,7 @@ use netlink_sys::protocols::NETLINK_GENERIC;
 use super::modules::{self, Modules};
 use super::report::{Finding, Level, Presence, Report, best, by_presence, text};
 use super::settings;
-use crate::connection::{Connection, Options, Queue};
+use crate::connection::{Connection, Options};
 use crate::error::{Error, Result};
 use crate::ipset::{self, Ipset, Kind};
 use crate::ipvs::{self, Ipvs, Scheduler};
@@ -222,13 +222,13 @@ fn probe_ipvs(modules: &Modules) -> Result<Presence> {
 fn has_ipvs_family() -> Result<bool> {
     let mut found = false;
     let listed = Connection::open(NETLINK_GENERIC, &Options::default()).and_then(|mut connection| {
-        connection.queue_dump(genl::CONTROLLER, genl::write_families_request)?;
+        connection.exchange.queue_dump_with(genl::CONTROLLER, genl::write_families_request)?;
         connection.settle(
             |_, _, body| {
                 found |= genl::family_name(body)? == ipvs::FAMILY;
                 Ok(())
             },
-            |_, _| {},
+            |_, _, _| {},
         )
     });
     listed.map(|()| found).map_err(|cause| Error::new("list the generic netlink families", cause))

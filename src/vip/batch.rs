@@ -193,15 +193,15 @@ impl<'a> Work<'a> {
             let mut queued = 0;
             for vip in vips {
                 let message = if bind { Message::Bind(target, *vip) } else { Message::Unbind(target, *vip) };
-                message.queue(&mut self.vips.connection).map_err(|cause| Error::new(message, cause))?;
+                message.queue(&mut self.vips.connection.exchange).map_err(|cause| Error::new(message, cause))?;
                 queued += 1;
-                if self.vips.connection.is_full() {
+                if self.vips.connection.exchange.is_full() {
                     break;
                 }
             }
             let mut refused = Vec::new();
             let settled =
-                self.vips.connection.settle(|_, _, _| Ok(()), |request, refusal| refused.push((request, refusal)));
+                self.vips.connection.settle(|_, _, _| Ok(()), |request, refusal, _| refused.push((request, refusal)));
             settled.map_err(|cause| Error::new("change virtual IPs", cause))?;
             let changed = if bind { &mut self.done.bound } else { &mut self.done.unbound };
             *changed += queued - refused.len();

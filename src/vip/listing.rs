@@ -238,9 +238,9 @@ impl Vips {
         while !rest.0.is_empty() {
             let mut queued = 0;
             for vip in rest.0 {
-                Message::RouteTo(*vip).queue(&mut self.connection).map_err(failed)?;
+                Message::RouteTo(*vip).queue(&mut self.connection.exchange).map_err(failed)?;
                 queued += 1;
-                if self.connection.is_full() {
+                if self.connection.exchange.is_full() {
                     break;
                 }
             }
@@ -255,7 +255,7 @@ impl Vips {
                     Ok(())
                 },
                 // No route exists, or it is not local; unless the look-up itself failed.
-                |_, refusal| {
+                |_, refusal, _| {
                     if [Errno::ENOMEM as i32, Errno::ENOBUFS as i32].contains(&refusal.errno) {
                         refused = Some(refusal);
                     }

@@ -6,7 +6,7 @@ use super::binder::{Binder, Vip, Way};
 use super::link::LinkRequest;
 use super::message::{self, Target};
 use super::refusal::explain;
-use crate::connection::{Prepared, Queue, Request};
+use crate::connection::{Exchange, Prepared, Request};
 use crate::error::{Cause, Refusal, Refused, Result};
 use crate::net::Family;
 use crate::wire::message::{CREATE, EXCLUSIVE};
@@ -128,33 +128,35 @@ impl Request for Message<'_> {
         Ok(())
     }
 
-    fn queue(&self, out: &mut impl Queue) -> Result<usize, Cause> {
+    fn queue(&self, exchange: &mut Exchange) -> Result<usize, Cause> {
         const NEW: u16 = CREATE | EXCLUSIVE;
         match *self {
             Self::Bind(target, vip) => {
                 let kind = if target.is_route() { message::NEW_ROUTE } else { message::NEW_ADDRESS };
-                out.queue(kind, NEW, |out| message::write_bind(out, target, vip))?;
+                exchange.queue_with(kind, NEW, |out| message::write_bind(out, target, vip))?;
             }
             Self::Unbind(target, vip) => {
                 let kind = if target.is_route() { message::DELETE_ROUTE } else { message::DELETE_ADDRESS };
-                out.queue(kind, 0, |out| message::write_unbind(out, target, vip))?;
+                exchange.queue_with(kind, 0, |out| message::write_unbind(out, target, vip))?;
             }
-            Self::DeleteNothing => out.queue(message::DELETE_ADDRESS, 0, message::write_impossible_delete)?,
+            Self::DeleteNothing => exchange.queue_with(message::DELETE_ADDRESS, 0, message::write_impossible_delete)?,
             Self::Addresses(index) => {
-                out.queue_dump(message::GET_ADDRESS, |out| message::write_get_addresses(out, index))?;
+                exchange.queue_dump_with(message::GET_ADDRESS, |out| message::write_get_addresses(out, index))?;
             }
-            Self::RouteTo(vip) => out.queue(message::GET_ROUTE, 0, |out| message::write_get_route(out, vip))?,
+            Self::RouteTo(vip) => {
+                exchange.queue_with(message::GET_ROUTE, 0, |out| message::write_get_route(out, vip))?
+            }
             Self::LocalRoutes(family, protocol) => {
-                out.queue_dump(message::GET_ROUTE, |out| message::write_get_routes(out, family, protocol))?;
+                exchange.queue_dump_with(message::GET_ROUTE, |out| message::write_get_routes(out, family, protocol))?;
             }
             Self::RoutesOfTable(family) => {
-                out.queue_dump(message::GET_ROUTE, |out| message::write_get_table(out, family))?;
+                exchange.queue_dump_with(message::GET_ROUTE, |out| message::write_get_table(out, family))?;
             }
-            Self::Link(link @ LinkRequest::All) => out.queue_dump(link.kind(), |out| link.write(out))?,
+            Self::Link(link @ LinkRequest::All) => exchange.queue_dump_with(link.kind(), |out| link.write(out))?,
             Self::Link(link @ (LinkRequest::NewDummy(_) | LinkRequest::ImpossibleDummy)) => {
-                out.queue(link.kind(), NEW, |out| link.write(out))?;
+                exchange.queue_with(link.kind(), NEW, |out| link.write(out))?;
             }
-            Self::Link(link) => out.queue(link.kind(), 0, |out| link.write(out))?,
+            Self::Link(link) => exchange.queue_with(link.kind(), 0, |out| link.write(out))?,
         }
         Ok(1)
     }
@@ -182,13 +184,13 @@ impl Request for Sent {
         binder.check(vip)
     }
 
-    fn queue(&self, out: &mut impl Queue) -> Result<usize, Cause> {
+    fn queue(&self, exchange: &mut Exchange) -> Result<usize, Cause> {
         let (Change::Bind(binder, _) | Change::Unbind(binder, _)) = self.change;
         let index = if let Way::Routes(_) = binder.0 { message::LOOPBACK } else { self.interface };
         let target = Target { way: binder.0, index };
         match self.change {
-            Change::Bind(_, vip) => Message::Bind(target, vip).queue(out),
-            Change::Unbind(_, vip) => Message::Unbind(target, vip).queue(out),
+            Change::Bind(_, vip) => Message::Bind(target, vip).queue(exchange),
+            Change::Unbind(_, vip) => Message::Unbind(target, vip).queue(exchange),
         }
     }
 
