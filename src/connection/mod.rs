@@ -191,7 +191,7 @@ impl Connection {
         self.peer.peer().pause(time);
     }
 
-    /// Checks and queues the request of an operation. The messages of a dump are those of [`Connection::next_item`].
+    /// Checks and queues a dump, whose messages [`Connection::next_item`] returns.
     pub(crate) fn start(&mut self, request: &impl Request) -> Result<()> {
         self.budget.renew();
         let queued = request.check().and_then(|()| request.queue(&mut self.exchange));
@@ -280,11 +280,12 @@ impl Connection {
     ) -> Result<Option<Refusal>> {
         let span = Span::new(request);
         let _entered = span.enter();
-        self.start(request)?;
         let mut refused = None;
-        self.settle(|_, kind, body| read(kind, body), |_, refusal, _| refused = Some(refusal))
-            .map_err(|cause| Error::new(request, cause))?;
-        Ok(refused)
+        let done = request
+            .check()
+            .and_then(|()| request.queue(&mut self.exchange))
+            .and_then(|_| self.settle(|_, kind, body| read(kind, body), |_, refusal, _| refused = Some(refusal)));
+        done.map(|()| refused).map_err(|cause| Error::new(request, cause))
     }
 
     /// Sends the queued requests and receives all replies. Calls `message` with each message (the number of its

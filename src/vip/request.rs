@@ -128,6 +128,8 @@ impl Request for Message<'_> {
         Ok(())
     }
 
+    // Inlined for the bar of binding virtual IPs.
+    #[inline]
     fn queue(&self, exchange: &mut Exchange) -> Result<usize, Cause> {
         const NEW: u16 = CREATE | EXCLUSIVE;
         match *self {

@@ -103,7 +103,10 @@ fn a_batch_is_one_span_however_long() {
     let set = ipset.create("blocked".parse().unwrap(), &NewSet::<HashIp>::ipv4()).unwrap();
     let members = || (0x0a00_0001..0x0a00_4000_u32).map(|n| Member::new(std::net::Ipv4Addr::from_bits(n)));
     let found = lines(|| assert_eq!(ipset.add_all(&set, members()).unwrap(), 0x3fff));
-    assert_eq!(found, ["operation text=add entries of set blocked"]);
+    let batch = "operation text=add entries of set blocked";
+    assert_eq!(found, [batch]);
+    let found = lines(|| drop(ipset.add_all(&set, members()).unwrap_err()));
+    assert_eq!(found, [batch, &format!("message=refused request=0 refusal=IPSET_ERR_EXIST in {batch}")]);
 }
 
 #[test]
