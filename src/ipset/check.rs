@@ -13,47 +13,101 @@ use super::ports::ProtocolPorts;
 use crate::error::Cause;
 use crate::net::{Family, Protocol};
 
-/// Refuses an entry that a set of this type and family cannot hold as it is.
-#[inline(always)]
-pub(super) fn check(kind: Kind, family: Option<Family>, entry: &Entry) -> Result<(), Cause> {
-    let of_kind = match entry {
-        Entry::Ip(_) => matches!(kind, Kind::BitmapIp | Kind::HashIp | Kind::HashNet),
-        Entry::IpMac(_, None) => kind == Kind::BitmapIpMac,
-        Entry::IpMac(_, Some(_)) => matches!(kind, Kind::BitmapIpMac | Kind::HashIpMac),
-        Entry::IpMark(..) => kind == Kind::HashIpMark,
-        Entry::IpPort(..) => matches!(kind, Kind::HashIpPort | Kind::HashNetPort),
-        Entry::IpPortIp(_, _, Addresses::One(_)) => {
-            matches!(kind, Kind::HashIpPortIp | Kind::HashIpPortNet | Kind::HashNetPortNet)
+impl Entry {
+    /// Refuses an entry that a set of this type and family cannot hold as it is.
+    #[inline(always)]
+    fn check(&self, kind: Kind, family: Option<Family>) -> Result<(), Cause> {
+        let of_kind = match self {
+            Self::Ip(_) => matches!(kind, Kind::BitmapIp | Kind::HashIp | Kind::HashNet),
+            Self::IpMac(_, None) => kind == Kind::BitmapIpMac,
+            Self::IpMac(_, Some(_)) => matches!(kind, Kind::BitmapIpMac | Kind::HashIpMac),
+            Self::IpMark(..) => kind == Kind::HashIpMark,
+            Self::IpPort(..) => matches!(kind, Kind::HashIpPort | Kind::HashNetPort),
+            Self::IpPortIp(_, _, Addresses::One(_)) => {
+                matches!(kind, Kind::HashIpPortIp | Kind::HashIpPortNet | Kind::HashNetPortNet)
+            }
+            Self::IpPortIp(..) => matches!(kind, Kind::HashIpPortNet | Kind::HashNetPortNet),
+            Self::IpIp(..) => kind == Kind::HashNetNet,
+            Self::IpInterface(..) => kind == Kind::HashNetIface,
+            Self::Port(_) => kind == Kind::BitmapPort,
+            Self::Mac(_) => kind == Kind::HashMac,
+            Self::Set(_) => kind == Kind::ListSet,
+        };
+        if !of_kind {
+            return Err(wrong(self, &format!("a {kind} has no such entries")));
         }
-        Entry::IpPortIp(..) => matches!(kind, Kind::HashIpPortNet | Kind::HashNetPortNet),
-        Entry::IpIp(..) => kind == Kind::HashNetNet,
-        Entry::IpInterface(..) => kind == Kind::HashNetIface,
-        Entry::Port(_) => kind == Kind::BitmapPort,
-        Entry::Mac(_) => kind == Kind::HashMac,
-        Entry::Set(_) => kind == Kind::ListSet,
-    };
-    if !of_kind {
-        return Err(wrong(entry, &format!("a {kind} has no such entries")));
+        match self {
+            Self::Ip(ip) | Self::IpMark(ip, _) | Self::IpInterface(ip, _) => {
+                check_addresses(kind, family, ip, Kind::starts_with_network)
+            }
+            Self::IpPort(ip, ports) => {
+                check_addresses(kind, family, ip, Kind::starts_with_network)?;
+                check_ports(family, ports)
+            }
+            Self::IpMac(ip, _) => check_addresses(kind, family, &Addresses::One(*ip), Kind::starts_with_network),
+            Self::IpPortIp(ip, ports, other) => {
+                check_addresses(kind, family, ip, Kind::starts_with_network)?;
+                check_ports(family, ports)?;
+                check_addresses(kind, family, other, Kind::has_networks)
+            }
+            Self::IpIp(ip, other) => {
+                check_addresses(kind, family, ip, Kind::starts_with_network)?;
+                check_addresses(kind, family, other, Kind::has_networks)
+            }
+            Self::Port(_) | Self::Mac(_) | Self::Set(_) => Ok(()),
+        }
     }
-    match entry {
-        Entry::Ip(ip) | Entry::IpMark(ip, _) | Entry::IpInterface(ip, _) => {
-            check_addresses(kind, family, ip, Kind::starts_with_network)
+
+    /// Whether it stands for one entry of a set of this type.
+    fn is_single(&self, kind: Kind) -> bool {
+        let single = |addresses: &Addresses, has_networks: bool| match addresses {
+            Addresses::One(_) => true,
+            Addresses::Network(network) => has_networks || network.prefix() == addresses.family().bits(),
+            Addresses::Range(first, last) => first == last,
+        };
+        let first = |ip| single(ip, kind.starts_with_network());
+        let second = |ip| single(ip, kind.has_networks());
+        match self {
+            Self::Ip(ip) | Self::IpMark(ip, _) | Self::IpInterface(ip, _) => first(ip),
+            Self::IpPort(ip, ports) => first(ip) && ports.ports.first == ports.ports.last,
+            Self::IpPortIp(ip, ports, other) => first(ip) && ports.ports.first == ports.ports.last && second(other),
+            Self::IpIp(ip, other) => first(ip) && second(other),
+            Self::Port(ports) => ports.first == ports.last,
+            Self::IpMac(..) | Self::Mac(_) | Self::Set(_) => true,
         }
-        Entry::IpPort(ip, ports) => {
-            check_addresses(kind, family, ip, Kind::starts_with_network)?;
-            check_ports(family, ports)
+    }
+}
+
+impl<T: SetType> Member<T> {
+    /// Refuses what cannot be sent to a set of this type and family.
+    #[inline(always)]
+    pub(super) fn check(&self, kind: Kind, family: Option<Family>) -> Result<(), Cause> {
+        let entry: Entry = self.entry.into();
+        entry.check(kind, family)?;
+        if self.nomatch && !kind.has_networks() {
+            return Err(Cause::InvalidInput(format!("a {kind} has no exceptions (nomatch)").into()));
         }
-        Entry::IpMac(ip, _) => check_addresses(kind, family, &Addresses::One(*ip), Kind::starts_with_network),
-        Entry::IpPortIp(ip, ports, other) => {
-            check_addresses(kind, family, ip, Kind::starts_with_network)?;
-            check_ports(family, ports)?;
-            check_addresses(kind, family, other, Kind::has_networks)
+        if self.counters.packets == Some(u64::MAX) || self.counters.bytes == Some(u64::MAX) {
+            return Err(wrong(&u64::MAX, "the kernel treats a counter of this value as not given"));
         }
-        Entry::IpIp(ip, other) => {
-            check_addresses(kind, family, ip, Kind::starts_with_network)?;
-            check_addresses(kind, family, other, Kind::has_networks)
+        self.timeout.map_or(Ok(()), |timeout| seconds(timeout).map(drop))
+    }
+
+    /// Refuses what cannot be tested in a set of this type and family.
+    pub(super) fn check_test(&self, kind: Kind, family: Option<Family>) -> Result<(), Cause> {
+        self.check(kind, family)?;
+        if self.is_single(kind) {
+            return Ok(());
         }
-        Entry::Port(_) | Entry::Mac(_) | Entry::Set(_) => Ok(()),
+        // The kernel would test the first entry alone.
+        let entry: Entry = self.entry.into();
+        Err(wrong(&entry, "the kernel tests single entries only"))
+    }
+
+    /// Whether the entry stands for one entry of a set of this type.
+    pub(super) fn is_single(&self, kind: Kind) -> bool {
+        let entry: Entry = self.entry.into();
+        entry.is_single(kind)
     }
 }
 
@@ -104,55 +158,6 @@ fn check_ports(family: Option<Family>, ports: &ProtocolPorts) -> Result<(), Caus
         _ => return Ok(()),
     };
     Err(wrong(ports, fault))
-}
-
-/// Whether an entry stands for one entry of a set.
-fn is_single(kind: Kind, entry: &Entry) -> bool {
-    let single = |addresses: &Addresses, has_networks: bool| match addresses {
-        Addresses::One(_) => true,
-        Addresses::Network(network) => has_networks || network.prefix() == addresses.family().bits(),
-        Addresses::Range(first, last) => first == last,
-    };
-    let first = |ip| single(ip, kind.starts_with_network());
-    let second = |ip| single(ip, kind.has_networks());
-    match entry {
-        Entry::Ip(ip) | Entry::IpMark(ip, _) | Entry::IpInterface(ip, _) => first(ip),
-        Entry::IpPort(ip, ports) => first(ip) && ports.ports.first == ports.ports.last,
-        Entry::IpPortIp(ip, ports, other) => first(ip) && ports.ports.first == ports.ports.last && second(other),
-        Entry::IpIp(ip, other) => first(ip) && second(other),
-        Entry::Port(ports) => ports.first == ports.last,
-        Entry::IpMac(..) | Entry::Mac(_) | Entry::Set(_) => true,
-    }
-}
-
-impl<T: SetType> Member<T> {
-    /// Refuses what cannot be sent to a set of this type and family.
-    #[inline(always)]
-    pub(super) fn check(&self, kind: Kind, family: Option<Family>) -> Result<(), Cause> {
-        check(kind, family, &T::any(self.entry))?;
-        if self.nomatch && !kind.has_networks() {
-            return Err(Cause::InvalidInput(format!("a {kind} has no exceptions (nomatch)").into()));
-        }
-        if self.counters.packets == Some(u64::MAX) || self.counters.bytes == Some(u64::MAX) {
-            return Err(wrong(&u64::MAX, "the kernel treats a counter of this value as not given"));
-        }
-        self.timeout.map_or(Ok(()), |timeout| seconds(timeout).map(drop))
-    }
-
-    /// Refuses what cannot be tested in a set of this type and family.
-    pub(super) fn check_test(&self, kind: Kind, family: Option<Family>) -> Result<(), Cause> {
-        self.check(kind, family)?;
-        if self.is_single(kind) {
-            return Ok(());
-        }
-        // The kernel would test the first entry alone.
-        Err(wrong(&T::any(self.entry), "the kernel tests single entries only"))
-    }
-
-    /// Whether the entry stands for one entry of a set of this type.
-    pub(super) fn is_single(&self, kind: Kind) -> bool {
-        is_single(kind, &T::any(self.entry))
-    }
 }
 
 /// Timeout in the kernel's unit.

@@ -177,12 +177,7 @@ pub struct SkbInfo {
 impl<T: SetType> Member<T> {
     /// Returns this entry without other values.
     pub fn new(entry: impl IntoEntry<T::Entry>) -> Self {
-        Self::carrying_nothing(entry.into_entry())
-    }
-
-    /// Returns the member with this entry and no values.
-    #[inline]
-    pub(super) fn carrying_nothing(entry: T::Entry) -> Self {
+        let entry = entry.into_entry();
         let (counters, skb) = (Counters::default(), SkbInfo::default());
         Self { entry, timeout: None, counters, comment: None, skb, nomatch: false }
     }
@@ -229,7 +224,7 @@ impl<T: SetType> Member<T> {
     #[must_use = "the changed value is returned"]
     pub fn any(self) -> Member<AnyType> {
         let Self { entry, timeout, counters, comment, skb, nomatch } = self;
-        Member { entry: T::any(entry), timeout, counters, comment, skb, nomatch }
+        Member { entry: entry.into(), timeout, counters, comment, skb, nomatch }
     }
 }
 
@@ -396,7 +391,7 @@ impl<T: SetType> Member<T> {
     // Inlined as the checks are.
     #[inline(always)]
     pub(crate) fn write(&self, out: &mut Writer<'_>, line: Option<u32>) {
-        let entry = T::any(self.entry);
+        let entry: Entry = self.entry.into();
         let mut flags = entry.write(out);
         if self.nomatch {
             flags |= flag::NOMATCH;

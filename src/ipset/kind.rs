@@ -29,11 +29,15 @@ mod sealed {
 /// ```
 pub trait SetType: sealed::Sealed + Copy + fmt::Debug + Hash + Ord + 'static {
     /// Type of the entries of such a set.
-    type Entry: Copy + fmt::Debug + Hash + Ord + IntoEntry<Self::Entry> + TryFrom<Entry, Error: Into<Cause>>;
+    type Entry: Copy
+        + fmt::Debug
+        + Hash
+        + Ord
+        + IntoEntry<Self::Entry>
+        + Into<Entry>
+        + TryFrom<Entry, Error: Into<Cause>>;
     /// The type as a value; `None` for [`AnyType`], whose sets have it in their headers.
     const KIND: Option<Kind>;
-    /// Returns the type-erased entry.
-    fn any(entry: Self::Entry) -> Entry;
 }
 
 /// Types that are known at compile time: all except [`AnyType`].
@@ -49,9 +53,6 @@ impl sealed::Sealed for AnyType {}
 impl SetType for AnyType {
     type Entry = Entry;
     const KIND: Option<Kind> = None;
-    fn any(entry: Entry) -> Entry {
-        entry
-    }
 }
 
 /// Hash types.
@@ -154,10 +155,6 @@ macro_rules! types {
             impl SetType for $type {
                 type Entry = $entry;
                 const KIND: Option<Kind> = Some(Kind::$type);
-                #[inline]
-                fn any(entry: $entry) -> Entry {
-                    entry.into()
-                }
             }
             $(impl $property for $type {})*
         )+

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::entry::Member;
+use super::entry::{Entry, Member};
 use super::kind::{AnyType, Kind, SetType};
 use super::new_set::NewSet;
 use super::numbers::{Command, PROTOCOL, SUBSYSTEM, command, family, list_flag};
@@ -384,7 +384,8 @@ impl<T: SetType> fmt::Display for OfEntry<'_, T> {
         if f.alternate() && !self.verb.is_bare() {
             return write!(f, "{verb} {} {preposition} set {}", self.member, self.set);
         }
-        write!(f, "{verb} {} {preposition} set {}", T::any(self.member.entry), self.set)
+        let entry: Entry = self.member.entry.into();
+        write!(f, "{verb} {entry} {preposition} set {}", self.set)
     }
 }
 

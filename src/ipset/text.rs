@@ -99,7 +99,8 @@ impl<T: SetType> fmt::Display for Member<T> {
     ///
     /// Parts of a comment that `ipset restore` cannot read are shown as `\u{fffd}`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", T::any(self.entry))?;
+        let entry: Entry = self.entry.into();
+        write!(f, "{entry}")?;
         let mut words = Words { f, blank: " " };
         words.value("timeout", self.timeout.map(|timeout| timeout.as_secs()))?;
         words.word("nomatch", self.nomatch)?;

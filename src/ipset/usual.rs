@@ -47,8 +47,8 @@ impl<T: SetType> Member<T> {
             return None;
         }
         let timeout = timeout.map(|timeout| Duration::from_secs(timeout.into()));
-        let carrying_nothing = Self::carrying_nothing(T::Entry::try_from(entry).ok()?);
-        Some(Self { timeout, counters: Counters { packets, bytes }, ..carrying_nothing })
+        let member = Self::new(T::Entry::try_from(entry).ok()?);
+        Some(Self { timeout, counters: Counters { packets, bytes }, ..member })
     }
 }
 
