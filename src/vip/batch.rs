@@ -80,7 +80,7 @@ impl<'a> Work<'a> {
         let needed = needed(&self.failures, &surplus);
         surplus.retain(|vip| !needed.contains(vip));
         match observed.target {
-            Some(target) => self.make(false, target, &surplus),
+            Some(target) => self.send(false, target, &surplus),
             None => Ok(()),
         }
     }
@@ -125,11 +125,11 @@ impl<'a> Work<'a> {
             return Ok(());
         }
         let target = match (observed.target, self.binder.0) {
-            (None, Way::Dummy(name)) => self.vips.make(self.binder, name)?,
+            (None, Way::Dummy(name)) => self.vips.create_interface(self.binder, name)?,
             (Some(target), _) => target,
             (None, _) => return Ok(()),
         };
-        self.make(true, target, &missing)?;
+        self.send(true, target, &missing)?;
         if !target.is_route() {
             let failed: HashSet<_> = self.failures.iter().map(|failure| failure.change.vip()).collect();
             missing.retain(|vip| vip.family() == Family::Inet6 && !failed.contains(vip));
@@ -180,11 +180,11 @@ impl<'a> Work<'a> {
             }
         }
         self.done.unchanged += before - unwanted.len();
-        self.make(false, target, &unwanted)
+        self.send(false, target, &unwanted)
     }
 
     /// Sends the changes, many with each system call: binds, or unbinds.
-    fn make(&mut self, bind: bool, target: Target, mut vips: &[Vip]) -> Result<()> {
+    fn send(&mut self, bind: bool, target: Target, mut vips: &[Vip]) -> Result<()> {
         let binder = *self.binder;
         let span = Span::new(&format_args!("{} virtual IPs, with {binder}", if bind { "bind" } else { "unbind" }));
         let _entered = span.enter();

@@ -217,7 +217,7 @@ impl Vips {
     // Dummy interfaces.
 
     /// Creates the dummy interface, or finds it if another process has created it meanwhile.
-    pub(super) fn make(&mut self, binder: &Binder, name: Interface) -> Result<Target> {
+    pub(super) fn create_interface(&mut self, binder: &Binder, name: Interface) -> Result<Target> {
         // Loading the module creates a dummy0, which may be the requested one.
         self.create_dummy(LinkRequest::NewDummy(name.as_bytes()), Errno::EEXIST)?;
         let gone = "another process deleted the interface right after it was created";
