@@ -50,6 +50,7 @@
 //! |---|---|
 //! | `testing` | the module `testing` |
 //! | `serde` | the traits of `serde` for specifications, keys, changes, statistics, and the desired state of a director |
+//! | `tracing` | [spans and events](#tracing) of the crate `tracing` |
 //! | `interop` | the traits of the rust-netlink crates for [`ipvs::Message`] |
 //! | `tracing` | a span for each operation, an event for each refusal and each repetition |
 //!

@@ -208,6 +208,16 @@ impl Ipset {
 
     /// Adds an entry, or all entries of a range (`IPSET_CMD_ADD`).
     ///
+    /// ```no_run
+    /// # use lvs::ipset::{HashIp, Ipset, Member};
+    /// # use std::{net::Ipv4Addr, time::Duration};
+    /// let mut ipset = Ipset::connect()?;
+    /// let blocked = ipset.open::<HashIp>("blocked".parse()?)?;
+    /// ipset.add(&blocked, &Member::new(Ipv4Addr::new(192, 0, 2, 7)))?;
+    /// ipset.add(&blocked, &Member::parse("192.0.2.8")?.timeout(Duration::from_secs(60)))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`is_already_exists`](Error::is_already_exists); [`is_full`](Error::is_full); [`Reason::NotEnabled`] when the
     /// member has a timeout, counters, a comment or skbinfo, and the set was created without. The entries of a range

@@ -134,12 +134,14 @@ impl ServiceKey {
     }
 }
 
-/// Values that identify a virtual service: a [`ServiceKey`], a [`Service`](super::Service) or a reference to either.
+/// Values that identify a virtual service: a [`ServiceKey`], a [`Service`](super::Service), a
+/// [`ServiceInfo`](super::ServiceInfo), or a reference to one of them.
 ///
 /// ```
-/// # use lvs::ipvs::{IntoServiceKey, Scheduler, Service};
+/// # use lvs::ipvs::{IntoServiceKey, Scheduler, Service, ServiceInfo};
 /// let web = Service::tcp("10.96.0.10:443".parse()?, Scheduler::WRR);
 /// assert_eq!((&web).into_service_key(), web.key);
+/// assert_eq!(ServiceInfo::new(web).into_service_key(), web.key);
 /// # Ok::<(), std::net::AddrParseError>(())
 /// ```
 #[diagnostic::on_unimplemented(
@@ -166,7 +168,7 @@ macro_rules! into_service_key {
     };
 }
 
-into_service_key!(ServiceKey, Service, &Service, &ServiceInfo);
+into_service_key!(ServiceKey, Service, &Service, ServiceInfo, &ServiceInfo);
 
 impl IntoServiceKey for &ServiceKey {
     fn into_service_key(self) -> ServiceKey {

@@ -245,6 +245,12 @@ impl From<&Service> for ServiceKey {
     }
 }
 
+impl From<ServiceInfo> for ServiceKey {
+    fn from(info: ServiceInfo) -> Self {
+        info.key()
+    }
+}
+
 impl From<&ServiceInfo> for ServiceKey {
     fn from(info: &ServiceInfo) -> Self {
         info.key()

@@ -101,17 +101,19 @@ impl From<Ipv6Addr> for Vip {
     }
 }
 
-/// Values that convert to a virtual IP.
+/// Values that convert to a virtual IP: a [`Vip`], an address, or a reference to either.
 ///
 /// ```
 /// # use lvs::vip::{IntoVip, Vip};
 /// let address = std::net::Ipv4Addr::new(10, 96, 0, 10);
 /// assert_eq!(address.into_vip(), Vip::from(address));
+/// assert_eq!((&address).into_vip(), Vip::from(address));
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a virtual IP",
     label = "neither an address nor a `Vip`",
-    note = "to read a virtual IP from text, write `text.parse::<Vip>()?`"
+    note = "to read a virtual IP from text, write `text.parse::<Vip>()?`",
+    note = "the virtual IP of a socket address is `address.ip()`"
 )]
 pub trait IntoVip {
     /// Converts the value to the virtual IP.
@@ -126,23 +128,17 @@ macro_rules! into_vip {
                     self.into()
                 }
             }
+
+            impl IntoVip for &$type {
+                fn into_vip(self) -> Vip {
+                    (*self).into()
+                }
+            }
         )+
     };
 }
 
 into_vip!(Vip, IpAddr, Ipv4Addr, Ipv6Addr);
-
-impl IntoVip for &Vip {
-    fn into_vip(self) -> Vip {
-        *self
-    }
-}
-
-impl IntoVip for &IpAddr {
-    fn into_vip(self) -> Vip {
-        (*self).into()
-    }
-}
 
 impl FromStr for Vip {
     type Err = InvalidVip;
