@@ -75,7 +75,7 @@ impl<'a> Work<'a> {
     pub(super) fn sync(&mut self, desired: &[Vip]) -> Result<()> {
         let wanted = self.possible(desired);
         let observed = self.vips.observe(self.binder, &wanted, true)?;
-        self.bind_missing(&wanted, &observed)?;
+        self.bind_missing(&observed)?;
         let mut surplus = observed.surplus(desired);
         let needed = needed(&self.failures, &surplus);
         surplus.retain(|vip| !needed.contains(vip));
@@ -92,7 +92,7 @@ impl<'a> Work<'a> {
             return Ok(());
         }
         let observed = self.vips.observe(self.binder, &wanted, false)?;
-        self.fail_conflicts(Plan::to_bind(self.binder, &wanted, &observed).conflicts)
+        self.fail_conflicts(Plan::to_bind(self.binder, &observed).conflicts)
     }
 
     /// Binds the virtual IPs that are not bound yet.
@@ -102,7 +102,7 @@ impl<'a> Work<'a> {
             return Ok(());
         }
         let observed = self.vips.observe(self.binder, &wanted, false)?;
-        self.bind_missing(&wanted, &observed)
+        self.bind_missing(&observed)
     }
 
     /// Returns the virtual IPs that this binder can bind; the others are failures.
@@ -117,8 +117,8 @@ impl<'a> Work<'a> {
         possible
     }
 
-    fn bind_missing(&mut self, wanted: &[Vip], observed: &Observed) -> Result<()> {
-        let Plan { bind: mut missing, unchanged, conflicts } = Plan::to_bind(self.binder, wanted, observed);
+    fn bind_missing(&mut self, observed: &Observed) -> Result<()> {
+        let Plan { bind: mut missing, unchanged, conflicts } = Plan::to_bind(self.binder, observed);
         self.done.unchanged += unchanged;
         self.fail_conflicts(conflicts)?;
         if missing.is_empty() {

@@ -42,8 +42,9 @@ impl Vips {
             observed.owned = self.owned(target)?;
         }
         let owned = set_of(&observed.owned);
-        let missing = wanted.iter().copied().filter(|vip| !owned.contains(vip));
-        let (prefixes, addresses): (Vec<_>, Vec<_>) = missing.partition(Vip::is_prefix);
+        observed.missing = wanted.iter().copied().filter(|vip| !owned.contains(vip)).collect();
+        observed.bound = wanted.len() - observed.missing.len();
+        let (prefixes, addresses): (Vec<_>, Vec<_>) = observed.missing.iter().copied().partition(Vip::is_prefix);
         observed.routes = self.routes_of(addresses)?;
         if !prefixes.is_empty() {
             let mut families: Vec<_> = prefixes.iter().map(Vip::family).collect();

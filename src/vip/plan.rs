@@ -15,6 +15,10 @@ pub(super) struct Observed {
     pub(super) target: Option<Target>,
     /// The binder's listing, if it was read.
     pub(super) owned: Vec<Vip>,
+    /// Number of wanted virtual IPs in the listing.
+    pub(super) bound: usize,
+    /// The other wanted virtual IPs.
+    pub(super) missing: Vec<Vip>,
     /// The route of each address that is local, broadcast or anycast.
     pub(super) routes: HashMap<Vip, Route, Keyed>,
     /// All local routes, if a prefix is to be bound.
@@ -31,15 +35,10 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Plans to bind these virtual IPs, each of which this binder can bind.
-    pub(super) fn to_bind(binder: &Binder, wanted: &[Vip], observed: &Observed) -> Self {
-        let owned = set_of(&observed.owned);
-        let mut plan = Self::default();
-        for vip in wanted {
-            if owned.contains(vip) {
-                plan.unchanged += 1;
-                continue;
-            }
+    /// Plans to bind the missing virtual IPs, each of which this binder can bind.
+    pub(super) fn to_bind(binder: &Binder, observed: &Observed) -> Self {
+        let mut plan = Self { unchanged: observed.bound, ..Self::default() };
+        for vip in &observed.missing {
             match observed.obstacle(binder, *vip) {
                 Ok(true) => plan.unchanged += 1,
                 Ok(false) => plan.bind.push(*vip),
