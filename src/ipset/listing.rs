@@ -228,6 +228,16 @@ impl Contents<'_> {
         Some(info.map_err(|fault| Error::new(Query::List(name.or(self.name)), fault)))
     }
 
+    /// Reads the dump to its end, within [`Options::deadline`](crate::Options::deadline): until then a set cannot be
+    /// destroyed, renamed or swapped.
+    fn finish(&mut self) {
+        self.ipset.connection.renew_deadline();
+        while !self.ended {
+            self.ended = !matches!(self.ipset.connection.next_item(&self.query), Ok(Some(_)));
+        }
+        self.entries = 0..0;
+    }
+
     /// Ends the listing at a message that leaves unknown what the next one is about.
     #[cold]
     fn broken(&mut self, fault: DecodeError) -> Error {
@@ -239,13 +249,8 @@ impl Contents<'_> {
 }
 
 impl Drop for Contents<'_> {
-    /// Reads the dump to its end, within [`Options::deadline`](crate::Options::deadline): until then a set cannot be
-    /// destroyed, renamed or swapped.
     fn drop(&mut self) {
-        self.ipset.connection.renew_deadline();
-        while !self.ended {
-            self.ended = !matches!(self.ipset.connection.next_item(&self.query), Ok(Some(_)));
-        }
+        self.finish();
     }
 }
 
@@ -284,8 +289,7 @@ impl<T: SetType> Members<'_, T> {
                 Ok(None) => {}
                 Ok(Some(info)) if info.set.kind() == self.set.kind() => {}
                 Ok(Some(info)) => {
-                    self.contents.ended = true;
-                    self.contents.entries = 0..0;
+                    self.contents.finish();
                     let text = format!("the set is of the type {} by now, wanted {}", info.set.kind(), self.set.kind());
                     let cause = Cause::precondition(Reason::TypeMismatch, text);
                     return Some(Err(Error::new(Query::List(Some(self.set.name())), cause)));

@@ -4,16 +4,18 @@ use std::collections::HashSet;
 use std::net::Ipv4Addr;
 
 use libtest_mimic::Trial;
-use lvs::ipset::{Change, HashIp, Kind, Listed, Member, NewSet};
+use lvs::Reason;
+use lvs::ipset::{BitmapPort, Change, HashIp, Kind, Listed, Member, NewSet};
 
 use super::name;
 use crate::lab::{Lab, Need, tests};
 
 pub(super) fn tests() -> Vec<Trial> {
-    tests!(&[Need::Ipset(Kind::HashIp)];
+    tests!(&[Need::Ipset(Kind::HashIp), Need::Ipset(Kind::BitmapPort)];
         a_million_members,
         ten_thousand_sets,
         a_list_that_is_given_up_is_in_nobodys_way,
+        a_listing_of_a_set_that_changed_its_type_ends,
     )
 }
 
@@ -61,4 +63,14 @@ fn a_list_that_is_given_up_is_in_nobodys_way(lab: &Lab) {
     assert!(ipset.stream_members(&set).unwrap().next().unwrap().is_ok());
     lab.ipset().destroy(name("large")).unwrap();
     assert!(ipset.set(name("large")).unwrap_err().is_not_found());
+}
+
+fn a_listing_of_a_set_that_changed_its_type_ends(lab: &Lab) {
+    let mut ipset = lab.ipset();
+    let before = ipset.create(name("large"), &NewSet::<BitmapPort>::range(0..=9)).unwrap();
+    ipset.destroy(name("large")).unwrap();
+    let set = ipset.create(name("large"), &NewSet::<HashIp>::ipv4()).unwrap();
+    ipset.add_all(&set, members(50_000)).unwrap();
+    assert_eq!(ipset.members(&before).unwrap_err().reason(), Some(Reason::TypeMismatch));
+    ipset.destroy(name("large")).unwrap();
 }
