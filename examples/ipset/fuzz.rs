@@ -1,8 +1,9 @@
 //! Fuzzed code: lines, on a kernel that accepts everything, and on an in-memory kernel.
 //!
-//! The sets that the in-memory kernel saves restore as the same.
+//! The sets that the in-memory kernel saves restore as the same. Lines that are buffered as a whole and lines that arrive
+//! byte by byte make the same sets.
 
-use std::io;
+use std::io::{self, BufReader};
 
 use lvs::Family;
 use lvs::ipset::{Kind, SetName};
@@ -20,8 +21,11 @@ pub(crate) fn run(data: &[u8]) {
         return;
     }
     let _ = restore::restore(&mut session(&Kernel::script(agreeable)), data, &mut io::sink());
-    let mut first = session(&Kernel::new());
-    let _ = restore::restore(&mut first, data, &mut io::sink());
+    let (mut first, mut by_bytes) = (session(&Kernel::new()), session(&Kernel::new()));
+    let done = restore::restore(&mut first, data, &mut io::sink());
+    let done_by_bytes = restore::restore(&mut by_bytes, BufReader::with_capacity(1, data), &mut io::sink());
+    assert_eq!(format!("{done:?}"), format!("{done_by_bytes:?}"));
+    assert_eq!(String::from_utf8_lossy(&save(&mut first)), String::from_utf8_lossy(&save(&mut by_bytes)));
     // A save has no quotes around names, as that of `ipset`.
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':');
     let is_odd = |name: &SetName| !name.as_bytes().iter().all(is_plain);

@@ -11,7 +11,7 @@ use crate::syntax::{Command, Line, words};
 use crate::values::text;
 
 /// The longest line in bytes; what is longer is cut into lines.
-const MAX_LINE: u64 = 1023;
+const MAX_LINE: u16 = 1023;
 /// How many entries are kept before they are sent.
 const MANY: usize = 1024;
 
@@ -23,6 +23,29 @@ struct Waiting {
     members: Vec<Member<AnyType>>,
     /// The line of each.
     lines: Vec<usize>,
+    /// The last line up to its entry. Empty if a line that starts so has to be read as a whole.
+    start: Vec<u8>,
+}
+
+impl Waiting {
+    /// The command and the set of a line that starts as the last one, and that start.
+    fn repeated(&self) -> Option<(Command, Set<AnyType>, &[u8])> {
+        let (command, set, _) = self.change.filter(|_| self.members.len() < MANY)?;
+        (!self.start.is_empty()).then_some((command, set, &self.start))
+    }
+
+    fn push(&mut self, member: Member<AnyType>, line: usize) {
+        self.members.push(member);
+        self.lines.push(line);
+    }
+}
+
+/// A line up to its entry, if the line is a command, the name of a set, an entry and nothing else.
+fn start<'a>(line: &'a str, name: &str, entry: &str) -> Option<&'a str> {
+    let start = line.strip_suffix('\n')?.strip_suffix(entry)?;
+    let command = start.strip_suffix(' ')?.strip_suffix(name)?.strip_suffix(' ')?;
+    let is_plain = start.is_ascii() && command.bytes().all(|byte| byte.is_ascii_alphabetic());
+    is_plain.then_some(start)
 }
 
 /// Lines of input, counted.
@@ -30,16 +53,37 @@ pub(crate) struct Lines<R> {
     input: R,
     line: Vec<u8>,
     number: usize,
+    /// Whether the end of the input was read. A terminal would be read again.
+    ended: bool,
 }
 
 impl<R: BufRead> Lines<R> {
     pub(crate) fn new(input: R) -> Self {
-        Self { input, line: Vec::new(), number: 0 }
+        Self { input, line: Vec::new(), number: 0, ended: false }
+    }
+
+    /// Takes the entry of the next line and its number, if the line is `start` and one word without quotes or options. For the
+    /// bar of `ipset-rs restore`, as nearly every line is such a one.
+    fn entry_after(&mut self, start: &[u8]) -> Option<(usize, &str)> {
+        // `next` reports an error when it reads again.
+        let buffered = self.input.fill_buf().ok()?;
+        self.ended = buffered.is_empty();
+        let rest = buffered.get(..MAX_LINE.into()).unwrap_or(buffered).strip_prefix(start)?;
+        let end = rest.iter().position(|byte| !byte.is_ascii_graphic() || *byte == b'"')?;
+        let (entry, behind) = rest.split_at_checked(end)?;
+        if matches!(entry, [] | [b'-', ..]) || !behind.starts_with(b"\n") {
+            return None;
+        }
+        self.line.clear();
+        self.line.extend_from_slice(entry);
+        self.input.consume(start.len() + end + 1);
+        self.number += 1;
+        Some((self.number, std::str::from_utf8(&self.line).ok()?))
     }
 
     pub(crate) fn next(&mut self) -> io::Result<Option<(usize, &[u8])>> {
         self.line.clear();
-        if self.input.by_ref().take(MAX_LINE).read_until(b'\n', &mut self.line)? == 0 {
+        if self.ended || self.input.by_ref().take(MAX_LINE.into()).read_until(b'\n', &mut self.line)? == 0 {
             return Ok(None);
         }
         self.number += 1;
@@ -115,6 +159,13 @@ fn each_line(
     waiting: &mut Waiting,
 ) -> Outcome {
     loop {
+        if let Some((command, set, start)) = waiting.repeated() {
+            if let Some((number, text)) = lines.entry_after(start) {
+                let typed = session.reader().entry(command, &set, text, &[]);
+                waiting.push(typed.map_err(|failure| (failure, Some(number)))?.member, number);
+                continue;
+            }
+        }
         let read = lines.next().map_err(|error| (Failure::refused(format!("cannot read: {error}")), None))?;
         let Some((number, line)) = read else { return Ok(()) };
         let here = |failure| (failure, Some(number));
@@ -144,8 +195,11 @@ fn each_line(
                     send(session, waiting)?;
                     waiting.change = change;
                 }
-                waiting.members.push(typed.member);
-                waiting.lines.push(number);
+                waiting.start.clear();
+                if let [name, entry] = &words[..] {
+                    waiting.start.extend(start(&line, name, entry).unwrap_or_default().bytes());
+                }
+                waiting.push(typed.member, number);
             }
             Line::Command(command, words) => {
                 let prepared = session.prepare(command, &words).map_err(here)?;
@@ -219,6 +273,94 @@ fn interactive_lines(session: &mut Session, lines: &mut Lines<impl BufRead>, out
             out.flush()?;
             // Also where no messages are wanted.
             failure.tell(None);
+        }
+    }
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use crate::fuzz;
+
+    const SETS: &str =
+        "create one hash:ip timeout 9\ncreate two hash:net timeout 9\ncreate o\\ne hash:ip\ncreate é hash:ip\n";
+
+    /// Starts of ordinary lines, and of others that look like them.
+    const STARTS: [&[&str]; 2] = [
+        &["add one ", "a one ", "del one ", "add two ", "add o\\ne "],
+        &[
+            "-A one ",
+            "-exist add one ",
+            "\"add\" one ",
+            "add\tone ",
+            "add  one ",
+            "add \"one\" ",
+            "add o\"ne\" ",
+            "add é ",
+            "add one -! ",
+            "add -q one ",
+            "add one",
+            "# add one ",
+        ],
+    ];
+
+    const ENTRIES: [&[&str]; 2] = [
+        &["10.0.0.1", "10.0.0.2", "10.4", "10.0.0.8/29", "10.0.0.16-10.0.0.18"],
+        &[
+            "-!",
+            "-q",
+            "-",
+            "",
+            "\"10.0.0.5\"",
+            "\"10.0.0.5",
+            "10.\"0.0.6\"",
+            "10.0.0.6 ",
+            "10.0.0.7\r",
+            "10.0.0.9\0x",
+            "10.0.0.10 timeout 5",
+            "10.0.0.11 -exist",
+            "é",
+            "-o xml",
+            "x",
+            "10.0.0.1,tcp:80",
+        ],
+    ];
+
+    const ENDS: [&[&str]; 2] = [
+        &["\n"],
+        &[
+            "\r\n",
+            "\nCOMMIT\n",
+            "\n\n# -\n",
+            "\nflush one\n",
+            "\nrename one three\nrename two one\n",
+            "\ndestroy one\ncreate one hash:net\n",
+            "",
+            " ",
+        ],
+    ];
+
+    fn one_of([ordinary, others]: [&'static [&'static str]; 2]) -> impl Strategy<Value = &'static str> {
+        prop_oneof![3 => select(ordinary), 1 => select(others)]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1024))]
+
+        #[test]
+        fn lines_that_repeat_a_start_are_read_as_others(
+            exist in select(&["", "-exist "][..]),
+            starts in [one_of(STARTS), one_of(STARTS)],
+            lines in prop::collection::vec((prop::bool::weighted(0.3), one_of(ENTRIES), one_of(ENDS)), 1..8),
+        ) {
+            let mut input = format!("{exist}{SETS}");
+            for (is_second, entry, end) in lines {
+                let [first, second] = starts;
+                input.extend([if is_second { second } else { first }, entry, end]);
+            }
+            fuzz::run(input.as_bytes());
         }
     }
 }

@@ -75,7 +75,7 @@ impl Session {
         Self { ipset: Connection(Some(ipset)), names, ..Self::new(settings) }
     }
 
-    fn reader(&self) -> Reader<'_> {
+    pub(crate) fn reader(&self) -> Reader<'_> {
         Reader { names: &self.names, quiet: self.settings.quiet }
     }
 
