@@ -10,7 +10,7 @@ use lvs::{Family, Protocol};
 
 use crate::failure::number::INVALID_PROTOCOL;
 use crate::failure::{Failure, complain, refused};
-use crate::names::{ICMP, ICMPV6, Names, icmp};
+use crate::names::{ICMP, ICMPV6, Names, icmp, inet};
 use crate::options::{Carried, entry_options, number_of_bits, set_name};
 use crate::output::{Ip, push_port};
 use crate::syntax::{Command, Word};
@@ -283,7 +283,8 @@ impl Reader<'_> {
         words: &[Word<'_>],
     ) -> Result<Typed, Failure> {
         let mut parts = Parts::default();
-        let read = self.element(set, text, &mut parts).and_then(|mut entry| {
+        let family = set.family().unwrap_or(Family::Inet);
+        let read = self.element(set.kind(), family, text, &mut parts).and_then(|mut entry| {
             let placed = matches!(entry, Entry::Set(ListMember { place: Some(_), .. }));
             let carried = Carried::read(set.kind(), command, placed, words)?;
             parts.check(set, command)?;
@@ -313,9 +314,19 @@ impl Reader<'_> {
         Ok(typed)
     }
 
-    fn element(&self, set: &Set<AnyType>, text: &str, parts: &mut Parts) -> Result<Entry, Failure> {
-        let kind = set.kind();
-        let family = set.family().unwrap_or(Family::Inet);
+    fn element(&self, kind: Kind, family: Family, text: &str, parts: &mut Parts) -> Result<Entry, Failure> {
+        // The number of an address has no parts. For the bar of `ipset-rs restore`.
+        if let (Kind::BitmapIp | Kind::HashIp | Kind::HashNet, Family::Inet) = (kind, family) {
+            if let Some(address) = inet(text) {
+                let address = Typo { from: address.into(), to: None, prefix: None };
+                parts.first = Some(address);
+                return Ok(Entry::Ip(address.addresses()));
+            }
+        }
+        self.element_of_parts(kind, family, text, parts)
+    }
+
+    fn element_of_parts(&self, kind: Kind, family: Family, text: &str, parts: &mut Parts) -> Result<Entry, Failure> {
         let [first, second, third] = pieces(kind, text)?;
         let piece = |at: usize| [first, second, third].get(at).copied().flatten().unwrap_or_default();
         let form = match kind {
@@ -551,6 +562,28 @@ fn list_member(text: &str) -> Result<ListMember, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_of_addresses_are_read_as_other_elements() {
+        let reader = Reader { names: &Names::default(), quiet: true };
+        for text in
+            ["10.0.0.1", "0.0.0.0", "10.1", "010.0.0.8", "4294967295", "256.1", "1.1.1.1.1", "", "::", "1.1.1.1,2"]
+        {
+            for kind in Kind::ALL.iter().copied() {
+                for family in [Family::Inet, Family::Inet6] {
+                    let [mut quick, mut plain] = [Parts::default(), Parts::default()];
+                    let element = reader.element(kind, family, text, &mut quick);
+                    assert_eq!(
+                        element,
+                        reader.element_of_parts(kind, family, text, &mut plain),
+                        "{text} {kind} {family}"
+                    );
+                    let [quick, plain] = [quick, plain].map(|parts| (parts.first, parts.second, parts.port_range));
+                    assert_eq!(quick, plain, "{text} {kind} {family}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn single_addresses_are_the_same_in_every_form() {

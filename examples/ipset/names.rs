@@ -109,7 +109,7 @@ fn can_be_a_name(host: &str) -> bool {
 }
 
 /// An IPv4 address as `inet_aton` reads it, but for hexadecimal: `10.1` is 10.0.0.1, and `010` is 8.
-fn inet(text: &str) -> Option<Ipv4Addr> {
+pub(crate) fn inet(text: &str) -> Option<Ipv4Addr> {
     let (mut address, mut bits) = (0, 32);
     let (mut part, mut radix, mut is_empty) = (0, 10, true);
     for byte in text.bytes() {
