@@ -1,4 +1,4 @@
-//! Numbers and addresses appended to a line: the bar of listings (`ipset-rs list`) leaves no room for `core::fmt`.
+//! Numbers and addresses appended to a line, without `core::fmt`, for the bars of `ipset-rs list` and `ipvsadm-rs -Ln`.
 
 use std::net::Ipv4Addr;
 

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
 
+use crate::decimal::{push_ipv4, push_number};
+
 /// A line that is not finished.
 #[derive(Default)]
 pub(crate) struct Line(Vec<u8>);
@@ -27,24 +29,15 @@ impl Line {
     /// Appends a number in decimal.
     #[inline]
     pub(crate) fn number(&mut self, number: impl Into<u64>) {
-        self.right(number, 0);
+        push_number(&mut self.0, number.into());
     }
 
     /// Appends a number in decimal, with blanks before it up to a width.
     pub(crate) fn right(&mut self, number: impl Into<u64>, width: usize) {
-        let mut rest = number.into();
-        let mut digits = [b' '; 20];
-        let mut start = digits.len();
-        for digit in digits.iter_mut().rev() {
-            *digit = b'0' + u8::try_from(rest % 10).unwrap_or_default();
-            start -= 1;
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
-        let start = start.min(digits.len().saturating_sub(width));
-        self.0.extend_from_slice(digits.get(start..).unwrap_or_default());
+        let number = number.into();
+        let digits = number.checked_ilog10().and_then(|log| usize::try_from(log).ok()).unwrap_or(0) + 1;
+        self.pad_to(self.len() + width.saturating_sub(digits));
+        self.number(number);
     }
 
     /// Appends a number in decimal, with blanks behind it up to a width.
@@ -56,24 +49,9 @@ impl Line {
     }
 
     /// Appends an IPv4 address.
-    pub(crate) fn ipv4(&mut self, address: Ipv4Addr) {
-        let [first, rest @ ..] = address.octets();
-        self.octet(first);
-        for octet in rest {
-            self.0.push(b'.');
-            self.octet(octet);
-        }
-    }
-
     #[inline]
-    fn octet(&mut self, octet: u8) {
-        if octet >= 100 {
-            self.0.push(b'0' + octet / 100);
-        }
-        if octet >= 10 {
-            self.0.push(b'0' + octet / 10 % 10);
-        }
-        self.0.push(b'0' + octet % 10);
+    pub(crate) fn ipv4(&mut self, address: Ipv4Addr) {
+        push_ipv4(&mut self.0, address);
     }
 
     /// Appends blanks up to a number of bytes, which C's printf counts. Rust's formats count letters.

@@ -34,6 +34,8 @@
 
 mod command;
 mod connections;
+#[path = "../ipset/decimal.rs"]
+mod decimal;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
 mod kernel;
