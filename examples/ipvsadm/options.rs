@@ -242,13 +242,14 @@ impl<'a> Given<'a> {
         })?;
         check(self.items, self.verb.rules(), || format!("'{}' command", self.verb.name()))?;
         // The table sees to it that what a command needs is there.
-        let (key, server) = (self.key.ok_or(Mistake::NoCommand), self.server.ok_or(Mistake::NoCommand));
+        let key = || self.key.ok_or(Mistake::NoCommand);
+        let server = || self.server.ok_or(Mistake::NoCommand);
         let change = match self.verb {
-            Verb::AddService => Change::AddService(self.service(key?, flags)?),
-            Verb::EditService => Change::SetService(self.service(key?, flags)?),
-            Verb::DeleteService => Change::DeleteService(key?),
-            Verb::AddServer | Verb::EditServer => return self.server(key?, server?),
-            Verb::DeleteServer => Change::DeleteDestination(key?, server?),
+            Verb::AddService => Change::AddService(self.service(key()?, flags)?),
+            Verb::EditService => Change::SetService(self.service(key()?, flags)?),
+            Verb::DeleteService => Change::DeleteService(key()?),
+            Verb::AddServer | Verb::EditServer => return self.server(key()?, server()?),
+            Verb::DeleteServer => Change::DeleteDestination(key()?, server()?),
             Verb::Flush => Change::Clear,
             Verb::Zero => match self.key {
                 None => Change::ZeroAll,

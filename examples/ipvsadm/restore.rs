@@ -75,7 +75,8 @@ struct Kept {
 
 impl Kept {
     fn new() -> Self {
-        let work = Work { status: 0, lines: Vec::with_capacity(CHANGES), changes: Vec::with_capacity(CHANGES) };
+        // Memory that is not used costs nothing. Growing does, because the pages are new.
+        let work = Work { status: 0, lines: Vec::with_capacity(KEPT), changes: Vec::with_capacity(KEPT) };
         Self { work, line: 1, text: Vec::new() }
     }
 }
