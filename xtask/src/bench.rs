@@ -7,6 +7,7 @@ mod plots;
 
 use crate::cargo::{self, Programs};
 use crate::test::say;
+use crate::vm::arch::X86_64;
 use crate::vm::carrier::{Ending, Signals, Streams};
 use crate::vm::debian::Wanted;
 use crate::vm::initramfs::{Clock, Job, RESULTS, Session, example_path};
@@ -56,10 +57,10 @@ impl Wish {
 
 /// Measures on each of the kernels.
 pub(crate) fn run(lines: &[Wanted], wish: &Wish) -> Result<ExitCode> {
-    host::install_missing()?;
+    host::install(X86_64.boot_tools)?;
     step("building the measurements and the examples");
-    let guest = cargo::build_one(Programs::Guest)?;
-    let mut programs = vec![(cargo::build_one(Programs::Bench)?, PROGRAM.to_owned())];
+    let guest = cargo::build_one(Programs::Guest, &X86_64)?;
+    let mut programs = vec![(cargo::build_one(Programs::Bench, &X86_64)?, PROGRAM.to_owned())];
     if wish.claims() {
         host::install(&[("nft", "nftables")])?;
     } else {

@@ -1,13 +1,12 @@
 //! Builds the programs that go into the virtual machine.
+use crate::host;
+use crate::vm::arch::Arch;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-
-/// The only target: programs for it are linked statically, so that they run in the guest as they are.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Target of `cargo programs`.
 const RELEASE_TARGET: &str = "x86_64-unknown-linux-musl";
@@ -57,7 +56,11 @@ pub(crate) fn workspace() -> &'static Path {
 }
 
 /// Builds programs for the guest and returns their paths.
-pub(crate) fn build(programs: Programs<'_>) -> Result<Vec<Program>> {
+pub(crate) fn build(programs: Programs<'_>, arch: &Arch) -> Result<Vec<Program>> {
+    host::install(arch.build_tools)?;
+    if !arch.native {
+        add_target(arch.target)?;
+    }
     let arguments: &[&str] = match programs {
         // Without the features, and so the dependencies, of the host's side.
         Programs::Guest => &["build", "--package=xtask", "--bin=guest", "--no-default-features"],
@@ -76,7 +79,7 @@ pub(crate) fn build(programs: Programs<'_>) -> Result<Vec<Program>> {
     let mut command = command();
     command
         .args(arguments)
-        .args(["--target", TARGET])
+        .args(["--target", arch.target])
         // A folder of its own: other flags would make the normal build start over each time.
         .arg("--target-dir")
         .arg(target_folder()?.join("guest"))
@@ -84,18 +87,27 @@ pub(crate) fn build(programs: Programs<'_>) -> Result<Vec<Program>> {
         .env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static")
         // A tenth of the size, and the guest has all of it in memory.
         .env("CARGO_PROFILE_DEV_DEBUG", "0");
+    if let Some(linker) = arch.linker {
+        command.arg(format!("--config=target.{}.linker='{linker}'", arch.target));
+    }
     programs_of(command)
 }
 
 /// Builds `ipvsadm-rs` and `ipset-rs` with the README's command.
 pub(crate) fn build_released() -> Result<Vec<Program>> {
-    let mut rustup = in_workspace("rustup");
-    if !rustup.args(["--quiet", "target", "add", RELEASE_TARGET]).status().context("running rustup")?.success() {
-        bail!("rustup could not add the target {RELEASE_TARGET}");
-    }
+    add_target(RELEASE_TARGET)?;
     let mut command = command();
     command.arg("programs").env_remove("RUSTFLAGS");
     programs_of(command)
+}
+
+/// Installs the standard library of a target.
+fn add_target(target: &str) -> Result<()> {
+    let mut rustup = in_workspace("rustup");
+    if !rustup.args(["--quiet", "target", "add", target]).status().context("running rustup")?.success() {
+        bail!("rustup could not add the target {target}");
+    }
+    Ok(())
 }
 
 /// Runs a cargo that builds; returns the programs.
@@ -109,12 +121,12 @@ fn programs_of(mut command: Command) -> Result<Vec<Program>> {
 }
 
 /// Builds what makes one program.
-pub(crate) fn build_one(programs: Programs<'_>) -> Result<PathBuf> {
-    let built = build(programs)?;
+pub(crate) fn build_one(programs: Programs<'_>, arch: &Arch) -> Result<PathBuf> {
+    let built = build(programs, arch)?;
     built.into_iter().next().map(|program| program.file).context("cargo built no program")
 }
 
-/// Builds a static C program that does nothing, the least that a process costs. Static programs for [`TARGET`] need the C compiler
+/// Builds a static C program that does nothing, the least that a process costs. Static programs for the guest need the C compiler
 /// and the static C library, too.
 pub(crate) fn build_nothing() -> Result<PathBuf> {
     let program = target_folder()?.join("guest/nothing");

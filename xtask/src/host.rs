@@ -5,16 +5,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Programs that every virtual machine needs, and the Debian packages that have them.
-const NEEDED: [(&str, &str); 6] = [
-    ("busybox", "busybox-static"),
-    ("ip", "iproute2"),
-    ("ipset", "ipset"),
-    ("iptables", "iptables"),
-    ("ipvsadm", "ipvsadm"),
-    ("qemu-system-x86_64", "qemu-system-x86"),
-];
-
 /// Where administrators' programs are; often not on the PATH of a plain user.
 const MORE_FOLDERS: [&str; 6] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin"];
 
@@ -34,18 +24,13 @@ pub(crate) fn program(name: &str) -> Result<PathBuf> {
     which(name).with_context(|| format!("the program {name} is not installed"))
 }
 
-/// Installs the programs that a virtual machine needs and this machine lacks.
-pub(crate) fn install_missing() -> Result<()> {
-    install(&NEEDED)
-}
-
-/// Installs programs, each with the Debian package that has it, where they are missing.
+/// Installs programs, each with the Debian packages that have it, where they are missing.
 pub(crate) fn install(wanted: &[(&str, &str)]) -> Result<()> {
     if std::env::consts::ARCH != "x86_64" {
         bail!("the virtual machine needs an x86-64 host, this is {}", std::env::consts::ARCH);
     }
     let missing = || wanted.iter().filter(|(program, _)| which(program).is_none());
-    let packages: Vec<&str> = missing().map(|(_, package)| *package).collect();
+    let packages: Vec<&str> = missing().flat_map(|(_, packages)| packages.split(' ')).collect();
     if packages.is_empty() {
         return Ok(());
     }

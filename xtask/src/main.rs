@@ -18,6 +18,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
+use vm::arch::Arch;
 use vm::debian::Wanted;
 use vm::{Choice, Options};
 
@@ -46,6 +47,10 @@ enum Task {
     },
     /// Runs all tests: on this machine, then those of `tests/kernel` on each supported kernel.
     Test {
+        /// Architecture of the kernels: x86_64 or s390x, which is big-endian and always emulated. For s390x only
+        /// kernel tests run; the slow groups are left out unless the filter names them.
+        #[arg(long, value_name = "ARCH", value_parser = Arch::parse, default_value = "x86_64", conflicts_with = "kernel_image")]
+        arch: &'static Arch,
         /// The kernel lines to test on: 6.1, 6.12, 7.x or a certain 7.N; all if not given.
         #[arg(long, value_name = "LINE", value_parser = Wanted::parse, conflicts_with = "kernel_image")]
         kernel: Vec<Wanted>,
@@ -190,10 +195,11 @@ fn main() -> ExitCode {
     let status = match task {
         Task::Check => check::run(),
         Task::Api { check } => api::run(check),
-        Task::Test { kernel, own, timeout, filter } => {
+        Task::Test { arch, kernel, own, timeout, filter } => {
             let lines = if kernel.is_empty() { Wanted::all().collect() } else { kernel };
-            let choices = own.choice().map_or_else(|| lines.into_iter().map(Choice::Debian).collect(), |own| vec![own]);
-            test::run(&choices, Duration::from_secs(timeout), filter.as_deref())
+            let lines = lines.into_iter().map(|line| Choice::Debian(line.on(arch)));
+            let choices = own.choice().map_or_else(|| lines.collect(), |own| vec![own]);
+            test::run(&choices, arch, Duration::from_secs(timeout), filter.as_deref())
         }
         Task::Fuzz { seconds, target } => fuzz::run(target.as_deref(), Duration::from_secs(seconds)),
         Task::Bench { kernel, quick, timeout, works } => {

@@ -1,6 +1,7 @@
 //! Runs all tests: on this machine, then those that need a kernel on each of the kernels.
 use crate::cargo::{self, Programs};
 use crate::verdict::{Verdict, counts, summary};
+use crate::vm::arch::Arch;
 use crate::vm::carrier::{Ending, Signals, Streams};
 use crate::vm::initramfs::{Clock, Job, RESULTS, Session};
 use crate::vm::kernel::Kernel;
@@ -18,6 +19,9 @@ use std::time::{Duration, Instant};
 /// Where the kernel tests are in the guest.
 const PROGRAM: &str = "/vm/kernel-tests";
 
+/// Groups of tests that take minutes each on an emulated processor of another architecture.
+const SLOW: [&str; 5] = ["ipset_rs", "scale", "memory", "concurrency", "differential"];
+
 const OUTPUT_LINES_SHOWN: usize = 60;
 
 /// Test program for each kernel, and its arguments.
@@ -30,12 +34,13 @@ struct Work<'a> {
     signals: Signals,
 }
 
-/// Runs everything; a filter chooses tests by their names.
-pub(crate) fn run(choices: &[Choice], timeout: Duration, filter: Option<&str>) -> Result<ExitCode> {
-    let on_host = host_tests(filter)?;
+/// Runs everything; a filter chooses tests by their names. For another architecture than this machine's only the kernel
+/// tests are run, without the slow groups.
+pub(crate) fn run(choices: &[Choice], arch: &Arch, timeout: Duration, filter: Option<&str>) -> Result<ExitCode> {
+    let on_host = if arch.native { host_tests(filter)? } else { 0 };
     step("building the kernel tests");
-    let tests = cargo::build_one(Programs::KernelTests)?;
-    if list(&tests, filter)? == 0 {
+    let tests = cargo::build_one(Programs::KernelTests, arch)?;
+    if arch.native && list(&tests, filter)? == 0 {
         ensure!(
             filter.is_some() && on_host > 0,
             "no test ran: {}",
@@ -44,10 +49,11 @@ pub(crate) fn run(choices: &[Choice], timeout: Duration, filter: Option<&str>) -
         say(&format!("kernel tests: no test has such a name ({on_host} passed on this machine)"))?;
         return Ok(ExitCode::SUCCESS);
     }
-    host::install_missing()?;
-    let guest = cargo::build_one(Programs::Guest)?;
+    host::install(arch.boot_tools)?;
+    let guest = cargo::build_one(Programs::Guest, arch)?;
     let kernels: Vec<_> = choices.iter().map(|choice| (choice, vm::get(choice))).collect();
-    let job = job(&tests, filter)?;
+    let left_out = left_out(arch, filter);
+    let job = job(&tests, arch, filter, &left_out)?;
     let work = Work { guest: &guest, job, timeout, some: filter.is_some(), signals: Signals::catch()? };
     let verdict = &|choice: &Choice, kernel: Result<Kernel>| {
         let verdict = kernel.and_then(|kernel| on_kernel(choice, &kernel, &work));
@@ -67,6 +73,9 @@ pub(crate) fn run(choices: &[Choice], timeout: Duration, filter: Option<&str>) -
             .collect::<Result<Vec<_>>>()
     })?;
     say(&summary(&verdicts))?;
+    if !left_out.is_empty() {
+        say(&format!("left out as slow: {} (a filter with the name of a group runs it)", left_out.join(", ")))?;
+    }
     let good = verdicts.iter().all(Verdict::is_good);
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -108,15 +117,23 @@ fn list(tests: &Path, filter: Option<&str>) -> Result<usize> {
     Ok(output.lines().filter(|line| line.ends_with(": test")).count())
 }
 
-fn job(tests: &Path, filter: Option<&str>) -> Result<Job> {
+/// The groups of tests that are not run: on an emulated processor those that take minutes each, unless the filter names
+/// them.
+fn left_out(arch: &Arch, filter: Option<&str>) -> Vec<&'static str> {
+    let slow: &[&str] = if arch.native { &[] } else { &SLOW };
+    slow.iter().copied().filter(|group| filter.is_none_or(|filter| !filter.contains(group))).collect()
+}
+
+fn job(tests: &Path, arch: &Arch, filter: Option<&str>, left_out: &[&str]) -> Result<Job> {
     step("building the examples");
-    let mut examples = cargo::build(Programs::AllExamples)?;
-    examples.append(&mut cargo::build(Programs::ServiceProxy)?);
+    let mut examples = cargo::build(Programs::AllExamples, arch)?;
+    examples.append(&mut cargo::build(Programs::ServiceProxy, arch)?);
     let mut programs: Vec<_> =
         examples.into_iter().map(|example| (example.file, vm::initramfs::example_path(&example.name))).collect();
     programs.push((tests.to_owned(), PROGRAM.to_owned()));
     let fixed = [PROGRAM, "--test-threads=1", "--color=never", "--logfile", RESULTS];
-    let command = fixed.into_iter().chain(filter).map(String::from).collect();
+    let skipped = left_out.iter().flat_map(|group| ["--skip".to_owned(), format!("{group}::")]);
+    let command = fixed.into_iter().chain(filter).map(String::from).chain(skipped).collect();
     Ok(Job { command, session: Session::Results, clock: Clock::Real, programs, files: Vec::new() })
 }
 
@@ -178,12 +195,22 @@ pub(crate) fn say(text: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vm::arch::{S390X, X86_64};
 
     #[test]
     fn passed_tests_are_counted() {
         assert_eq!(passed_in("test result: ok. 15 passed; 0 failed; 2 ignored"), 15);
         assert_eq!(passed_in("test result: FAILED. 3 passed; 1 failed"), 3);
         assert_eq!(passed_in("test passed ... ok"), 0);
+    }
+
+    #[test]
+    fn slow_groups_run_where_they_are_named() {
+        assert_eq!(left_out(&X86_64, None), Vec::<&str>::new());
+        assert_eq!(left_out(&S390X, None), SLOW);
+        assert_eq!(left_out(&S390X, Some("ipset::")), SLOW);
+        let others = ["ipset_rs", "scale", "concurrency", "differential"];
+        assert_eq!(left_out(&S390X, Some("memory::a_list")), others);
     }
 
     #[test]

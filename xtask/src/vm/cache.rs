@@ -1,7 +1,8 @@
-//! The folder outside the repository that keeps unpacked kernels.
+//! The folder outside the repository that keeps unpacked kernels and packages.
 //!
-//! `kernels/RELEASE/` holds `image`, `modules/` and `manifest`; it is created by one renaming, so that it is complete
-//! or absent. `tmp/` holds what is in the making; whoever has the lock may clear it.
+//! `kernels/RELEASE/` holds `image`, `modules/` and `manifest`; `tools/` holds unpacked packages for other
+//! architectures. Each is created by one renaming, so that it is complete or absent. `tmp/` holds what is in the making; whoever has the lock may clear it.
+use super::arch::Arch;
 use super::kernel::Kernel;
 use super::modules::{self, Modules, Signatures};
 use crate::step;
@@ -62,7 +63,7 @@ impl Cache {
     }
 
     /// A kernel that is here; an error when its files are not those that were stored.
-    pub(crate) fn load(&self, release: &str) -> Result<Kernel> {
+    pub(crate) fn load(&self, release: &str, arch: &'static Arch) -> Result<Kernel> {
         let entry = self.entry(release);
         let manifest = fs::read_to_string(entry.join("manifest")).context("no manifest")?;
         for line in manifest.lines() {
@@ -71,7 +72,7 @@ impl Cache {
             ensure!(checksum(&data) == sum, "{path} has changed");
         }
         let modules = modules::pick(&entry.join("modules"), Signatures::Keep)?;
-        Ok(Kernel { release: release.to_owned(), image: entry.join("image"), modules })
+        Ok(Kernel { arch, release: release.to_owned(), image: entry.join("image"), modules })
     }
 
     pub(crate) fn remove(&self, release: &str) -> Result<()> {
@@ -112,6 +113,12 @@ pub(crate) fn folder() -> Result<PathBuf> {
         .or_else(|| Some(set("HOME")?.join(".cache/lvs")))
         .ok_or_else(|| anyhow!("no place for the cache: set LVS_CACHE to a folder"))?;
     std::path::absolute(&folder).with_context(|| folder.display().to_string())
+}
+
+/// Where unpacked packages for an architecture are; another list of packages has another folder.
+pub(crate) fn tools(arch: &Arch, packages: &[&str]) -> Result<PathBuf> {
+    let name = format!("{}-{}", arch.name, checksum(packages.join(" ").as_bytes()));
+    Ok(folder()?.join("tools").join(name))
 }
 
 /// Writes a file whose data is on the disk before the entry it belongs to gets its name.

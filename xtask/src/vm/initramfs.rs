@@ -2,14 +2,15 @@
 use super::cpio::Archive;
 use super::kernel::Kernel;
 use super::modules;
-use crate::host::{output_of, program, which};
+use super::tools::Tools;
+use crate::host::{output_of, program};
 use anyhow::{Context, Result};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Programs of this machine that the guest has when they are here. A real `sh`, because that of busybox prefers its
+/// Tools that the guest has where this machine, or a package, has them. A real `sh`, because that of busybox prefers its
 /// own `ip` and `setpriv` to those on the PATH.
 const TOOLS: [&str; 13] = [
     "bash",
@@ -27,7 +28,7 @@ const TOOLS: [&str; 13] = [
     "unshare",
 ];
 
-/// Programs of many names; the first is the plain one where this machine has both.
+/// Programs of many names; the first is the plain one where both exist.
 const XTABLES: [(&str, &[&str]); 2] = [
     (
         "xtables-nft-multi",
@@ -57,7 +58,8 @@ const XTABLES: [(&str, &[&str]); 2] = [
 ];
 
 /// Where iptables looks for its extensions.
-const PLUGINS: [&str; 3] = ["/usr/lib/x86_64-linux-gnu/xtables", "/usr/lib64/xtables", "/usr/lib/xtables"];
+const PLUGINS: [&str; 4] =
+    ["/usr/lib/x86_64-linux-gnu/xtables", "/usr/lib/s390x-linux-gnu/xtables", "/usr/lib64/xtables", "/usr/lib/xtables"];
 
 /// The extension that needs libm.
 const MATHEMATICAL: &str = "libxt_statistic.so";
@@ -150,7 +152,7 @@ pub(crate) fn build(kernel: &Kernel, guest: &Path, job: &Job) -> Result<Vec<u8>>
     copy(&mut archive, guest, "init")?;
     archive.link("usr/sbin/modprobe", "/init");
     add_modules(&mut archive, kernel);
-    add_tools(&mut archive)?;
+    add_tools(&mut archive, &Tools::of(kernel.arch)?)?;
     for (source, path) in job.programs.iter().chain(&job.files) {
         copy(&mut archive, source, path)?;
     }
@@ -191,40 +193,42 @@ fn add_modules(archive: &mut Archive, kernel: &Kernel) {
     archive.file(&format!("{folder}/modules.alias"), 0o644, modules::alias_list(&kernel.modules).as_bytes());
 }
 
-fn add_tools(archive: &mut Archive) -> Result<()> {
+fn add_tools(archive: &mut Archive, tools: &Tools) -> Result<()> {
     for tool in TOOLS {
-        if let Some(file) = which(tool) {
-            add_program(archive, &file, &format!("usr/bin/{tool}"))?;
+        if let Some(file) = tools.program(tool) {
+            add_program(archive, tools, &file, &format!("usr/bin/{tool}"))?;
             archive.link(&format!("usr/sbin/{tool}"), &format!("../bin/{tool}"));
         }
     }
     for (multi, names) in XTABLES {
-        let Some(file) = which(multi) else { continue };
-        add_program(archive, &file, &format!("usr/sbin/{multi}"))?;
+        let Some(file) = tools.program(multi) else { continue };
+        add_program(archive, tools, &file, &format!("usr/sbin/{multi}"))?;
         for name in names {
             archive.link(&format!("usr/sbin/{name}"), multi);
         }
     }
     for folder in PLUGINS {
-        if Path::new(folder).is_dir() {
-            copy(archive, Path::new(folder), folder)?;
-            add_libraries(archive, &Path::new(folder).join(MATHEMATICAL))?;
+        let source = tools.path(folder);
+        if source.is_dir() {
+            copy(archive, &source, folder)?;
+            add_libraries(archive, tools, &source.join(MATHEMATICAL))?;
         }
     }
     for name in ["protocols", "services", "ethertypes", "iproute2"] {
         let path = format!("/etc/{name}");
-        if Path::new(&path).exists() {
-            copy(archive, Path::new(&path), &path)?;
+        let source = tools.path(&path);
+        if source.exists() {
+            copy(archive, &source, &path)?;
         }
     }
-    add_busybox(archive)
+    add_busybox(archive, tools)
 }
 
-/// The static busybox of this machine, by all the names that no real program has.
-fn add_busybox(archive: &mut Archive) -> Result<()> {
-    let busybox = program("busybox")?;
-    add_program(archive, &busybox, "usr/bin/busybox")?;
-    for applet in output_of(Command::new(&busybox).arg("--list"))?.split_whitespace() {
+/// The static busybox, by all the names that no real program has. They are those of this machine's busybox.
+fn add_busybox(archive: &mut Archive, tools: &Tools) -> Result<()> {
+    let busybox = tools.program("busybox").context("the program busybox is not installed")?;
+    add_program(archive, tools, &busybox, "usr/bin/busybox")?;
+    for applet in output_of(Command::new(program("busybox")?).arg("--list"))?.split_whitespace() {
         let taken = ["bin", "sbin"].iter().any(|folder| archive.contains(&format!("usr/{folder}/{applet}")));
         if !taken {
             archive.link(&format!("usr/bin/{applet}"), "busybox");
@@ -233,29 +237,18 @@ fn add_busybox(archive: &mut Archive) -> Result<()> {
     Ok(())
 }
 
-/// A program of this machine with its shared libraries.
-fn add_program(archive: &mut Archive, file: &Path, path: &str) -> Result<()> {
+/// A program with its shared libraries.
+fn add_program(archive: &mut Archive, tools: &Tools, file: &Path, path: &str) -> Result<()> {
     copy(archive, file, path)?;
-    add_libraries(archive, file)
+    add_libraries(archive, tools, file)
 }
 
-/// Shared libraries of a program or a plugin; none if it is static or absent.
-fn add_libraries(archive: &mut Archive, file: &Path) -> Result<()> {
-    // It fails for a static program, which has none.
-    let libraries = output_of(Command::new("ldd").arg(file)).unwrap_or_default();
-    for library in parse_ldd(&libraries) {
-        copy(archive, Path::new(library), &merged(library))?;
+/// Shared libraries of a program or a plugin.
+fn add_libraries(archive: &mut Archive, tools: &Tools, file: &Path) -> Result<()> {
+    for library in tools.libraries(file)? {
+        copy(archive, &tools.path(&library), &merged(&library))?;
     }
     Ok(())
-}
-
-/// The libraries in what `ldd` writes, with the loader.
-fn parse_ldd(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().filter_map(|line| {
-        let (path, _address) = line.trim().split_once(" (0x")?;
-        let path = path.rsplit(' ').next()?;
-        path.starts_with('/').then_some(path)
-    })
 }
 
 /// The path in a system where `/lib` is a link to `/usr/lib`.
@@ -306,10 +299,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn libraries_and_the_loader_are_found() {
-        let text = "\tlinux-vdso.so.1 (0x00007ff)\n\tlibmnl.so.0 => /lib/x/libmnl.so.0 (0x00007ff)\n\
-                    \t/lib64/ld-linux-x86-64.so.2 (0x00007ff)\n\tstatically linked\n";
-        assert_eq!(parse_ldd(text).collect::<Vec<_>>(), ["/lib/x/libmnl.so.0", "/lib64/ld-linux-x86-64.so.2"]);
+    fn a_library_is_where_the_links_of_the_guest_lead() {
         assert_eq!(merged("/lib64/ld.so"), "/usr/lib64/ld.so");
         assert_eq!(merged("/usr/lib/x.so"), "/usr/lib/x.so");
     }

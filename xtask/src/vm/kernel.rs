@@ -1,4 +1,5 @@
 //! A kernel that can be booted, and the unpacking of compressed ones.
+use super::arch::{Arch, X86_64};
 use super::modules::{self, Modules, Signatures};
 use anyhow::{Context, Result, ensure};
 use object::elf::{FileHeader64, NoteType};
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// A kernel image for QEMU, and its modules.
 pub(crate) struct Kernel {
+    pub(crate) arch: &'static Arch,
     /// Its full version, such as `6.1.0-56-cloud-amd64`.
     pub(crate) release: String,
     pub(crate) image: PathBuf,
@@ -18,7 +20,7 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
-    /// A kernel of the user's own: a bzImage or a vmlinux, and its `/lib/modules/RELEASE` folder.
+    /// A kernel of the user's own for x86-64: a bzImage or a vmlinux, and its `/lib/modules/RELEASE` folder.
     pub(crate) fn from_files(image: &Path, modules: &Path) -> Result<Self> {
         ensure!(image.is_file(), "{}: no such file", image.display());
         ensure!(modules.is_dir(), "{}: no such folder", modules.display());
@@ -26,7 +28,7 @@ impl Kernel {
         let data = fs::read(image).with_context(|| image.display().to_string())?;
         let release = release_of_image(&data).or_else(|| release_of_elf(&data));
         let release = release.with_context(|| format!("{}: neither a bzImage nor a vmlinux", image.display()))?;
-        Ok(Self { release, image: image.to_owned(), modules })
+        Ok(Self { arch: &X86_64, release, image: image.to_owned(), modules })
     }
 }
 

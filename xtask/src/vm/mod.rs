@@ -1,4 +1,6 @@
 //! A virtual machine for one command: get a kernel, build an initramfs, boot it, see how the command ended.
+mod apt;
+pub(crate) mod arch;
 pub(crate) mod cache;
 pub(crate) mod carrier;
 mod cpio;
@@ -9,10 +11,12 @@ mod modules;
 pub(crate) mod qemu;
 pub(crate) mod report;
 mod terminal;
+mod tools;
 
 use crate::cargo::{self, Programs};
 use crate::{Interrupted, Usage, exit_code, host, step};
 use anyhow::{Context, Result, bail};
+use arch::X86_64;
 use cache::Cache;
 use carrier::{Ending, Signals, Streams};
 use debian::Wanted;
@@ -52,7 +56,7 @@ const CONSOLE_LINES_SHOWN: usize = 25;
 /// Runs the example `quickstart`.
 pub(crate) fn demo(options: &Options) -> Result<ExitCode> {
     step("building the example");
-    let example = cargo::build_one(Programs::Example("quickstart"))?;
+    let example = cargo::build_one(Programs::Example("quickstart"), &X86_64)?;
     let path = example_path("quickstart");
     let job = Job {
         command: vec![path.clone()],
@@ -67,7 +71,7 @@ pub(crate) fn demo(options: &Options) -> Result<ExitCode> {
 /// Runs a rolling update under load through the service proxy.
 pub(crate) fn demo_of_proxy(options: &Options) -> Result<ExitCode> {
     step("building the service proxy");
-    let programs = cargo::build(Programs::ServiceProxy)?;
+    let programs = cargo::build(Programs::ServiceProxy, &X86_64)?;
     let programs = programs.into_iter().map(|program| (program.file, example_path(&program.name))).collect();
     let command = vec![example_path("rolling_update")];
     run(options, &Job { command, session: Session::Plain, clock: Clock::Real, programs, files: Vec::new() })
@@ -93,16 +97,16 @@ pub(crate) fn command(options: &Options, files: &[String], command: Vec<String>)
         _ => command,
     };
     step("building the examples");
-    let mut examples = cargo::build(Programs::AllExamples)?;
-    examples.append(&mut cargo::build(Programs::ServiceProxy)?);
+    let mut examples = cargo::build(Programs::AllExamples, &X86_64)?;
+    examples.append(&mut cargo::build(Programs::ServiceProxy, &X86_64)?);
     let programs = examples.into_iter().map(|example| (example.file, example_path(&example.name))).collect();
     run(options, &Job { command, session, clock: Clock::Real, programs, files })
 }
 
 /// Boots a machine for a job and passes on its streams and exit status.
 fn run(options: &Options, job: &Job) -> Result<ExitCode> {
-    host::install_missing()?;
-    let guest = cargo::build_one(Programs::Guest)?;
+    host::install(X86_64.boot_tools)?;
+    let guest = cargo::build_one(Programs::Guest, &X86_64)?;
     let choice = options.choice.as_ref().context("no kernel")?;
     let kernel = get(choice)?;
     let streams =
@@ -128,8 +132,9 @@ pub(crate) fn get(choice: &Choice) -> Result<Kernel> {
         Choice::Debian(wanted) => *wanted,
     };
     let cache = Cache::open()?;
+    tools::fetch(&cache, wanted.arch)?;
     for release in wanted.choose(cache.releases()) {
-        match cache.load(&release) {
+        match cache.load(&release, wanted.arch) {
             Ok(kernel) => return Ok(kernel),
             Err(error) => {
                 step(format_args!("the kept kernel {release} is damaged ({error:#}): getting it anew"));
@@ -138,7 +143,7 @@ pub(crate) fn get(choice: &Choice) -> Result<Kernel> {
         }
     }
     let release = debian::fetch(&cache, wanted)?;
-    cache.load(&release)
+    cache.load(&release, wanted.arch)
 }
 
 /// Boots a kernel for a job.
@@ -153,8 +158,14 @@ pub(crate) fn boot(
     let initramfs = initramfs::build(kernel, guest, job)?;
     let hint = if job.session == Session::Terminal { " (Ctrl-] stops it)" } else { "" };
     step(format_args!("booting {}{hint}", kernel.release));
-    let machine =
-        Machine { image: &kernel.image, initramfs: &initramfs, session: job.session, clock: job.clock, timeout };
+    let machine = Machine {
+        arch: kernel.arch,
+        image: &kernel.image,
+        initramfs: &initramfs,
+        session: job.session,
+        clock: job.clock,
+        timeout,
+    };
     let _raw = (job.session == Session::Terminal).then(terminal::Raw::enter).transpose()?;
     qemu::run(&machine, streams, signals)
 }

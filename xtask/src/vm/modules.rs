@@ -8,7 +8,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Folders and files of the module tree that are taken along, by how their path starts; dependencies come with them.
-const WANTED: [&str; 26] = [
+const WANTED: [&str; 27] = [
+    "arch/s390/crypto/crc32",
     "arch/x86/crypto/crc32c",
     "crypto/crc32c",
     "drivers/char/virtio_console",

@@ -1,4 +1,5 @@
 //! Boots a machine: QEMU, its settings, and its channels.
+use super::arch::Arch;
 use super::carrier::{Carrier, Ending, Port, Role, Signals, Streams, forward_input};
 use super::initramfs::{Clock, Session};
 use crate::host::{program, which};
@@ -14,18 +15,15 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Makes an emulated machine quick; nothing of this touches the network code. `norandmaps`: the emulator translates a program that is
-/// at the same addresses once, and otherwise at each start, which makes the original programs three times as slow.
-const QUICK: &str = "nokaslr mitigations=off cryptomgr.notests initcall_blacklist=crypto_kdf108_init tsc=reliable no_timer_check \
-                     audit=0 selinux=0 apparmor=0 random.trust_cpu=on norandmaps";
 /// An oops is a failure, and a machine that fails must end.
-const STRICT: &str = "console=ttyS0 loglevel=4 panic=-1 oops=panic";
+const STRICT: &str = "loglevel=4 panic=-1 oops=panic";
 
 /// Held while a machine starts: what one QEMU inherits, another one that starts meanwhile must not keep open.
 static STARTING: Mutex<()> = Mutex::new(());
 
 /// A virtual machine to boot.
 pub(crate) struct Machine<'a> {
+    pub(crate) arch: &'static Arch,
     pub(crate) image: &'a Path,
     pub(crate) initramfs: &'a [u8],
     pub(crate) session: Session,
@@ -44,7 +42,7 @@ pub(crate) fn run(machine: &Machine<'_>, streams: Streams<'_>, signals: &Signals
     let initramfs = in_memory(machine.initramfs).context("memory for the initramfs")?;
     let mut wiring = Wiring::new(command(machine, &initramfs)?);
     let starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
-    let input = connect(&mut wiring, machine.session).context("the channels to the machine")?;
+    let input = connect(&mut wiring, machine).context("the channels to the machine")?;
     let (emulator, ports) = wiring.start()?;
     drop(starting);
     if let Some(input) = input {
@@ -66,15 +64,15 @@ fn in_memory(data: &[u8]) -> io::Result<File> {
 }
 
 /// Makes the channels of a session; what goes to the guest is given back.
-fn connect(wiring: &mut Wiring, session: Session) -> io::Result<Option<UnixStream>> {
-    wiring.serial_port(Role::Console)?;
+fn connect(wiring: &mut Wiring, machine: &Machine<'_>) -> io::Result<Option<UnixStream>> {
+    wiring.serial_port(Role::Console, machine.arch.serial)?;
     wiring.port(Role::Control, "control")?;
-    if session == Session::Terminal {
+    if machine.session == Session::Terminal {
         return wiring.terminal().map(Some);
     }
     wiring.port(Role::Output, "stdout")?;
     wiring.port(Role::Errors, "stderr")?;
-    match session {
+    match machine.session {
         Session::Input => wiring.channel("stdin", "virtserialport").map(Some),
         Session::Results => wiring.port(Role::Results, "results").map(|()| None),
         Session::Plain | Session::Terminal => Ok(None),
@@ -101,9 +99,9 @@ impl Wiring {
         Ok(())
     }
 
-    fn serial_port(&mut self, role: Role) -> io::Result<()> {
+    fn serial_port(&mut self, role: Role, options: [&str; 2]) -> io::Result<()> {
         let ours = self.socket("serial")?;
-        self.command.args(["-serial", "chardev:serial"]);
+        self.command.args(options);
         self.ports.push(Port::new(role, ours));
         Ok(())
     }
@@ -141,20 +139,21 @@ impl Wiring {
 
 /// The command line, without the channels.
 fn command(machine: &Machine<'_>, initramfs: &File) -> Result<Command> {
-    let mut command = emulator()?;
-    command.args(processor(machine.clock));
+    let arch = machine.arch;
+    let mut command = emulator(arch)?;
+    command.args(processor(arch, machine.clock));
     if machine.clock == Clock::Instructions {
         command.args(["-icount", "shift=0,sleep=off", "-seed", "1", "-rtc", "clock=vm"]);
     }
     command.arg("-kernel").arg(machine.image);
     command.arg("-initrd").arg(format!("/proc/{}/fd/{}", std::process::id(), initramfs.as_raw_fd()));
-    command.arg("-append").arg(format!("{STRICT} {QUICK}"));
+    command.arg("-append").arg(format!("console={} {STRICT} {}", arch.console, arch.quick));
     Ok(command)
 }
 
 /// QEMU with everything that does not depend on the run. The kernel ends it when this process ends, where that can be asked for.
-fn emulator() -> Result<Command> {
-    let qemu = program("qemu-system-x86_64")?;
+fn emulator(arch: &Arch) -> Result<Command> {
+    let qemu = program(arch.emulator)?;
     let mut command = if let Some(setpriv) = which("setpriv") {
         let mut command = Command::new(setpriv);
         command.args(["--pdeathsig", "KILL"]).arg(qemu);
@@ -173,22 +172,21 @@ fn emulator() -> Result<Command> {
         "-m",
         "2G",
         "-machine",
-        "q35",
+        arch.machine,
     ]);
-    if Path::new("/usr/share/qemu/qboot.rom").exists() {
-        command.args(["-bios", "qboot.rom"]);
+    if let Some(firmware) = arch.firmware.filter(|name| Path::new("/usr/share/qemu").join(name).exists()) {
+        command.args(["-bios", firmware]);
     }
-    command.args(["-device", "virtio-serial-pci,max_ports=8"]);
+    command.arg("-device").arg(format!("{},max_ports=8", arch.channels));
     Ok(command)
 }
 
-fn processor(clock: Clock) -> [&'static str; 4] {
+fn processor(arch: &Arch, clock: Clock) -> [&'static str; 4] {
     // Instructions are counted by the emulator.
-    if clock == Clock::Real && kvm_works() {
+    if clock == Clock::Real && arch.native && kvm_works() {
         ["-accel", "kvm", "-cpu", "host"]
     } else {
-        // `rdrand` because the guest would wait for random numbers without it.
-        ["-accel", "tcg,thread=single", "-cpu", "Nehalem,+rdrand,-spec-ctrl"]
+        ["-accel", "tcg,thread=single", "-cpu", arch.processor]
     }
 }
 
