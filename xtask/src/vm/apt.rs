@@ -111,7 +111,7 @@ impl Apt {
     }
 }
 
-/// What apt knows of one version of a package.
+/// Record of one version of a package.
 pub(super) struct Record(String);
 
 impl Record {
@@ -135,7 +135,7 @@ impl Record {
     }
 }
 
-/// Whether an error of apt is that of a missing file.
+/// Returns whether apt reports a file that the archive lacks.
 fn is_missing(error: &str) -> bool {
     error.split_whitespace().collect::<Vec<_>>().windows(3).any(|words| words == ["404", "Not", "Found"])
 }
