@@ -330,6 +330,15 @@ fn everything(lab: &Lab) -> [Vec<String>; 3] {
     [table(lab), sorted(&added.join("\n")), bound(lab)]
 }
 
+/// Returns whether a line of `/proc/PID/syscall` is of a call that sends a datagram.
+fn sends(line: &str) -> bool {
+    let mut words = line.split(' ');
+    let call = words.next().unwrap();
+    // The C library of s390x calls `socketcall`, whose first argument stands for `send`, `sendto` or `sendmsg`.
+    let inside = cfg!(target_arch = "s390x") && call == "102" && matches!(words.next(), Some("0x9" | "0xb" | "0x10"));
+    inside || [SYS_sendto, SYS_sendmsg].iter().any(|number| call == number.to_string())
+}
+
 /// Sends SIGKILL to `apply` after this number of datagrams. Returns whether it was killed before its end.
 fn kill_after(lab: &Lab, datagrams: usize, objects: &str) -> bool {
     lab.run(|| {
@@ -342,7 +351,6 @@ fn kill_after(lab: &Lab, datagrams: usize, objects: &str) -> bool {
         ptrace::interrupt(pid).unwrap();
         let mut status = waitpid(pid, None).unwrap();
         child.stdin.take().unwrap().write_all(objects.as_bytes()).unwrap();
-        let sending = [SYS_sendto, SYS_sendmsg].map(|number| number.to_string());
         // A system call stops the program when it begins and when it ends.
         let mut stops = 0;
         let killed = loop {
@@ -358,7 +366,7 @@ fn kill_after(lab: &Lab, datagrams: usize, objects: &str) -> bool {
             status = waitpid(pid, None).unwrap();
             if let WaitStatus::PtraceSyscall(_) = status {
                 let call = std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap();
-                stops += usize::from(sending.iter().any(|number| call.split(' ').next() == Some(number)));
+                stops += usize::from(sends(&call));
             }
         };
         // An exit was reported already.
