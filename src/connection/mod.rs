@@ -288,9 +288,10 @@ impl Connection {
         done.map(|()| refused).map_err(|cause| Error::new(request, cause))
     }
 
-    /// Sends the queued requests and receives all replies. Calls `message` with each message (the number of its
-    /// request, its type, its body), and `refused` with each refusal (the number of its request, the refusal, the body
-    /// of the request if the kernel repeats it).
+    /// Sends the queued requests and receives all replies.
+    ///
+    /// Calls `message` with the number of the request, the type and the body of each message. Calls `refused` with the
+    /// number of the request, the refusal, and the body of the request if the kernel repeats it.
     pub(crate) fn settle(
         &mut self,
         mut message: impl FnMut(usize, u16, &[u8]) -> Result<(), DecodeError>,
