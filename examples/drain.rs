@@ -29,8 +29,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (mut desired, mut known) = (Desired::default(), false);
     // A service with the same address and port of another protocol is desired as it is.
     for found in director.snapshot()?.services().filter(|found| found.service.key.address() == Some(address)) {
-        let drained = |to: SocketAddr| found.service.key == key && to == server;
-        let others = found.destinations.iter().filter(|info| !drained(info.address())).map(|info| info.destination);
+        let leaving = |to: SocketAddr| found.service.key == key && to == server;
+        let others = found.destinations.iter().filter(|info| !leaving(info.address())).map(|info| info.destination);
         known |= others.clone().count() < found.destinations.len();
         let wanted = desired.service(found.service, others)?;
         (wanted.bind, wanted.drain) = (false, Drain::within(Duration::from_secs(15 * 60)).datagrams(true));
