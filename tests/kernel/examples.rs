@@ -178,7 +178,12 @@ fn reconcile_does_what_a_file_says(lab: &Lab) {
     let mut lines = BufReader::new(keeps.stdout.take().unwrap()).lines();
     let line = lines.next().unwrap().unwrap();
     assert_eq!(line, "~ destination 10.244.1.7:6443 of service 10.96.0.10:443/tcp: weight 2 -> 5 (Done)");
+    // A document without `services` is a mistake, not a wish to delete everything.
     std::fs::write(&file, "{}").unwrap();
+    let line = lines.next().unwrap().unwrap();
+    assert!(line.contains("missing field `services`"), "{line}");
+    assert!(!lab.tool("ipvsadm -Sn").is_empty());
+    std::fs::write(&file, r#"{"services": []}"#).unwrap();
     until("the service is gone", || lab.tool("ipvsadm -Sn").is_empty());
     keeps.kill().unwrap();
     keeps.wait().unwrap();
