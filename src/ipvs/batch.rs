@@ -76,7 +76,9 @@ impl Batch<'_> {
         let request = self.ipvs.addressed(change);
         request.check()?;
         let messages = request.queue(&mut self.ipvs.connection.exchange)?;
-        self.in_flight.extend(std::iter::repeat_n((index, change), messages));
+        for _ in 0..messages {
+            self.in_flight.push((index, change));
+        }
         Ok(())
     }
 
@@ -101,6 +103,9 @@ impl Batch<'_> {
     /// Puts the new failures in order, and finds which of them follow from an earlier one.
     fn classify(&mut self) {
         let new = self.failures.get_mut(self.classified..).unwrap_or_default();
+        if new.is_empty() && self.missing.is_empty() {
+            return;
+        }
         // Those refused before sending stand before those that travelled with them.
         new.sort_by_key(Failure::position);
         let mut sent = self.in_flight.iter().peekable();
@@ -172,11 +177,12 @@ struct Missing {
 }
 
 impl Missing {
+    fn is_empty(&self) -> bool {
+        self.services.is_empty() && self.destinations.is_empty()
+    }
+
     /// Takes note of a change that was made.
     fn made(&mut self, change: &Change) {
-        if self.services.is_empty() && self.destinations.is_empty() {
-            return;
-        }
         match change {
             Change::AddService(service) => _ = self.services.remove(&service.key),
             Change::DeleteService(key) => {
