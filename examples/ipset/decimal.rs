@@ -2,8 +2,34 @@
 
 use std::net::Ipv4Addr;
 
+/// A dot and the digits of each octet, with their number.
+const OCTETS: [([u8; 4], u8); 256] = {
+    let mut octets = [([0; 4], 0); 256];
+    let mut octet = 0_u8;
+    let mut rest: &mut [_] = &mut octets;
+    while let Some((place, others)) = rest.split_first_mut() {
+        let [hundreds, tens, ones] = [b'0' + octet / 100, b'0' + octet / 10 % 10, b'0' + octet % 10];
+        *place = match octet {
+            0..10 => ([b'.', ones, 0, 0], 2),
+            10..100 => ([b'.', tens, ones, 0], 3),
+            100.. => ([b'.', hundreds, tens, ones], 4),
+        };
+        octet = octet.wrapping_add(1);
+        rest = others;
+    }
+    octets
+};
+
 /// Appends a number in decimal.
+#[inline]
 pub(crate) fn push_number(line: &mut Vec<u8>, number: u64) {
+    match u8::try_from(number) {
+        Ok(digit @ 0..10) => line.push(b'0' + digit),
+        _ => push_digits(line, number),
+    }
+}
+
+fn push_digits(line: &mut Vec<u8>, number: u64) {
     let mut digits = [0; 20];
     let mut rest = number;
     let mut start = digits.len();
@@ -20,22 +46,16 @@ pub(crate) fn push_number(line: &mut Vec<u8>, number: u64) {
 
 /// Appends an IPv4 address.
 pub(crate) fn push_ipv4(line: &mut Vec<u8>, address: Ipv4Addr) {
-    let [first, rest @ ..] = address.octets();
-    push_octet(line, first);
-    for octet in rest {
-        line.push(b'.');
-        push_octet(line, octet);
+    let (mut text, mut end) = ([0; 16], 0);
+    for octet in address.octets() {
+        let (octet, length) = OCTETS.get(usize::from(octet)).copied().unwrap_or_default();
+        if let Some(place) = text.get_mut(end..end + octet.len()) {
+            place.copy_from_slice(&octet);
+        }
+        end += usize::from(length);
     }
-}
-
-fn push_octet(line: &mut Vec<u8>, octet: u8) {
-    if octet >= 100 {
-        line.push(b'0' + octet / 100);
-    }
-    if octet >= 10 {
-        line.push(b'0' + octet / 10 % 10);
-    }
-    line.push(b'0' + octet % 10);
+    // Without the first dot.
+    line.extend_from_slice(text.get(1..end).unwrap_or_default());
 }
 
 #[cfg(test)]

@@ -27,7 +27,10 @@ pub(crate) fn list(
     for connection in connections {
         let connection = match connection {
             Ok(connection) => connection,
-            Err(error) => return Ok(Err(error)),
+            Err(error) => {
+                line.write_to(out)?;
+                return Ok(Err(error));
+            }
         };
         protocol(&mut line, connection.protocol);
         line.text(" ");
@@ -50,7 +53,7 @@ pub(crate) fn list(
         }
         line.end(out)?;
     }
-    Ok(Ok(()))
+    line.write_to(out).map(Ok)
 }
 
 /// Appends the kernel's word for a protocol.

@@ -6,30 +6,37 @@ use std::net::Ipv4Addr;
 
 use crate::decimal::{push_ipv4, push_number};
 
-/// A line that is not finished.
+/// A line that is not finished, behind finished ones that are not written yet.
 #[derive(Default)]
-pub(crate) struct Line(Vec<u8>);
+pub(crate) struct Line {
+    bytes: Vec<u8>,
+    /// Place where the line starts.
+    start: usize,
+}
+
+/// Finished lines of this length are written.
+const MANY: usize = 16 << 10;
 
 impl Line {
     /// Number of bytes so far.
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.bytes.len() - self.start
     }
 
     #[inline]
     pub(crate) fn text(&mut self, text: &str) {
-        self.0.extend_from_slice(text.as_bytes());
+        self.bytes.extend_from_slice(text.as_bytes());
     }
 
     /// Appends bytes that need not be text.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
+        self.bytes.extend_from_slice(bytes);
     }
 
     /// Appends a number in decimal.
     #[inline]
     pub(crate) fn number(&mut self, number: impl Into<u64>) {
-        push_number(&mut self.0, number.into());
+        push_number(&mut self.bytes, number.into());
     }
 
     /// Appends a number in decimal, with blanks before it up to a width.
@@ -51,37 +58,46 @@ impl Line {
     /// Appends an IPv4 address.
     #[inline]
     pub(crate) fn ipv4(&mut self, address: Ipv4Addr) {
-        push_ipv4(&mut self.0, address);
+        push_ipv4(&mut self.bytes, address);
     }
 
     /// Appends blanks up to a number of bytes, which C's printf counts. Rust's formats count letters.
     #[inline]
     pub(crate) fn pad_to(&mut self, column: usize) {
-        if column > self.0.len() {
-            self.0.resize(column, b' ');
+        if column > self.len() {
+            self.bytes.resize(self.start + column, b' ');
         }
     }
 
     /// Keeps the first bytes, or fewer where that would split a letter.
     #[inline]
     pub(crate) fn cut_to(&mut self, column: usize) {
-        if self.0.len() > column {
-            let starts_letter = |end: &usize| self.0.get(*end).is_none_or(|byte| byte & 0b1100_0000 != 0b1000_0000);
-            self.0.truncate((0..=column).rev().find(starts_letter).unwrap_or(0));
+        if self.len() > column {
+            let starts_letter = |end: &usize| self.bytes.get(*end).is_none_or(|byte| byte & 0b1100_0000 != 0b1000_0000);
+            let column = self.start + column;
+            self.bytes.truncate((self.start..=column).rev().find(starts_letter).unwrap_or(self.start));
         }
     }
 
     /// Appends a value with `core::fmt`, outside the bar.
     pub(crate) fn display(&mut self, value: impl fmt::Display) {
         // Writing into memory cannot fail.
-        let _ = write!(self.0, "{value}");
+        let _ = write!(self.bytes, "{value}");
     }
 
-    /// Writes the line and starts the next one.
+    /// Finishes the line and starts the next one.
+    #[inline]
     pub(crate) fn end(&mut self, out: &mut impl Write) -> io::Result<()> {
-        self.0.push(b'\n');
-        out.write_all(&self.0)?;
-        self.0.clear();
+        self.bytes.push(b'\n');
+        self.start = self.bytes.len();
+        if self.start < MANY { Ok(()) } else { self.write_to(out) }
+    }
+
+    /// Writes the finished lines.
+    pub(crate) fn write_to(&mut self, out: &mut impl Write) -> io::Result<()> {
+        out.write_all(self.bytes.get(..self.start).unwrap_or_default())?;
+        self.bytes.drain(..self.start);
+        self.start = 0;
         Ok(())
     }
 }
@@ -92,7 +108,7 @@ mod tests {
 
     impl Line {
         pub(crate) fn into_text(self) -> String {
-            String::from_utf8(self.0).unwrap()
+            String::from_utf8(self.bytes).unwrap()
         }
     }
 

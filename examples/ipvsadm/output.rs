@@ -21,22 +21,25 @@ pub(crate) type Table = Vec<(ServiceInfo, Vec<DestinationInfo>)>;
 
 /// Orders services by mark, family, protocol, address and port; destinations by address and port.
 pub(crate) fn sort(table: &mut Table) {
-    table.sort_by_cached_key(|(info, _)| match info.key() {
-        ServiceKey::Address { protocol, address } => (0, info.key().family(), protocol.0, place(address)),
-        ServiceKey::FirewallMark { mark, family } => (mark.get(), family, 0, (false, 0, 0)),
+    table.sort_by_cached_key(|(info, _)| {
+        let six = u64::from(info.key().family() == Family::Inet6) << 16;
+        match info.key() {
+            ServiceKey::Address { protocol, address } => (six | u64::from(protocol.0), place(address)),
+            ServiceKey::FirewallMark { mark, .. } => (u64::from(mark.get()) << 17 | six, (0, 0)),
+        }
     });
     for (_, destinations) in table {
-        destinations.sort_by_key(|info| place(info.address()));
+        destinations.sort_by_key(|info| (info.address().is_ipv6(), place(info.address())));
     }
 }
 
-/// Returns numbers in the order of addresses and ports, for the bar of `ipvsadm-rs -Ln`.
-fn place(address: SocketAddr) -> (bool, u128, u16) {
+/// Returns numbers in the order of the addresses of a family and their ports, for the bar of `ipvsadm-rs -Ln`.
+fn place(address: SocketAddr) -> (u128, u16) {
     let bits = match address.ip() {
         IpAddr::V4(v4) => v4.to_bits().into(),
         IpAddr::V6(v6) => v6.to_bits(),
     };
-    (address.is_ipv6(), bits, address.port())
+    (bits, address.port())
 }
 
 /// Writes the first line of a list of everything.
@@ -89,7 +92,7 @@ pub(crate) fn list(out: &mut impl Write, listing: &Listing, table: &Table, names
             writer.line.end(out)?;
         }
     }
-    Ok(())
+    writer.line.write_to(out)
 }
 
 /// Writes the table as command lines that make it.
@@ -114,7 +117,7 @@ pub(crate) fn save(out: &mut impl Write, table: &Table, numeric: bool, names: &N
             line.end(out)?;
         }
     }
-    Ok(())
+    line.write_to(out)
 }
 
 fn titles(out: &mut impl Write, mode: Mode) -> io::Result<()> {
@@ -305,7 +308,10 @@ pub(crate) fn endpoint(line: &mut Line, names: Option<&Names>, address: SocketAd
         Some(name) => line.text(&name),
         None => push_ip(line, ip),
     }
-    line.text(if ip.is_ipv6() { "]:" } else { ":" });
+    if ip.is_ipv6() {
+        line.text("]");
+    }
+    line.text(":");
     match names.zip(protocol).and_then(|(names, protocol)| names.service(port, protocol)) {
         Some(name) => line.text(&name),
         None => line.number(port),
@@ -629,7 +635,8 @@ FWM  4000000000 rr
         let addresses: Vec<SocketAddr> = texts.iter().map(|text| text.parse().unwrap()).collect();
         for one in &addresses {
             for other in &addresses {
-                assert_eq!(place(*one).cmp(&place(*other)), one.cmp(other), "{one} {other}");
+                let key = |address: &SocketAddr| (address.is_ipv6(), place(*address));
+                assert_eq!(key(one).cmp(&key(other)), one.cmp(other), "{one} {other}");
             }
         }
     }
