@@ -35,7 +35,7 @@ impl Plan {
     pub(crate) const FULL: Self = Self {
         tables: &[1, 1_000, 5_000, 20_000, 50_000, 100_000],
         changes: 2_000,
-        lists: &[(20_000, 2), (4_000, 20)],
+        lists: &[(5_000, 2), (20_000, 2), (4_000, 20)],
         members: 20_000,
         largest_set: 1_000_000,
         vips: 20_000,

@@ -180,7 +180,11 @@ fn other_ways(results: &mut Results) {
     let mut floor = IpvsFloor::with_inbox(4 << 10);
     let lists: Vec<_> = (0..FEW).map(|i| floor.list(Query::Destinations(service(i).key))).collect();
     let mut several: Vec<_> = (0..8).map(|_| IpvsFloor::with_inbox(4 << 10).floor).collect();
+    let mut ipvs = Ipvs::connect().unwrap();
+    // Each is short, and so consistent in one reading.
+    let mut listed = || (0..FEW).for_each(|i| assert_eq!(ipvs.destinations(service(i).key).unwrap().len(), 2));
     let contestants: &mut [Contestant<'_>] = &mut [
+        ("lvs", Box::new(|| (timed(&mut listed), FEW))),
         ("floor, both parts with recvmmsg", Box::new(|| (timed(|| floor.floor.exchange_by_twos(&lists)), FEW))),
         ("floor, 8 sockets", Box::new(|| (timed(|| Floor::exchange_side_by_side(&mut several, &lists)), FEW))),
     ];

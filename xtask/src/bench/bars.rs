@@ -56,11 +56,11 @@ const BARS: &[Bar] = &[
         from: 0,
     },
     Bar {
-        what: "ipvsadm -Ln to lists",
-        work: "list services with 2 destinations",
-        by: "ipvsadm -Ln",
-        to: "lvs",
-        limit: Limit::AtLeast(8.0),
+        what: "lists of one reading",
+        work: "list 2 destinations",
+        by: "lvs",
+        to: "floor, inbox of 4 KiB",
+        limit: Limit::AtMost(1.05),
         from: 0,
     },
     Bar {
