@@ -38,6 +38,7 @@ pub(super) fn bytes(address: IpAddr) -> [u8; 16] {
 }
 
 /// Reads an address whose family another attribute has.
+#[inline]
 pub(super) fn read<K: Kind>(attr: &Attr<'_, K>, family: Family) -> Result<IpAddr, DecodeError> {
     match family {
         Family::Inet6 => attr.array::<16>().map(IpAddr::from),

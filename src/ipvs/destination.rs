@@ -13,7 +13,7 @@ use super::{Change, ServiceKey, Stats};
 use crate::error::{DecodeError, Result};
 use crate::net::{Family, InvalidText, number, set, unusable_for_host};
 use crate::wire::reader::required;
-use crate::wire::{Attr, Kind, Writer, kinds};
+use crate::wire::{Attr, Attrs, ByNumber, Kind, Layout, Writer, kinds};
 
 /// A destination (real server) of a virtual service.
 ///
@@ -331,17 +331,24 @@ pub(super) fn write_key(out: &mut Writer<'_>, address: SocketAddr) {
     });
 }
 
+fn write_tunnel(out: &mut Writer<'_>, (kind, port, flags): (u8, u16, TunnelFlags)) {
+    out.u8(DestinationAttr::TunnelKind, kind);
+    out.u16_be(DestinationAttr::TunnelPort, port);
+    out.u16_ne(DestinationAttr::TunnelFlags, flags.bits());
+}
+
 impl Destination {
     pub(super) fn write(&self, out: &mut Writer<'_>) {
         write_key(out, self.address);
         out.u32_ne(DestinationAttr::Forwarding, self.forwarding.number());
         out.u32_ne(DestinationAttr::Weight, self.weight);
         if let Forwarding::Tunnel(tunnel) = self.forwarding {
-            let (kind, port, flags) = tunnel.parts();
-            out.u8(DestinationAttr::TunnelKind, kind);
-            out.u16_be(DestinationAttr::TunnelPort, port);
-            out.u16_ne(DestinationAttr::TunnelFlags, flags.bits());
+            write_tunnel(out, tunnel.parts());
         }
+        self.write_thresholds(out);
+    }
+
+    fn write_thresholds(&self, out: &mut Writer<'_>) {
         let thresholds = self
             .thresholds
             .map_or((0, 0), |Thresholds { upper, lower }| (upper.get(), lower.map_or(0, NonZeroU32::get)));
@@ -351,11 +358,24 @@ impl Destination {
 }
 
 impl DestinationInfo {
+    /// Writes it as the kernel does.
     pub(super) fn write(&self, out: &mut Writer<'_>) {
-        self.destination.write(out);
+        let Destination { address, forwarding, weight, .. } = self.destination;
+        out.together(|out| {
+            out.array(DestinationAttr::Address, &address::bytes(address.ip()));
+            out.array(DestinationAttr::Port, &address.port().to_be_bytes());
+        });
+        out.u32_ne(DestinationAttr::Forwarding, forwarding.number());
+        out.u32_ne(DestinationAttr::Weight, weight);
+        let tunnel =
+            if let Forwarding::Tunnel(tunnel) = forwarding { tunnel.parts() } else { (0, 0, TunnelFlags::empty()) };
+        write_tunnel(out, tunnel);
+        self.destination.write_thresholds(out);
         out.u32_ne(DestinationAttr::ActiveConnections, self.active_connections);
         out.u32_ne(DestinationAttr::InactiveConnections, self.inactive_connections);
         out.u32_ne(DestinationAttr::PersistentConnections, self.persistent_connections);
+        out.together(|out| out.array(DestinationAttr::Family, &Family::of(address.ip()).bytes()));
+        self.stats.write_cut(out, DestinationAttr::Stats);
         self.stats.write(out, DestinationAttr::Stats64);
     }
 }
@@ -363,30 +383,54 @@ impl DestinationInfo {
 /// A destination's attributes.
 pub(super) type Table<'a> = crate::wire::Table<'a, DestinationAttr, { DestinationAttr::TABLE }>;
 
-/// The attributes with which the kernel begins a destination, and the lengths of their payloads. In three groups, since
-/// the compiler unrolls no longer ones.
-pub(super) const FIRST: [(DestinationAttr, usize); 4] = [
-    (DestinationAttr::Address, 16),
-    (DestinationAttr::Port, 2),
-    (DestinationAttr::Forwarding, 4),
-    (DestinationAttr::Weight, 4),
-];
-pub(super) const SECOND: [(DestinationAttr, usize); 4] = [
-    (DestinationAttr::TunnelKind, 1),
-    (DestinationAttr::TunnelPort, 2),
-    (DestinationAttr::TunnelFlags, 2),
-    (DestinationAttr::UpperThreshold, 4),
-];
-pub(super) const THIRD: [(DestinationAttr, usize); 4] = [
-    (DestinationAttr::LowerThreshold, 4),
-    (DestinationAttr::ActiveConnections, 4),
-    (DestinationAttr::InactiveConnections, 4),
-    (DestinationAttr::PersistentConnections, 4),
-];
+/// As the kernel sends a destination, where it need not pad numbers of 64 bits.
+static LAYOUT: Layout<15, { DestinationAttr::TABLE }, 332> = Layout::new(&[
+    (DestinationAttr::Address as u16, 16),
+    (DestinationAttr::Port as u16, 2),
+    (DestinationAttr::Forwarding as u16, 4),
+    (DestinationAttr::Weight as u16, 4),
+    (DestinationAttr::TunnelKind as u16, 1),
+    (DestinationAttr::TunnelPort as u16, 2),
+    (DestinationAttr::TunnelFlags as u16, 2),
+    (DestinationAttr::UpperThreshold as u16, 4),
+    (DestinationAttr::LowerThreshold as u16, 4),
+    (DestinationAttr::ActiveConnections as u16, 4),
+    (DestinationAttr::InactiveConnections as u16, 4),
+    (DestinationAttr::PersistentConnections as u16, 4),
+    (DestinationAttr::Family as u16, 2),
+    (DestinationAttr::Stats as u16, 88),
+    (DestinationAttr::Stats64 as u16, 120),
+]);
+
+/// Reads a listed destination.
+#[inline]
+pub(super) fn listed(attrs: Attrs<'_, DestinationAttr>) -> Result<DestinationInfo, DecodeError> {
+    match LAYOUT.of(&attrs) {
+        Some(usual) => read_info(&usual),
+        None => read_unusual(attrs),
+    }
+}
+
+#[cold]
+fn read_unusual(attrs: Attrs<'_, DestinationAttr>) -> Result<DestinationInfo, DecodeError> {
+    read_info(&Table::of(attrs)?)
+}
+
+/// As [`listed`], the address alone.
+#[inline]
+pub(super) fn listed_address(attrs: Attrs<'_, DestinationAttr>) -> Result<SocketAddr, DecodeError> {
+    match LAYOUT.of(&attrs) {
+        Some(usual) => read_address(&usual, None),
+        None => read_address(&Table::of(attrs)?, None),
+    }
+}
 
 /// The address and port. Without a family of its own, the destination has `service`'s.
-#[inline]
-pub(super) fn read_address(table: &Table<'_>, service: Option<Family>) -> Result<SocketAddr, DecodeError> {
+#[inline(always)]
+pub(super) fn read_address<'a>(
+    table: &impl ByNumber<'a, DestinationAttr>,
+    service: Option<Family>,
+) -> Result<SocketAddr, DecodeError> {
     let family = table.read(DestinationAttr::Family, |attr| match attr.u16_ne()? {
         // As none does, 0 stands for the service's.
         0 => Ok(None),
@@ -397,8 +441,11 @@ pub(super) fn read_address(table: &Table<'_>, service: Option<Family>) -> Result
     Ok(SocketAddr::new(address, table.need(DestinationAttr::Port)?.u16_be()?))
 }
 
-#[inline]
-pub(super) fn read(table: &Table<'_>, service: Option<Family>) -> Result<Destination, DecodeError> {
+#[inline(always)]
+pub(super) fn read<'a>(
+    table: &impl ByNumber<'a, DestinationAttr>,
+    service: Option<Family>,
+) -> Result<Destination, DecodeError> {
     let kind = table.read(DestinationAttr::TunnelKind, Attr::u8)?.unwrap_or_default();
     let port = table.read(DestinationAttr::TunnelPort, Attr::u16_be)?.unwrap_or_default();
     let flags = table.read(DestinationAttr::TunnelFlags, Attr::u16_ne)?.unwrap_or_default();
@@ -420,8 +467,8 @@ pub(super) fn read(table: &Table<'_>, service: Option<Family>) -> Result<Destina
     })
 }
 
-#[inline]
-pub(super) fn read_info(table: &Table<'_>) -> Result<DestinationInfo, DecodeError> {
+#[inline(always)]
+pub(super) fn read_info<'a>(table: &impl ByNumber<'a, DestinationAttr>) -> Result<DestinationInfo, DecodeError> {
     let count = |kind| table.read(kind, Attr::u32_ne).map(Option::unwrap_or_default);
     let stats = Stats::newest(table.get(DestinationAttr::Stats64), table.get(DestinationAttr::Stats))?;
     Ok(DestinationInfo {

@@ -134,41 +134,19 @@ pub(super) fn answer(body: &[u8]) -> Result<Option<Answer>, DecodeError> {
 // The same for the lists that are long, of which nothing is read but what is wanted.
 
 pub(super) fn service(body: &[u8]) -> Result<Option<ServiceInfo>, DecodeError> {
-    listed(body, command::NEW_SERVICE, Command::Service, |mut attrs| {
-        let mut table = service::Table::new();
-        table.fill_usual(&mut attrs, &service::FIRST);
-        table.fill(attrs)?;
-        service::read_info(&table)
-    })
+    listed(body, command::NEW_SERVICE, Command::Service, |attrs| service::read_info(&service::Table::of(attrs)?))
 }
 
 pub(super) fn service_key(body: &[u8]) -> Result<Option<ServiceKey>, DecodeError> {
-    listed(body, command::NEW_SERVICE, Command::Service, |mut attrs| {
-        let mut table = service::Table::new();
-        if !table.fill_usual(&mut attrs, &service::FIRST) {
-            table.fill(attrs)?;
-        }
-        service::read_key(&table)
-    })
+    listed(body, command::NEW_SERVICE, Command::Service, service::listed_key)
 }
 
 pub(super) fn destination(body: &[u8]) -> Result<Option<DestinationInfo>, DecodeError> {
-    listed(body, command::NEW_DEST, Command::Destination, |mut attrs| {
-        let mut table = destination::Table::new();
-        table.fill_usual(&mut attrs, &destination::FIRST);
-        table.fill_usual(&mut attrs, &destination::SECOND);
-        table.fill_usual(&mut attrs, &destination::THIRD);
-        table.fill(attrs)?;
-        destination::read_info(&table)
-    })
+    listed(body, command::NEW_DEST, Command::Destination, destination::listed)
 }
 
 pub(super) fn destination_address(body: &[u8]) -> Result<Option<SocketAddr>, DecodeError> {
-    listed(body, command::NEW_DEST, Command::Destination, |attrs| {
-        let mut table = destination::Table::new();
-        table.fill(attrs)?;
-        destination::read_address(&table, None)
-    })
+    listed(body, command::NEW_DEST, Command::Destination, destination::listed_address)
 }
 
 #[inline]
@@ -344,6 +322,7 @@ impl Version {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ipvs::{Destination, Scheduler, Service};
 
     #[test]
     fn a_message_has_its_header_before_its_attributes() {
@@ -354,5 +333,48 @@ mod tests {
         assert!(!attributes.is_empty());
         assert_eq!(whole, [&[16, 1, 0, 0], &attributes[..]].concat());
         assert_eq!(Message::decode(&whole), Ok(message));
+    }
+
+    /// The body with each byte behind the header of its nest changed, and with its end cut off.
+    fn damaged(body: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+        let changed = (8..body.len()).flat_map(move |at| {
+            [1, 0x40, 0x80].map(|bit| {
+                let mut body = body.to_vec();
+                body[at] ^= bit;
+                body
+            })
+        });
+        let cut = (8..body.len()).step_by(4).map(|length| {
+            let mut body = body[..length].to_vec();
+            body[4..6].copy_from_slice(&u16::try_from(length - 4).unwrap().to_ne_bytes());
+            body
+        });
+        changed.chain(cut)
+    }
+
+    #[test]
+    fn a_listed_service_is_read_as_any_answer() {
+        let service = Service::new(ServiceKey::tcp("10.0.0.1:443".parse().unwrap()), Scheduler::RR);
+        let body = Message::Answer(Answer::Service(ServiceInfo::new(service))).encode();
+        assert!(matches!(answer(&body), Ok(Some(Answer::Service(_)))));
+        for body in damaged(&body).chain([body.clone()]) {
+            assert_eq!(super::service(&body).map(|info| info.map(Answer::Service)), answer(&body), "{body:?}");
+            if let Ok(Some(info)) = super::service(&body) {
+                assert_eq!(service_key(&body), Ok(Some(info.key())), "{body:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_listed_destination_is_read_as_any_answer() {
+        let destination = Destination::new("[2001:db8::1]:80".parse().unwrap());
+        let body = Message::Answer(Answer::Destination(DestinationInfo::new(destination))).encode();
+        assert!(matches!(answer(&body), Ok(Some(Answer::Destination(_)))));
+        for body in damaged(&body).chain([body.clone()]) {
+            assert_eq!(super::destination(&body).map(|info| info.map(Answer::Destination)), answer(&body), "{body:?}");
+            if let Ok(Some(info)) = super::destination(&body) {
+                assert_eq!(destination_address(&body), Ok(Some(info.address())), "{body:?}");
+            }
+        }
     }
 }

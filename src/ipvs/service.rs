@@ -16,7 +16,7 @@ use super::{PersistenceEngine, Scheduler, Stats};
 use crate::error::DecodeError;
 use crate::net::{Family, InvalidText, Protocol, number, set};
 use crate::wire::reader::required;
-use crate::wire::{Attr, Kind, Writer, kinds};
+use crate::wire::{Attr, Attrs, ByNumber, Kind, Layout, Writer, kinds};
 
 /// A virtual service: the address to which clients connect, and the scheduler that spreads their connections.
 ///
@@ -287,13 +287,19 @@ kinds! {
 impl Service {
     #[inline]
     pub(super) fn write(&self, out: &mut Writer<'_>) {
+        self.write_with(out, 0);
+    }
+
+    /// Writes it with a flag of the kernel.
+    #[inline]
+    fn write_with(&self, out: &mut Writer<'_>, own: u32) {
         self.key.write(out);
         self.scheduler.write(out, ServiceAttr::Scheduler);
         let persistence = self.persistence.unwrap_or(Persistence::new(Duration::ZERO));
         if let Some(engine) = self.engine {
             out.text(ServiceAttr::Engine, engine.as_bytes());
         }
-        let own = if self.persistence.is_some() { PERSISTENT } else { 0 };
+        let own = own | if self.persistence.is_some() { PERSISTENT } else { 0 };
         let flags = self.flags.bits() & !(PERSISTENT | HASHED) | own;
         let [f0, f1, f2, f3] = flags.to_ne_bytes();
         let timeout: u32 = persistence.timeout.as_secs().try_into().unwrap_or(u32::MAX);
@@ -308,8 +314,10 @@ impl Service {
 }
 
 impl ServiceInfo {
+    /// Writes it as the kernel does.
     pub(super) fn write(&self, out: &mut Writer<'_>) {
-        self.service.write(out);
+        self.service.write_with(out, HASHED);
+        self.stats.write_cut(out, ServiceAttr::Stats);
         self.stats.write(out, ServiceAttr::Stats64);
     }
 }
@@ -317,12 +325,25 @@ impl ServiceInfo {
 /// A service's attributes.
 pub(super) type Table<'a> = crate::wire::Table<'a, ServiceAttr, { ServiceAttr::TABLE }>;
 
-/// The attributes with which the kernel begins a service that has an address, and the lengths of their payloads.
-pub(super) const FIRST: [(ServiceAttr, usize); 4] =
-    [(ServiceAttr::Family, 2), (ServiceAttr::Protocol, 2), (ServiceAttr::Address, 16), (ServiceAttr::Port, 2)];
+/// As the kernel begins a service that has an address.
+static FIRST: Layout<4, { ServiceAttr::TABLE }, 44> = Layout::new(&[
+    (ServiceAttr::Family as u16, 2),
+    (ServiceAttr::Protocol as u16, 2),
+    (ServiceAttr::Address as u16, 16),
+    (ServiceAttr::Port as u16, 2),
+]);
 
+/// Reads the key of a listed service.
 #[inline]
-pub(super) fn read_key(table: &Table<'_>) -> Result<ServiceKey, DecodeError> {
+pub(super) fn listed_key(attrs: Attrs<'_, ServiceAttr>) -> Result<ServiceKey, DecodeError> {
+    match FIRST.first_of(&attrs) {
+        Some(usual) => read_key(&usual),
+        None => read_key(&Table::of(attrs)?),
+    }
+}
+
+#[inline(always)]
+pub(super) fn read_key<'a>(table: &impl ByNumber<'a, ServiceAttr>) -> Result<ServiceKey, DecodeError> {
     let family = Family::read(&table.need(ServiceAttr::Family)?)?;
     if let Some(mark) = table.read(ServiceAttr::FirewallMark, Attr::u32_ne)?.and_then(NonZeroU32::new) {
         return Ok(ServiceKey::FirewallMark { mark, family });
@@ -334,7 +355,7 @@ pub(super) fn read_key(table: &Table<'_>) -> Result<ServiceKey, DecodeError> {
 }
 
 #[inline]
-pub(super) fn read(table: &Table<'_>) -> Result<Service, DecodeError> {
+pub(super) fn read<'a>(table: &impl ByNumber<'a, ServiceAttr>) -> Result<Service, DecodeError> {
     let key = read_key(table)?;
     let flags = match table.read(ServiceAttr::Flags, Attr::array)? {
         Some([f0, f1, f2, f3, _, _, _, _]) => u32::from_ne_bytes([f0, f1, f2, f3]),
@@ -375,11 +396,11 @@ pub(super) fn read(table: &Table<'_>) -> Result<Service, DecodeError> {
     })
 }
 
-pub(super) fn read_stats(table: &Table<'_>) -> Result<Option<Stats>, DecodeError> {
+pub(super) fn read_stats<'a>(table: &impl ByNumber<'a, ServiceAttr>) -> Result<Option<Stats>, DecodeError> {
     Stats::newest(table.get(ServiceAttr::Stats64), table.get(ServiceAttr::Stats))
 }
 
 #[inline]
-pub(super) fn read_info(table: &Table<'_>) -> Result<ServiceInfo, DecodeError> {
+pub(super) fn read_info<'a>(table: &impl ByNumber<'a, ServiceAttr>) -> Result<ServiceInfo, DecodeError> {
     Ok(ServiceInfo { service: read(table)?, stats: read_stats(table)?.unwrap_or_default() })
 }

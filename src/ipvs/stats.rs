@@ -3,21 +3,21 @@
 use std::fmt;
 
 use crate::error::DecodeError;
-use crate::wire::{Attr, Attrs, Kind, Table, Writer, kinds};
+use crate::wire::{Attr, Attrs, ByNumber, Kind, Layout, Table, Writer, kinds};
 
-/// Order of the attributes in the kernel's 64-bit form.
-const ORDER: [StatsAttr; 10] = [
-    StatsAttr::Connections,
-    StatsAttr::PacketsIn,
-    StatsAttr::PacketsOut,
-    StatsAttr::BytesIn,
-    StatsAttr::BytesOut,
-    StatsAttr::ConnectionRate,
-    StatsAttr::PacketRateIn,
-    StatsAttr::PacketRateOut,
-    StatsAttr::ByteRateIn,
-    StatsAttr::ByteRateOut,
-];
+/// The kernel's 64-bit form, where it need not pad the numbers.
+static LAYOUT: Layout<10, { StatsAttr::TABLE }, 120> = Layout::new(&[
+    (StatsAttr::Connections as u16, 8),
+    (StatsAttr::PacketsIn as u16, 8),
+    (StatsAttr::PacketsOut as u16, 8),
+    (StatsAttr::BytesIn as u16, 8),
+    (StatsAttr::BytesOut as u16, 8),
+    (StatsAttr::ConnectionRate as u16, 8),
+    (StatsAttr::PacketRateIn as u16, 8),
+    (StatsAttr::PacketRateOut as u16, 8),
+    (StatsAttr::ByteRateIn as u16, 8),
+    (StatsAttr::ByteRateOut as u16, 8),
+]);
 
 /// Traffic through a service or a destination since it was created, or since [`Ipvs::zero`](super::Ipvs::zero). A
 /// destination that is deleted and added again while it still has connections keeps its counters.
@@ -100,6 +100,25 @@ impl fmt::Display for Rates {
 }
 
 impl Stats {
+    /// Writes the old form, which cuts all but the bytes to 32 bits.
+    pub(super) fn write_cut(&self, out: &mut Writer<'_>, kind: impl Kind) {
+        #[expect(clippy::cast_possible_truncation, reason = "the kernel does so")]
+        let cut = |number: u64| number as u32;
+        let Self { connections, packets_in, packets_out, bytes_in, bytes_out, rates } = *self;
+        out.nest(kind, |out| {
+            out.u32_ne(StatsAttr::Connections, cut(connections));
+            out.u32_ne(StatsAttr::PacketsIn, cut(packets_in));
+            out.u32_ne(StatsAttr::PacketsOut, cut(packets_out));
+            out.u64_ne(StatsAttr::BytesIn, bytes_in);
+            out.u64_ne(StatsAttr::BytesOut, bytes_out);
+            out.u32_ne(StatsAttr::ConnectionRate, cut(rates.connections));
+            out.u32_ne(StatsAttr::PacketRateIn, cut(rates.packets_in));
+            out.u32_ne(StatsAttr::PacketRateOut, cut(rates.packets_out));
+            out.u32_ne(StatsAttr::ByteRateIn, cut(rates.bytes_in));
+            out.u32_ne(StatsAttr::ByteRateOut, cut(rates.bytes_out));
+        });
+    }
+
     /// Writes the 64-bit form.
     pub(super) fn write(&self, out: &mut Writer<'_>, kind: impl Kind) {
         let Self { connections, packets_in, packets_out, bytes_in, bytes_out, rates } = *self;
@@ -127,28 +146,40 @@ impl Stats {
     }
 
     /// Reads either form: the length of each number is its width.
+    #[inline(always)]
     pub(super) fn read(attrs: Attrs<'_, StatsAttr>) -> Result<Self, DecodeError> {
-        let numbers = match attrs.u64s_ne(&ORDER) {
-            Some(numbers) => numbers,
-            None => {
-                let mut table = Table::<_, { StatsAttr::TABLE }>::new();
-                table.fill(attrs)?;
-                let mut numbers = [0; ORDER.len()];
-                for (place, kind) in numbers.iter_mut().zip(ORDER) {
-                    *place = table.read(kind, number)?.unwrap_or_default();
-                }
-                numbers
-            }
-        };
-        let [connections, packets_in, packets_out, bytes_in, bytes_out, rates @ ..] = numbers;
-        let rates = {
-            let [connections, packets_in, packets_out, bytes_in, bytes_out] = rates;
-            Rates { connections, packets_in, packets_out, bytes_in, bytes_out }
-        };
-        Ok(Self { connections, packets_in, packets_out, bytes_in, bytes_out, rates })
+        match LAYOUT.of(&attrs) {
+            Some(usual) => Self::from_attributes(&usual),
+            None => Self::read_unusual(attrs),
+        }
+    }
+
+    #[cold]
+    fn read_unusual(attrs: Attrs<'_, StatsAttr>) -> Result<Self, DecodeError> {
+        Self::from_attributes(&Table::<_, { StatsAttr::TABLE }>::of(attrs)?)
+    }
+
+    #[inline(always)]
+    fn from_attributes<'a>(table: &impl ByNumber<'a, StatsAttr>) -> Result<Self, DecodeError> {
+        let read = |kind| table.read(kind, number).map(Option::unwrap_or_default);
+        Ok(Self {
+            connections: read(StatsAttr::Connections)?,
+            packets_in: read(StatsAttr::PacketsIn)?,
+            packets_out: read(StatsAttr::PacketsOut)?,
+            bytes_in: read(StatsAttr::BytesIn)?,
+            bytes_out: read(StatsAttr::BytesOut)?,
+            rates: Rates {
+                connections: read(StatsAttr::ConnectionRate)?,
+                packets_in: read(StatsAttr::PacketRateIn)?,
+                packets_out: read(StatsAttr::PacketRateOut)?,
+                bytes_in: read(StatsAttr::ByteRateIn)?,
+                bytes_out: read(StatsAttr::ByteRateOut)?,
+            },
+        })
     }
 }
 
+#[inline(always)]
 fn number(attr: &Attr<'_, StatsAttr>) -> Result<u64, DecodeError> {
     if attr.bytes().len() == 4 { attr.u32_ne().map(u64::from) } else { attr.u64_ne() }
 }

@@ -102,25 +102,6 @@ impl<'a, K: Kind> Attrs<'a, K> {
             *payload
         })
     }
-
-    /// Returns the values if these are all attributes, in this order and with 8 bytes each. It is faster than reading
-    /// them one by one, for the bar of listings.
-    #[inline]
-    pub(crate) fn u64s_ne<const N: usize>(&self, kinds: &[K; N]) -> Option<[u64; N]> {
-        const LENGTH: usize = HEADER + size_of::<u64>();
-        let mut values = [0; N];
-        if self.bytes.len() != N * LENGTH {
-            return None;
-        }
-        for ((attribute, kind), value) in self.bytes.chunks_exact(LENGTH).zip(kinds).zip(&mut values) {
-            let (header, payload) = attribute.split_first_chunk::<HEADER>()?;
-            if u32::from_ne_bytes(*header) != header_of(kind.number(), size_of::<u64>()) {
-                return None;
-            }
-            *value = u64::from_ne_bytes(*payload.first_chunk()?);
-        }
-        Some(values)
-    }
 }
 
 /// The attributes of a list by their number, up to `N`; the last of a repeated one. It is faster than an iteration, for
@@ -135,6 +116,13 @@ impl<'a, K: Kind, const N: usize> Table<'a, K, N> {
     #[inline]
     pub(crate) fn new() -> Self {
         Self { payloads: [None; N], kind: PhantomData }
+    }
+
+    /// Returns the attributes of one list.
+    pub(crate) fn of(attrs: Attrs<'a, K>) -> Result<Self, DecodeError> {
+        let mut table = Self::new();
+        table.fill(attrs)?;
+        Ok(table)
     }
 
     /// Takes all attributes of a list.
@@ -154,35 +142,85 @@ impl<'a, K: Kind, const N: usize> Table<'a, K, N> {
         }
         Ok(())
     }
+}
 
-    /// Reads these attributes if they are the next ones with these lengths of payload; returns whether all were. It is
-    /// faster than [`Table::fill`], for the bar of listings.
+impl<'a, K: Kind, const N: usize> ByNumber<'a, K> for Table<'a, K, N> {
     #[inline]
-    pub(crate) fn fill_usual<const U: usize>(&mut self, attrs: &mut Attrs<'a, K>, usual: &[(K, usize); U]) -> bool {
-        usual.iter().all(|&(kind, length)| {
-            let attribute = attrs.bytes.get(attrs.next..attrs.next + HEADER + length).unwrap_or_default();
-            match (attribute.split_first_chunk::<HEADER>(), self.payloads.get_mut(usize::from(kind.number()))) {
-                (Some((header, payload)), Some(place))
-                    if u32::from_ne_bytes(*header) == header_of(kind.number(), length) =>
-                {
-                    *place = Some(payload);
-                    attrs.next += HEADER + length + padding(length);
-                    true
-                }
-                _ => false,
-            }
-        })
-    }
-
-    #[inline]
-    pub(crate) fn get(&self, kind: K) -> Option<Attr<'a, K>> {
+    fn get(&self, kind: K) -> Option<Attr<'a, K>> {
         let payload = self.payloads.get(usize::from(kind.number())).copied().flatten()?;
         Some(Attr { kind, payload })
     }
+}
+
+/// The places of `U` attributes that the kernel always sends in this order and with these lengths, `LENGTH` bytes in all.
+/// `N` is the length of a [`Table`] of them. It is faster than a table, for the bar of listings.
+#[derive(Debug)]
+pub(crate) struct Layout<const U: usize, const N: usize, const LENGTH: usize> {
+    /// Place and value of each header.
+    headers: [(usize, u32); U],
+    /// Place and length of the payloads by number, with the length 0 for none.
+    payloads: [(usize, usize); N],
+}
+
+impl<const U: usize, const N: usize, const LENGTH: usize> Layout<U, N, LENGTH> {
+    /// Returns the layout of attributes with these numbers and lengths of payload, which has `LENGTH` bytes.
+    #[expect(clippy::indexing_slicing, reason = "the compiler evaluates it")]
+    pub(crate) const fn new(attributes: &[(u16, usize); U]) -> Self {
+        let mut layout = Self { headers: [(0, 0); U], payloads: [(0, 0); N] };
+        let (mut at, mut next) = (0, 0);
+        while at < U {
+            let (number, length) = attributes[at];
+            layout.headers[at] = (next, header_of(number, length));
+            layout.payloads[number as usize] = (next + HEADER, length);
+            next += HEADER + length + padding(length);
+            at += 1;
+        }
+        assert!(next == LENGTH, "the attributes have another length");
+        layout
+    }
+
+    /// Returns the attributes of a list that has this layout.
+    #[inline(always)]
+    pub(crate) fn of<'a, K: Kind>(&'static self, attrs: &Attrs<'a, K>) -> Option<Laid<'a, N, LENGTH>> {
+        if attrs.bytes.len() == LENGTH { self.first_of(attrs) } else { None }
+    }
+
+    /// Returns the first attributes of a list that begins with this layout.
+    #[inline(always)]
+    pub(crate) fn first_of<'a, K: Kind>(&'static self, attrs: &Attrs<'a, K>) -> Option<Laid<'a, N, LENGTH>> {
+        let bytes: &[u8; LENGTH] = attrs.bytes.first_chunk()?;
+        for &(place, wanted) in &self.headers {
+            if u32::from_ne_bytes(*bytes.get(place..)?.first_chunk()?) != wanted {
+                return None;
+            }
+        }
+        Some(Laid { bytes, payloads: &self.payloads })
+    }
+}
+
+/// The attributes of a list that has a [`Layout`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Laid<'a, const N: usize, const LENGTH: usize> {
+    bytes: &'a [u8; LENGTH],
+    payloads: &'static [(usize, usize); N],
+}
+
+impl<'a, K: Kind, const N: usize, const LENGTH: usize> ByNumber<'a, K> for Laid<'a, N, LENGTH> {
+    #[inline(always)]
+    fn get(&self, kind: K) -> Option<Attr<'a, K>> {
+        let &(place, length) = self.payloads.get(usize::from(kind.number()))?;
+        let payload = self.bytes.get(place..place + length)?;
+        (length > 0).then_some(Attr { kind, payload })
+    }
+}
+
+/// The attributes of a list by their number.
+pub(crate) trait ByNumber<'a, K: Kind> {
+    fn get(&self, kind: K) -> Option<Attr<'a, K>>;
 
     /// Reads an optional attribute.
     #[inline]
-    pub(crate) fn read<T>(
+    fn read<T>(
         &self,
         kind: K,
         read: impl FnOnce(&Attr<'a, K>) -> Result<T, DecodeError>,
@@ -192,7 +230,7 @@ impl<'a, K: Kind, const N: usize> Table<'a, K, N> {
 
     /// A mandatory attribute.
     #[inline]
-    pub(crate) fn need(&self, kind: K) -> Result<Attr<'a, K>, DecodeError> {
+    fn need(&self, kind: K) -> Result<Attr<'a, K>, DecodeError> {
         required(self.get(kind), kind)
     }
 }
@@ -221,7 +259,7 @@ impl<'a, K: Kind> Iterator for Attrs<'a, K> {
 
 /// The header of an attribute with this number and its flags, whose payload has so many bytes.
 #[inline]
-fn header_of(number: u16, payload: usize) -> u32 {
+const fn header_of(number: u16, payload: usize) -> u32 {
     #[expect(clippy::cast_possible_truncation, reason = "an address is the longest")]
     let ([l0, l1], [n0, n1]) = (((HEADER + payload) as u16).to_ne_bytes(), number.to_ne_bytes());
     u32::from_ne_bytes([l0, l1, n0, n1])
