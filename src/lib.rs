@@ -10,7 +10,7 @@
 //! | [`ipset`] | sets of addresses, networks and ports for packet filters, as with `ipset` |
 //! | [`vip`] | virtual IPs: make an address local to this machine, so that IPVS receives its packets |
 //! | [`director`] | declarative layer: a desired state of services, virtual IPs and sets, with drains and ownership |
-//! | [`conntrack`] | UDP flows of the connection tracker: delete flows that bypass a service |
+//! | [`conntrack`] | UDP flows of the connection tracker: delete stale flows, whose replies are not translated |
 //! | [`ready`] | check the kernel's modules, features and settings |
 //! | [`netns`] | work in another network namespace without moving the calling thread |
 //! | [`Worker`] | a client on a thread of its own, for asynchronous programs |
@@ -31,16 +31,25 @@
 //! ipvs.add_destination(web, Destination::new("10.244.1.7:6443".parse()?).weight(2))?;
 //! ipvs.add_destination(web, Destination::new("10.244.1.8:6443".parse()?))?;
 //!
-//! // The virtual IP becomes local, on a dummy interface of its own. Packets to it without a service would be refused.
+//! // The virtual IP becomes local, on a dummy interface of its own. Bind it last: until the service exists, packets to
+//! // the local address are refused.
 //! Vips::connect()?.bind(&Binder::dummy("vip0")?, "10.96.0.10".parse::<Vip>()?)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Requirements
 //!
-//! Linux 6.1 or later. IPVS needs `CAP_NET_ADMIN` in the initial user namespace. ipset and virtual IPs need it in the
-//! user namespace that owns the network namespace. The kernel loads its modules at the first use. [`ready::check`]
-//! reports missing modules, privileges and unsuitable settings, and changes nothing.
+//! Linux 6.1 or later. The kernel loads its modules at the first use. [`ready::check`] reports missing modules,
+//! privileges and unsuitable settings, and changes nothing.
+//!
+//! | operation | privilege |
+//! |---|---|
+//! | IPVS | `CAP_NET_ADMIN` in the initial user namespace |
+//! | ipset, changing virtual IPs, the connection tracker | `CAP_NET_ADMIN` in the user namespace that owns the network namespace |
+//! | [`Setting::set`](ipvs::settings::Setting::set) | the same; some settings need it in the initial user namespace |
+//! | creating or entering a network namespace ([`netns`]) | `CAP_SYS_ADMIN` |
+//! | [`ready::load`] of a scheduler | `CAP_SYS_MODULE` |
+//! | connecting, listing virtual IPs, reading settings, [`ready::check`], the files of `/proc` except [`Status`](ipvs::Status) | none |
 //!
 //! # Features
 //!
@@ -49,18 +58,20 @@
 //! | feature | adds |
 //! |---|---|
 //! | `testing` | the module `testing` |
-//! | `serde` | the traits of `serde` for specifications, keys, changes, statistics, and the desired state of a director |
+//! | `serde` | the traits of `serde` for specifications, keys, changes, statistics, reports, and the desired state of a director |
 //! | `tracing` | [spans and events](#tracing) of the crate `tracing` |
 //! | `interop` | the traits of the rust-netlink crates for [`ipvs::Message`] |
-//! | `tracing` | a span for each operation, an event for each refusal and each repetition |
 //!
 //! # Failures of batches
 //!
-//! | batch | after a failed change | after a time-out or another interruption |
+//! A `BatchError` has the failures, the interruption, and in `unknown` the positions of the changes in flight: the kernel
+//! may have carried them out.
+//!
+//! | batch | after a failed change | after a timeout or another interruption |
 //! |---|---|---|
-//! | [`Ipvs::batch`](ipvs::Ipvs::batch) | continues | ends; each change in flight may or may not be made |
+//! | [`Ipvs::batch`](ipvs::Ipvs::batch) | continues | ends; changes in flight are `unknown` |
 //! | [`Vips::bind_all`](vip::Vips::bind_all), [`sync`](vip::Vips::sync) | continues | ends; repeat the call |
-//! | [`Ipset::batch`](ipset::Ipset::batch), [`add_all`](ipset::Ipset::add_all) | ends; later changes are not sent | ends; each change in flight may or may not be made |
+//! | [`Ipset::batch`](ipset::Ipset::batch), [`add_all`](ipset::Ipset::add_all) | ends; later changes are not sent | ends; changes in flight are `unknown` |
 //! | [`Ipset::replace`](ipset::Ipset::replace) | ends; the set is unchanged | ends; the set has all old or all new members |
 //! | [`Director::sync`](director::Director::sync) | continues; withholds the steps that depend on it | ends; the next call completes it |
 //!
@@ -69,14 +80,15 @@
 //! [`ipvs::Ipvs`] holds two netlink sockets; [`ipset::Ipset`], [`vip::Vips`] and [`conntrack::Conntrack`] hold one
 //! each. A socket belongs to the network namespace of the thread that opened it. All operations take `&mut self`: use a
 //! client for each thread, or share one in a `Mutex` or a [`Worker`]. Clients start no threads and write no log. They cache no
-//! objects of the kernel, only the number of the IPVS family, the revisions of set types and the size of the last dump. A
-//! [`Director`](director::Director) is the exception: it remembers the state that it read. All descriptors are
-//! close-on-exec, so that no child process inherits one. After `fork`, only one of the two processes may use a client.
+//! objects of the kernel, only the generic netlink id of the family `IPVS`, the revisions of set types and the size of the
+//! last dump. A [`Director`](director::Director) has such clients, and also remembers the state that it read. All
+//! descriptors are close-on-exec, so that no child process inherits one. After `fork`, only one of the two processes may
+//! use a client.
 //!
 //! # Tracing
 //!
-//! With the feature `tracing`, each operation is a span of the crate `tracing`: level `DEBUG`, target `lvs`, its text in the field
-//! `text`. A batch is one span, whatever its length. Each refusal of the kernel is an event `refused`, and each repetition of an
+//! With the feature `tracing`, each operation is a span of the crate `tracing`: level `DEBUG`, target `lvs`. Its field `text` has the
+//! operation and its object, as [`Error::operation`] has. A batch is one span, whatever its length. Each refusal of the kernel is an event `refused`, and each repetition of an
 //! operation is an event `retry` with its `reason`. Work on a [`Worker`] is in the span of its caller.
 //!
 //! # Asynchronous programs
@@ -125,24 +137,25 @@
 //! }
 //! ```
 //!
-//! **Fail over a virtual IP.** The standby machine has the same services, receives connections by the sync daemon
-//! ([`Ipvs::start_daemon`](ipvs::Ipvs::start_daemon)), and binds the address when it becomes active. The other machine unbinds it.
+//! **Fail over a virtual IP.** The standby machine has the same services, and receives copies of the connections from the master's sync
+//! daemon ([`Ipvs::start_daemon`](ipvs::Ipvs::start_daemon)). It binds the address when it becomes active. The other machine unbinds it.
 //!
 //! ```no_run
 //! use lvs::vip::{Binder, Vip, Vips};
 //!
 //! let mut vips = Vips::connect()?;
 //! vips.bind(&Binder::label("eth0:web", 77)?, "192.0.2.10".parse::<Vip>()?)?;
-//! // The neighbours learn of it by an announcement (gratuitous ARP, unsolicited neighbour advertisement) of the program.
+//! // Binding announces nothing: send a gratuitous ARP or an unsolicited neighbour advertisement, such as with `arping -U`.
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! **Export metrics.** [`table_best_effort`](ipvs::Ipvs::table_best_effort) always returns a table.
-//! [`ServiceInfo::stats`](ipvs::ServiceInfo) has counters and rates; the kernel renews them every 2 seconds. The example
+//! **Export metrics.** [`table_best_effort`](ipvs::Ipvs::table_best_effort) also succeeds while other programs keep changing the
+//! table. [`ServiceInfo::stats`](ipvs::ServiceInfo) has counters and rates; the kernel updates these copies every 2 seconds. The example
 //! `exporter` prints them for Prometheus.
 //!
 //! **Change a scheduler without downtime.** [`update_service`](ipvs::Ipvs::update_service) keeps destinations, counters and
-//! connections. [`ready::load`] loads the module before.
+//! connections. It fails if the module of the new scheduler cannot be loaded. [`ready::load`] loads it beforehand, runs
+//! `modprobe` for that, and needs `CAP_SYS_MODULE`.
 //!
 //! ```
 //! use lvs::ipvs::{Ipvs, Scheduler, ServiceKey};
@@ -157,18 +170,19 @@
 //! | predicate | reaction |
 //! |---|---|
 //! | [`is_already_exists`](Error::is_already_exists), [`is_not_found`](Error::is_not_found) | another program was faster: use `put_…` or `remove_…`, or read again |
-//! | [`is_permission_denied`](Error::is_permission_denied) | grant `CAP_NET_ADMIN`; [`ready::check`] says in which user namespace |
+//! | [`is_permission_denied`](Error::is_permission_denied) | grant `CAP_NET_ADMIN`, in the user namespace that the text names |
 //! | [`is_unavailable`](Error::is_unavailable) | load the module that the text names |
 //! | [`is_invalid_input`](Error::is_invalid_input) | correct the value; nothing was sent |
 //! | [`is_conflict`](Error::is_conflict), [`is_in_use`](Error::is_in_use) | another object has the address, or refers to the set: the text names it |
 //! | [`is_full`](Error::is_full) | enlarge the set with [`maxelem`](ipset::NewSet::maxelem) and [`replace`](ipset::Ipset::replace) |
 //! | [`is_interrupted`](Error::is_interrupted) | the table changed during each reading: repeat, or use `…_best_effort` |
-//! | [`is_timed_out`](Error::is_timed_out) | read the object before repeating the change: it may be made |
+//! | [`is_timed_out`](Error::is_timed_out) | read the object before repeating the change: the kernel may have carried it out |
 //!
 //! # Versions
 //!
-//! The crate follows semantic versioning; before 1.0, a breaking change raises the second number, and so does a later lowest
-//! Rust. The texts of `Display` of keys and specifications are stable. The texts of errors and plans are not.
+//! The crate follows semantic versioning from 0.1.0 on. Before 1.0, a breaking change or a higher minimum Rust version raises
+//! the second number. The texts of `Display` that `FromStr` or `serde` reads are stable: keys, specifications, entries,
+//! members, virtual IPs and binders. The texts of errors and plans are not.
 #![forbid(unsafe_code)]
 // docs.rs names the feature that an item needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
