@@ -12,7 +12,8 @@
 //!
 //! Only the last request asks for an acknowledgement. The kernel answers a refused request in any case, so every
 //! earlier request that was not refused was carried out. That requires that no reply is lost: [`Limits`] restricts the
-//! number of requests in a datagram so that the refusals of all of them fit the receive buffer.
+//! number of requests in a datagram so that the refusals of all of them fit the socket's receive buffer (`SO_RCVBUF`).
+//! Datagrams are received into the inbox of the exchange, another buffer.
 //!
 //! Replies are matched by sequence number and accepted from the kernel only. Replies to an abandoned request
 //! ([`Exchange::abandon`]) are skipped, and never affect the next request.
@@ -49,12 +50,12 @@ use crate::wire::message::{self, Content};
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Maximum number of requests in one datagram. As many refusals must fit the socket's receive buffer. Answers are
-    /// longer than refusals: a driver that queues many queries must allow for that.
+    /// Maximum number of requests in one datagram. The refusals of all of them must fit the socket's receive buffer
+    /// (`SO_RCVBUF`). Answers are longer than refusals: a driver that queues many queries must allow for that.
     pub requests: usize,
     /// Number of bytes of requests above which a datagram is full.
     pub bytes: usize,
-    /// The longest datagram that can be received, at most 16 MiB.
+    /// Length of the inbox in bytes, at most 4 MiB. A longer datagram is truncated, which is an error.
     pub inbox: usize,
 }
 
@@ -411,7 +412,7 @@ impl Exchange {
 
     /// Abandons the requests in flight, when the socket's receive queue is empty and no reply will arrive.
     ///
-    /// It is for a time-out, and for an overrun (`ENOBUFS`) once the queue has been emptied.
+    /// It is for a timeout, and for an overrun (`ENOBUFS`) once the queue has been emptied.
     ///
     /// ```
     /// # use lvs::exchange::{Exchange, Limits, Step};

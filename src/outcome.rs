@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The effect of an operation after which an object exists as requested, or is absent.
+/// Effect of an operation such as `put_…`, `remove_…`, `bind` or `unbind`, which also succeeds if nothing is to be done.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
@@ -30,7 +30,7 @@ impl fmt::Display for Outcome {
 }
 
 impl Outcome {
-    /// Whether the kernel's table may differ from before.
+    /// Whether the operation may have changed the kernel's state. [`Outcome::Updated`] counts as a change.
     ///
     /// ```
     /// # use lvs::Outcome;

@@ -17,7 +17,7 @@ use crate::outcome::Outcome;
 /// The first request loads the module `nf_conntrack_netlink`, and with it `nf_conntrack`. If the kernel has neither,
 /// operations fail with [`is_unavailable`](Error::is_unavailable). A loaded module does not track by itself: without a
 /// rule or a service that needs it, listings are empty. Each operation can also fail for reasons that are not repeated
-/// below: a time-out ([`Options::timeout`]), lost replies ([`Cause::Overrun`](crate::Cause::Overrun)).
+/// below: a timeout ([`Options::timeout`]), lost replies ([`Cause::Overrun`](crate::Cause::Overrun)).
 #[derive(Debug)]
 #[doc(alias("nf_conntrack", "ctnetlink", "conntrack"))]
 pub struct Conntrack {
@@ -33,7 +33,7 @@ impl Conntrack {
         Self::connect_with(&Options::default())
     }
 
-    /// Connects as [`Conntrack::connect`], with other buffers or another time-out.
+    /// Connects as [`Conntrack::connect`], with other buffers or another timeout.
     ///
     /// ```no_run
     /// # use std::time::Duration;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::ipvs::{DestinationInfo, ServiceKey};
 use crate::net::Protocol;
 
-/// The way in which destinations are removed that are no longer desired.
+/// Removal of destinations that are no longer desired: quiesce, wait, delete.
 ///
 /// The weight is set to 0 (quiesced), so that the destination gets no new connections. It is deleted when it is idle,
 /// or when the deadline has passed. The weight is stored in the kernel, and survives the end of this process. The
@@ -32,7 +32,8 @@ pub struct Drain {
     /// Time after which it is deleted in any state; zero deletes immediately.
     #[cfg_attr(feature = "serde", serde(with = "crate::net::seconds"))]
     pub deadline: Duration,
-    /// Whether destinations of UDP, SCTP and other protocols than TCP drain. Otherwise they are deleted immediately: IPVS cannot detect the end of such a flow.
+    /// Whether destinations of UDP, SCTP and other services than TCP drain, too. Otherwise they are deleted immediately: IPVS
+    /// cannot detect the end of a UDP flow. Services by firewall mark drain in either case.
     pub datagrams: bool,
 }
 
@@ -54,7 +55,8 @@ pub enum Until {
 }
 
 impl Drain {
-    /// Deletes immediately. Established connections stall, or are reset with the sysctl `expire_nodest_conn`.
+    /// Deletes immediately. Established connections stall. With the sysctl `expire_nodest_conn` IPVS forgets them, and
+    /// the next packet of a TCP connection is answered with a reset.
     pub const NONE: Self = Self { until: Until::Idle, deadline: Duration::ZERO, datagrams: false };
 
     /// Returns a drain that ends when the destination has no established connection, at the latest after this time.
@@ -75,7 +77,7 @@ impl Drain {
         Self { until, ..self }
     }
 
-    /// Returns a copy for services of every protocol, if true.
+    /// Sets whether destinations of services other than TCP drain, too: see [`Drain::datagrams`](field@Drain::datagrams).
     #[must_use]
     pub fn datagrams(self, datagrams: bool) -> Self {
         Self { datagrams, ..self }

@@ -31,7 +31,7 @@ use crate::wire::reader::required;
 /// [`Ipset::put_set`] never changes an existing set: it fails if the set differs from the requested one.
 ///
 /// Operations on one set fail with [`is_not_found`](Error::is_not_found) when no such set exists. Each operation can
-/// fail for reasons that are not repeated below: no permission, a time-out ([`Options::timeout`]), lost replies
+/// fail for reasons that are not repeated below: no permission, a timeout ([`Options::timeout`]), lost replies
 /// ([`Cause::Overrun`]).
 #[derive(Debug)]
 pub struct Ipset {
@@ -49,7 +49,7 @@ impl Ipset {
         Self::connect_with(&Options::default())
     }
 
-    /// Connects as [`Ipset::connect`], with other buffers or another time-out.
+    /// Connects as [`Ipset::connect`], with other buffers or another timeout.
     ///
     /// ```no_run
     /// # use std::time::Duration;

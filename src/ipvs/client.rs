@@ -21,9 +21,10 @@ use crate::wire::genl;
 /// Client of the IPVS table of one network namespace: that of the thread that connects.
 ///
 /// It holds two netlink sockets: listings of destinations have one of their own. Reading and changing the table both
-/// need `CAP_NET_ADMIN` in the initial user namespace, and connecting does not.
-/// [`is_permission_denied`](Error::is_permission_denied) reports a lack of it. The kernel checks the sender of each
-/// request, too: a client does not carry the privilege of the process that opened it.
+/// need `CAP_NET_ADMIN` in the initial user namespace. Without it they fail with
+/// [`is_permission_denied`](Error::is_permission_denied). The kernel checks both the process that opened the socket and
+/// the sender of each request: dropping the capability disables an open client. Connecting needs no privilege, also if
+/// the module is not loaded: the kernel loads it for any caller.
 ///
 /// After `fork`, only one of the two processes may use the client. Otherwise an answer to one of them may be received
 /// by the other.
@@ -39,7 +40,7 @@ use crate::wire::genl;
 /// | `delete_…` | deletes it | fails with [`is_not_found`](Error::is_not_found) |
 /// | `remove_…` | deletes it: [`Outcome::Deleted`] | [`Outcome::Unchanged`] |
 ///
-/// Each operation can fail for reasons that are not repeated below: no permission, a time-out
+/// Each operation can fail for reasons that are not repeated below: no permission, a timeout
 /// ([`Options::timeout`]), lost replies ([`Cause::Overrun`]).
 #[derive(Debug)]
 pub struct Ipvs {
@@ -63,7 +64,7 @@ impl Ipvs {
         Self::connect_with(&Options::default())
     }
 
-    /// Connects as [`Ipvs::connect`], with other buffers or another time-out.
+    /// Connects as [`Ipvs::connect`], with other buffers or another timeout.
     ///
     /// ```no_run
     /// # use std::time::Duration;

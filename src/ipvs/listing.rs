@@ -103,8 +103,8 @@ pub struct BestEffort<T> {
 impl Ipvs {
     /// Returns all virtual services (`IPVS_CMD_GET_SERVICE`), in the kernel's order.
     ///
-    /// A service that exists during the whole call is listed, and no service is listed twice: see [the
-    /// module](super#listings-while-others-change-the-table). [`Ipvs::stream_services`] reads a large table once, in
+    /// A service that exists during the whole call is listed, apart from one case, and no service is listed twice: see
+    /// [the module](super#listings-while-others-change-the-table). [`Ipvs::stream_services`] reads a large table once, in
     /// constant memory. [`Ipvs::services_best_effort`] also succeeds while other processes change the table.
     ///
     /// # Errors

@@ -9,8 +9,8 @@
 //! - A [`Change`] is one change of the table as a value. [`Ipvs::batch`] carries out any number of them. A refused
 //!   change does not stop the others, and [`BatchError`] reports every change that was not made.
 //! - [`settings`] has the `net.ipv4.vs` sysctls. [`kernels`] maps the kernel's interface to the items of this crate.
-//! - [`Connections`], [`CpuStats`] and [`Status`] read files of `/proc`: the connection table, the counters of each
-//!   CPU, and the load of the kernel's tables. [`Overview`] reads a summary of the services that needs no privilege.
+//! - [`Connections`], [`CpuStats`], [`Status`] and [`Overview`] read files of `/proc`: the connection table, the
+//!   counters of each CPU, the load of the kernel's tables, and a summary of the services. Only `Status` needs root.
 //! - A [`Message`] is a request or an answer, for programs with their own transport.
 //!
 //! ```no_run
@@ -30,30 +30,30 @@
 //!
 //! | need | method |
 //! |---|---|
-//! | an exact listing | [`Ipvs::services`], [`Ipvs::destinations`], [`Ipvs::table`]; they fail with [`is_interrupted`](crate::Error::is_interrupted) if the table changes during ten readings |
+//! | an exact listing | [`Ipvs::services`], [`Ipvs::destinations`], [`Ipvs::table`]; they read up to ten times, and fail with [`is_interrupted`](crate::Error::is_interrupted) if no two consecutive readings agree |
 //! | a listing in any case, such as for metrics | [`Ipvs::services_best_effort`], [`Ipvs::destinations_best_effort`], [`Ipvs::table_best_effort`]; they report that the table kept changing ([`BestEffort::changing`]) |
 //! | constant memory | [`Ipvs::stream_services`], which may repeat or omit services while the table changes |
 //!
-//! An exact listing has each entry once, as one change has set it, never a mix of two. It has every entry that exists
-//! during the whole call, with one exception. An entry is missed if entries before it are deleted during two readings,
-//! both times while the dump stands at that entry.
+//! An exact listing has each entry once, and all values of an entry are of one point in time. It has every entry that
+//! exists during the whole call, with one exception. An entry is missed if earlier entries are deleted during both
+//! readings, each time while it is the first entry of the next datagram.
 //!
-//! The kernel is the reason. It sends a long listing in datagrams of up to 32 KiB, some hundred entries. Each datagram
-//! is a snapshot, but the next one continues *by count*, and the kernel does not report that the table changed in
-//! between. If an entry was added, another entry is listed twice. If an entry was deleted, another entry is missing. On
-//! Linux 6.1 and 6.12 a change in another network namespace has the same effect. Linux 7.x reorders its table by itself
-//! some time after many services were added.
+//! The kernel is the reason. It sends a long listing in datagrams of up to 32 KiB, with 80 to 100 entries. Each datagram
+//! is a snapshot. The next one continues at the number of entries already sent, and the kernel does not report that the
+//! table changed in between. If an entry was added, another entry is listed twice. If an entry was deleted, another
+//! entry is missing. On Linux 6.1 and 6.12 a change in another network namespace has the same effect. Linux 7.x reorders
+//! its table by itself some time after many services were added.
 //!
 //! Therefore a listing of several datagrams is read until two consecutive readings have the same entries in the same
 //! order. Up to 512 entries, the two use datagrams of different lengths, so that they do not miss the same entry. A
-//! listing that certainly arrived in one datagram is read once: up to some eighty destinations of a service.
+//! listing that certainly arrived in one datagram is read once: up to about 80 destinations of a service.
 //!
 //! The best-effort methods merge a few readings by key and take the newest value of each. A service that only an older
 //! reading has is looked up by its key.
 //!
-//! # What the kernel does not promise
+//! # Limits of the kernel
 //!
-//! - Counters and rates are copies that the kernel renews every 2 seconds ([`Stats`]).
+//! - Counters and rates are copies that the kernel updates every 2 seconds ([`Stats`]).
 //! - IPVS sends no notifications. A change by another program is found by reading again.
 
 mod address;

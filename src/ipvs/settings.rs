@@ -2,8 +2,8 @@
 //! it.
 //!
 //! A setting belongs to a network namespace. [`get`](Setting::get) and [`set`](Setting::set) use the namespace of the
-//! calling thread; [`Namespace::run`](crate::netns::Namespace::run) reaches another one. Reading needs no privilege,
-//! and setting needs root: see [`Setting::set`].
+//! calling thread; [`Namespace::run`](crate::netns::Namespace::run) reaches another one. Reading needs no privilege.
+//! Setting needs `CAP_NET_ADMIN` in the user namespace that owns the network namespace: see [`Setting::set`].
 //!
 //! ```no_run
 //! use lvs::ipvs::settings::{CONNTRACK, EXPIRE_NODEST_CONN, SYNC_REFRESH_PERIOD};
@@ -19,13 +19,14 @@
 //! does not. A setting that the kernel lacks is [`Cause::NotOnThisKernel`]; a kernel without IPVS is
 //! [`Cause::FamilyNotFound`]. [`ALL`] has the names of all settings.
 //!
-//! # What a load balancer should set
+//! # Settings for a load balancer
 //!
 //! A new network namespace starts with the kernel's defaults, except for [`CONN_MAX`], which it inherits.
 //!
-//! - [`CONNTRACK`]: `true` if netfilter rules must match the packets of services. The usual case is source NAT
-//!   (masquerading) towards real servers whose answers would not pass this machine otherwise. When off, IPVS hides its
-//!   packets from connection tracking, and such rules never match. When on, each connection has a conntrack entry.
+//! - [`CONNTRACK`]: `true` if netfilter rules must match the packets of services. The usual case is source NAT by rules
+//!   (target `MASQUERADE`, not the forwarding method of IPVS) towards real servers whose answers would not pass this
+//!   machine otherwise. When off, IPVS hides its packets from connection tracking, and such rules never match. When on,
+//!   each connection has a conntrack entry.
 //! - [`CONN_REUSE_MODE`]: the default, from Linux 5.9 on. Clients with few ports reuse a port while the old connection
 //!   is still remembered, two minutes after its end. By default such a connection is scheduled again. With no flag set
 //!   it goes to the server of the old one, even to a quiesced server. Before 5.9, together with `conntrack`,
@@ -33,8 +34,9 @@
 //!   still write 0. With 0, and `expire_nodest_conn` off, a busy client can keep a quiesced server busy for ever.
 //! - [`EXPIRE_NODEST_CONN`]: `true` if servers are deleted for good. By default the packets of a connection to a
 //!   deleted destination are dropped without an answer, and the connection continues if the destination is added again.
-//!   Clients hang until they time out, and UDP clients that keep sending hang for ever. When on, the connection is
-//!   forgotten: soon after the deletion from 5.9 on, at its next packet before. A reused connection to a destination of
+//!   Clients hang until they time out, and UDP clients that keep sending hang for ever. When on, IPVS forgets the
+//!   connection: soon after the deletion from 5.9 on, at its next packet before. Later packets of a TCP connection reach
+//!   the host, which answers with a reset if the virtual IP is local. A reused connection to a destination of
 //!   weight 0 is then scheduled again, from 5.16 on with any `conn_reuse_mode`.
 //! - [`EXPIRE_QUIESCENT_TEMPLATE`]: `true` with persistent services. By default a persistent client stays at its
 //!   destination after the weight was set to 0, so that a server with persistent clients never becomes idle.
@@ -351,7 +353,7 @@ settings! {
 
     /// `conn_reuse_mode`: whether a new connection from a port that is still remembered is scheduled again.
     /// [`RESCHEDULE`](ConnReuse::RESCHEDULE) unless changed, as it should stay from Linux 5.9 on: see
-    /// [above](self#what-a-load-balancer-should-set). Since Linux 4.1.
+    /// [above](self#settings-for-a-load-balancer). Since Linux 4.1.
     CONN_REUSE_MODE: ConnReuse = Setting {
         entry: Entry::new("conn_reuse_mode", Some("4.1")),
         parse: |text| text.parse().ok().map(ConnReuse::from_bits_retain),
@@ -363,7 +365,7 @@ settings! {
 
     /// `conntrack`: keep an entry of netfilter's connection tracking for each connection, so that rules which look at
     /// these (masquerading, stateful filters) work for the packets of services. Off unless changed; see
-    /// [above](self#what-a-load-balancer-should-set). Since Linux 2.6.37, if built with `CONFIG_IP_VS_NFCT`.
+    /// [above](self#settings-for-a-load-balancer). Since Linux 2.6.37, if built with `CONFIG_IP_VS_NFCT`.
     CONNTRACK: bool = boolean(Entry::new("conntrack", Some("2.6.37")).needs("CONFIG_IP_VS_NFCT"));
 
     /// `debug_level`: amount of messages in the kernel's log, from 0 (the default) to 12 (the path of each packet). 0
@@ -391,11 +393,11 @@ settings! {
     EST_NICE: i8 = number::<_, -20, 19>(Entry::new("est_nice", Some("6.2")));
 
     /// `expire_nodest_conn`: forget connections whose destination was deleted, instead of dropping their packets. Off
-    /// unless changed; see [above](self#what-a-load-balancer-should-set).
+    /// unless changed; see [above](self#settings-for-a-load-balancer).
     EXPIRE_NODEST_CONN: bool = boolean(Entry::new("expire_nodest_conn", None));
 
     /// `expire_quiescent_template`: end the persistence of clients when the weight of their destination becomes 0. Off
-    /// unless changed; see [above](self#what-a-load-balancer-should-set).
+    /// unless changed; see [above](self#settings-for-a-load-balancer).
     EXPIRE_QUIESCENT_TEMPLATE: bool = boolean(Entry::new("expire_quiescent_template", None));
 
     /// `ignore_tunneled`: never schedule packets of a protocol that IPVS does not know, such as packets in the tunnel
@@ -420,7 +422,7 @@ settings! {
     PMTU_DISC: bool = boolean(Entry::new("pmtu_disc", Some("3.7")));
 
     /// `run_estimation`: update the counters and rates of services and destinations. When off, both are frozen; see
-    /// [above](self#what-a-load-balancer-should-set). On unless changed. Since Linux 5.16.
+    /// [above](self#settings-for-a-load-balancer). On unless changed. Since Linux 5.16.
     RUN_ESTIMATION: bool = boolean(Entry::new("run_estimation", Some("5.16")));
 
     /// `schedule_icmp`: schedule ICMP errors that belong to no connection, by the packet inside. Off unless changed.

@@ -2,7 +2,11 @@
 //!
 //! [`check`] examines everything at once, without changing or loading anything. Its [`Report`] has fields for programs
 //! and [`findings`](Report::findings) for people, each with the state found, the state advised and the reason. [`load`]
-//! makes the kernel load a part that is [`Loadable`](Presence::Loadable).
+//! makes the kernel load a part that is [`Loadable`](Presence::Loadable). For a scheduler it runs `modprobe` and needs
+//! `CAP_SYS_MODULE`. Loading the module `dummy` creates an interface `dummy0`.
+//!
+//! A finding of [`Level::Missing`] prevents the work, one of [`Level::Advice`] works, and [`Level::Depends`] depends on
+//! the machine's role.
 //!
 //! Routes are not examined. The replies of masqueraded real servers must return through this machine, and the clients
 //! need a route to the virtual IP.
@@ -14,6 +18,7 @@
 //! for finding in report.findings().filter(|finding| finding.level != Level::Good) {
 //!     eprintln!("{}: {} (advised: {}), {}", finding.what, finding.found, finding.advised, finding.why);
 //! }
+//! // Loads the module `ip_vs` by connecting to IPVS, without another process.
 //! if report.presence(Part::Ipvs) == Presence::Loadable {
 //!     ready::load(Part::Ipvs)?;
 //! }

@@ -33,9 +33,10 @@ pub enum Fault {
     /// rely on it: an answer after the end of a listing, or after the acknowledgement of a batch, is lost without an
     /// error.
     Swapped,
-    /// The datagram is longer than the client's receive buffer.
+    /// The datagram is longer than the client's inbox ([`Limits::inbox`]).
     Truncated,
-    /// Only this number of its bytes arrives.
+    /// The datagram is shortened: only this number of its bytes arrives. Unlike [`Kernel::cut`](super::Kernel::cut), it
+    /// affects one datagram.
     Cut(usize),
     /// The byte at this offset, if it exists, is replaced by this one.
     Altered(usize, u8),
@@ -47,14 +48,13 @@ pub enum Fault {
     Interrupted,
     /// This error number replaces the datagram, and all other answers to the same request.
     Ended(i32),
-    /// Receiving fails once with this error number, before the datagram: `ENOBUFS` for a full receive buffer, `EINTR`
-    /// for a signal, `EBADF` for a closed descriptor.
+    /// Receiving fails once with this error number, before the datagram: `ENOBUFS` for a full socket receive buffer,
+    /// `EINTR` for a signal, `EBADF` for a closed descriptor.
     Failing(i32),
-    /// The datagram arrives after this time on the kernel's clock. No real time passes: a client whose time-out is
+    /// The datagram arrives after this time on the kernel's clock. No real time passes: a client whose timeout is
     /// shorter times out immediately.
     Slow(Duration),
-    /// The datagram arrives repeatedly without end, each time after this time on the kernel's clock, as a part of an
-    /// endless dump.
+    /// The datagram arrives again and again at this interval of the kernel's clock, as in an endless dump.
     Endless(Duration),
 }
 

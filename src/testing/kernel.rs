@@ -319,7 +319,7 @@ impl Kernel {
     ///     kernel.cut(datagrams);
     ///     let done = set_up(&kernel);
     ///     if !kernel.mend() {
-    ///         break; // There are not so many datagrams.
+    ///         break; // The run was complete before the cut: every datagram was tested.
     ///     }
     ///     assert!(done.is_err());
     ///     set_up(&kernel)?;
@@ -331,8 +331,7 @@ impl Kernel {
         self.state().cut = Some(Cut { left: datagrams, reached: false });
     }
 
-    /// Ends a [cut](Kernel::cut): the kernel receives everything from now on. Returns whether a datagram was lost by
-    /// the cut.
+    /// Ends a [cut](Kernel::cut): the kernel receives everything from now on. Returns whether the cut lost a datagram.
     pub fn mend(&self) -> bool {
         self.state().cut.take().is_some_and(|cut| cut.reached)
     }

@@ -25,7 +25,7 @@ use crate::outcome::Outcome;
 ///
 /// [`Vips::bind`] and [`Vips::unbind`] behave as `put_…` and `remove_…` of [`Ipvs`](crate::ipvs::Ipvs).
 ///
-/// Each operation can fail for reasons that are not repeated below: no permission, a time-out ([`Options::timeout`]),
+/// Each operation can fail for reasons that are not repeated below: no permission, a timeout ([`Options::timeout`]),
 /// lost replies ([`Cause::Overrun`]). With [`Binder::dummy`] it fails with
 /// [`is_already_exists`](Error::is_already_exists) when the interface exists and is of another kind.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Vips {
         Self::connect_with(&Options::default())
     }
 
-    /// Connects as [`Vips::connect`], with other buffers or another time-out.
+    /// Connects as [`Vips::connect`], with other buffers or another timeout.
     ///
     /// ```no_run
     /// # use std::time::Duration;

@@ -55,8 +55,8 @@ impl Watch {
         Ok(Self { notifications, inbox: vec![0; INBOX] })
     }
 
-    /// Returns whether an address, a local route or an interface was deleted since the last call, by any program. Does
-    /// not wait. Also true if notifications were lost because too many arrived.
+    /// Returns true if an address, a local route or an interface was deleted since the last call, by any program, or if
+    /// the kernel dropped notifications because too many arrived. Does not block.
     ///
     /// # Errors
     /// When the socket cannot be read.

@@ -35,7 +35,7 @@ const SOURCE: Source = Source { operation: "read the connections", file: FILE, s
 /// another namespace ([`Namespace::run`](crate::netns::Namespace::run)); the reader may then be used anywhere. Reading
 /// needs no privilege (mode 0444).
 ///
-/// # What the kernel does not promise
+/// # Limits of the kernel
 ///
 /// The result is no snapshot. The kernel returns 4 KiB, some 50 connections, at a time, and finds the place to continue
 /// by counting. Connections that begin or end meanwhile cause others to be listed twice or not at all.

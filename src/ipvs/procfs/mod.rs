@@ -1,7 +1,7 @@
 //! The files of IPVS in `/proc/net`.
 //!
-//! Only these files have the connections, the counters of each CPU and the load of the tables. The summary of the table
-//! needs no privilege, unlike netlink.
+//! Only these files have the connections, the counters of each CPU and the load of the tables. Files of mode 0444 need
+//! no privilege, unlike netlink. `ip_vs_status` can be read by root only.
 //!
 //! | file | type | mode |
 //! |---|---|---|

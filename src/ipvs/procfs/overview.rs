@@ -37,7 +37,7 @@ const SOURCE: Source = Source { operation: "read the overview", file: "ip_vs", s
 /// The services are those of the calling thread's namespace. `namespace.run(Overview::open)` opens those of another
 /// namespace ([`Namespace::run`](crate::netns::Namespace::run)); the reader may then be used anywhere.
 ///
-/// # What the kernel does not promise
+/// # Limits of the kernel
 ///
 /// The result is no snapshot. The kernel returns 4 KiB, some 20 services, at a time, and finds the place to continue by
 /// counting from the first. Services that are added or deleted meanwhile cause others to be listed twice or not at all.
