@@ -14,13 +14,13 @@ pub struct Options {
     /// Longest wait for each datagram of an answer, after which the operation fails with
     /// [`is_timed_out`](crate::Error::is_timed_out). 30 seconds by default; [`Duration::ZERO`] waits without end.
     pub timeout: Duration,
-    /// Longest duration of a whole operation, after which it fails with
-    /// [`is_timed_out`](crate::Error::is_timed_out). 5 minutes by default; [`Duration::ZERO`] means none.
+    /// Longest duration of an operation, after which it fails with [`is_timed_out`](crate::Error::is_timed_out). A batch, and
+    /// every other operation of several requests, has this time for each datagram that it sends. 5 minutes by default;
+    /// [`Duration::ZERO`] means none.
     ///
     /// A collected listing is one operation with all of its readings. A streamed listing is one operation for each
-    /// item, without the time between two items; dropping it is another one. A batch, and every other operation of
-    /// several requests, has this long for each datagram of requests. The duration is counted from the first wait, or
-    /// from the 64th datagram of the operation: the success path reads no clock.
+    /// item, without the time between two items; dropping it is another one. The duration is counted from the first
+    /// wait, or from the 64th datagram of the operation: the success path reads no clock.
     ///
     /// The client can be used after a listing that was ended by its deadline. The next operation first reads the rest
     /// of the unfinished dump, within its own deadline, since the kernel allows one dump at a time on a socket.

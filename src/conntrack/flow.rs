@@ -9,7 +9,7 @@ use crate::net::{Family, Protocol};
 use crate::wire::reader::required;
 use crate::wire::{Attr, Attrs, Writer, kinds};
 
-/// A UDP flow: an entry of the connection tracker, as it was read.
+/// The entry of a UDP flow in the connection tracker, as it was read.
 ///
 /// Its text names the original direction: `10.0.0.2:4000 -> 10.96.0.10:53/udp`. The alternate form has the reply
 /// direction, too.
@@ -41,8 +41,8 @@ impl Flow {
     /// Whether the flow goes to a UDP service, and its replies come from none of the endpoints. It began before the
     /// service received it, or its endpoint was removed.
     ///
-    /// `service` is the virtual address and port. `endpoints` are the masqueraded destinations with a weight above 0,
-    /// and quiesced ones that may keep their clients. Replies of direct routing and tunnels come from the virtual
+    /// `service` is the virtual address and port. An endpoint is the address and port of a destination: `endpoints` are
+    /// those of masqueraded destinations with a weight above 0, and of quiesced ones that may keep their clients. Replies of direct routing and tunnels come from the virtual
     /// address and do not pass this machine: for these, `endpoints` includes `service`.
     ///
     /// ```

@@ -1,14 +1,14 @@
 //! Connection tracker (`nf_conntrack`): lists UDP flows, and deletes stale ones.
 //!
 //! - [`Conntrack`] is the client, with a method for every operation.
-//! - A [`Flow`] is an entry of the tracker, with the [`Tuple`] of each direction. [`Flow::is_stale`] is the rule for
-//!   services.
+//! - A flow is the traffic between two sockets, and the tracker has an entry for each. A [`Flow`] is this entry as it was
+//!   read, with the [`Tuple`] of each direction. [`Flow::is_stale`] is the rule for services.
 //! - A [`Change`] is one change as a value, a [`Query`] one query.
 //!
 //! The tracker translates all packets of a flow as the first one, and each packet prolongs the entry. So a UDP flow
 //! that began before its virtual IP was bound, or before its service existed, is never masqueraded: it gets no replies,
 //! although IPVS schedules it. The same happens to a flow with a packet that arrives while its service is deleted and
-//! added again. Deleting the entry repairs the flow: the next packet begins a new one. Only machines with
+//! added again. Deleting the entry repairs the flow: the next packet creates a new entry. Only machines with
 //! `net.ipv4.vs.conntrack` at 1 and rules of source NAT are affected.
 //!
 //! ```no_run

@@ -2,6 +2,9 @@
 //! kernel's state equal to them. In LVS literature, a director is the load-balancing machine; here it is the client that
 //! programs this machine.
 //!
+//! A director needs `CAP_NET_ADMIN` in the initial user namespace. The kernel loads the modules `ip_vs`, `ip_set` and
+//! `nf_conntrack_netlink` at the first use.
+//!
 //! - [`Desired`] is the desired state. It is checked when it is built, and can be read with `serde`.
 //! - [`Owner`] decides which services and sets the director may change. All others are foreign and stay as they are.
 //!   [`Owner::registered`] records the keys of its services in ipset sets, the registry sets.
@@ -25,7 +28,9 @@
 //! desired.service(web, endpoints)?.drain = Drain::within(Duration::from_secs(60));
 //! print!("{}", director.plan(&desired)?);
 //! let report = director.sync(&desired)?;
-//! println!("next call in {:?}", report.again_at);
+//! // The time of the next check of a drain; `None` if nothing drains.
+//! let wait = report.again_at.map(|time| time.saturating_duration_since(std::time::Instant::now()));
+//! println!("next call in {wait:?}");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -35,8 +40,23 @@
 //!
 //! # Order
 //!
-//! A plan has the [phases](Phase) fill, add, grow, guard, bind, shrink, reap, track, unbind, delete, clean. Their order
-//! guarantees at every moment:
+//! A plan has these [phases](Phase), in this order:
+//!
+//! | phase | steps |
+//! |---|---|
+//! | `fill` | create and fill sets of [`Role::Allow`], register the keys of services |
+//! | `add` | add and change services |
+//! | `grow` | add destinations, increase weights |
+//! | `guard` | create and fill sets of [`Role::Guard`] |
+//! | `bind` | bind virtual IPs |
+//! | `shrink` | decrease weights; weight 0 begins a drain |
+//! | `reap` | delete destinations whose drain is over |
+//! | `track` | delete stale UDP flows |
+//! | `unbind` | unbind virtual IPs |
+//! | `delete` | delete services |
+//! | `clean` | delete keys and members, destroy sets |
+//!
+//! Their order guarantees at every moment:
 //!
 //! - A service that exists before and after has a destination with a weight above 0 the whole time, unless none is
 //!   desired. Existing objects are set, never deleted and added again: connections survive.
@@ -46,9 +66,9 @@
 //!
 //! # Failures
 //!
-//! A step that fails withholds only the steps that depend on it, and all other steps are carried out. A virtual IP
-//! waits for its service. The last destination does not drain if its successors could not be added. The key of a
-//! service that still exists is not deleted.
+//! A step that fails withholds only the steps that depend on it, and all other steps are carried out. For example, a
+//! virtual IP is not bound if its service could not be added. The last destination does not drain if its successors could
+//! not be added, and the key of a service that could not be deleted stays registered.
 //!
 //! A step whose object another program added or deleted meanwhile is [overtaken](End::Overtaken), not failed;
 //! [`Director::sync`] then reads and plans once more. No step needs memory of an earlier call: after a kill at any
@@ -76,7 +96,7 @@
 //! IPVS and ipset do not report changes. A director remembers what it read and changed, and reads everything again only
 //! after [`Pace::full_audit`], and after a call in which a step was not carried out. Calls in between read the draining
 //! services and [`Pace::audited`] others, in turn. They read the virtual IPs if the kernel reported a loss
-//! ([`Director::watched`]). Such a call sends no other message if nothing is to be changed.
+//! ([`Director::watched`]). If nothing is to be changed, a call between two full audits sends only these reads.
 //!
 //! A service that another program changed is repaired when its turn comes, or by the next full audit. By default that
 //! is one service with each call, and everything after 10 minutes. `Pace::default().full_audit(Duration::ZERO)` reads

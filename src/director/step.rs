@@ -112,7 +112,7 @@ pub enum Change {
     Vip(vip::Change),
     /// Changes a set or a member.
     Ipset(Box<ipset::Change>),
-    /// Deletes the flows to a UDP service whose replies come from none of these endpoints.
+    /// Deletes the UDP flows to this service address whose replies come from an address outside of the list.
     DeleteFlows(SocketAddr, Vec<SocketAddr>),
     /// Replaces the set with this name by another one: see [`Ipset::replace`](ipset::Ipset::replace).
     ReplaceSet(SetName, Box<NewSet<AnyType>>, Vec<Member<AnyType>>),

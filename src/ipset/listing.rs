@@ -85,8 +85,8 @@ impl Ipset {
     /// have the comment and counters of its successor in memory. On Linux 6.12 a comment that changes while the set
     /// grows may be read from freed memory. [`Ipset::replace`] avoids all of these effects.
     ///
-    /// A member that cannot be decoded is an item that is an error and names the set; the next member follows. A set
-    /// that cannot be decoded is also an error; its members are left out, and the next set follows.
+    /// A member that cannot be decoded is returned as an error that names the set, and the listing continues. A set that
+    /// cannot be decoded is also returned as an error; its members are left out, and the next set follows.
     ///
     /// # Errors
     /// See [`Ipset`]; later ones are items.

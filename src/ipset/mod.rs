@@ -9,8 +9,9 @@
 //!   set's type as a type parameter, so that a wrong entry or option does not compile.
 //! - [`AnyType`] is the type parameter of sets whose type is only known at run time. Their entries are [`Entry`]
 //!   values.
-//! - [`Ipset::add_all`] and its siblings change many members in one call. [`Ipset::sync`] sends the difference to
-//!   desired members. [`Ipset::replace`] swaps all members atomically.
+//! - [`Ipset::add_all`], [`put_all`](Ipset::put_all), [`delete_all`](Ipset::delete_all) and
+//!   [`remove_all`](Ipset::remove_all) change many members in one call. [`Ipset::sync`] sends the difference to desired
+//!   members. [`Ipset::replace`] swaps all members atomically.
 //! - A [`Change`] is one change as a value. [`Ipset::batch`] makes any number of them.
 //!
 //! ```no_run
@@ -25,6 +26,7 @@
 //!     println!("{member}");
 //! }
 //!
+//! // Unlike `put_set`, `create` fails if the set exists.
 //! let web = ipset.create("web".parse()?, &NewSet::<HashNetPort>::ipv6())?;
 //! ipset.add(&web, &Member::parse("2001:db8::/32,tcp:80-443")?)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -46,8 +48,8 @@
 //! let ports = NewSet::<BitmapPort>::range(1..=1000).maxelem(500);
 //! ```
 //!
-//! The entries of a `hash:net` are networks: "`lvs::ipset::ListMember` is not an entry of a set whose entries are
-//! `lvs::ipset::Addresses`".
+//! The entry of another set type does not compile, either. The compiler reports: "`lvs::ipset::ListMember` is not an entry
+//! of a set whose entries are `lvs::ipset::Addresses`". `Addresses` are addresses, ranges and networks.
 //!
 //! ```compile_fail
 //! # use lvs::ipset::{HashNet, Ipset, ListMember, Member, Set};

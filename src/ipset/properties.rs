@@ -1,4 +1,4 @@
-//! Written messages read back, and no input ends in a panic.
+//! Property tests: written messages read back, and no input panics.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;

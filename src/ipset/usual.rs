@@ -1,5 +1,5 @@
-//! Quick reader of members, for the bar of listed members. It expects the attributes in the kernel's order and compares each
-//! header as one number. [`Member::read`] is the plain reader of every form.
+//! Quick reader of members, for fast listings of members: `xtask/src/bench/bars.rs` has the limit. It expects the attributes
+//! in the kernel's order and compares each header as one number. [`Member::read`] is the plain reader of every form.
 
 use std::net::IpAddr;
 use std::time::Duration;

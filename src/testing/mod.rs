@@ -35,8 +35,9 @@
 //! # Faults
 //!
 //! With a [`Fault`], a test shows that the program reports an error and that its next run completes the work.
-//! [`Kernel::disturb`] injects a fault after a number of answers. [`Kernel::cut`] loses every datagram after a number of
-//! them; [`Kernel::mend`] ends that, and returns whether a datagram was lost.
+//! [`Kernel::disturb`] injects a fault after a number of answers. After [`Kernel::cut`] the kernel receives a number of
+//! datagrams and loses all later ones, as if the program was killed. [`Kernel::mend`] ends the loss, and returns whether a
+//! datagram was lost.
 //!
 //! ```
 //! use lvs::director::{Desired, Director, Owner};
@@ -79,7 +80,7 @@
 //!     kernel.cut(datagrams);
 //!     let ended = killed.sync(&desired);
 //!     if !kernel.mend() {
-//!         break; // It sends fewer datagrams.
+//!         break; // The run was complete before the cut: every datagram was tested.
 //!     }
 //!     assert!(ended.is_err());
 //!     director(&kernel)?.sync(&desired)?;
@@ -91,8 +92,8 @@
 //! # Model
 //!
 //! [`Kernel::new`] is a small model of the real kernel's netlink interface. Tests of this crate compare it with real
-//! kernels. It has no traffic: counters stay 0. Its clock only moves by faults ([`Fault::Slow`], [`Reply::Delay`]):
-//! timeouts do not run down, and a time-out of a client is reported immediately.
+//! kernels. It has no traffic: counters stay 0. Its clock moves by [`Fault::Slow`], [`Fault::Endless`] and
+//! [`Reply::Delay`] only: entries do not expire, and the timeout of a client ends immediately.
 //!
 //! - **IPVS**: services, destinations, timeouts, sync daemons. Every operation of [`Ipvs`](crate::ipvs::Ipvs) has the
 //!   kernel's errors for objects that exist or are missing. Schedulers and persistence engines are those of Linux;
@@ -100,16 +101,15 @@
 //!   daemon runs on any), the machine's own addresses, the maximum number of destinations of `mh`, the longest timeout.
 //! - **ipset**: all types, with every extension, and every operation of [`Ipset`](crate::ipset::Ipset). Ranges of
 //!   networks, members of more than 65536 entries, and masks of addresses are refused with the message text "not
-//!   modelled" (`EOPNOTSUPP`). Listings of `hash:` types have the order in which entries were added. No set grows or
-//!   takes memory; only a `list:set` refers to other sets. The address zero is accepted.
+//!   modelled" (`EOPNOTSUPP`). Listings of `hash:` types have the order in which entries were added. Not modelled:
+//!   resizing, the reported memory size, references by rules of packet filters, the refusal of the address zero.
 //! - **Virtual IPs**: every operation of [`Vips`](crate::vip::Vips), with all binders. The loopback interface is up;
 //!   [`Kernel::add_interface`] adds others. IPv6 addresses are local immediately. Not modelled: routes of other tables
 //!   than `local`, secondary addresses, limits of memory.
 //! - **Connection tracker**: the flows of [`Kernel::add_flow`], listed and deleted. They do not expire.
 //!
-//! [`Kernel::sent`] returns the requests, so that a test can assert that a second run changes nothing.
-//! [`Kernel::script`] is a kernel whose datagrams the test
-//! writes itself.
+//! [`Kernel::sent`] returns the requests, so that a test can assert that a second run changes nothing. [`Kernel::script`]
+//! returns a kernel that answers with datagrams written by the test.
 
 mod answer;
 mod conntrack;

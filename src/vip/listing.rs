@@ -168,7 +168,7 @@ impl Vips {
     }
 
     /// Reads the IPv4 routes of the table `local` to single addresses. The first of several to one address has precedence.
-    /// Serves the bar of bound virtual IPs.
+    /// It serves fast binding of many virtual IPs: `cargo bench --bench vips` measures it.
     ///
     /// A dump of IPv4 continues by address, so that changes meanwhile leave out no other route. One of IPv6 continues by
     /// position.

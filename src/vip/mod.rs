@@ -15,7 +15,7 @@
 //! vips.sync(&vip0, ["10.96.0.10".parse::<IpAddr>()?, "fd00:96::10".parse()?])?;
 //! assert_eq!(vips.virtual_ips(&vip0)?.len(), 2);
 //!
-//! // One route makes all addresses of a prefix local. No other program has routes of this protocol number.
+//! // One route makes all addresses of a prefix local. Choose a protocol number from 5 to 255 that no other program uses.
 //! vips.bind(&Binder::local_routes(77), "10.100.0.0/16".parse::<Vip>()?)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -31,7 +31,7 @@
 //! | a process can listen on it | yes | IPv4 yes, IPv6 no (`EADDRNOTAVAIL`) | yes |
 //! | answers ARP on the machine's other interfaces | unless `arp_ignore` is 1 | unless `arp_ignore` is 1 | on its interface always |
 //! | answers neighbour discovery (IPv6) | no | no | on its interface |
-//! | removed when | another program raises the interface and lowers it again (IPv6 only) | `lo` goes down (IPv6 only) | the interface goes down (IPv6 only) |
+//! | removed when | another program sets the interface up and down again (IPv6 only) | `lo` goes down (IPv6 only) | the interface goes down (IPv6 only) |
 //!
 //! Choose a dummy interface for up to a thousand addresses and local routes for more, or one prefix if it contains all
 //! addresses. Choose a label if clients are on the same Ethernet and use IPv6: only a label answers neighbour
@@ -50,7 +50,7 @@
 //! The real servers have the virtual IP, too, but must not answer ARP for it. Bind it to a dummy interface there, after
 //! setting `net.ipv4.conf.all.arp_ignore` to 1 and `arp_announce` to 2; [`ready`](crate::ready) reports both. IPv6
 //! needs no setting. The load balancer must answer: with a label on the clients' interface, or with any binder and
-//! `arp_ignore` at 0. Over IPv6 only a label answers.
+//! `arp_ignore` at 0. With IPv6 only a label answers.
 //!
 //! Packets arrive at the real server unchanged, so that it listens on the virtual IP and the port of the service:
 //!
@@ -82,9 +82,9 @@
 //!   subnets are conflicts, too. [`Vips::bind_all`] and [`Vips::sync`] bind the other addresses; [`Vips::check`]
 //!   reports conflicts beforehand.
 //! - Conflicts are found by a look-up of each address in the routing table (`RTM_GETROUTE` with `RTM_F_FIB_MATCH`). An
-//!   IPv6 address that another program has just added, or that is still checked for duplicates, has no route yet. It is
-//!   missed, unless it is on the same interface. Another program may add the address between the look-up and the
-//!   change.
+//!   IPv6 address that another program has just added, or that is still checked for duplicates, has no route yet. Such an
+//!   address is not found as a conflict, unless it is on the binder's own interface. Another program may also add the
+//!   address between the look-up and the change.
 //! - Only addresses of the binder are listed or removed. The kernel stores the ownership, so that it survives a
 //!   restart. Addresses with a label also have a protocol number (`IFA_PROTO`, since Linux 5.18), because other
 //!   programs may use the same label, and IPv6 has no labels.
@@ -92,9 +92,9 @@
 //!   It is not listed, and remains after unbinding.
 //! - Binding an address that is bound, and unbinding one that is not, are [outcomes](crate::Outcome) without an error.
 //!   [`Vips::sync`] binds first and then unbinds. After a kill at any moment, the next call completes it.
-//! - IPv6 addresses are usable immediately: they are added without duplicate address detection, and the call waits up
-//!   to a second for their routes. They have no second route besides the local one, and are deprecated, so that the
-//!   machine does not use them as source addresses.
+//! - IPv6 addresses are usable immediately: they are added without duplicate address detection (`nodad`), and the call
+//!   waits up to a second for their routes. They also have `noprefixroute` and a preferred lifetime of 0, so that the
+//!   machine does not choose them as source addresses. `ip address` shows such addresses as `deprecated`.
 //! - A dummy interface is created with the first address and stays down. An interface of another kind with its name is
 //!   an error.
 
