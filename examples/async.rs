@@ -1,12 +1,13 @@
-//! Prints each destination of IPVS that accepts no connection, after trying all of them at the same time.
+//! Connects to all destinations of IPVS at the same time, quiesces each that accepts no connection, and prints it.
 //!
 //! ```text
-//! $ async                                                      # as root
+//! $ cargo build --example async
+//! $ sudo target/debug/examples/async
 //! 10.96.0.10:80/tcp 10.0.1.1:8080: Connection refused (os error 111)
 //! 200 destinations checked, 1 quiesced
 //! ```
 //!
-//! All tasks share one client on a thread of its own. A destination that fails gets the weight 0.
+//! All tasks share one client on a thread of its own. A quiesced destination has the weight 0.
 
 use std::error::Error;
 use std::io::{Write, stdout};

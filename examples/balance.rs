@@ -1,7 +1,8 @@
-//! Prints the number of destinations of a TCP service, after adding the service, its servers and its virtual IP.
+//! Adds a TCP service, its servers and its virtual IP, and prints the number of destinations.
 //!
 //! ```text
-//! $ balance 10.96.0.10:80 10.0.1.1:8080 10.0.1.2:8080          # as root
+//! $ cargo build --example balance
+//! $ sudo target/debug/examples/balance 10.96.0.10:80 10.0.1.1:8080 10.0.1.2:8080
 //! 10.96.0.10:80/tcp: 2 destinations
 //! ```
 //!
@@ -20,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let virtual_ip = addresses.next().ok_or("usage: balance VIRTUAL-IP:PORT SERVER:PORT…")??;
     let servers = addresses.collect::<Result<Vec<_>, _>>()?;
 
-    // The service is complete before its address becomes local: packets to it without a service would be refused.
+    // The service is complete before its address becomes local: packets to a local address without a service are refused.
     let mut ipvs = Ipvs::connect()?;
     let service = Service::tcp(virtual_ip, Scheduler::WRR);
     ipvs.put_service(service)?;

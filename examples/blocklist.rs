@@ -1,7 +1,8 @@
-//! Prints the number of networks from standard input, after replacing the members of a set by them, and its progress.
+//! Replaces the members of a set by the networks on standard input, and prints the progress.
 //!
 //! ```text
-//! $ blocklist blocked < networks.txt                            # as root
+//! $ cargo build --example blocklist
+//! $ sudo target/debug/examples/blocklist blocked < networks.txt
 //! blocked: 100000 of 150000
 //! blocked: 150000 networks
 //! $ iptables -I INPUT -m set --match-set blocked src -j DROP

@@ -1,5 +1,6 @@
-//! Prints the kernel's features and settings that a load balancer needs. Changes nothing, loads nothing, and needs no
-//! privilege. Exits with 1 if IPVS cannot be used.
+//! Reports the kernel's features and settings that a load balancer needs. Changes nothing, loads nothing, and needs no
+//! privilege. Exits with 1 if IPVS cannot be used. The marks are `ok`, `-` (depends on the machine's role), `!` (advice)
+//! and `MISSING`.
 //!
 //! ```sh
 //! cargo run --example doctor

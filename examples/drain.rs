@@ -1,7 +1,7 @@
-//! Drains a server: prints the connections that are left, until they end and it is deleted, after 15 minutes at the latest.
+//! Drains a server: sets its weight to 0, prints its remaining connections, and deletes it when it is idle or after 15 minutes.
 //!
 //! ```sh
-//! cargo run --example drain -- 10.96.0.10:443/tcp 10.244.1.7:6443    # as root
+//! cargo build --example drain && sudo target/debug/examples/drain 10.96.0.10:443/tcp 10.244.1.7:6443
 //! ```
 
 use std::error::Error;

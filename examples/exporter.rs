@@ -1,7 +1,8 @@
 //! Prints the services and destinations of IPVS with their counters and rates, as Prometheus reads them.
 //!
 //! ```text
-//! $ exporter > /var/lib/prometheus/node-exporter/ipvs.prom     # as root; for the textfile collector
+//! $ cargo build --example exporter
+//! $ sudo target/debug/examples/exporter > ipvs.prom            # for the textfile collector of node_exporter
 //! # TYPE ipvs_service_connections_total counter
 //! ipvs_service_connections_total{service="10.96.0.10:80/tcp"} 1204
 //! ipvs_destination_weight{service="10.96.0.10:80/tcp",destination="10.0.1.1:8080"} 2

@@ -1,7 +1,8 @@
-//! Prints each server of a TCP service that fails its checks or passes them again, and sets its weight.
+//! Checks every server of every TCP service, sets the weight of a failing one to 0, restores it later, and prints both.
 //!
 //! ```text
-//! $ health 1000                                                # as root; checks each second
+//! $ cargo build --example health
+//! $ sudo target/debug/examples/health 1000                     # checks every 1000 ms
 //! 10.96.0.10:80/tcp 10.0.1.1:8080: weight 2 -> 0
 //! 10.96.0.10:80/tcp 10.0.1.1:8080: weight 0 -> 2
 //! ```

@@ -1,4 +1,12 @@
-//! Prints a service, an entry of a set and a virtual IP that it added over asynchronous sockets of its own. It needs root.
+//! Adds a service, an entry of a set and a virtual IP over asynchronous sockets of its own, and prints them.
+//!
+//! ```text
+//! $ cargo build --example own_transport
+//! $ sudo target/debug/examples/own_transport
+//! 10.96.0.10:443/tcp wrr
+//! 192.0.2.1 is in set own
+//! done: bind 10.96.0.10 to the local routes of protocol 77
+//! ```
 
 use std::error::Error;
 use std::io::{self, Write, stdout};

@@ -1,4 +1,4 @@
-//! Prints the share of three real servers in 100 connections, balanced in network namespaces that end with this program.
+//! Balances 100 connections over three real servers in temporary network namespaces, and prints the share of each.
 //!
 //! ```text
 //!  client 10.9.0.2 ──── 10.9.0.1 balancer 10.0.1.1 ──── 10.0.1.2 server 1, weight 3
@@ -6,9 +6,9 @@
 //!                       10.96.0.10         10.0.3.1 ──── 10.0.3.2 server 3, weight 1
 //! ```
 //!
-//! Run it as root on a machine whose kernel has IPVS, or anywhere in a virtual machine: `cargo xtask demo`. The network
-//! of the machine itself is not touched. Every interface, address and rule is in a namespace that only this process
-//! holds, and ends with it.
+//! Run it as root on a machine whose kernel has IPVS. On x86-64 with Debian's apt, `cargo xtask demo` runs it without root in
+//! a virtual machine. The network of the machine itself is not touched. Every interface, address and rule is in a
+//! namespace that only this process holds, and ends with it.
 
 use std::collections::BTreeMap;
 use std::error::Error;

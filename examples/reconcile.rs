@@ -1,8 +1,12 @@
 //! Prints the steps that make IPVS, virtual IPs and sets equal to a JSON file, and the conflicts that prevent some.
 //!
 //! ```sh
-//! cargo run --features serde --example reconcile -- FILE [--dry-run | --once]    # as root
+//! cargo build --features serde --example reconcile
+//! sudo target/debug/examples/reconcile FILE [--dry-run | --once]
 //! ```
+//!
+//! `--dry-run` prints the plan. `--once` applies it and ends. Without both, the program applies the file every second.
+//! Names of sets must begin with `reconcile-`.
 //!
 //! FILE is the text of a `lvs::director::Desired`, such as `{"services": [{"service": "10.96.0.10:80/tcp", "scheduler": "wrr",
 //! "destinations": [{"address": "10.0.1.1:8080"}]}]}`. `SIGTERM` ends the program. Its objects stay, and the next run continues.

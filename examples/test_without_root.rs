@@ -1,4 +1,4 @@
-//! Prints the result of a program's own function on an in-memory kernel, without root and without IPVS.
+//! Tests a program's own function on an in-memory kernel, without root and without IPVS, and prints the result.
 //!
 //! ```text
 //! $ cargo run --example test_without_root --features testing

@@ -1,7 +1,7 @@
-//! Prints the virtual IPs that each of the three binders made local, in a network namespace that ends with this program.
+//! Binds virtual IPs with each of the three binders, in a temporary network namespace, and prints them.
 //!
 //! ```sh
-//! cargo run --example vips    # as root
+//! cargo build --example vips && sudo target/debug/examples/vips
 //! ```
 
 use std::error::Error;
