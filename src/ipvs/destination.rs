@@ -479,3 +479,18 @@ pub(super) fn read_info<'a>(table: &impl ByNumber<'a, DestinationAttr>) -> Resul
         stats: stats.unwrap_or_default(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::writer::written;
+
+    #[test]
+    fn a_destination_as_the_kernel_writes_it_has_the_usual_places() {
+        for address in ["10.0.1.1:80", "[2001:db8::1]:80"] {
+            let info = DestinationInfo::new(Destination::new(address.parse().unwrap()));
+            let attributes = written(|out| info.write(out));
+            assert!(LAYOUT.of(&Attrs::<DestinationAttr>::new(&attributes)).is_some(), "{address}");
+        }
+    }
+}

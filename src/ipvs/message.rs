@@ -134,7 +134,7 @@ pub(super) fn answer(body: &[u8]) -> Result<Option<Answer>, DecodeError> {
 // The same for the lists that are long, of which nothing is read but what is wanted.
 
 pub(super) fn service(body: &[u8]) -> Result<Option<ServiceInfo>, DecodeError> {
-    listed(body, command::NEW_SERVICE, Command::Service, |attrs| service::read_info(&service::Table::of(attrs)?))
+    listed(body, command::NEW_SERVICE, Command::Service, service::listed)
 }
 
 pub(super) fn service_key(body: &[u8]) -> Result<Option<ServiceKey>, DecodeError> {

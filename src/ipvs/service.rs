@@ -16,7 +16,7 @@ use super::{PersistenceEngine, Scheduler, Stats};
 use crate::error::DecodeError;
 use crate::net::{Family, InvalidText, Protocol, number, set};
 use crate::wire::reader::required;
-use crate::wire::{Attr, Attrs, ByNumber, Kind, Layout, Writer, kinds};
+use crate::wire::{Attr, Attrs, ByNumber, Kind, Laid, Layout, Writer, kinds};
 
 /// A virtual service: the address to which clients connect, and the scheduler that spreads their connections.
 ///
@@ -333,11 +333,57 @@ static FIRST: Layout<4, { ServiceAttr::TABLE }, 44> = Layout::new(&[
     (ServiceAttr::Port as u16, 2),
 ]);
 
-/// Reads the key of a listed service.
+/// As the kernel ends a service, where it need not pad numbers of 64 bits. The names are before.
+static LAST: Layout<5, { ServiceAttr::TABLE }, 244> = Layout::new(&[
+    (ServiceAttr::Flags as u16, 8),
+    (ServiceAttr::Timeout as u16, 4),
+    (ServiceAttr::Netmask as u16, 4),
+    (ServiceAttr::Stats as u16, 88),
+    (ServiceAttr::Stats64 as u16, 120),
+]);
+
+/// A service with the usual layouts.
+struct Usual<'a> {
+    first: Laid<'a, { ServiceAttr::TABLE }, 44>,
+    names: Table<'a>,
+    last: Laid<'a, { ServiceAttr::TABLE }, 244>,
+}
+
+impl<'a> Usual<'a> {
+    #[inline(always)]
+    fn of(attrs: &Attrs<'a, ServiceAttr>) -> Option<Self> {
+        let (first, rest) = FIRST.first_of(attrs)?;
+        let (names, last) = LAST.last_of(&rest)?;
+        Some(Self { first, names: Table::of(names).ok()?, last })
+    }
+}
+
+impl<'a> ByNumber<'a, ServiceAttr> for Usual<'a> {
+    #[inline(always)]
+    fn get(&self, kind: ServiceAttr) -> Option<Attr<'a, ServiceAttr>> {
+        self.first.get(kind).or_else(|| self.last.get(kind)).or_else(|| self.names.get(kind))
+    }
+}
+
+/// Reads a listed service.
+#[inline]
+pub(super) fn listed(attrs: Attrs<'_, ServiceAttr>) -> Result<ServiceInfo, DecodeError> {
+    match Usual::of(&attrs) {
+        Some(usual) => read_info(&usual),
+        None => read_unusual(attrs),
+    }
+}
+
+#[cold]
+fn read_unusual(attrs: Attrs<'_, ServiceAttr>) -> Result<ServiceInfo, DecodeError> {
+    read_info(&Table::of(attrs)?)
+}
+
+/// As [`listed`], the key alone.
 #[inline]
 pub(super) fn listed_key(attrs: Attrs<'_, ServiceAttr>) -> Result<ServiceKey, DecodeError> {
     match FIRST.first_of(&attrs) {
-        Some(usual) => read_key(&usual),
+        Some((usual, _)) => read_key(&usual),
         None => read_key(&Table::of(attrs)?),
     }
 }
@@ -354,7 +400,7 @@ pub(super) fn read_key<'a>(table: &impl ByNumber<'a, ServiceAttr>) -> Result<Ser
     Ok(ServiceKey::Address { protocol, address: SocketAddr::new(address, port) })
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn read<'a>(table: &impl ByNumber<'a, ServiceAttr>) -> Result<Service, DecodeError> {
     let key = read_key(table)?;
     let flags = match table.read(ServiceAttr::Flags, Attr::array)? {
@@ -396,11 +442,28 @@ pub(super) fn read<'a>(table: &impl ByNumber<'a, ServiceAttr>) -> Result<Service
     })
 }
 
+#[inline(always)]
 pub(super) fn read_stats<'a>(table: &impl ByNumber<'a, ServiceAttr>) -> Result<Option<Stats>, DecodeError> {
     Stats::newest(table.get(ServiceAttr::Stats64), table.get(ServiceAttr::Stats))
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn read_info<'a>(table: &impl ByNumber<'a, ServiceAttr>) -> Result<ServiceInfo, DecodeError> {
     Ok(ServiceInfo { service: read(table)?, stats: read_stats(table)?.unwrap_or_default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::writer::written;
+
+    #[test]
+    fn a_service_as_the_kernel_writes_it_has_the_usual_places() {
+        let key = ServiceKey::tcp("10.0.0.1:443".parse().unwrap());
+        let mut info = ServiceInfo::new(Service::new(key, Scheduler::RR));
+        assert!(Usual::of(&Attrs::new(&written(|out| info.write(out)))).is_some());
+        info.service.scheduler = Scheduler::LBLCR;
+        info.service.engine = Some(PersistenceEngine::SIP);
+        assert!(Usual::of(&Attrs::new(&written(|out| info.write(out)))).is_some());
+    }
 }

@@ -19,7 +19,7 @@ pub(crate) mod nfnetlink;
 pub(crate) mod reader;
 pub(crate) mod writer;
 
-pub(crate) use reader::{Attr, Attrs, ByNumber, Layout, Table};
+pub(crate) use reader::{Attr, Attrs, ByNumber, Laid, Layout, Table};
 pub(crate) use writer::Writer;
 
 /// An attribute number of one list, with the kernel's name for it.

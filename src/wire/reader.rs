@@ -182,13 +182,32 @@ impl<const U: usize, const N: usize, const LENGTH: usize> Layout<U, N, LENGTH> {
     /// Returns the attributes of a list that has this layout.
     #[inline(always)]
     pub(crate) fn of<'a, K: Kind>(&'static self, attrs: &Attrs<'a, K>) -> Option<Laid<'a, N, LENGTH>> {
-        if attrs.bytes.len() == LENGTH { self.first_of(attrs) } else { None }
+        self.read(attrs.bytes.try_into().ok()?)
     }
 
-    /// Returns the first attributes of a list that begins with this layout.
+    /// Returns the attributes of a list that begins with this layout, and those behind.
     #[inline(always)]
-    pub(crate) fn first_of<'a, K: Kind>(&'static self, attrs: &Attrs<'a, K>) -> Option<Laid<'a, N, LENGTH>> {
-        let bytes: &[u8; LENGTH] = attrs.bytes.first_chunk()?;
+    pub(crate) fn first_of<'a, K: Kind>(
+        &'static self,
+        attrs: &Attrs<'a, K>,
+    ) -> Option<(Laid<'a, N, LENGTH>, Attrs<'a, K>)> {
+        let (first, rest) = attrs.bytes.split_first_chunk()?;
+        Some((self.read(first)?, Attrs::new(rest)))
+    }
+
+    /// Returns the attributes of a list that ends with this layout, and those before: if they can be read, none of them
+    /// extends into the layout.
+    #[inline(always)]
+    pub(crate) fn last_of<'a, K: Kind>(
+        &'static self,
+        attrs: &Attrs<'a, K>,
+    ) -> Option<(Attrs<'a, K>, Laid<'a, N, LENGTH>)> {
+        let (rest, last) = attrs.bytes.split_last_chunk()?;
+        Some((Attrs::new(rest), self.read(last)?))
+    }
+
+    #[inline(always)]
+    fn read<'a>(&'static self, bytes: &'a [u8; LENGTH]) -> Option<Laid<'a, N, LENGTH>> {
         for &(place, wanted) in &self.headers {
             if u32::from_ne_bytes(*bytes.get(place..)?.first_chunk()?) != wanted {
                 return None;
