@@ -34,6 +34,9 @@ pub struct Drain {
     pub deadline: Duration,
     /// Whether destinations of UDP, SCTP and other services than TCP drain, too. Otherwise they are deleted immediately: IPVS
     /// cannot detect the end of a UDP flow. Services by firewall mark drain in either case.
+    ///
+    /// The kernel counts a UDP flow as inactive, until no packet has arrived for the UDP timeout (5 minutes, see
+    /// [`Timeouts`](crate::ipvs::Timeouts)). [`Until::Idle`] waits for that, too, but for services of TCP and SCTP.
     pub datagrams: bool,
 }
 
@@ -43,7 +46,8 @@ pub struct Drain {
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 #[non_exhaustive]
 pub enum Until {
-    /// No established connection (`ActiveConn` of `ipvsadm -L`).
+    /// No established connection (`ActiveConn` of `ipvsadm -L`), and with [`Drain::datagrams`](field@Drain::datagrams)
+    /// no flow of UDP.
     ///
     /// The kernel also counts a handshake that has not ended (`SYN_RECV`), for a minute or longer.
     #[default]
@@ -89,10 +93,13 @@ impl Drain {
         waits && !self.deadline.is_zero()
     }
 
-    /// Whether a destination without new connections can be deleted.
-    pub(super) fn is_over(&self, info: &DestinationInfo) -> bool {
+    /// Whether a destination of this service, without new connections, can be deleted.
+    pub(super) fn is_over(&self, key: ServiceKey, info: &DestinationInfo) -> bool {
         let DestinationInfo { active_connections, inactive_connections, persistent_connections, .. } = *info;
+        // The kernel calls connections of these protocols active while they are established, and of others never.
+        let has_states = matches!(key.protocol(), Some(Protocol::TCP | Protocol::SCTP));
         let counted = match self.until {
+            Until::Idle if self.datagrams && !has_states => [active_connections, inactive_connections, 0],
             Until::Idle => [active_connections, 0, 0],
             Until::Forgotten => [active_connections, inactive_connections, 0],
             Until::Unpinned => [active_connections, inactive_connections, persistent_connections],

@@ -337,7 +337,7 @@ impl<'a> Planner<'a> {
             return true;
         }
         let elapsed = self.now.saturating_duration_since(self.since(key, info));
-        info.destination.weight == 0 && (drain.is_over(info) || elapsed >= drain.deadline)
+        info.destination.weight == 0 && (drain.is_over(key, info) || elapsed >= drain.deadline)
     }
 
     fn unwanted_service(&mut self, there: &FoundService) {

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use lvs::conntrack::Tuple;
 use lvs::director::{Conflict, Desired, Director, Drain, End, Event, Owner, Phase, Ranges, Role, Until};
 use lvs::ipset::{HashIp, HashIpPort, Member, NewSet, ProtocolPorts, SetName};
-use lvs::ipvs::{Destination, Ipvs, Scheduler, Service};
+use lvs::ipvs::{Destination, Ipvs, Scheduler, Service, ServiceKey};
 use lvs::testing::{Fault, Kernel};
 use lvs::vip::{Binder, Vips};
+use lvs::{Family, Protocol};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -452,6 +453,37 @@ fn datagrams_drain_only_where_it_is_asked_for() {
         desired.service(dns, [pod(7)]).unwrap().drain = drain;
         lab.director.sync(&desired).unwrap();
         assert_eq!(lab.weights(dns), left);
+    }
+}
+
+#[test]
+fn flows_that_the_kernel_never_counts_as_active_drain_until_they_are_forgotten() {
+    let address = "10.96.0.53:53".parse().unwrap();
+    let of = |protocol| ServiceKey::Address { protocol, address };
+    let mark = ServiceKey::FirewallMark { mark: 7.try_into().unwrap(), family: Family::Inet };
+    // Whether a destination with inactive connections alone is deleted.
+    for (key, datagrams, over) in [
+        (of(Protocol::UDP), true, false),
+        (mark, true, false),
+        (mark, false, true),
+        (of(Protocol::TCP), true, true),
+        (of(Protocol::SCTP), true, true),
+    ] {
+        let service = Service::new(key, Scheduler::RR);
+        let mut lab = Lab::new();
+        let mut desired = Desired::default();
+        let destination = |number: u8| Destination::new(SocketAddr::from(([10, 244, 1, number], 53)));
+        desired.service(service, [destination(7), destination(8)]).unwrap();
+        lab.director.sync(&desired).unwrap();
+        lab.kernel.set_connections(key, destination(8).address, 0, 3, 0);
+        desired.service(service, [destination(7)]).unwrap().drain = Drain::within(MINUTE).datagrams(datagrams);
+        let began = Instant::now();
+        lab.director.sync_at(&desired, began).unwrap();
+        let report = lab.director.sync_at(&desired, began + MINUTE / 2).unwrap();
+        assert_eq!(report.draining.is_empty(), over, "{key} {datagrams}");
+        lab.kernel.set_connections(key, destination(8).address, 0, 0, 0);
+        let report = lab.director.sync_at(&desired, began + MINUTE / 2).unwrap();
+        assert!(report.draining.is_empty(), "{key} {datagrams}");
     }
 }
 

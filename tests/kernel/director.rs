@@ -18,7 +18,7 @@ use libtest_mimic::Trial;
 use lvs::director::{Conflict, Desired, Director, Drain, Owner};
 use lvs::ipset::{Ipset, Kind};
 use lvs::ipvs::settings::{self, ConnReuse};
-use lvs::ipvs::{Destination, Ipvs, Scheduler, Service, ServiceKey};
+use lvs::ipvs::{Destination, Ipvs, Scheduler, Service, ServiceKey, Timeouts};
 use lvs::ready::{self, Level};
 use lvs::vip::{Binder, Vips};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -47,6 +47,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         a_delete_before_an_add_fails_connections,
         a_virtual_ip_before_its_service_refuses_connections,
         a_destination_drains_until_its_connection_ends,
+        a_destination_of_datagrams_drains_until_its_flow_is_forgotten,
         a_lost_virtual_ip_is_reported_and_bound_again,
         clients_that_reuse_their_ports_leave_a_drained_server_with_the_advised_settings,
     )
@@ -414,6 +415,33 @@ fn a_destination_drains_until_its_connection_ends(lab: &Lab) {
     drop(held);
     until("it to be deleted", || site.sync("b").draining.is_empty());
     assert_eq!(lab.ipvs().destinations(web()).unwrap().len(), 1);
+}
+
+fn a_destination_of_datagrams_drains_until_its_flow_is_forgotten(lab: &Lab) {
+    let service = Service::udp(SocketAddr::from((VIP, 53)), Scheduler::RR);
+    lab.vips().bind_all(&Binder::dummy("pods0").unwrap(), [pod('a').ip(), pod('b').ip()]).unwrap();
+    let _servers =
+        ['a', 'b'].map(|letter| Server::start(lab.namespace(), Transport::Udp, pod(letter), &letter.to_string()));
+    let owner = Owner::registered("dns").unwrap();
+    let mut director = Director::over(lab.ipvs(), lab.ipset(), lab.vips(), owner, Binder::dummy("vip0").unwrap());
+    let mut sync = |letter: char| {
+        let mut desired = Desired::default();
+        desired.service(service, [pod(letter)]).unwrap().drain =
+            Drain::within(Duration::from_secs(3600)).datagrams(true);
+        director.sync(&desired).unwrap().draining
+    };
+    sync('a');
+    let mut held = Client::new(lab.namespace(), Transport::Udp).connect(SocketAddr::from((VIP, 53))).unwrap();
+    assert_eq!(held.ask().unwrap(), "a");
+    for _ in 0..3 {
+        let [draining] = sync('b')[..] else { panic!("it does not drain") };
+        assert_eq!((draining.connections.active, draining.connections.inactive), (0, 1));
+    }
+    // Its next packet gives the flow a second.
+    lab.ipvs().set_timeouts(&Timeouts { udp: Some(Duration::from_secs(1)), ..Timeouts::default() }).unwrap();
+    assert_eq!(held.ask().unwrap(), "a");
+    until("it to be deleted", || sync('b').is_empty());
+    assert_eq!(lab.ipvs().destinations(service).unwrap().len(), 1);
 }
 
 fn a_lost_virtual_ip_is_reported_and_bound_again(lab: &Lab) {
