@@ -14,7 +14,7 @@ use crate::error::{BatchText, Cause, Error};
 /// - The changes of [`failures`](BatchError::failures) were not made, each for the reason of its error.
 /// - The changes of [`unknown`](BatchError::unknown) may have been made: an [`interruption`](BatchError::interruption),
 ///   such as a timeout, ended the batch while they were in flight.
-/// - The changes after the unknown ones were not sent. In `ipset`, neither were the changes after a failure.
+/// - The changes after the unknown ones were not made. In `ipset`, neither were the changes after a failure.
 /// - Every change in none of these groups was made. [`done`](BatchError::done) counts the answered changes.
 ///
 /// It converts to an [`Error`] with [`Cause::Batch`].

@@ -71,7 +71,7 @@
 //! |---|---|---|
 //! | [`Ipvs::batch`](ipvs::Ipvs::batch) | continues | ends; changes in flight are `unknown` |
 //! | [`Vips::bind_all`](vip::Vips::bind_all), [`sync`](vip::Vips::sync) | continues | ends; repeat the call |
-//! | [`Ipset::batch`](ipset::Ipset::batch), [`add_all`](ipset::Ipset::add_all) | ends; later changes are not sent | ends; changes in flight are `unknown` |
+//! | [`Ipset::batch`](ipset::Ipset::batch), [`add_all`](ipset::Ipset::add_all) | ends; later changes are not made | ends; changes in flight are `unknown` |
 //! | [`Ipset::replace`](ipset::Ipset::replace) | ends; the set is unchanged | ends; the set has all old or all new members |
 //! | [`Director::sync`](director::Director::sync) | continues; withholds the steps that depend on it | ends; the next call completes it |
 //!
@@ -119,7 +119,8 @@
 //! # Recipes
 //!
 //! **Drain a server.** A weight of 0 *quiesces* it: it keeps its connections and gets no new ones. It is deleted when its
-//! connections have ended. A [`Drain`](director::Drain) of a director does both.
+//! connections have ended. A [`Drain`](director::Drain) of a director does both. Flows of UDP count in
+//! `inactive_connections`, never in `active_connections`.
 //!
 //! ```
 //! use lvs::ipvs::{Ipvs, ServiceKey};

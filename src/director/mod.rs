@@ -7,7 +7,8 @@
 //!
 //! - [`Desired`] is the desired state. It is checked when it is built, and can be read with `serde`.
 //! - [`Owner`] decides which services and sets the director may change. All others are foreign and stay as they are.
-//!   [`Owner::registered`] records the keys of its services in ipset sets, the registry sets.
+//!   [`Owner::registered`] records the keys of its services in ipset sets, the registry sets. A desired service that
+//!   another program added is in [`Report::conflicts`], until [`Director::adopt`] records it.
 //! - [`Director`] is the client. [`Director::sync`] reads, plans and applies; [`Director::plan`] changes nothing.
 //! - [`plan`](plan()) is a pure function of [`Desired`], a [`Snapshot`] of the kernel and the times of [`Drains`]. It
 //!   returns a [`Plan`]: ordered [`Step`]s.
@@ -36,7 +37,7 @@
 //!
 //! A program calls [`Director::sync`] in a loop: when the desired state changes, at [`Report::again_at`], when
 //! [`Director::watched`] becomes readable, and otherwise at regular intervals, such as every minute. The example
-//! `reconcile` is such a program.
+//! `reconcile` calls it every second; the package `service-proxy` also waits for `watched`.
 //!
 //! # Order
 //!
@@ -77,12 +78,13 @@
 //! # Draining
 //!
 //! A destination that is no longer desired gets weight 0, so that it gets no new connections. It is deleted when it has
-//! no established connection or when its deadline has passed: see [`Drain`]. A destination that is desired again before
+//! no established connection or when its deadline has passed: see [`Drain`]. Destinations of UDP and SCTP services are
+//! deleted immediately, unless [`Drain::datagrams`](field@Drain::datagrams) is set. A destination that is desired again before
 //! that gets its weight back, and its connections survive. A service that is no longer desired keeps its virtual IP
 //! until its last destination is deleted.
 //!
 //! Weight 0 is stored in the kernel, the deadline in the [`Director`]. A new director restarts the deadline of a drain,
-//! so that a restart prolongs a drain by at most one deadline.
+//! so that a restart prolongs a drain by at most one deadline. A test passes times to [`Director::sync_at`].
 //!
 //! # UDP and the connection tracker
 //!

@@ -5,8 +5,8 @@
 //! makes the kernel load a part that is [`Loadable`](Presence::Loadable). For a scheduler it runs `modprobe` and needs
 //! `CAP_SYS_MODULE`. Loading the module `dummy` creates an interface `dummy0`.
 //!
-//! A finding of [`Level::Missing`] prevents the work, one of [`Level::Advice`] works, and [`Level::Depends`] depends on
-//! the machine's role.
+//! A finding of [`Level::Missing`] prevents the work of a load balancer. With [`Level::Advice`] it works, but another
+//! state is advised. [`Level::Depends`] depends on the machine's role.
 //!
 //! Routes are not examined. The replies of masqueraded real servers must return through this machine, and the clients
 //! need a route to the virtual IP.

@@ -92,8 +92,10 @@
 //! # Model
 //!
 //! [`Kernel::new`] is a small model of the real kernel's netlink interface. Tests of this crate compare it with real
-//! kernels. It has no traffic: counters stay 0. Its clock moves by [`Fault::Slow`], [`Fault::Endless`] and
-//! [`Reply::Delay`] only: entries do not expire, and the timeout of a client ends immediately.
+//! kernels. It has no traffic: counters stay 0. Its clock moves by [`Fault::Slow`], [`Fault::Endless`],
+//! [`Reply::Delay`] and [`Reply::Endless`] only. Entries do not expire, and a client whose answer is lost times out without
+//! a wait. The deadlines of drains use the real clock:
+//! [`Director::sync_at`](crate::director::Director::sync_at) takes another time.
 //!
 //! - **IPVS**: services, destinations, timeouts, sync daemons. Every operation of [`Ipvs`](crate::ipvs::Ipvs) has the
 //!   kernel's errors for objects that exist or are missing. Schedulers and persistence engines are those of Linux;
