@@ -128,34 +128,4 @@ pub(super) const SETS: [(&str, &str); 7] = [
 ];
 
 /// Text for `iptables-restore`: the output of `service-proxy rules --pod-cidr 10.244.0.0/16`.
-pub(super) const CONSTANT: &str = "*nat
-:LVS-SERVICES - [0:0]
-:LVS-POSTROUTING - [0:0]
--A PREROUTING -j LVS-SERVICES
--A OUTPUT -j LVS-SERVICES
--A POSTROUTING -j LVS-POSTROUTING
--A LVS-SERVICES -s 127.0.0.0/8 -j RETURN
--A LVS-SERVICES -m set --match-set lvs4-external dst,dst -j MARK --or-mark 0x4000
--A LVS-SERVICES ! -s 10.244.0.0/16 -m set --match-set lvs4-cluster dst,dst -j MARK --or-mark 0x4000
--A LVS-SERVICES -m set --match-set lvs4-external dst,dst -j ACCEPT
--A LVS-SERVICES -m set --match-set lvs4-local dst,dst -j ACCEPT
--A LVS-SERVICES -m set --match-set lvs4-cluster dst,dst -j ACCEPT
--A LVS-POSTROUTING -m set --match-set lvs4-loopback dst,dst,src -j MASQUERADE
--A LVS-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN
--A LVS-POSTROUTING -j MARK --xor-mark 0x4000
--A LVS-POSTROUTING -j MASQUERADE --random-fully
-COMMIT
-*filter
-:LVS-INPUT - [0:0]
-:LVS-FORWARD - [0:0]
--A INPUT -j LVS-INPUT
--A FORWARD -j LVS-FORWARD
--A LVS-INPUT -m set --match-set lvs4-firewall dst,dst -m set ! --match-set lvs4-source dst,dst,src -j DROP
--A LVS-INPUT -m set --match-set lvs4-cluster dst,dst -j RETURN
--A LVS-INPUT -m set --match-set lvs4-external dst,dst -j RETURN
--A LVS-INPUT -m set --match-set lvs4-local dst,dst -j RETURN
--A LVS-INPUT -m conntrack --ctstate NEW -m set --match-set lvs4-vips dst -j REJECT
--A LVS-FORWARD -m mark --mark 0x4000/0x4000 -j ACCEPT
--A LVS-FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
-COMMIT
-";
+pub(super) const CONSTANT: &str = include_str!("constant.rules");
