@@ -167,9 +167,9 @@ pub struct Draining {
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Connections {
-    /// Established connections.
+    /// Established connections of TCP and SCTP.
     pub active: u32,
-    /// Connections in other states.
+    /// Other connections, such as flows of UDP.
     pub inactive: u32,
     /// Clients that persistence keeps.
     pub persistent: u32,

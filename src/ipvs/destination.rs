@@ -231,11 +231,11 @@ pub struct DestinationInfo {
     /// The destination as it was set.
     #[cfg_attr(feature = "serde", serde(flatten))]
     pub destination: Destination,
-    /// Established connections (`IPVS_DEST_ATTR_ACTIVE_CONNS`).
+    /// Established connections of TCP and SCTP (`IPVS_DEST_ATTR_ACTIVE_CONNS`).
     #[doc(alias = "IPVS_DEST_ATTR_ACTIVE_CONNS")]
     #[cfg_attr(feature = "serde", serde(rename = "activeconn", default))]
     pub active_connections: u32,
-    /// Other connections that are remembered, such as closing ones (`IPVS_DEST_ATTR_INACT_CONNS`).
+    /// Other connections that are remembered: closing ones, and each flow of UDP (`IPVS_DEST_ATTR_INACT_CONNS`).
     #[doc(alias = "IPVS_DEST_ATTR_INACT_CONNS")]
     #[cfg_attr(feature = "serde", serde(rename = "inactconn", default))]
     pub inactive_connections: u32,
