@@ -118,6 +118,8 @@ impl FoundServices {
 
 impl FoundService {
     pub(super) fn new(service: Service, mut destinations: Vec<DestinationInfo>) -> Self {
+        // The kernel lists the newest first: reversed, most lists are sorted already. For the bar of a director that reads.
+        destinations.reverse();
         destinations.sort_unstable_by_key(DestinationInfo::address);
         Self { service, destinations, registered: false }
     }
