@@ -123,7 +123,7 @@ impl Ipvs {
     /// # Errors
     /// See [`Ipvs`].
     pub fn services_best_effort(&mut self) -> Result<BestEffort<ServiceInfo>> {
-        self.within_deadline(None, Self::services_merged)
+        self.within_deadline(None, |ipvs| ipvs.services_merged(|info| info, |info| info))
     }
 
     /// Streams all virtual services (`IPVS_CMD_GET_SERVICE`) as they arrive from the kernel.
@@ -186,9 +186,9 @@ impl Ipvs {
     pub fn table_best_effort(&mut self) -> Result<BestEffort<(ServiceInfo, Vec<DestinationInfo>)>> {
         let now = self.connection.now();
         self.within_deadline(Some(now), |ipvs| {
-            let BestEffort { items, mut errors, mut changing } = ipvs.services_merged()?;
-            let table = items.into_iter().map(|info| (info, Vec::new())).collect();
-            let items = ipvs.fill(table, |ipvs, key| {
+            let row = |info| (info, Vec::new());
+            let BestEffort { items, mut errors, mut changing } = ipvs.services_merged(row, |(info, _)| info)?;
+            let items = ipvs.fill(items, |ipvs, key| {
                 let found = ipvs.destinations_merged(key)?;
                 errors.extend(found.errors);
                 changing |= found.changing;
@@ -249,17 +249,23 @@ impl Ipvs {
         Ok(())
     }
 
-    fn services_merged(&mut self) -> Result<BestEffort<ServiceInfo>> {
-        let merged = self.merge(Query::Services, message::service, message::service_key, ServiceInfo::key)?;
-        let Merged { mut listing, newest } = merged;
+    /// Reads all services as items: `new` makes an item, and `info` is its service.
+    fn services_merged<T>(
+        &mut self,
+        new: impl Fn(ServiceInfo) -> T,
+        info: impl Fn(&T) -> &ServiceInfo,
+    ) -> Result<BestEffort<T>> {
+        let read = |body: &[u8]| Ok(message::service(body)?.map(&new));
+        let key = |item: &T| info(item).key();
+        let Merged { mut listing, newest } = self.merge(Query::Services, read, message::service_key, key)?;
         if listing.changing {
             // A service that only an older reading has may be deleted by now.
-            listing.items.retain_mut(|info| {
-                if newest.contains(&info.key()) {
+            listing.items.retain_mut(|item| {
+                if newest.contains(&key(item)) {
                     return true;
                 }
-                match self.service(info.key()) {
-                    Ok(found) => *info = found,
+                match self.service(key(item)) {
+                    Ok(found) => *item = new(found),
                     Err(error) => return !error.is_not_found(),
                 }
                 true
