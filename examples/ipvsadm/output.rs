@@ -25,21 +25,28 @@ pub(crate) fn sort(table: &mut Table) {
         let six = u64::from(info.key().family() == Family::Inet6) << 16;
         match info.key() {
             ServiceKey::Address { protocol, address } => (six | u64::from(protocol.0), place(address)),
-            ServiceKey::FirewallMark { mark, .. } => (u64::from(mark.get()) << 17 | six, (0, 0)),
+            ServiceKey::FirewallMark { mark, .. } => (u64::from(mark.get()) << 17 | six, (0, 0, 0)),
         }
     });
     for (_, destinations) in table {
+        // The kernel lists the newest first: reversed, most lists are sorted already.
+        destinations.reverse();
         destinations.sort_by_key(|info| (info.address().is_ipv6(), place(info.address())));
     }
 }
 
-/// Returns numbers in the order of the addresses of a family and their ports, for the bar of `ipvsadm-rs -Ln`.
-fn place(address: SocketAddr) -> (u128, u16) {
-    let bits = match address.ip() {
-        IpAddr::V4(v4) => v4.to_bits().into(),
-        IpAddr::V6(v6) => v6.to_bits(),
+/// Returns numbers in the order of the addresses of a family and their ports, for the bar of `ipvsadm-rs -Ln`: 64-bit ones,
+/// which are the cheapest to move and compare.
+fn place(address: SocketAddr) -> (u64, u64, u16) {
+    let (high, low) = match address.ip() {
+        IpAddr::V4(v4) => (0, v4.to_bits().into()),
+        IpAddr::V6(v6) => {
+            let [h0, h1, h2, h3, h4, h5, h6, h7, l0, l1, l2, l3, l4, l5, l6, l7] = v6.octets();
+            let number = |bytes| u64::from_be_bytes(bytes);
+            (number([h0, h1, h2, h3, h4, h5, h6, h7]), number([l0, l1, l2, l3, l4, l5, l6, l7]))
+        }
     };
-    (bits, address.port())
+    (high, low, address.port())
 }
 
 /// Writes the first line of a list of everything.
