@@ -222,12 +222,13 @@ impl WantedService {
         let place = || format!("service {}", service.key);
         mistakes.check(place, ipvs::Change::AddService(service).check());
         destinations.sort_unstable_by_key(|destination| destination.address);
-        let mut before = None;
         for destination in &destinations {
             let place = || format!("{}: destination {}", place(), destination.address);
             mistakes.check(place, destination.check(&service.key));
-            if before.replace(destination.address) == Some(destination.address) {
-                mistakes.add(place(), "is repeated");
+        }
+        for (one, other) in destinations.iter().zip(destinations.iter().skip(1)) {
+            if one.address == other.address {
+                mistakes.add(format!("{}: destination {}", place(), one.address), "is repeated");
             }
         }
         mistakes.none_or(Self { service, destinations, drain, bind: true })

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use jiff::Timestamp;
 use serde::de::{Deserializer, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
@@ -136,8 +137,9 @@ pub struct Metadata {
     namespace: Box<str>,
     #[serde(deserialize_with = "or_default")]
     name: Box<str>,
-    /// Time of creation in RFC 3339, in UTC.
-    pub creation_timestamp: Option<Box<str>>,
+    /// Time of creation; none also for one that is not in RFC 3339.
+    #[serde(deserialize_with = "time")]
+    pub creation_timestamp: Option<Timestamp>,
     /// Time of a deletion that has begun.
     pub deletion_timestamp: Option<Box<str>>,
     /// The labels that are read.
@@ -463,6 +465,11 @@ fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserial
 
 fn is_present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     IgnoredAny::deserialize(deserializer).map(|_| true)
+}
+
+fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = Option::<Box<str>>::deserialize(deserializer)?;
+    Ok(text.and_then(|text| text.parse().ok()))
 }
 
 /// The second and later addresses have no meaning.

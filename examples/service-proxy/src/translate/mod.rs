@@ -90,7 +90,7 @@ pub fn translate(objects: &Objects, node: &Node) -> Translation {
         objects,
         node,
         result: Translation::default(),
-        sets: Sets::default(),
+        sets: Sets::of(objects.services().len()),
         claims: HashMap::with_capacity(objects.services().len()),
         used: 0,
         noted_local: BTreeSet::new(),
@@ -109,10 +109,10 @@ pub fn translate(objects: &Objects, node: &Node) -> Translation {
 /// The Services from the oldest to the youngest: the older one of two has a key that both want.
 fn by_age(objects: &Objects) -> Vec<(&ObjectName, &Service, Slices<'_>)> {
     let mut services: Vec<_> = objects.services_with_slices().collect();
-    // Times are in one form, and sort as text. A Service without a time is the youngest.
-    services.sort_by(|(_, one, _), (_, other, _)| {
-        let [one, other] = [one, other].map(|of| of.metadata.creation_timestamp.as_deref());
-        one.is_none().cmp(&other.is_none()).then_with(|| one.cmp(&other))
+    // A Service without a time is the youngest.
+    services.sort_by_key(|(_, service, _)| {
+        let time = service.metadata.creation_timestamp;
+        (time.is_none(), time)
     });
     services
 }

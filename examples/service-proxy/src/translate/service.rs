@@ -261,8 +261,9 @@ impl<'a> Translator<'a> {
     /// one of the Service.
     fn claim(&mut self, common: &Common<'a>, port: &Port<'_>, address: SocketAddr, access: Access, bind: bool) -> bool {
         let key = ServiceKey::Address { protocol: port.protocol, address };
-        if let Some(owner) = self.claims.get(&key).copied() {
+        if let Some(owner) = self.claims.insert(key, common.name) {
             if owner != common.name {
+                self.claims.insert(key, owner);
                 self.conflict(common.name, format_args!("{key} belongs to the older Service {owner}"));
             }
             return owner == common.name;
@@ -280,6 +281,7 @@ impl<'a> Translator<'a> {
             for mistake in error.mistakes() {
                 self.conflict(common.name, mistake);
             }
+            self.claims.remove(&key);
             return false;
         }
         if bound {
@@ -288,7 +290,6 @@ impl<'a> Translator<'a> {
             let ip = address.ip();
             self.conflict(common.name, format_args!("{ip} is an address of another interface: it is not bound"));
         }
-        self.claims.insert(key, common.name);
         self.sets.key((address, port.protocol), access);
         true
     }

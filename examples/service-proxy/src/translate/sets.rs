@@ -43,6 +43,11 @@ fn key_of((address, protocol): (SocketAddr, Protocol)) -> Key {
 }
 
 impl Sets {
+    /// Returns empty sets, with memory for the cluster IPs of so many Services.
+    pub(super) fn of(services: usize) -> Self {
+        Self { cluster: Vec::with_capacity(services), vips: Vec::with_capacity(services), ..Self::default() }
+    }
+
     /// Adds the key of a service.
     pub(super) fn key(&mut self, key: (SocketAddr, Protocol), access: Access) {
         let set = match access {
