@@ -221,12 +221,18 @@ impl WantedService {
         let mut mistakes = Mistakes::default();
         let place = || format!("service {}", service.key);
         mistakes.check(place, ipvs::Change::AddService(service).check());
-        destinations.sort_unstable_by_key(|destination| destination.address);
+        // Sorting compares equal neighbours.
+        let mut repeated = false;
+        destinations.sort_unstable_by(|one, other| {
+            let order = one.address.cmp(&other.address);
+            repeated |= order.is_eq();
+            order
+        });
         for destination in &destinations {
             let place = || format!("{}: destination {}", place(), destination.address);
             mistakes.check(place, destination.check(&service.key));
         }
-        for (one, other) in destinations.iter().zip(destinations.iter().skip(1)) {
+        for (one, other) in destinations.iter().zip(destinations.iter().skip(1)).filter(|_| repeated) {
             if one.address == other.address {
                 mistakes.add(format!("{}: destination {}", place(), one.address), "is repeated");
             }
@@ -258,20 +264,23 @@ impl WantedSet {
         if new.kind().method() == Method::Hash && members.len() > most.try_into().unwrap_or(usize::MAX) {
             mistakes.add(place(), format_args!("{} members do not fit: maxelem is {most}", members.len()));
         }
-        let (set, mut listed) = (new.named(name), Vec::with_capacity(members.len()));
-        for member in members {
-            let place = |member: &Member<AnyType>| format!("set {name}: member {member}");
+        let set = new.named(name);
+        let place = |member: &Member<AnyType>| format!("set {name}: member {member}");
+        // In the memory of the members.
+        let listed = members.into_iter().filter_map(|member| {
             let change = ipset::Change::Put(set, member);
             let checked = change.check();
-            let ipset::Change::Put(_, member) = change else { continue };
+            let ipset::Change::Put(_, member) = change else { return None };
             match (checked, member.as_listed(set.kind())) {
                 (Err(error), _) => mistakes.check(|| place(&member), Err(error)),
                 (Ok(()), None) => mistakes.add(place(&member), "stands for several entries: list each"),
                 (Ok(()), Some(as_listed)) => {
-                    listed.push(Member { timeout: member.timeout, counters: member.counters, ..as_listed });
+                    return Some(Member { timeout: member.timeout, counters: member.counters, ..as_listed });
                 }
             }
-        }
+            None
+        });
+        let mut listed: Vec<_> = listed.collect();
         listed.sort_by_key(|member| member.entry);
         for (one, other) in listed.iter().zip(listed.iter().skip(1)) {
             if one.entry == other.entry {

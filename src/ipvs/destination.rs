@@ -90,64 +90,66 @@ impl Destination {
     ///
     /// # Errors
     /// As [`Change::check`] for adding it.
-    #[inline]
+    #[inline(always)]
     pub fn check(&self, service: &ServiceKey) -> Result<()> {
         self.problem(service).map_or(Ok(()), |_| Change::AddDestination(*service, *self).check())
     }
 
     /// Fault of a value that the kernel would refuse or misunderstand.
-    #[inline]
+    #[inline(always)]
     pub(super) fn problem(&self, service: &ServiceKey) -> Option<Cow<'static, str>> {
         if let Some(problem) = service.problem().or_else(|| address_problem(self.address)) {
             return Some(problem);
         }
         if self.weight > INT_MAX {
-            return Some(format!("weight {} is above {INT_MAX}", self.weight).into());
+            return fault(format_args!("weight {} is above {INT_MAX}", self.weight));
         }
         if let Some(Thresholds { upper, lower }) = self.thresholds {
             if upper.get() > INT_MAX {
-                return Some(format!("upper threshold {upper} is above {INT_MAX}").into());
+                return fault(format_args!("upper threshold {upper} is above {INT_MAX}"));
             }
             if let Some(lower) = lower.filter(|lower| *lower > upper) {
-                return Some(format!("lower threshold {lower} is above the upper one, {upper}").into());
+                return fault(format_args!("lower threshold {lower} is above the upper one, {upper}"));
             }
         }
         if let Forwarding::Other(method) = self.forwarding {
-            return Some(format!("forwarding method {method} has no meaning").into());
+            return fault(format_args!("forwarding method {method} has no meaning"));
         }
         if let Forwarding::Tunnel(Tunnel::Other { kind: kind @ tunnel::IPIP..=tunnel::GRE, .. }) = self.forwarding {
-            return Some(format!("tunnel type {kind} is no other one: it has a name in Tunnel").into());
+            return fault(format_args!("tunnel type {kind} is no other one: it has a name in Tunnel"));
         }
         if let Some(problem) = unusable_for_host(self.address.ip()) {
             return Some(problem.into());
         }
         let tunnelled = matches!(self.forwarding, Forwarding::Tunnel(_));
         if !tunnelled && Family::of(self.address.ip()) != service.family() {
-            return Some(
-                format!("a destination of another family than its {} service needs a tunnel", service.family()).into(),
-            );
+            let family = service.family();
+            return fault(format_args!("a destination of another family than its {family} service needs a tunnel"));
         }
         if let ServiceKey::Address { address, .. } = service {
             let keeps_port = tunnelled || self.forwarding == Forwarding::DirectRoute;
             if keeps_port && ![0, address.port()].contains(&self.address.port()) {
-                return Some(
-                    format!(
-                        "direct routing and tunnels leave the port as it is: it must be the service's, {}, or 0",
-                        address.port()
-                    )
-                    .into(),
-                );
+                let port = address.port();
+                return fault(format_args!(
+                    "direct routing and tunnels leave the port as it is: it must be the service's, {port}, or 0"
+                ));
             }
         }
         None
     }
 }
 
+/// Formats a fault, away from the path of valid values.
+#[cold]
+fn fault(text: fmt::Arguments<'_>) -> Option<Cow<'static, str>> {
+    Some(text.to_string().into())
+}
+
 /// Returns why the kernel cannot be asked for this address: a part of it has no attribute.
 #[inline]
 pub(super) fn address_problem(address: SocketAddr) -> Option<Cow<'static, str>> {
     let part = address::extra_parts(address)?;
-    Some(format!("a destination's address cannot have a {part}").into())
+    fault(format_args!("a destination's address cannot have a {part}"))
 }
 
 impl fmt::Display for Destination {

@@ -86,22 +86,27 @@ impl Sets {
         self.vips.sort_unstable();
         self.vips.dedup();
         for family in [Family::Inet, Family::Inet6] {
-            let of = |key: &&Key| Family::of(key.0) == family;
-            let keys = |keys: &[Key]| -> Vec<_> { keys.iter().filter(of).map(|key| (key.0, ports(key))).collect() };
+            let keys = |keys| part(keys, family, |key: &Key| key.0).iter().map(|key| (key.0, ports(key)));
             add::<HashIpPort, _>(desired, family, "cluster", keys(&self.cluster), Role::Allow)?;
             add::<HashIpPort, _>(desired, family, "external", keys(&self.external), Role::Allow)?;
             add::<HashIpPort, _>(desired, family, "local", keys(&self.local), Role::Allow)?;
-            let looped = self.loopback.iter().filter(of).map(|key| (key.0, ports(key), key.0));
+            let looped = part(&self.loopback, family, |key| key.0).iter().map(|key| (key.0, ports(key), key.0));
             add::<HashIpPortIp, _>(desired, family, "loopback", looped, Role::Allow)?;
-            let source = self.source.iter().filter(|(key, _)| of(&key));
+            let source = part(&self.source, family, |(key, _)| key.0).iter();
             let source = source.map(|(key, network)| (key.0, ports(key), *network));
             add::<HashIpPortNet, _>(desired, family, "source", source, Role::Allow)?;
             add::<HashIpPort, _>(desired, family, "firewall", keys(&self.firewall), Role::Guard)?;
-            let vips = self.vips.iter().copied().filter(|vip| Family::of(*vip) == family);
+            let vips = part(&self.vips, family, |vip| *vip).iter().copied();
             add::<HashIp, _>(desired, family, "vips", vips, Role::Guard)?;
         }
         Ok(())
     }
+}
+
+/// The part of a sorted list whose addresses are of a family: those of IPv4 are first.
+fn part<T>(sorted: &[T], family: Family, address: impl Fn(&T) -> IpAddr) -> &[T] {
+    let (inet, inet6) = sorted.split_at(sorted.partition_point(|item| address(item).is_ipv4()));
+    if family == Family::Inet { inet } else { inet6 }
 }
 
 fn ports(key: &Key) -> ProtocolPorts {
