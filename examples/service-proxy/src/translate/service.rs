@@ -284,13 +284,11 @@ impl<'a> Translator<'a> {
             self.claims.remove(&key);
             return false;
         }
-        if bound {
-            self.sets.vip(address.ip());
-        } else if bind && self.noted_local.insert((common.name, address.ip())) {
+        if bind && local && self.noted_local.insert((common.name, address.ip())) {
             let ip = address.ip();
             self.conflict(common.name, format_args!("{ip} is an address of another interface: it is not bound"));
         }
-        self.sets.key((address, port.protocol), access);
+        self.sets.key((address, port.protocol), access, bound);
         true
     }
 

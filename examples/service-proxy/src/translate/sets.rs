@@ -26,17 +26,19 @@ pub(super) enum Access {
 /// The members of all sets.
 #[derive(Debug, Default)]
 pub(super) struct Sets {
-    cluster: Vec<Key>,
-    external: Vec<Key>,
-    local: Vec<Key>,
+    cluster: Vec<Service>,
+    external: Vec<Service>,
+    local: Vec<Service>,
     firewall: Vec<Key>,
     loopback: Vec<Key>,
     source: Vec<(Key, Network)>,
-    vips: Vec<IpAddr>,
 }
 
 /// Destination of a packet, in the order in which the members of sets are.
 type Key = (IpAddr, Protocol, u16);
+
+/// Key of a service, and whether its address is a virtual IP that is bound.
+type Service = (Key, bool);
 
 fn key_of((address, protocol): (SocketAddr, Protocol)) -> Key {
     (address.ip(), protocol, address.port())
@@ -45,17 +47,17 @@ fn key_of((address, protocol): (SocketAddr, Protocol)) -> Key {
 impl Sets {
     /// Returns empty sets, with memory for the cluster IPs of so many Services.
     pub(super) fn of(services: usize) -> Self {
-        Self { cluster: Vec::with_capacity(services), vips: Vec::with_capacity(services), ..Self::default() }
+        Self { cluster: Vec::with_capacity(services), ..Self::default() }
     }
 
-    /// Adds the key of a service.
-    pub(super) fn key(&mut self, key: (SocketAddr, Protocol), access: Access) {
+    /// Adds the key of a service, whose address is bound or not.
+    pub(super) fn key(&mut self, key: (SocketAddr, Protocol), access: Access, bound: bool) {
         let set = match access {
             Access::Cluster => &mut self.cluster,
             Access::External => &mut self.external,
             Access::Local => &mut self.local,
         };
-        set.push(key_of(key));
+        set.push((key_of(key), bound));
     }
 
     /// Adds an endpoint of the node.
@@ -70,23 +72,27 @@ impl Sets {
         self.source.extend(sources.iter().map(|source| (key, *source)));
     }
 
-    /// Adds a virtual IP that is bound.
-    pub(super) fn vip(&mut self, vip: IpAddr) {
-        self.vips.push(vip);
-    }
-
     /// Adds all sets to the desired state.
     pub(super) fn add_to(mut self, desired: &mut Desired) -> Result<(), SetError> {
-        for keys in [&mut self.loopback, &mut self.cluster, &mut self.external, &mut self.local, &mut self.firewall] {
+        for keys in [&mut self.loopback, &mut self.firewall] {
             keys.sort_unstable();
             keys.dedup();
         }
+        // Each key is claimed once.
+        for services in [&mut self.cluster, &mut self.external, &mut self.local] {
+            services.sort_unstable();
+        }
         self.source.sort_unstable();
         self.source.dedup();
-        self.vips.sort_unstable();
-        self.vips.dedup();
+        let services = self.cluster.iter().chain(&self.external).chain(&self.local);
+        let mut vips: Vec<_> = services.filter(|(_, bound)| *bound).map(|(key, _)| key.0).collect();
+        // Three sorted runs: a stable sort merges them.
+        vips.sort();
+        vips.dedup();
         for family in [Family::Inet, Family::Inet6] {
-            let keys = |keys| part(keys, family, |key: &Key| key.0).iter().map(|key| (key.0, ports(key)));
+            let keys = |services| {
+                part(services, family, |(key, _): &Service| key.0).iter().map(|(key, _)| (key.0, ports(key)))
+            };
             add::<HashIpPort, _>(desired, family, "cluster", keys(&self.cluster), Role::Allow)?;
             add::<HashIpPort, _>(desired, family, "external", keys(&self.external), Role::Allow)?;
             add::<HashIpPort, _>(desired, family, "local", keys(&self.local), Role::Allow)?;
@@ -95,8 +101,9 @@ impl Sets {
             let source = part(&self.source, family, |(key, _)| key.0).iter();
             let source = source.map(|(key, network)| (key.0, ports(key), *network));
             add::<HashIpPortNet, _>(desired, family, "source", source, Role::Allow)?;
-            add::<HashIpPort, _>(desired, family, "firewall", keys(&self.firewall), Role::Guard)?;
-            let vips = part(&self.vips, family, |vip| *vip).iter().copied();
+            let firewall = part(&self.firewall, family, |key| key.0).iter().map(|key| (key.0, ports(key)));
+            add::<HashIpPort, _>(desired, family, "firewall", firewall, Role::Guard)?;
+            let vips = part(&vips, family, |vip| *vip).iter().copied();
             add::<HashIp, _>(desired, family, "vips", vips, Role::Guard)?;
         }
         Ok(())
