@@ -36,7 +36,7 @@ pub struct Drain {
     /// cannot detect the end of a UDP flow. Services by firewall mark drain in either case.
     ///
     /// The kernel counts a UDP flow as inactive, until no packet has arrived for the UDP timeout (5 minutes, see
-    /// [`Timeouts`](crate::ipvs::Timeouts)). [`Until::Idle`] waits for that, too, but for services of TCP and SCTP.
+    /// [`Timeouts`](crate::ipvs::Timeouts)). [`Until::Idle`] waits for that, except for services of TCP and SCTP.
     pub datagrams: bool,
 }
 
