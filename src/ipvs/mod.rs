@@ -34,19 +34,23 @@
 //! | a listing in any case, such as for metrics | [`Ipvs::services_best_effort`], [`Ipvs::destinations_best_effort`], [`Ipvs::table_best_effort`]; they report that the table kept changing ([`BestEffort::changing`]) |
 //! | constant memory | [`Ipvs::stream_services`], which may repeat or omit services while the table changes |
 //!
-//! An exact listing has each entry once, and all values of an entry are of one point in time. It has every entry that
-//! exists during the whole call, with one exception. An entry is missed if earlier entries are deleted during both
-//! readings, each time while it is the first entry of the next datagram.
+//! An exact listing has each entry once. It has every entry that exists during the whole call, with one exception. An
+//! entry is missed if earlier entries are deleted during both readings, each time while it is the first entry of the
+//! next datagram.
 //!
-//! The kernel is the reason. It sends a long listing in datagrams of up to 32 KiB, with 80 to 100 entries. Each datagram
-//! is a snapshot. The next one continues at the number of entries already sent, and the kernel does not report that the
-//! table changed in between. If an entry was added, another entry is listed twice. If an entry was deleted, another
-//! entry is missing. On Linux 6.1 and 6.12 a change in another network namespace has the same effect. Linux 7.x reorders
-//! its table by itself some time after many services were added.
+//! The kernel is the reason. It sends a long listing in datagrams of up to 32 KiB, with 80 to 100 entries. The next
+//! datagram continues at the number of entries already sent, and the kernel does not report that the table changed in
+//! between. If an entry was added, another entry is listed twice. If an entry was deleted, another entry is missing. On
+//! Linux 6.1 and 6.12 a change in another network namespace has the same effect. Linux 7.x reorders its table by itself
+//! some time after many services were added.
 //!
 //! Therefore a listing of several datagrams is read until two consecutive readings have the same entries in the same
 //! order. Up to 512 entries, the two use datagrams of different lengths, so that they do not miss the same entry. A
 //! listing that certainly arrived in one datagram is read once: up to about 80 destinations of a service.
+//!
+//! On Linux 6.1 and 6.12 all values of an entry are of one point in time. Linux 7.x reads an entry while another program
+//! changes it: some values may be those before the change, and some those after it. A service that is being deleted,
+//! or whose scheduler is being changed, may have [`Scheduler::NONE`] there. The next listing has the final values.
 //!
 //! The best-effort methods merge a few readings by key and take the newest value of each. A service that only an older
 //! reading has is looked up by its key.

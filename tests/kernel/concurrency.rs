@@ -1,7 +1,7 @@
 //! Lists while other processes change the listed objects.
 //!
 //! An object that exists all the time is listed exactly once, or the listing is an error. Each listed object is as one
-//! process wrote it, without a mix of two versions.
+//! process wrote it. Linux 7.x does not lock IPVS for a listing: there, each value of an entry is as one process wrote it.
 //!
 //! `LVS_SEED` chooses other changes.
 
@@ -23,11 +23,14 @@ use lvs::ipvs::{
     ServiceKey, Thresholds,
 };
 
-use crate::lab::{self, Lab, Need, start_child, tests};
+use crate::lab::{self, Lab, Need, release, start_child, tests};
 use crate::random::Random;
 
 pub(crate) fn tests() -> Vec<Trial> {
-    let mut all = tests!(&[Need::Ipvs]; services_and_destinations_that_others_change,);
+    let mut all = tests!(&[Need::Ipvs];
+        services_and_destinations_that_others_change,
+        values_of_an_entry_that_another_changes,
+    );
     all.extend(tests!(&[Need::Ipvs, Need::Program("ipvsadm"), Need::Program("ipvsadm-rs")];
         a_program_lists_a_table_that_never_rests,
     ));
@@ -71,6 +74,7 @@ pub(crate) fn child(job: &str) {
     let mut step: Box<dyn FnMut(&mut Random)> = match what {
         "ipvs" => ipvs_writer(number),
         "restless" => return restless(number, &over),
+        "edit" => return edit(&over),
         "ipset" => ipset_writer(number),
         "grow" => grower(),
         "replace" => replacer(),
@@ -167,6 +171,19 @@ fn ipvs_writer(number: u64) -> Box<dyn FnMut(&mut Random)> {
     })
 }
 
+/// Changes the values of a destination and of a service without a pause.
+fn edit(over: &AtomicBool) {
+    let mut ipvs = Ipvs::connect().unwrap();
+    let mut count = 0_u64;
+    while !over.load(Ordering::Relaxed) {
+        let variant = u16::try_from(count % u64::from(VARIANTS)).unwrap();
+        ipvs.set_destination(busy().key, destination(1, 1, variant)).unwrap();
+        ipvs.set_service(service(1, 1, variant)).unwrap();
+        count += 1;
+    }
+    println!("{count}");
+}
+
 /// Adds and deletes a service without a pause.
 fn restless(number: u64, over: &AtomicBool) {
     let mut ipvs = Ipvs::connect().unwrap();
@@ -206,14 +223,61 @@ fn a_program_lists_a_table_that_never_rests(lab: &Lab) {
     println!("{changing} of 4 listings of a changing table, {changes:?} changes");
 }
 
+/// Whether the kernel reads IPVS without the lock that writers hold, so that a listed entry can mix two versions.
+fn reads_without_lock() -> bool {
+    release() >= (7, 0)
+}
+
+/// Whether all values of an entry are those of one version; or each of any, where a listing mixes versions. `equal` says
+/// which values are those of a version.
+fn is_written<const N: usize>(equal: impl Fn(u16) -> [bool; N]) -> bool {
+    let versions: Vec<_> = (0..VARIANTS).map(equal).collect();
+    if reads_without_lock() {
+        (0..N).all(|value| versions.iter().any(|equal| equal[value]))
+    } else {
+        versions.contains(&[true; N])
+    }
+}
+
+fn is_written_service(listed: &Service) -> bool {
+    let ServiceKey::Address { address, .. } = listed.key else { panic!("{listed:?}") };
+    let IpAddr::V4(ip) = address.ip() else { panic!("{listed:?}") };
+    // While the scheduler is changed, and while the service is deleted.
+    let without = reads_without_lock() && listed.scheduler == Scheduler::NONE;
+    let persistence = listed.persistence.unwrap_or_else(|| panic!("{listed:?}"));
+    is_written(|variant| {
+        let written = service(ip.octets()[3], address.port(), variant);
+        let Persistence { timeout, netmask, .. } = written.persistence.unwrap();
+        [
+            (listed.key, listed.engine) == (written.key, written.engine),
+            listed.scheduler == written.scheduler || without,
+            listed.flags == written.flags,
+            persistence.timeout == timeout,
+            persistence.netmask == netmask,
+        ]
+    })
+}
+
+fn is_written_destination(listed: &Destination) -> bool {
+    let IpAddr::V4(ip) = listed.address.ip() else { panic!("{listed:?}") };
+    is_written(|variant| {
+        let written = destination(ip.octets()[3], listed.address.port(), variant);
+        let limits = |of: &Destination| (of.thresholds.map(|it| it.upper), of.thresholds.map(|it| it.lower));
+        [
+            listed.address == written.address,
+            listed.weight == written.weight,
+            listed.forwarding == written.forwarding,
+            limits(listed).0 == limits(&written).0,
+            limits(listed).1 == limits(&written).1,
+        ]
+    })
+}
+
 fn assert_services(listed: &[Service]) {
     let keys: HashSet<_> = listed.iter().map(|service| service.key).collect();
     assert_eq!(keys.len(), listed.len());
     for listed in listed {
-        let ServiceKey::Address { address, .. } = listed.key else { panic!("{listed:?}") };
-        let IpAddr::V4(ip) = address.ip() else { panic!("{listed:?}") };
-        let as_written = (0..VARIANTS).any(|variant| *listed == service(ip.octets()[3], address.port(), variant));
-        assert!(as_written || *listed == busy(), "{listed:?}");
+        assert!(*listed == busy() || is_written_service(listed), "{listed:?}");
     }
     let missing: Vec<_> = (1..=STABLE).filter(|port| !keys.contains(&service(1, *port, 0).key)).collect();
     assert!(missing.is_empty(), "{missing:?}");
@@ -223,13 +287,27 @@ fn assert_destinations(infos: &[DestinationInfo]) {
     let addresses: HashSet<_> = infos.iter().map(DestinationInfo::address).collect();
     assert_eq!(addresses.len(), infos.len());
     for listed in infos.iter().map(|info| info.destination) {
-        let IpAddr::V4(ip) = listed.address.ip() else { panic!("{listed:?}") };
-        let port = listed.address.port();
-        let as_written = (0..VARIANTS).any(|variant| listed == destination(ip.octets()[3], port, variant));
-        assert!(as_written, "{listed:?}");
+        assert!(is_written_destination(&listed), "{listed:?}");
     }
     let missing: Vec<_> = (1..=STABLE).filter(|port| !addresses.contains(&destination(1, *port, 0).address)).collect();
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+fn values_of_an_entry_that_another_changes(lab: &Lab) {
+    let mut ipvs = lab.ipvs();
+    ipvs.batch([service(1, 1, 0), busy()].map(Change::AddService)).unwrap();
+    ipvs.add_destination(busy().key, destination(1, 1, 0)).unwrap();
+    let writer = Writer::start(lab, "edit", 0);
+    let mut mixed = 0;
+    for _ in 0..2000 {
+        let listed = ipvs.destinations(busy().key).unwrap().remove(0).destination;
+        assert!(is_written_destination(&listed), "{listed:?}");
+        mixed += usize::from((0..VARIANTS).all(|variant| listed != destination(1, 1, variant)));
+        let listed = ipvs.service(service(1, 1, 0).key).unwrap().service;
+        assert!(is_written_service(&listed), "{listed:?}");
+        mixed += usize::from((0..VARIANTS).all(|variant| listed != service(1, 1, variant)));
+    }
+    println!("{mixed} of 4000 entries mix versions, {} changes", writer.end());
 }
 
 fn services_and_destinations_that_others_change(lab: &Lab) {
