@@ -44,7 +44,7 @@ use std::ops::Range;
 
 use crate::error::{Cause, Refusal};
 use crate::wire::Writer;
-use crate::wire::message::{self, Content};
+use crate::wire::message::{self, Content, HEADER, Incoming};
 
 /// Bounds of one datagram.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -148,6 +148,22 @@ pub(crate) enum Listed {
     End,
 }
 
+/// Reads the next message of the dump with this sequence number; `None` if it is not simply an item or the end.
+#[inline]
+fn usual_message(unread: &[u8], sequence: u32) -> Option<(Listed, Incoming<'_>)> {
+    let incoming = message::read(unread).ok()?;
+    if incoming.sequence != sequence || incoming.is_interrupted() {
+        return None;
+    }
+    if !incoming.is_control() {
+        Some((Listed::Message { kind: incoming.kind }, incoming))
+    } else if incoming.kind == message::DONE && incoming.is_plain_success() {
+        Some((Listed::End, incoming))
+    } else {
+        None
+    }
+}
+
 /// The requests in flight.
 #[derive(Debug)]
 struct InFlight {
@@ -156,8 +172,6 @@ struct InFlight {
     count: u32,
     dump: bool,
     progress: Progress,
-    /// The kernel reported a change of its table.
-    interrupted: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -166,6 +180,8 @@ enum Progress {
     Queued,
     /// The kernel has them.
     Sent,
+    /// The kernel has them, and reported a change of its table during the dump.
+    Interrupted,
 }
 
 /// One conversation with the kernel: see [the module](self).
@@ -187,8 +203,6 @@ pub struct Exchange {
     in_flight: Option<InFlight>,
     /// Numbers of the requests in flight that were refused so far, in their order.
     refused: Vec<u32>,
-    /// Number of received datagrams.
-    datagrams: u64,
     /// The sequence number of an abandoned dump whose end was not received. The kernel refuses another dump on this
     /// socket until then.
     open_dump: Option<u32>,
@@ -214,7 +228,6 @@ impl Exchange {
             message: 0..0,
             in_flight: None,
             refused: Vec::new(),
-            datagrams: 0,
             open_dump: None,
         }
     }
@@ -257,17 +270,13 @@ impl Exchange {
         if self.in_flight.is_none() {
             self.refused.clear();
         }
-        let in_flight = self.in_flight.get_or_insert(InFlight {
-            first,
-            count: 0,
-            dump: false,
-            progress: Progress::Queued,
-            interrupted: false,
-        });
+        let in_flight =
+            self.in_flight.get_or_insert(InFlight { first, count: 0, dump: false, progress: Progress::Queued });
         in_flight.count += 1;
         Ok(())
     }
 
+    #[inline]
     pub(crate) fn queue_dump_with(&mut self, kind: u16, body: impl FnOnce(&mut Writer<'_>)) -> Result<(), Cause> {
         self.abandon();
         self.queue_with(kind, message::DUMP, body)?;
@@ -320,13 +329,13 @@ impl Exchange {
         if sender != 0 {
             return;
         }
-        self.datagrams = self.datagrams.wrapping_add(1);
         if self.is_last_acknowledgement(length) {
             (self.truncated, self.unread, self.in_flight) = (None, 0..0, None);
             return;
         }
-        self.truncated = (length > self.inbox.len()).then_some(length);
-        self.unread = 0..length.min(self.inbox.len());
+        let fits = length <= self.inbox.len();
+        self.truncated = (!fits).then_some(length);
+        self.unread = 0..if fits { length } else { 0 };
     }
 
     /// Whether the received datagram begins with the acknowledgement of the last request. Then the exchange is
@@ -339,8 +348,8 @@ impl Exchange {
         };
         let last = in_flight.first.wrapping_add(in_flight.count).wrapping_sub(1);
         self.inbox.get(..length).is_some_and(|datagram| {
-            message::read(datagram, 0).is_ok_and(|incoming| {
-                incoming.sequence == last && incoming.kind == message::ERROR && incoming.is_plain_success(datagram)
+            message::read(datagram).is_ok_and(|incoming| {
+                incoming.sequence == last && incoming.kind == message::ERROR && incoming.is_plain_success()
             })
         })
     }
@@ -349,36 +358,41 @@ impl Exchange {
     /// for the bar of listings.
     #[inline]
     pub(crate) fn next_of_list(&mut self) -> Option<Listed> {
-        let plain =
-            |in_flight: &&InFlight| in_flight.dump && in_flight.progress == Progress::Sent && !in_flight.interrupted;
-        let (Some(in_flight), None, None) = (self.in_flight.as_ref().filter(plain), self.open_dump, self.truncated)
-        else {
-            return None;
-        };
-        let datagram = self.inbox.get(..self.unread.end).unwrap_or_default();
-        let incoming = message::read(datagram, self.unread.start).ok()?;
-        if incoming.sequence != in_flight.first || incoming.is_interrupted() {
-            return None;
-        }
-        let listed = if !incoming.is_control() {
-            Listed::Message { kind: incoming.kind }
-        } else if incoming.kind == message::DONE && incoming.is_plain_success(datagram) {
-            Listed::End
-        } else {
-            return None;
-        };
-        self.unread.start = incoming.end.min(self.unread.end);
+        let (unread, sequence) = self.usual_list()?;
+        let (listed, Incoming { body, rest, .. }) = usual_message(unread, sequence)?;
+        let (body, rest) = (body.len(), rest.len());
         match listed {
-            Listed::Message { .. } => self.message = incoming.body,
+            Listed::Message { .. } => self.message = self.unread.start + HEADER..self.unread.start + HEADER + body,
             Listed::End => self.in_flight = None,
         }
+        self.unread.start = self.unread.end - rest;
         Some(listed)
     }
 
-    /// Returns the number and the length of the datagram of the current message. Messages of one datagram are a
-    /// snapshot.
-    pub(crate) fn datagram(&self) -> (u64, usize) {
-        (self.datagrams, self.unread.end)
+    /// Takes the other items of the datagram, as [`Exchange::next_of_list`] does: `each` gets their bodies, and the number
+    /// of bytes behind.
+    #[inline]
+    pub(crate) fn other_items(&mut self, mut each: impl FnMut(&[u8], usize)) {
+        let Some((mut unread, sequence)) = self.usual_list() else { return };
+        while let Some((Listed::Message { .. }, Incoming { body, rest, .. })) = usual_message(unread, sequence) {
+            each(body, rest.len());
+            unread = rest;
+        }
+        self.unread.start = self.unread.end - unread.len();
+    }
+
+    /// The unread messages of an undisturbed dump, and the dump's sequence number.
+    #[inline]
+    fn usual_list(&self) -> Option<(&[u8], u32)> {
+        let sent = |in_flight: &&InFlight| in_flight.dump && in_flight.progress == Progress::Sent;
+        let in_flight = self.in_flight.as_ref().filter(sent)?;
+        let unread = self.inbox.get(self.unread.clone()).filter(|unread| !unread.is_empty())?;
+        Some((unread, in_flight.first))
+    }
+
+    /// Returns the length of the datagram of the current message, and the number of bytes behind the message.
+    pub(crate) fn datagram(&self) -> (usize, usize) {
+        (self.unread.end, self.unread.len())
     }
 
     /// Returns the body of the message of the last [`Step::Message`]. After [`Step::Refused`] it is that of the refused
@@ -391,11 +405,9 @@ impl Exchange {
     /// carried out.
     pub fn abandon(&mut self) {
         self.outgoing.clear();
-        if self.truncated.take().is_some() {
-            self.unread = 0..0;
-        }
+        self.truncated = None;
         if let Some(in_flight) = self.in_flight.take() {
-            if in_flight.dump && in_flight.progress == Progress::Sent {
+            if in_flight.dump && in_flight.progress != Progress::Queued {
                 self.open_dump = Some(in_flight.first);
             }
         }
@@ -455,7 +467,7 @@ impl Exchange {
     /// Whether [`Exchange::step`] would return [`Step::Receive`] without reading a message.
     #[inline]
     pub(crate) fn may_receive(&self) -> bool {
-        let sent = |in_flight: &InFlight| in_flight.progress == Progress::Sent;
+        let sent = |in_flight: &InFlight| in_flight.progress != Progress::Queued;
         self.is_read() && self.open_dump.is_none() && self.in_flight.as_ref().is_some_and(sent)
     }
 
@@ -492,7 +504,6 @@ impl Exchange {
     fn look(&mut self) -> Result<Option<Step>, Cause> {
         loop {
             if let Some(length) = self.truncated.take() {
-                self.unread = 0..0;
                 // The sequence number of its first message names the request, if it fitted.
                 match message::sequence(&self.inbox) {
                     Some(sequence) if !self.awaits(sequence) => {}
@@ -503,7 +514,7 @@ impl Exchange {
                 return Ok(None);
             }
             // Messages that arrived before the requests were sent do not answer them.
-            let sent = self.in_flight.as_ref().is_some_and(|in_flight| in_flight.progress == Progress::Sent);
+            let sent = self.in_flight.as_ref().is_some_and(|in_flight| in_flight.progress != Progress::Queued);
             match self.read_message() {
                 Ok(Some(step)) => return Ok(Some(step)),
                 Err(error) if sent => return Err(error),
@@ -515,16 +526,17 @@ impl Exchange {
     /// Whether replies with this sequence number belong to a request in flight.
     fn awaits(&self, sequence: u32) -> bool {
         self.in_flight.as_ref().is_some_and(|in_flight| {
-            in_flight.progress == Progress::Sent && sequence.wrapping_sub(in_flight.first) < in_flight.count
+            in_flight.progress != Progress::Queued && sequence.wrapping_sub(in_flight.first) < in_flight.count
         })
     }
 
     /// Reads the next message of the datagram; `None` if it is skipped.
     #[inline]
     fn read_message(&mut self) -> Result<Option<Step>, Cause> {
-        let datagram = self.inbox.get(..self.unread.end).unwrap_or_default();
-        let incoming = message::read(datagram, self.unread.start).inspect_err(|_| self.unread = 0..0)?;
-        self.unread.start = incoming.end.min(self.unread.end);
+        let unread = self.inbox.get(self.unread.clone()).unwrap_or_default();
+        let incoming = message::read(unread).inspect_err(|_| self.unread = 0..0)?;
+        let body = self.unread.start + HEADER;
+        self.unread.start = self.unread.end - incoming.rest.len();
 
         if self.open_dump == Some(incoming.sequence) {
             if matches!(incoming.kind, message::DONE | message::ERROR) {
@@ -536,23 +548,25 @@ impl Exchange {
             return Ok(None);
         };
         let offset = incoming.sequence.wrapping_sub(in_flight.first);
-        if offset >= in_flight.count || in_flight.progress != Progress::Sent {
+        if offset >= in_flight.count || in_flight.progress == Progress::Queued {
             return Ok(None);
         }
         let request = usize::try_from(offset).unwrap_or(usize::MAX);
-        in_flight.interrupted |= in_flight.dump && incoming.is_interrupted();
+        if in_flight.dump && incoming.is_interrupted() {
+            in_flight.progress = Progress::Interrupted;
+        }
         let last = offset + 1 == in_flight.count;
-        let (ends, refusal) = if incoming.is_plain_success(datagram) {
+        let (ends, refusal) = if incoming.is_plain_success() {
             (if incoming.kind == message::DONE { in_flight.dump } else { last }, None)
         } else {
-            match incoming.content(datagram).inspect_err(|_| self.unread = 0..0)? {
+            match incoming.content().inspect_err(|_| self.unread = 0..0)? {
                 Content::Data => {
-                    self.message = incoming.body;
+                    self.message = body..body + incoming.body.len();
                     return Ok(Some(Step::Message { request, kind: incoming.kind }));
                 }
                 Content::Nothing => return Ok(None),
                 Content::Answer(answer, repeated) => {
-                    self.message = repeated;
+                    self.message = body + repeated.start..body + repeated.end;
                     (last, answer.err())
                 }
                 Content::Done(answer) => (in_flight.dump, answer.err()),
@@ -568,7 +582,7 @@ impl Exchange {
                 }
             };
         if ends {
-            let interrupted = in_flight.interrupted;
+            let interrupted = in_flight.progress == Progress::Interrupted;
             self.in_flight = None;
             if interrupted && refusal.is_none() {
                 return Err(Cause::Interrupted);

@@ -191,16 +191,39 @@ impl Connection {
         self.peer.peer().pause(time);
     }
 
-    /// Checks and queues a dump, whose messages [`Connection::next_item`] returns.
+    /// Checks and starts a dump, whose messages [`Connection::next_item`] returns.
+    #[inline]
     pub(crate) fn start(&mut self, request: &impl Request) -> Result<()> {
         self.budget.renew();
-        let queued = request.check().and_then(|()| request.queue(&mut self.exchange));
-        queued.map(drop).map_err(|cause| Error::new(request, cause))
+        let mut started = request.check().and_then(|()| request.queue(&mut self.exchange)).map(drop);
+        if started.is_ok() && self.exchange.may_send() {
+            self.dump = Span::new(request);
+            started = self.send().inspect_err(|_| self.abandon());
+        }
+        started.map_err(|cause| Error::new(request, cause))
+    }
+
+    /// Reads the dump that was started by `request` to its end: `each` gets the bodies of its messages, and the number of
+    /// bytes behind in the datagram. Returns the number of datagrams with messages, and the length of the longest.
+    pub(crate) fn read_dump(
+        &mut self,
+        request: &impl Request,
+        mut each: impl FnMut(&[u8], usize),
+    ) -> Result<(usize, usize)> {
+        let (mut datagrams, mut longest) = (0, 0);
+        while self.next_item(request)?.is_some() {
+            let (length, behind) = self.exchange.datagram();
+            each(self.exchange.message(), behind);
+            self.exchange.other_items(&mut each);
+            datagrams += 1;
+            longest = longest.max(length);
+        }
+        Ok((datagrams, longest))
     }
 
     /// Type of the next message of the dump that was started by `request`, whose body is [`Exchange::message`]; `None`
     /// at the end.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next_item(&mut self, request: &impl Request) -> Result<Option<u16>> {
         // The bar of lists: most need no more than this.
         loop {
@@ -212,15 +235,10 @@ impl Connection {
                 }
                 None => {}
             }
-            let received = if self.exchange.may_send() {
-                self.dump = Span::new(request);
-                self.send()
-            } else if self.exchange.may_receive() {
-                self.receive()
-            } else {
+            if !self.exchange.may_receive() {
                 break;
-            };
-            received.inspect_err(|_| self.abandon()).map_err(|cause| Error::new(request, cause))?;
+            }
+            self.receive().inspect_err(|_| self.abandon()).map_err(|cause| Error::new(request, cause))?;
         }
         match self.reply() {
             Ok(Reply::Message(_, kind)) => Ok(Some(kind)),

@@ -405,13 +405,14 @@ static LAYOUT: Layout<15, { DestinationAttr::TABLE }, 332> = Layout::new(&[
     (DestinationAttr::Stats64 as u16, 120),
 ]);
 
-/// Reads a listed destination.
+/// Reads a listed destination. `take` can place it where it stays, without a copy in between.
 #[inline]
-pub(super) fn listed(attrs: Attrs<'_, DestinationAttr>) -> Result<DestinationInfo, DecodeError> {
+pub(super) fn listed(attrs: Attrs<'_, DestinationAttr>, take: impl FnOnce(DestinationInfo)) -> Result<(), DecodeError> {
     match LAYOUT.of(&attrs) {
-        Some(usual) => read_info(&usual),
-        None => read_unusual(attrs),
+        Some(usual) => take(read_info(&usual)?),
+        None => take(read_unusual(attrs)?),
     }
+    Ok(())
 }
 
 #[cold]

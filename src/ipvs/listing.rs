@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::message;
@@ -51,19 +52,23 @@ impl Parts {
     }
 }
 
-/// The object in an answer; `None` if the message is no answer of that kind.
-type Read<T> = Result<Option<T>, DecodeError>;
+/// Whether an answer could be read, and its object was appended if it has one of the kind.
+type Read = Result<(), DecodeError>;
+
+fn read_service_key(body: &[u8], keys: &mut Vec<ServiceKey>) -> Read {
+    message::service_key(body, |key| keys.push(key))
+}
+
+fn read_destination(body: &[u8], infos: &mut Vec<DestinationInfo>) -> Read {
+    message::destination(body, |info| infos.push(info))
+}
+
+fn read_address(body: &[u8], addresses: &mut Vec<SocketAddr>) -> Read {
+    message::destination_address(body, |address| addresses.push(address))
+}
 
 /// A service and its destinations.
 type Row = (ServiceInfo, Vec<DestinationInfo>);
-
-/// The reason why an item is missing.
-enum Unread {
-    /// It cannot be decoded; the next one may be.
-    Item(Error),
-    /// The listing ended.
-    All(Error),
-}
 
 /// One reading of a dump.
 struct Reading<T> {
@@ -111,7 +116,8 @@ impl Ipvs {
     /// [`is_interrupted`](Error::is_interrupted) when the table changed during every reading.
     pub fn services(&mut self) -> Result<Vec<ServiceInfo>> {
         self.within_deadline(None, |ipvs| {
-            ipvs.list(Query::Services, message::service, message::service_key, ServiceInfo::key)
+            let read = |body: &[u8], infos: &mut Vec<_>| message::service(body, |info| infos.push(info));
+            ipvs.list(Query::Services, read, read_service_key, ServiceInfo::key)
         })
     }
 
@@ -126,7 +132,7 @@ impl Ipvs {
         self.within_deadline(None, |ipvs| ipvs.services_merged(|info| info, |info| info))
     }
 
-    /// Streams all virtual services (`IPVS_CMD_GET_SERVICE`) as they arrive from the kernel.
+    /// Streams all virtual services (`IPVS_CMD_GET_SERVICE`) as they arrive from the kernel. The request is sent at once.
     ///
     /// Uses constant memory, and may be dropped early. When the table changes meanwhile, some services may be missing
     /// or listed twice: see [the module](super#listings-while-others-change-the-table). A service that cannot be
@@ -172,8 +178,8 @@ impl Ipvs {
     pub fn table(&mut self) -> Result<Vec<(ServiceInfo, Vec<DestinationInfo>)>> {
         let now = self.connection.now();
         self.within_deadline(Some(now), |ipvs| {
-            let row = |body: &[u8]| Ok(message::service(body)?.map(|info| (info, Vec::new())));
-            let table = ipvs.list(Query::Services, row, message::service_key, |(info, _): &Row| info.key())?;
+            let read = |body: &[u8], rows: &mut Vec<_>| message::service(body, |info| rows.push((info, Vec::new())));
+            let table = ipvs.list(Query::Services, read, read_service_key, |(info, _): &Row| info.key())?;
             ipvs.fill(table, Self::destinations_of)
         })
     }
@@ -227,16 +233,14 @@ impl Ipvs {
 
     fn destinations_of(&mut self, service: ServiceKey) -> Result<Vec<DestinationInfo>> {
         let query = Query::Destinations(service);
-        let (read, address) = (message::destination, message::destination_address);
-        let destinations = self.list(query, read, address, DestinationInfo::address)?;
+        let destinations = self.list(query, read_destination, read_address, DestinationInfo::address)?;
         self.unless_missing(service, destinations.is_empty())?;
         Ok(destinations)
     }
 
     fn destinations_merged(&mut self, service: ServiceKey) -> Result<BestEffort<DestinationInfo>> {
         let query = Query::Destinations(service);
-        let (read, address) = (message::destination, message::destination_address);
-        let merged = self.merge(query, read, address, DestinationInfo::address)?;
+        let merged = self.merge(query, read_destination, read_address, DestinationInfo::address)?;
         self.unless_missing(service, merged.listing.items.is_empty())?;
         Ok(merged.listing)
     }
@@ -255,9 +259,9 @@ impl Ipvs {
         new: impl Fn(ServiceInfo) -> T,
         info: impl Fn(&T) -> &ServiceInfo,
     ) -> Result<BestEffort<T>> {
-        let read = |body: &[u8]| Ok(message::service(body)?.map(&new));
+        let read = |body: &[u8], items: &mut Vec<_>| message::service(body, |info| items.push(new(info)));
         let key = |item: &T| info(item).key();
-        let Merged { mut listing, newest } = self.merge(Query::Services, read, message::service_key, key)?;
+        let Merged { mut listing, newest } = self.merge(Query::Services, read, read_service_key, key)?;
         if listing.changing {
             // A service that only an older reading has may be deleted by now.
             listing.items.retain_mut(|item| {
@@ -284,8 +288,8 @@ impl Ipvs {
     fn list<T, K: Eq + Hash>(
         &mut self,
         query: Query,
-        read: impl Fn(&[u8]) -> Read<T>,
-        read_key: impl Fn(&[u8]) -> Read<K>,
+        read: impl Fn(&[u8], &mut Vec<T>) -> Read,
+        read_key: impl Fn(&[u8], &mut Vec<K>) -> Read,
         key: impl Fn(&T) -> K,
     ) -> Result<Vec<T>> {
         let mut keys = None;
@@ -294,7 +298,9 @@ impl Ipvs {
                 trace::retry("two readings of the table differ");
             }
             let parts = self.parts_of(query);
-            let reading = self.read_once(query, parts, &read)?.decoded()?;
+            let mut reading = Reading::empty();
+            self.read_once(query, parts, &read, &mut reading)?;
+            reading.decoded()?;
             if reading.interrupted {
                 keys = None;
                 continue;
@@ -302,7 +308,9 @@ impl Ipvs {
             if reading.at_once || agree(keys.as_deref(), &reading.items, &key) {
                 return Ok(reading.items);
             }
-            let again = self.read_once(query, parts.others(reading.items.len()), &read_key)?.decoded()?;
+            let mut again = Reading::empty();
+            self.read_once(query, parts.others(reading.items.len()), &read_key, &mut again)?;
+            again.decoded()?;
             keys = (!again.interrupted).then_some(again.items);
             if agree(keys.as_deref(), &reading.items, &key) {
                 return Ok(reading.items);
@@ -315,19 +323,21 @@ impl Ipvs {
     fn merge<T, K: Copy + Eq + Hash>(
         &mut self,
         query: Query,
-        read: impl Fn(&[u8]) -> Read<T>,
-        read_key: impl Fn(&[u8]) -> Read<K>,
+        read: impl Fn(&[u8], &mut Vec<T>) -> Read,
+        read_key: impl Fn(&[u8], &mut Vec<K>) -> Read,
         key: impl Fn(&T) -> K,
     ) -> Result<Merged<T, K>> {
         let parts = self.parts_of(query);
-        let first = self.read_once(query, parts, &read)?;
+        let mut first = Reading::empty();
+        self.read_once(query, parts, &read, &mut first)?;
         let others = parts.others(first.items.len());
         if first.at_once && !first.interrupted {
             return Ok(Merged::of(first));
         }
         let (mut ended, mut before, mut readings) = (None, None, 0);
-        match self.read_once(query, others, &read_key) {
-            Ok(again) => before = (!again.interrupted).then_some(again.items),
+        let mut again = Reading::empty();
+        match self.read_once(query, others, &read_key, &mut again) {
+            Ok(()) => before = (!again.interrupted).then_some(again.items),
             Err(error) => ended = Some(error),
         }
         if !first.interrupted && agree(before.as_deref(), &first.items, &key) {
@@ -339,13 +349,11 @@ impl Ipvs {
         while ended.is_none() && readings < MERGED {
             readings += 1;
             let parts = if readings % 2 == 1 { parts } else { others };
-            let reading = match self.read_once(query, parts, &read) {
-                Ok(reading) => reading,
-                Err(error) => {
-                    ended = Some(error);
-                    break;
-                }
-            };
+            let mut reading = Reading::empty();
+            if let Err(error) = self.read_once(query, parts, &read, &mut reading) {
+                ended = Some(error);
+                break;
+            }
             if !reading.interrupted && (reading.at_once || agree(before.as_deref(), &reading.items, &key)) {
                 return Ok(Merged::of(reading));
             }
@@ -371,40 +379,45 @@ impl Ipvs {
         }
     }
 
-    /// Reads a dump once.
-    fn read_once<T>(&mut self, query: Query, parts: Parts, read: &impl Fn(&[u8]) -> Read<T>) -> Result<Reading<T>> {
-        let mut reading = Reading { items: Vec::new(), errors: Vec::new(), at_once: true, interrupted: false };
-        let (mut first, mut long) = (None, false);
-        let mut request = self.start(query, parts)?;
+    /// Reads a dump once, into an empty reading.
+    fn read_once<T>(
+        &mut self,
+        query: Query,
+        parts: Parts,
+        read: &impl Fn(&[u8], &mut Vec<T>) -> Read,
+        reading: &mut Reading<T>,
+    ) -> Result<()> {
+        let mut request = self.addressed(query);
+        self.reader(parts).start(&request)?;
+        let mut retried = false;
         loop {
-            let item = match self.answer(&mut request, parts, read) {
-                Ok(Some(item)) => item,
-                Ok(None) => break,
-                Err(Unread::Item(error)) => {
-                    reading.errors.push(error);
-                    continue;
+            let done = self.reader(parts).read_dump(&request, |body, behind| {
+                if reading.items.capacity() == 0 {
+                    // The other messages are as long as the first. Memory that is not reserved need not be filled with
+                    // zeros.
+                    reading.items = Vec::with_capacity(1 + behind / (HEADER + body.len()));
                 }
-                Err(Unread::All(error)) if error.is_interrupted() => {
+                if let Err(error) = read(body, &mut reading.items) {
+                    reading.errors.push(Error::new(request, error));
+                }
+            });
+            match done {
+                Ok((datagrams, longest)) => {
+                    reading.at_once = datagrams < 2 && is_not_full(longest);
+                    if let Query::Destinations(_) = query {
+                        self.long_lists = longest > NOT_FULL;
+                    }
+                    return Ok(());
+                }
+                Err(error) if error.is_interrupted() => {
                     reading.interrupted = true;
-                    break;
+                    return Ok(());
                 }
-                Err(Unread::All(error)) => return Err(error),
-            };
-            let connection = self.reader(parts);
-            let (number, length) = connection.exchange.datagram();
-            if reading.items.is_empty() {
-                // The other messages are as long as the first. Memory that is not reserved need not be filled with
-                // zeros.
-                reading.items.reserve_exact(length / (HEADER + connection.exchange.message().len()));
+                Err(error) if retried => return Err(error),
+                Err(error) => self.start_again(&mut request, parts, error)?,
             }
-            reading.items.push(item);
-            reading.at_once &= *first.get_or_insert(number) == number && is_not_full(length);
-            long |= length > NOT_FULL;
+            retried = true;
         }
-        if let Query::Destinations(_) = query {
-            self.long_lists = long;
-        }
-        Ok(reading)
     }
 
     /// Queues a dump.
@@ -412,35 +425,6 @@ impl Ipvs {
         let request = self.addressed(query);
         self.reader(parts).start(&request)?;
         Ok(request)
-    }
-
-    /// Returns the next answer that `read` accepts; `None` at the end.
-    #[inline]
-    fn answer<T>(
-        &mut self,
-        request: &mut ToFamily<Query>,
-        parts: Parts,
-        read: impl Fn(&[u8]) -> Read<T>,
-    ) -> Result<Option<T>, Unread> {
-        let mut retried = false;
-        loop {
-            let connection = self.reader(parts);
-            match connection.next_item(request) {
-                Ok(None) => return Ok(None),
-                Ok(Some(_)) => {}
-                Err(error) if retried => return Err(Unread::All(error)),
-                Err(error) => {
-                    self.start_again(request, parts, error).map_err(Unread::All)?;
-                    retried = true;
-                    continue;
-                }
-            }
-            match read(connection.exchange.message()) {
-                Ok(None) => {}
-                Ok(answer) => return Ok(answer),
-                Err(error) => return Err(Unread::Item(Error::new(request, error))),
-            }
-        }
     }
 
     /// Queues a dump again, if the module was loaded anew since the last request.
@@ -469,10 +453,14 @@ impl Ipvs {
 }
 
 impl<T> Reading<T> {
+    fn empty() -> Self {
+        Self { items: Vec::new(), errors: Vec::new(), at_once: false, interrupted: false }
+    }
+
     /// # Errors
     /// The first item that could not be decoded.
-    fn decoded(mut self) -> Result<Self> {
-        if self.errors.is_empty() { Ok(self) } else { Err(self.errors.swap_remove(0)) }
+    fn decoded(&mut self) -> Result<()> {
+        if self.errors.is_empty() { Ok(()) } else { Err(self.errors.swap_remove(0)) }
     }
 }
 
@@ -538,12 +526,30 @@ impl Iterator for Services<'_> {
             return None;
         }
         self.ipvs.connection.renew_deadline();
-        let next = self.ipvs.answer(&mut self.request, Parts::Long, message::service);
-        self.ended = matches!(next, Ok(None) | Err(Unread::All(_)));
-        match next {
-            Ok(next) => next.map(Ok),
-            Err(Unread::Item(error) | Unread::All(error)) => Some(Err(error)),
+        let mut retried = false;
+        loop {
+            let connection = &mut self.ipvs.connection;
+            let failed = match connection.next_item(&self.request) {
+                Ok(None) => break,
+                Ok(Some(_)) => {
+                    let mut next = None;
+                    match message::service(connection.exchange.message(), |info| next = Some(info)) {
+                        Ok(()) if next.is_none() => continue,
+                        Ok(()) => return next.map(Ok),
+                        Err(error) => return Some(Err(Error::new(self.request, error))),
+                    }
+                }
+                Err(error) if retried => Err(error),
+                Err(error) => self.ipvs.start_again(&mut self.request, Parts::Long, error),
+            };
+            if let Err(error) = failed {
+                self.ended = true;
+                return Some(Err(error));
+            }
+            retried = true;
         }
+        self.ended = true;
+        None
     }
 }
 

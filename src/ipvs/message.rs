@@ -131,42 +131,52 @@ pub(super) fn answer(body: &[u8]) -> Result<Option<Answer>, DecodeError> {
     })
 }
 
-// The same for the lists that are long, of which nothing is read but what is wanted.
+// The same for the lists that are long, of which nothing is read but what is wanted. `take` gets the object, unless the
+// message is none.
 
-pub(super) fn service(body: &[u8]) -> Result<Option<ServiceInfo>, DecodeError> {
-    listed(body, command::NEW_SERVICE, Command::Service, service::listed)
+pub(super) fn service(body: &[u8], take: impl FnOnce(ServiceInfo)) -> Result<(), DecodeError> {
+    listed(body, command::NEW_SERVICE, Command::Service, |attrs| service::listed(attrs, take))
 }
 
-pub(super) fn service_key(body: &[u8]) -> Result<Option<ServiceKey>, DecodeError> {
-    listed(body, command::NEW_SERVICE, Command::Service, service::listed_key)
+pub(super) fn service_key(body: &[u8], take: impl FnOnce(ServiceKey)) -> Result<(), DecodeError> {
+    listed(body, command::NEW_SERVICE, Command::Service, |attrs| service::listed_key(attrs).map(take))
 }
 
-pub(super) fn destination(body: &[u8]) -> Result<Option<DestinationInfo>, DecodeError> {
-    listed(body, command::NEW_DEST, Command::Destination, destination::listed)
+pub(super) fn destination(body: &[u8], take: impl FnOnce(DestinationInfo)) -> Result<(), DecodeError> {
+    listed(body, command::NEW_DEST, Command::Destination, |attrs| destination::listed(attrs, take))
 }
 
-pub(super) fn destination_address(body: &[u8]) -> Result<Option<SocketAddr>, DecodeError> {
-    listed(body, command::NEW_DEST, Command::Destination, destination::listed_address)
+pub(super) fn destination_address(body: &[u8], take: impl FnOnce(SocketAddr)) -> Result<(), DecodeError> {
+    listed(body, command::NEW_DEST, Command::Destination, |attrs| destination::listed_address(attrs).map(take))
 }
 
 #[inline]
-fn listed<T, K: Kind>(
-    body: &[u8],
+fn listed<'a, K: Kind>(
+    body: &'a [u8],
     command: u8,
     object: Command,
-    read: impl Fn(Attrs<'_, K>) -> Result<T, DecodeError>,
-) -> Result<Option<T>, DecodeError> {
+    read: impl FnOnce(Attrs<'a, K>) -> Result<(), DecodeError>,
+) -> Result<(), DecodeError> {
     let (found, attributes) = genl::split(body)?;
     if found != command {
-        return Ok(None);
+        return Ok(());
     }
-    for attr in Attrs::<Command>::new(attributes) {
+    let attributes = Attrs::new(attributes);
+    read(match attributes.only(object) {
+        Some(usual) => usual,
+        None => find(attributes, object)?,
+    })
+}
+
+#[cold]
+fn find<K: Kind>(attributes: Attrs<'_, Command>, object: Command) -> Result<Attrs<'_, K>, DecodeError> {
+    for attr in attributes {
         let attr = attr?;
         if attr.kind == object {
-            return read(attr.nested()).map(Some);
+            return Ok(attr.nested());
         }
     }
-    required(None, object)
+    Err(DecodeError::Missing { attribute: object.name() })
 }
 
 impl Answer {
@@ -335,6 +345,13 @@ mod tests {
         assert_eq!(Message::decode(&whole), Ok(message));
     }
 
+    /// The object that a reader of listings takes from a body.
+    fn taken<T>(read: impl FnOnce(&mut Option<T>) -> Result<(), DecodeError>) -> Result<Option<T>, DecodeError> {
+        let mut object = None;
+        read(&mut object)?;
+        Ok(object)
+    }
+
     /// The body with each byte behind the header of its nest changed, and with its end cut off.
     fn damaged(body: &[u8]) -> impl Iterator<Item = Vec<u8>> {
         let changed = (8..body.len()).flat_map(move |at| {
@@ -353,14 +370,41 @@ mod tests {
     }
 
     #[test]
+    fn a_nest_is_found_wherever_it_is() {
+        let service = Service::new(ServiceKey::tcp("10.0.0.1:443".parse().unwrap()), Scheduler::RR);
+        let body = Message::Answer(Answer::Service(ServiceInfo::new(service))).encode();
+        let (header, nest) = body.split_at(4);
+        let [l0, l1, n0, n1] = [8, 99].map(u16::to_ne_bytes).concat()[..] else { panic!() };
+        let unknown = [l0, l1, n0, n1, 1, 2, 3, 4];
+        let mut marked = nest.to_vec();
+        marked[2..4].copy_from_slice(&(Command::Service.number() | 1 << 15).to_ne_bytes());
+        for nests in [nest.to_vec(), [&unknown, nest].concat(), [nest, &unknown].concat(), marked] {
+            let body = [header, &nests].concat();
+            let listed = taken(|listed| super::service(&body, |info| *listed = Some(info)));
+            assert_eq!(listed, Ok(Some(ServiceInfo::new(service))), "{body:?}");
+        }
+        for length in 0..8 {
+            let mut nest = nest.to_vec();
+            nest[..2].copy_from_slice(&u16::to_ne_bytes(length));
+            let body = [header, &nest].concat();
+            assert!(taken(|listed| super::service(&body, |info| *listed = Some(info))).is_err(), "{length}");
+        }
+    }
+
+    #[test]
     fn a_listed_service_is_read_as_any_answer() {
         let service = Service::new(ServiceKey::tcp("10.0.0.1:443".parse().unwrap()), Scheduler::RR);
         let body = Message::Answer(Answer::Service(ServiceInfo::new(service))).encode();
         assert!(matches!(answer(&body), Ok(Some(Answer::Service(_)))));
         for body in damaged(&body).chain([body.clone()]) {
-            assert_eq!(super::service(&body).map(|info| info.map(Answer::Service)), answer(&body), "{body:?}");
-            if let Ok(Some(info)) = super::service(&body) {
-                assert_eq!(service_key(&body), Ok(Some(info.key())), "{body:?}");
+            let listed = taken(|listed| super::service(&body, |info| *listed = Some(info)));
+            assert_eq!(listed.clone().map(|info| info.map(Answer::Service)), answer(&body), "{body:?}");
+            if let Ok(Some(info)) = listed {
+                assert_eq!(
+                    taken(|listed| service_key(&body, |key| *listed = Some(key))),
+                    Ok(Some(info.key())),
+                    "{body:?}"
+                );
             }
         }
     }
@@ -371,9 +415,11 @@ mod tests {
         let body = Message::Answer(Answer::Destination(DestinationInfo::new(destination))).encode();
         assert!(matches!(answer(&body), Ok(Some(Answer::Destination(_)))));
         for body in damaged(&body).chain([body.clone()]) {
-            assert_eq!(super::destination(&body).map(|info| info.map(Answer::Destination)), answer(&body), "{body:?}");
-            if let Ok(Some(info)) = super::destination(&body) {
-                assert_eq!(destination_address(&body), Ok(Some(info.address())), "{body:?}");
+            let listed = taken(|listed| super::destination(&body, |info| *listed = Some(info)));
+            assert_eq!(listed.clone().map(|info| info.map(Answer::Destination)), answer(&body), "{body:?}");
+            if let Ok(Some(info)) = listed {
+                let address = taken(|listed| destination_address(&body, |address| *listed = Some(address)));
+                assert_eq!(address, Ok(Some(info.address())), "{body:?}");
             }
         }
     }

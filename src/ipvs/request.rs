@@ -341,6 +341,7 @@ impl Query {
         }
     }
 
+    #[inline]
     pub(super) fn write_attributes(&self, out: &mut Writer<'_>) {
         match self {
             Self::Service(key) | Self::Destinations(key) => out.nest(Command::Service, |out| key.write(out)),
@@ -391,10 +392,12 @@ impl Request for ToFamily<Change> {
 }
 
 impl Request for ToFamily<Query> {
+    #[inline]
     fn check(&self) -> Result<(), Cause> {
         self.request.problem().map_or(Ok(()), |problem| Err(Cause::InvalidInput(problem)))
     }
 
+    #[inline]
     fn queue(&self, exchange: &mut Exchange) -> Result<usize, Cause> {
         let body = |out: &mut Writer<'_>| {
             genl::write_header(out, self.request.command(), VERSION);

@@ -365,13 +365,14 @@ impl<'a> ByNumber<'a, ServiceAttr> for Usual<'a> {
     }
 }
 
-/// Reads a listed service.
+/// Reads a listed service. `take` can place it where it stays, without a copy in between.
 #[inline]
-pub(super) fn listed(attrs: Attrs<'_, ServiceAttr>) -> Result<ServiceInfo, DecodeError> {
+pub(super) fn listed(attrs: Attrs<'_, ServiceAttr>, take: impl FnOnce(ServiceInfo)) -> Result<(), DecodeError> {
     match Usual::of(&attrs) {
-        Some(usual) => read_info(&usual),
-        None => read_unusual(attrs),
+        Some(usual) => take(read_info(&usual)?),
+        None => take(read_unusual(attrs)?),
     }
+    Ok(())
 }
 
 #[cold]

@@ -97,7 +97,7 @@ pub(super) fn disturb(
     let Reply::Datagram(_, bytes) = &mut reply else {
         return queue.push_back(reply);
     };
-    let first = message::read(bytes, 0);
+    let first = message::read(bytes);
     let (sequence, flags) = first.map_or((0, 0), |first| (first.sequence, first.flags));
     match fault {
         Fault::Refused(_) | Fault::Unsent(_) => {}
@@ -134,11 +134,12 @@ pub(super) fn disturb(
 /// Marks all messages of a datagram.
 fn interrupt(datagram: &mut [u8]) {
     let mut at = 0;
-    while let Ok(incoming) = message::read(datagram, at) {
+    while let Ok(incoming) = message::read(datagram.get(at..).unwrap_or_default()) {
         let marked = incoming.flags | message::DUMP_INTERRUPTED;
+        let next = datagram.len() - incoming.rest.len();
         if let Some(field) = datagram.get_mut(at + 6..at + 8) {
             field.copy_from_slice(&marked.to_ne_bytes());
         }
-        at = incoming.end;
+        at = next;
     }
 }

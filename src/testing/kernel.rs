@@ -382,14 +382,11 @@ impl State {
             Peer::Model(model) => model,
         };
         let mut replies = Vec::new();
-        let mut at = 0;
-        while let Ok(incoming) = message::read(datagram, at) {
-            let request = datagram.get(at..).unwrap_or_default();
-            at = incoming.end;
-            let answer = match incoming.content(datagram) {
+        let mut request = datagram;
+        while let Ok(incoming) = message::read(request) {
+            let answer = match incoming.content() {
                 Ok(Content::Data) => {
-                    let body = datagram.get(incoming.body).unwrap_or_default();
-                    let (kind, flags) = (incoming.kind, incoming.flags);
+                    let (kind, flags, body) = (incoming.kind, incoming.flags, incoming.body);
                     // A request that cannot be read is refused below.
                     _ = model.record(&mut self.sent, protocol, kind, flags, body);
                     match due(&mut self.faults, Event::Request) {
@@ -402,6 +399,7 @@ impl State {
                 _ => Ok((message::NOOP, Vec::new())),
             };
             replies.extend(reply_datagrams(request, incoming.flags, incoming.sequence, answer));
+            request = incoming.rest;
         }
         replies.into_iter().map(|datagram| Reply::Datagram(0, datagram)).collect()
     }

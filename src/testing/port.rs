@@ -37,7 +37,7 @@ impl Reply {
     fn is_part(&self) -> bool {
         match self {
             Self::Datagram(_, bytes) | Self::Endless(_, bytes) => {
-                message::read(bytes, 0).is_ok_and(|first| first.flags & MULTI != 0 && first.kind != message::DONE)
+                message::read(bytes).is_ok_and(|first| first.flags & MULTI != 0 && first.kind != message::DONE)
             }
             Self::Failure(_) | Self::Delay(_) => false,
         }

@@ -80,16 +80,14 @@ impl AsFd for Watch {
 }
 
 /// Whether a notification reports the deletion of an object that can make an address local. A malformed one counts.
-fn has_loss(datagram: &[u8]) -> bool {
-    let mut at = 0;
-    while at < datagram.len() {
-        let Ok(incoming) = message::read(datagram, at) else { return true };
-        at = incoming.end;
-        let body = datagram.get(incoming.body).unwrap_or_default();
+fn has_loss(mut datagram: &[u8]) -> bool {
+    while !datagram.is_empty() {
+        let Ok(incoming) = message::read(datagram) else { return true };
+        datagram = incoming.rest;
         let loss = match incoming.kind {
             DELETE_ADDRESS | DELETE_LINK => true,
             // The fifth byte of `struct rtmsg`.
-            DELETE_ROUTE => body.get(4).is_none_or(|table| *table == TABLE),
+            DELETE_ROUTE => incoming.body.get(4).is_none_or(|table| *table == TABLE),
             _ => false,
         };
         if loss {

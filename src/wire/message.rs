@@ -100,18 +100,17 @@ pub(crate) fn ask_for_ack(out: &mut [u8], start: usize) {
 }
 
 /// A received message.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Incoming {
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Incoming<'a> {
     pub(crate) kind: u16,
     pub(crate) flags: u16,
     pub(crate) sequence: u32,
-    /// Range of its body in the datagram.
-    pub(crate) body: Range<usize>,
-    /// Start of the next message in the datagram.
-    pub(crate) end: usize,
+    pub(crate) body: &'a [u8],
+    /// The next messages of the datagram.
+    pub(crate) rest: &'a [u8],
 }
 
-impl Incoming {
+impl Incoming<'_> {
     /// Whether the kernel's table changed during the dump of this message.
     pub(crate) fn is_interrupted(&self) -> bool {
         self.flags & DUMP_INTERRUPTED != 0
@@ -125,21 +124,16 @@ impl Incoming {
     /// Whether it only reports that a request was carried out, or that a dump has ended: the usual result of
     /// [`Incoming::content`].
     #[inline]
-    pub(crate) fn is_plain_success(&self, datagram: &[u8]) -> bool {
-        matches!(self.kind, ERROR | DONE)
-            && datagram.get(self.body.clone()).is_some_and(|body| body.starts_with(&[0; 4]))
+    pub(crate) fn is_plain_success(&self) -> bool {
+        matches!(self.kind, ERROR | DONE) && self.body.starts_with(&[0; 4])
     }
 
-    /// Its subject; `datagram` is what it was read from.
+    /// Its subject.
     #[inline]
-    pub(crate) fn content(&self, datagram: &[u8]) -> Result<Content, DecodeError> {
-        let body = || datagram.get(self.body.clone()).unwrap_or_default();
+    pub(crate) fn content(&self) -> Result<Content, DecodeError> {
         Ok(match self.kind {
-            ERROR => {
-                let repeated = repeated(self.body.start, body(), self.flags);
-                Content::Answer(answer(body(), self.flags, true)?, repeated)
-            }
-            DONE => Content::Done(answer(body(), self.flags, false)?),
+            ERROR => Content::Answer(answer(self.body, self.flags, true)?, repeated(self.body, self.flags)),
+            DONE => Content::Done(answer(self.body, self.flags, false)?),
             NOOP | OVERRUN => Content::Nothing,
             _ => Content::Data,
         })
@@ -151,8 +145,8 @@ impl Incoming {
 pub(crate) enum Content {
     /// A message of the protocol.
     Data,
-    /// The answer to a request: carried out, or refused, with the range of the refused request's body if it is
-    /// repeated.
+    /// The answer to a request: carried out, or refused, with the range of the refused request's body in its own, if it
+    /// is repeated.
     Answer(Result<(), Refusal>, Range<usize>),
     /// The end of a dump.
     Done(Result<(), Refusal>),
@@ -165,25 +159,23 @@ pub(crate) fn sequence(datagram: &[u8]) -> Option<u32> {
     datagram.get(8..12)?.try_into().ok().map(u32::from_ne_bytes)
 }
 
-/// Reads the message that starts at `start` in a datagram.
+/// Reads the first message of these bytes.
 #[inline]
-pub(crate) fn read(datagram: &[u8], start: usize) -> Result<Incoming, DecodeError> {
-    let bytes = datagram.get(start..).unwrap_or_default();
-    let framing = || DecodeError::Framing { list: "nlmsghdr", left: bytes.len() };
-    let Some((&[l0, l1, l2, l3, k0, k1, f0, f1, s0, s1, s2, s3, _, _, _, _], _)) = bytes.split_first_chunk::<HEADER>()
-    else {
-        return Err(framing());
-    };
-    let length = usize::try_from(u32::from_ne_bytes([l0, l1, l2, l3])).unwrap_or(usize::MAX);
-    if length < HEADER || length > bytes.len() {
-        return Err(framing());
-    }
-    Ok(Incoming {
+pub(crate) fn read(bytes: &[u8]) -> Result<Incoming<'_>, DecodeError> {
+    split(bytes).ok_or(DecodeError::Framing { list: "nlmsghdr", left: bytes.len() })
+}
+
+#[inline]
+fn split(bytes: &[u8]) -> Option<Incoming<'_>> {
+    let length = usize::try_from(u32::from_ne_bytes(*bytes.first_chunk()?)).ok()?;
+    let (&[_, _, _, _, k0, k1, f0, f1, s0, s1, s2, s3, _, _, _, _], body) =
+        bytes.get(..length)?.split_first_chunk::<HEADER>()?;
+    Some(Incoming {
         kind: u16::from_ne_bytes([k0, k1]),
         flags: u16::from_ne_bytes([f0, f1]),
         sequence: u32::from_ne_bytes([s0, s1, s2, s3]),
-        body: start + HEADER..start + length,
-        end: start + length + padding(length),
+        body,
+        rest: bytes.get(length + padding(length)..).unwrap_or_default(),
     })
 }
 
@@ -223,13 +215,13 @@ fn answer(body: &[u8], flags: u16, repeats_request: bool) -> Result<Result<(), R
     Ok(Err(refusal))
 }
 
-/// Returns the range of the repeated request's body in the datagram. The body of the error message starts at `start`.
-fn repeated(start: usize, body: &[u8], flags: u16) -> Range<usize> {
-    let begin = start + 4 + HEADER;
+/// Returns the range of the repeated request's body in the body of an error message.
+fn repeated(body: &[u8], flags: u16) -> Range<usize> {
+    let begin = 4 + HEADER;
     let length = body.get(4..8).and_then(|field| field.try_into().ok()).map_or(0, u32::from_ne_bytes);
-    let end = usize::try_from(length).ok().and_then(|length| (start + 4).checked_add(length));
+    let end = usize::try_from(length).ok().and_then(|length| length.checked_add(4));
     match end {
-        Some(end) if flags & CAPPED == 0 && (begin..=start + body.len()).contains(&end) => begin..end,
+        Some(end) if flags & CAPPED == 0 && (begin..=body.len()).contains(&end) => begin..end,
         _ => begin..begin,
     }
 }
@@ -251,25 +243,26 @@ mod tests {
     }
 
     fn content(datagram: &[u8]) -> Result<Content, DecodeError> {
-        read(datagram, 0)?.content(datagram)
+        read(datagram)?.content()
     }
 
     #[test]
     fn a_message_reads_back() {
         let bytes = message(33, 0, &[1, 2, 3]);
         assert_eq!(bytes.len(), 20);
-        let got = read(&bytes, 0).unwrap();
+        let got = read(&bytes).unwrap();
         assert_eq!(got.sequence, 0x0102_0304);
-        assert_eq!(got.content(&bytes), Ok(Content::Data));
-        assert_eq!((got.kind, got.body), (33, 16..19));
-        assert_eq!(got.end, 20);
+        assert_eq!(got.content(), Ok(Content::Data));
+        assert_eq!((got.kind, got.body, got.rest), (33, &[1, 2, 3][..], &[][..]));
+        let two = [&bytes[..], &bytes].concat();
+        assert_eq!(read(&two).unwrap().rest, bytes);
     }
 
     #[test]
     fn the_last_message_may_lack_its_padding() {
         let bytes = message(33, 0, &[1, 2, 3]);
-        assert!(read(&bytes[..19], 0).is_ok());
-        assert!(read(&bytes[..18], 0).is_err());
+        assert!(read(&bytes[..19]).is_ok());
+        assert!(read(&bytes[..18]).is_err());
     }
 
     #[test]
@@ -304,7 +297,7 @@ mod tests {
             let body = [&(-17i32).to_ne_bytes()[..], &echoed, &tlv, &offset].concat();
             let got = content(&message(ERROR, flags, &body)).unwrap();
             let refusal = Refusal { errno: 17, message: Some("oops".into()), offset: Some(260) };
-            let repeated = 36..36 + request;
+            let repeated = 20..20 + request;
             assert_eq!(got, Content::Answer(Err(refusal), repeated));
         }
     }

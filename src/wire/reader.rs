@@ -46,6 +46,15 @@ impl<'a, K: Kind> Attrs<'a, K> {
         Ok((u16::from_ne_bytes(*number), payload))
     }
 
+    /// Returns the attributes inside of `kind`, if it is the only attribute and has no flags. It is faster than an
+    /// iteration, for the bar of listings.
+    #[inline]
+    pub(crate) fn only<Inner: Kind>(&self, kind: K) -> Option<Attrs<'a, Inner>> {
+        let (&[l0, l1, n0, n1], payload) = self.bytes.split_first_chunk::<HEADER>()?;
+        let is_only = usize::from(u16::from_ne_bytes([l0, l1])) == self.bytes.len();
+        (is_only && u16::from_ne_bytes([n0, n1]) == kind.number()).then(|| Attrs::new(payload))
+    }
+
     #[inline]
     pub(crate) fn is_at_end(&self) -> bool {
         self.next >= self.bytes.len()
