@@ -202,9 +202,10 @@ impl<'a> Work<'a> {
             let mut refused = Vec::new();
             let settled =
                 self.vips.connection.settle(|_, _, _| Ok(()), |request, refusal, _| refused.push((request, refusal)));
-            settled.map_err(|cause| Error::new("change virtual IPs", cause))?;
-            let changed = if bind { &mut self.done.bound } else { &mut self.done.unbound };
-            *changed += queued - refused.len();
+            if settled.is_ok() {
+                let changed = if bind { &mut self.done.bound } else { &mut self.done.unbound };
+                *changed += queued - refused.len();
+            }
             for (request, refusal) in refused {
                 let Some(vip) = vips.get(request) else { continue };
                 match (Errno::from_raw(refusal.errno), bind) {
@@ -214,6 +215,7 @@ impl<'a> Work<'a> {
                     _ => self.fail(change(*vip), explain(refusal).into()),
                 }
             }
+            settled.map_err(|cause| Error::new("change virtual IPs", cause))?;
             vips = vips.get(queued..).unwrap_or_default();
         }
         Ok(())

@@ -1,8 +1,8 @@
 //! A script that keeps the local routes of one protocol, read and written by another crate.
 
-use lvs::Result;
 use lvs::testing::{Fault, Kernel, Reply};
 use lvs::vip::{Binder, Tally, Vip, Vips};
+use lvs::{Error, Result};
 use netlink_packet_core::{DoneMessage, ErrorMessage, NLM_F_DUMP, NLM_F_MULTIPART, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{RouteAttribute, RouteMessage};
@@ -165,6 +165,38 @@ fn every_fault_is_reported_and_the_next_call_works() {
 #[test]
 fn whichever_byte_is_wrong_the_next_call_works() {
     any_byte::<Routes>(&OPERATIONS);
+}
+
+/// The kernel refuses one of several virtual IPs, and another answer is lost.
+#[test]
+fn a_refusal_before_an_interruption_is_reported() {
+    let wanted = || (3..12).map(vip);
+    for refused in 0.. {
+        let kernel = Kernel::new();
+        kernel.disturb(refused, Fault::Refused(EPERM));
+        let alone = kernel.vips().bind_all(&binder(), wanted());
+        if kernel.faults_left() > 0 {
+            assert!(refused > wanted().count(), "{refused}");
+            break;
+        }
+        if !alone.is_err_and(|error| error.interruption.is_none() && error.failures.len() == 1) {
+            continue;
+        }
+        let mut reported = 0;
+        for lost in 0.. {
+            let kernel = Kernel::new();
+            kernel.disturb(refused, Fault::Refused(EPERM));
+            kernel.disturb(lost, Fault::Lost);
+            let error = kernel.vips().bind_all(&binder(), wanted()).unwrap_err();
+            if error.interruption.is_none() {
+                break;
+            }
+            assert!(error.interruption.as_ref().is_some_and(Error::is_timed_out), "{refused}, {lost}: {error}");
+            reported += error.failures.len();
+        }
+        // The answer to the last one is the refusal itself.
+        assert!(reported > 0 || refused + 1 == 2 * wanted().count(), "{refused}");
+    }
 }
 
 #[test]
