@@ -117,6 +117,14 @@ impl Cause {
         }
     }
 
+    /// Whether the kernel may have carried out the request.
+    pub(crate) fn leaves_unknown(&self) -> bool {
+        matches!(
+            self,
+            Self::Io(_) | Self::TimedOut | Self::Overrun | Self::Truncated { .. } | Self::Decode(_) | Self::NoAnswer
+        )
+    }
+
     pub(crate) fn precondition(reason: Reason, explanation: impl Into<Cow<'static, str>>) -> Self {
         Self::Precondition { reason, explanation: explanation.into() }
     }

@@ -154,9 +154,15 @@ pub(super) fn run(ipset: &mut Ipset, changes: impl Iterator<Item = Change>) -> R
             let mut members = std::iter::from_fn(|| next_member(&mut changes, verb, set));
             position += fill_from(ipset, verb, &set, &mut members, position)?;
         } else if let Some(change) = changes.next() {
-            let done = ipset.carry_out(&change);
-            done.map_err(|error| failed_at("make changes in a batch", position, change, error))?;
-            position += 1;
+            let operation = "make changes in a batch";
+            match ipset.carry_out(&change) {
+                Ok(()) => position += 1,
+                Err(error) if error.cause().leaves_unknown() => {
+                    let unknown = position..position + 1;
+                    return Err(BatchError::new(operation, Vec::new(), position).interrupted(Some(error), unknown));
+                }
+                Err(error) => return Err(failed_at(operation, position, change, error)),
+            }
         }
     }
     Ok(position)

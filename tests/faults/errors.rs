@@ -106,6 +106,46 @@ fn an_interrupted_batch_is_of_the_kind_of_its_interruption_in_every_module() {
     }
 }
 
+/// The kernel may have carried out a change that it did not answer: each position of a batch, in both modules.
+#[test]
+fn a_change_without_an_answer_is_unknown_and_no_failure() {
+    let names = ["a", "b"].map(|name| name.parse().unwrap());
+    let new = || NewSet::<HashIp>::ipv4().any();
+    let sets = || {
+        [
+            ipset::Change::Create(names[0], new()),
+            ipset::Change::PutSet(names[1], new()),
+            ipset::Change::Swap(names[0], names[1]),
+            ipset::Change::Clear(names[0]),
+            ipset::Change::RemoveSet(names[0]),
+            ipset::Change::Rename(names[1], names[0]),
+            ipset::Change::DestroyAll,
+        ]
+    };
+    for fault in [Fault::Lost, Fault::Cut(10), Fault::Failing(ENOBUFS)] {
+        let mut unknown = Vec::new();
+        for skip in 0.. {
+            let kernel = Kernel::new();
+            let mut ipset = kernel.ipset();
+            // The type is looked up before.
+            ipset.revisions(ipset::Kind::HashIp).unwrap();
+            kernel.disturb(skip, fault);
+            let Err(error) = ipset.batch(sets()) else { break };
+            assert!(error.failures.is_empty() && error.interruption.is_some(), "{fault:?} at {skip}: {error}");
+            assert_eq!(error.unknown, error.done..error.done + 1, "{fault:?} at {skip}: {error}");
+            unknown.push(error.done);
+        }
+        unknown.dedup();
+        assert_eq!(unknown, (0..sets().len()).collect::<Vec<_>>(), "{fault:?}");
+
+        let kernel = Kernel::new();
+        let mut ipvs = kernel.ipvs().unwrap();
+        kernel.disturb(0, fault);
+        let error = ipvs.batch([Change::AddService(service(1))]).unwrap_err();
+        assert_eq!((error.failures.len(), error.interruption.is_some(), error.unknown), (0, true, 0..1), "{fault:?}");
+    }
+}
+
 #[test]
 fn the_number_of_a_batch_is_the_one_that_its_failures_have_in_common() {
     let refused = |kernel: &Kernel| {
