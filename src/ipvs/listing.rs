@@ -264,16 +264,19 @@ impl Ipvs {
         let Merged { mut listing, newest } = self.merge(Query::Services, read, read_service_key, key)?;
         if listing.changing {
             // A service that only an older reading has may be deleted by now.
+            let mut ended = None;
             listing.items.retain_mut(|item| {
-                if newest.contains(&key(item)) {
+                if ended.is_some() || newest.contains(&key(item)) {
                     return true;
                 }
                 match self.service(key(item)) {
                     Ok(found) => *item = new(found),
-                    Err(error) => return !error.is_not_found(),
+                    Err(error) if error.is_not_found() => return false,
+                    Err(error) => ended = Some(error),
                 }
                 true
             });
+            listing.errors.extend(ended);
         }
         Ok(listing)
     }

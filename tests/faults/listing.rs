@@ -1,5 +1,7 @@
 //! Listings of IPVS: a bad item costs that item, and a changing table is listed as well as it can be.
 
+use std::time::Duration;
+
 use lvs::ipvs::{Ipvs, Scheduler, Service};
 use lvs::testing::{Fault, Kernel};
 use lvs::{Cause, Error};
@@ -69,6 +71,44 @@ fn a_reading_that_is_not_answered_does_not_cost_the_ones_before() {
     assert_eq!((listed.items.len(), listed.changing), (1, true));
     assert!(listed.errors.iter().any(Error::is_timed_out), "{:?}", listed.errors);
     assert_eq!(ipvs.services().unwrap().len(), 1);
+}
+
+/// Number of datagrams that the kernel sends for a call.
+fn datagrams(kernel: &Kernel, mut call: impl FnMut()) -> usize {
+    (0..)
+        .find(|skip| {
+            // It changes nothing.
+            kernel.disturb(*skip, Fault::Slow(Duration::ZERO));
+            call();
+            kernel.faults_left() > 0
+        })
+        .unwrap()
+}
+
+#[test]
+fn a_service_that_cannot_be_looked_up_is_listed_with_an_error() {
+    let kernel = Kernel::new();
+    let mut ipvs = kernel.ipvs().unwrap();
+    (1..=150).for_each(|port| ipvs.add_service(service(port)).unwrap());
+    let long = datagrams(&kernel, || assert_eq!(ipvs.stream_services().unwrap().count(), 150));
+    let both = datagrams(&kernel, || assert_eq!(ipvs.services().unwrap().len(), 150));
+    assert!(long > 2);
+
+    // The table changes during five readings, and the sixth lacks the first service, which is looked up.
+    for lost in [false, true] {
+        for start in [0, long, both, both + long, 2 * both] {
+            kernel.disturb(start, Fault::Interrupted);
+        }
+        kernel.disturb(2 * both + long, Fault::Altered(FAMILY, 99));
+        if lost {
+            kernel.disturb(3 * both, Fault::Lost);
+        }
+        let listed = ipvs.services_best_effort().unwrap();
+        assert_eq!((listed.items.len(), listed.changing, kernel.faults_left()), (150, true, 0));
+        let (bad, other): (Vec<_>, Vec<_>) = listed.errors.into_iter().partition(is_bad_item);
+        assert_eq!((bad.len(), other.len()), (1, usize::from(lost)), "{other:?}");
+        assert!(other.iter().all(Error::is_timed_out), "{other:?}");
+    }
 }
 
 #[test]
