@@ -3,8 +3,9 @@
 use std::process::Command;
 
 use super::modules::{self, Modules};
+use super::probe;
 use super::report::{Part, Presence};
-use crate::error::{Cause, Error, Result};
+use crate::error::{Cause, Error, Reason, Result};
 use crate::ipset::Ipset;
 use crate::ipvs::{self, Ipvs, Scheduler};
 use crate::vip::Vips;
@@ -21,9 +22,8 @@ use crate::vip::Vips;
 ///
 /// # Errors
 /// - [`is_unavailable`](Error::is_unavailable) when the part cannot be loaded.
-/// - [`is_permission_denied`](Error::is_permission_denied) without `CAP_NET_ADMIN`, where the kernel requires it.
-///
-/// Loading a scheduler requires `CAP_SYS_MODULE`.
+/// - [`is_permission_denied`](Error::is_permission_denied) without `CAP_NET_ADMIN`, where the kernel requires it, and for
+///   a scheduler without `CAP_SYS_MODULE` in the initial user namespace.
 pub fn load(part: Part) -> Result<()> {
     let loaded = match part {
         Part::Ipvs => Ipvs::connect().map(drop),
@@ -37,7 +37,8 @@ pub fn load(part: Part) -> Result<()> {
 
 fn load_scheduler(scheduler: Scheduler) -> Result<()> {
     let module = modules::of_scheduler(scheduler);
-    if Modules::of_this_kernel(&modules::release()).presence(&module, Some(ipvs::MODULE)) == Presence::Present {
+    let presence = Modules::of_this_kernel(&modules::release()).presence(&module, Some(ipvs::MODULE));
+    if presence == Presence::Present {
         return Ok(());
     }
     let helper = modules::read("/proc/sys/kernel/modprobe");
@@ -46,6 +47,14 @@ fn load_scheduler(scheduler: Scheduler) -> Result<()> {
         Ok(status) => status.to_string(),
         Err(error) => error.to_string(),
     };
-    let what = format!("the module {module} ({helper}: {problem})").into();
-    Err(Error::new("load", Cause::NotOnThisKernel { what, since: None }))
+    // The helper program reports no more than a failure.
+    let privileged = probe::has_initial(&modules::read("/proc/thread-self/status"), probe::CAP_SYS_MODULE);
+    let cause = if presence == Presence::Absent || privileged {
+        Cause::NotOnThisKernel { what: format!("the module {module} ({helper}: {problem})").into(), since: None }
+    } else {
+        let text =
+            format!("the module {module} needs CAP_SYS_MODULE in the initial user namespace ({helper}: {problem})");
+        Cause::precondition(Reason::PermissionDenied, text)
+    };
+    Err(Error::new("load", cause))
 }

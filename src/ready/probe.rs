@@ -18,8 +18,9 @@ use crate::wire::genl;
 
 /// Inode number of the initial user namespace (`PROC_USER_INIT_INO`).
 const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
-/// Bit of `CAP_NET_ADMIN` in a set of capabilities.
+/// Bits in a set of capabilities.
 const CAP_NET_ADMIN: u32 = 12;
+pub(super) const CAP_SYS_MODULE: u32 = 16;
 
 /// Reports on the kernel and its settings, in the calling thread's network namespace, without changing or loading
 /// anything.
@@ -237,7 +238,7 @@ fn has_ipvs_family() -> Result<bool> {
 /// Returns the caller's privilege for IPVS, and the version of IPVS.
 fn probe_ipvs_access(ipvs: Presence) -> (bool, Option<(u8, u8, u8)>) {
     if ipvs != Presence::Present {
-        return (has_initial_net_admin(&modules::read("/proc/thread-self/status")), None);
+        return (has_initial(&modules::read("/proc/thread-self/status"), CAP_NET_ADMIN), None);
     }
     match Ipvs::connect().and_then(|mut ipvs| ipvs.version()) {
         Ok(info) => (true, Some(info.release)),
@@ -301,12 +302,12 @@ fn probe_ipset(modules: &Modules) -> IpsetFound {
     (Presence::Present, Some(protocol), kinds)
 }
 
-/// Whether the calling thread, with this `/proc/thread-self/status`, has `CAP_NET_ADMIN` in the initial user namespace.
-fn has_initial_net_admin(status: &str) -> bool {
+/// Whether the calling thread, with this `/proc/thread-self/status`, has a capability in the initial user namespace.
+pub(super) fn has_initial(status: &str, capability: u32) -> bool {
     let initial = fs::metadata("/proc/thread-self/ns/user").is_ok_and(|user| user.ino() == INITIAL_USER_NAMESPACE);
     let capabilities = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let capabilities = capabilities.and_then(|text| u64::from_str_radix(text.trim(), 16).ok());
-    initial && capabilities.is_some_and(|all| all & (1 << CAP_NET_ADMIN) != 0)
+    initial && capabilities.is_some_and(|all| all & (1 << capability) != 0)
 }
 
 /// Reads the first line of `/proc/net/ip_vs`: `IP Virtual Server version 1.2.1 (size=4096)`.

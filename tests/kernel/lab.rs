@@ -10,8 +10,9 @@ use libtest_mimic::{Completion, Trial};
 use lvs::Family;
 use lvs::conntrack::Conntrack;
 use lvs::ipset::{Ipset, Kind};
-use lvs::ipvs::{Ipvs, settings};
+use lvs::ipvs::{Ipvs, Scheduler, settings};
 use lvs::netns::Namespace;
+use lvs::ready::Part;
 use lvs::vip::{Binder, Vips};
 
 /// A requirement of a test.
@@ -202,6 +203,10 @@ pub(crate) fn run_as_child() -> Option<ExitCode> {
     }
     if job == "report" {
         crate::ready::print();
+        return Some(ExitCode::SUCCESS);
+    }
+    if job == "load" {
+        println!("{}", outcome(lvs::ready::load(Part::Scheduler(Scheduler::RR))));
         return Some(ExitCode::SUCCESS);
     }
     if job == "settings" {

@@ -179,6 +179,9 @@ fn what_is_unloaded_is_loadable_until_it_is_loaded(lab: &Lab) {
 fn what_cannot_be_loaded_is_told(lab: &Lab) {
     let _schedulers = LoadedAtTheEnd;
     unload(&["xt_ipvs", "ip_vs", "dummy"]);
+    for line in [unprivileged_child(lab, "load"), child_in_its_own_namespaces(lab, "load")].concat() {
+        assert!(line.starts_with("permission denied: load ") && line.contains("CAP_SYS_MODULE"), "{line}");
+    }
     let loader = "/proc/sys/kernel/modprobe";
     let before = std::fs::read_to_string(loader).unwrap();
     std::fs::write(loader, "/nowhere").unwrap();
