@@ -26,28 +26,35 @@ fn main() -> Result<(), Box<dyn Error>> {
     let only = Network::new(address.ip(), if address.is_ipv4() { 32 } else { 128 }).ok_or(usage)?;
     let owner = Owner::ranges(Ranges::networks([only]).ports(address.port()..=address.port()));
     let mut director = Director::connect(owner, Binder::dummy("drain0")?)?;
+    let mut out = io::stdout().lock();
+    let mut desired = without(&mut director, key, server)?;
+    if desired.is_none() {
+        return Err(format!("no server {server} of a service {key}").into());
+    }
+    while let Some(state) = desired {
+        let report = director.sync(&state)?;
+        for drain in &report.draining {
+            writeln!(out, "{}: {}", drain.destination, drain.connections)?;
+        }
+        let Some(again_at) = report.again_at else { break };
+        thread::sleep(again_at.saturating_duration_since(Instant::now()));
+        // Changes of other programs stay.
+        desired = without(&mut director, key, server)?;
+    }
+    writeln!(out, "{server}: deleted")?;
+    Ok(())
+}
+
+/// Returns the present state without the server; `None` if the server does not exist.
+fn without(director: &mut Director, key: ServiceKey, server: SocketAddr) -> lvs::Result<Option<Desired>> {
     let (mut desired, mut known) = (Desired::default(), false);
     // A service with the same address and port of another protocol is desired as it is.
-    for found in director.snapshot()?.services().filter(|found| found.service.key.address() == Some(address)) {
+    for found in director.snapshot()?.services().filter(|found| found.service.key.address() == key.address()) {
         let leaving = |to: SocketAddr| found.service.key == key && to == server;
         let others = found.destinations.iter().filter(|info| !leaving(info.address())).map(|info| info.destination);
         known |= others.clone().count() < found.destinations.len();
         let wanted = desired.service(found.service, others)?;
         (wanted.bind, wanted.drain) = (false, Drain::within(Duration::from_secs(15 * 60)).datagrams(true));
     }
-    if !known {
-        return Err(format!("no server {server} of a service {key}").into());
-    }
-
-    let mut out = io::stdout().lock();
-    loop {
-        let report = director.sync(&desired)?;
-        let Some(again_at) = report.again_at else { break };
-        for drain in &report.draining {
-            writeln!(out, "{}: {}", drain.destination, drain.connections)?;
-        }
-        thread::sleep(again_at.saturating_duration_since(Instant::now()));
-    }
-    writeln!(out, "{server}: deleted")?;
-    Ok(())
+    Ok(known.then_some(desired))
 }

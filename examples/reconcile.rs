@@ -22,7 +22,8 @@ use lvs::vip::Binder;
 fn main() -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout().lock();
     let mut arguments = env::args().skip(1);
-    let file = arguments.next().ok_or("usage: reconcile FILE [--dry-run | --once]")?;
+    let usage = "usage: reconcile FILE [--dry-run | --once]";
+    let file = arguments.next().ok_or(usage)?;
     let mode = arguments.next().unwrap_or_default();
 
     let owner = Owner::registered("reconcile")?.sets("reconcile-");
@@ -30,7 +31,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     match mode.as_str() {
         "--dry-run" => return Ok(write!(out, "{}", director.plan(&read(&file)?)?)?),
         "--once" => return Ok(writeln!(out, "{}", director.sync(&read(&file)?)?)?),
-        _ => {}
+        "" => {}
+        _ => return Err(usage.into()),
     }
     // A file that cannot be read changes nothing.
     let (mut known, mut conflicts) = (read(&file)?, Vec::new());

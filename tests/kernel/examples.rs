@@ -105,9 +105,14 @@ fn async_quiesces_what_accepts_no_connection(lab: &Lab) {
     for server in servers.iter().map(|server| server.local_addr().unwrap()).chain([gone]) {
         ipvs.add_destination(web, Destination::new(server).weight(3)).unwrap();
     }
+    // It cannot be checked by a connection of TCP.
+    let dns = Service::udp(address("10.96.0.10:53"), Scheduler::WRR);
+    ipvs.add_service(dns).unwrap();
+    ipvs.add_destination(dns, Destination::new(gone).weight(3)).unwrap();
     let expected =
         format!("10.96.0.10:80/tcp {gone}: Connection refused (os error 111)\n21 destinations checked, 1 quiesced\n");
     assert_eq!(lab.tool("async"), expected);
+    assert_eq!(ipvs.destinations(dns).unwrap()[0].destination.weight, 3);
     for info in ipvs.destinations(web).unwrap() {
         assert_eq!(info.destination.weight, if info.address() == gone { 0 } else { 3 });
     }
@@ -166,9 +171,11 @@ fn reconcile_does_what_a_file_says(lab: &Lab) {
     assert!(lab.tool("ip -o address show dev reconcile0").contains("10.96.0.10/32"));
     assert!(lab.tool(&command("--once")).starts_with("0 steps: "));
 
-    // A file that cannot be read changes nothing.
-    std::fs::write(&file, &service(2)[..40]).unwrap();
+    // Neither does an unknown option nor a file that cannot be read change anything.
+    std::fs::write(&file, service(3)).unwrap();
     let path = file.to_str().unwrap();
+    assert_eq!(run(lab, "reconcile", &[path, "--dry_run"], b"", Stream::Kept, Stream::Kept), 1);
+    std::fs::write(&file, &service(2)[..40]).unwrap();
     assert_eq!(run(lab, "reconcile", &[path], b"", Stream::Kept, Stream::Kept), 1);
     assert_eq!(lab.tool("ipvsadm -Sn"), table);
 
@@ -212,9 +219,20 @@ fn drain_deletes_a_server_when_its_connections_end(lab: &Lab) {
     let weight = |of: SocketAddr| quiesced.iter().find(|info| info.address() == of).unwrap().destination.weight;
     assert_eq!((weight(leaving), weight(staying)), (0, 1));
 
+    // Changes of other programs meanwhile stay.
+    let added = address("127.0.0.1:9");
+    ipvs.add_destination(web, Destination::new(added).weight(7)).unwrap();
+    ipvs.update_destination(web, staying, |server| server.weight = 5).unwrap();
+    for _ in 0..2 {
+        assert!(lines.next().unwrap().unwrap().starts_with(&format!("{leaving}: active 1 ")));
+    }
     drop((held, accepted));
     assert_eq!(lines.last().unwrap().unwrap(), format!("{leaving}: deleted"));
     assert!(drain.wait().unwrap().success());
-    let left: Vec<_> = ipvs.destinations(web).unwrap().iter().map(|info| info.address()).collect();
-    assert_eq!(left, [staying]);
+    let left = ipvs.destinations(web).unwrap();
+    let mut left: Vec<_> = left.iter().map(|info| (info.address(), info.destination.weight)).collect();
+    left.sort_unstable();
+    let mut expected = [(added, 7), (staying, 5)];
+    expected.sort_unstable();
+    assert_eq!(left, expected);
 }
