@@ -155,9 +155,9 @@ impl Error {
     ///
     /// ```
     /// # fn retry(error: &lvs::Error) -> Vec<usize> {
-    /// // Changes to send again: those that failed by themselves, and those after an interruption.
+    /// // Changes of a completed batch to send again: all failures, also those that follow from another one.
     /// assert!(error.interruption().is_none());
-    /// error.failures().iter().filter(|failure| failure.follows().is_none()).filter_map(lvs::Error::position).collect()
+    /// error.failures().iter().filter_map(lvs::Error::position).collect()
     /// # }
     /// ```
     pub fn interruption(&self) -> Option<&Error> {

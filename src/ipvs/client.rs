@@ -242,7 +242,8 @@ impl Ipvs {
     /// `ipvs.update_destination(key, address, |server| server.weight = 0)`.
     ///
     /// # Errors
-    /// As [`Ipvs::set_destination`]; [`is_invalid_input`](Error::is_invalid_input) when `edit` changes the address.
+    /// As [`Ipvs::set_destination`] and [`Ipvs::destinations`]; [`is_invalid_input`](Error::is_invalid_input) when `edit`
+    /// changes the address.
     pub fn update_destination(
         &mut self,
         service: impl IntoServiceKey,

@@ -46,7 +46,8 @@
 //!
 //! Therefore a listing of several datagrams is read until two consecutive readings have the same entries in the same
 //! order. Up to 512 entries, the two use datagrams of different lengths, so that they do not miss the same entry. A
-//! listing that certainly arrived in one datagram is read once: up to about 80 destinations of a service.
+//! listing that certainly arrived in one datagram is read once: 8 destinations, or about 80 if the previous listing of
+//! destinations was long, too.
 //!
 //! On Linux 6.1 and 6.12 all values of an entry are of one point in time. Linux 7.x reads an entry while another program
 //! changes it: some values may be those before the change, and some those after it. A service that is being deleted,
