@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 /// The times of applies.
 ///
 /// A change is applied at once, but not before the shortest time since the last apply is over; further changes until then are part of
-/// it. Without changes an apply is due when a drain may be over, and after the longest time. A failed apply is repeated.
+/// it. Without changes an apply is due when a drain may be over, and after the longest time, but not before [`PAUSE`] is over. A failed
+/// apply is repeated.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     shortest: Duration,
@@ -16,6 +17,9 @@ pub struct Pace {
     /// Time between a failed apply and the next attempt.
     retry: Duration,
 }
+
+/// Shortest time between two applies without a change in between.
+pub const PAUSE: Duration = Duration::from_millis(100);
 
 /// Time between the first failed apply and the next attempt.
 const RETRY: Duration = Duration::from_secs(1);
@@ -29,9 +33,12 @@ impl Pace {
     /// The time of the next apply.
     pub fn due(&self) -> Option<Instant> {
         let Some(last) = self.last else { return self.changed };
-        let changed = self.changed.and_then(|changed| Some(changed.max(last.checked_add(self.shortest)?)));
-        let idle = last.checked_add(self.longest);
-        [changed, self.again, idle].into_iter().flatten().min()
+        let after = |pause, time: Instant| Some(time.max(last.checked_add(pause)?));
+        let changed = self.changed.and_then(|changed| after(self.shortest, changed));
+        let unchanged = [self.again, last.checked_add(self.longest)].into_iter().flatten().min();
+        // The loop would spin if this time were always over.
+        let unchanged = unchanged.and_then(|time| after(PAUSE, time));
+        [changed, unchanged].into_iter().flatten().min()
     }
 
     /// Time of the last change that is not applied.
@@ -52,6 +59,6 @@ impl Pace {
     /// An apply failed that began at this time.
     pub fn failed(&mut self, now: Instant) {
         (self.changed, self.last, self.again) = (None, Some(now), now.checked_add(self.retry));
-        self.retry = (self.retry * 2).min(self.longest);
+        self.retry = self.retry.saturating_mul(2).min(self.longest);
     }
 }

@@ -80,7 +80,7 @@ impl Status {
     /// The figures of a proxy that begins. A change that waits longer than twice the `longest` time between applies is unhealthy.
     pub fn new(longest: Duration) -> Self {
         let (figures, health_ports) = (Mutex::new(Figures::new()), Sender::new(Vec::new()));
-        Self { figures, health_ports, started: Timestamp::now(), patience: longest * 2 }
+        Self { figures, health_ports, started: Timestamp::now(), patience: longest.saturating_mul(2) }
     }
 
     fn figures(&self) -> MutexGuard<'_, Figures> {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use lvs::testing::Fault;
 use serde_json::json;
 use service_proxy::objects::{Kind, Object};
+use service_proxy::run::pace::{PAUSE, Pace};
+use service_proxy::run::status::Status;
 use service_proxy::source::Update;
 
 use crate::cluster::one;
@@ -90,4 +92,40 @@ fn drains_are_reaped_when_the_director_wants_to_be_called() {
     lab.now = lab.proxy.due().unwrap();
     lab.proxy.sync(lab.now);
     assert_eq!(lab.table(), [format!("{A}:80/tcp 10.244.1.12:8080=1")]);
+}
+
+/// The loop sleeps until `due`: a time that is always over would make it spin.
+#[test]
+fn applies_without_a_change_are_apart_whatever_the_options_are() {
+    // The clock cannot represent the end of this drain.
+    let mut lab = Lab::with(&["--zone", "zone-1", "--node-ip", "192.0.2.11", "--drain", "18446744073709551615"]);
+    lists(&mut lab);
+    lab.proxy.sync(lab.now);
+    let key: lvs::ipvs::ServiceKey = format!("{A}:80/tcp").parse().unwrap();
+    lab.kernel.set_connections(key, "10.244.1.11:8080".parse().unwrap(), 1, 0, 0);
+    lab.proxy.take(Update::Put(object(one("10.244.1.12"))), lab.now);
+    for _ in 0..3 {
+        lab.now += MIN_SYNC;
+        lab.proxy.sync(lab.now);
+        let due = lab.proxy.due().unwrap();
+        assert!(due >= lab.now + PAUSE, "{:?}", due.checked_duration_since(lab.now));
+        lab.now = due;
+    }
+    assert_eq!(lab.table(), [format!("{A}:80/tcp 10.244.1.12:8080=1 10.244.1.11:8080=0")]);
+
+    let now = lab.now;
+    let mut pace = Pace::new(Duration::ZERO, Duration::ZERO);
+    pace.done(now, Some(now));
+    assert_eq!(pace.due(), Some(now + PAUSE));
+    pace.failed(now);
+    assert_eq!(pace.due(), Some(now + PAUSE));
+    // The shortest time between two changes is the administrator's choice.
+    pace.changed(now);
+    assert_eq!(pace.due(), Some(now));
+    let mut pace = Pace::new(Duration::MAX, Duration::MAX);
+    pace.done(now, None);
+    assert_eq!(pace.due(), None);
+    pace.failed(now);
+    assert_eq!(pace.due(), Some(now + Duration::from_secs(1)));
+    assert!(!Status::new(Duration::MAX).health().good);
 }
