@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -15,6 +16,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch::{self, Receiver};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::run::status::{Probe, Status};
 use crate::source::{Update, Updates};
@@ -60,35 +62,50 @@ struct Check {
     server: JoinHandle<()>,
 }
 
+/// Time between two attempts to listen at a port that is in use.
+pub const RETRY: Duration = Duration::from_secs(1);
+
 /// Serves the health checks of load balancers as Services come and go, until the receiver of the updates is gone.
+///
+/// A port that cannot be used, such as one of a kube-proxy that still runs, is reported once and tried again.
 pub async fn health_checks(status: Arc<Status>, updates: Updates) {
     let mut wanted = status.health_ports();
     let mut served: BTreeMap<u16, Check> = BTreeMap::new();
+    // The ports that cannot be used, with the reported error.
+    let mut failed: BTreeMap<u16, String> = BTreeMap::new();
     loop {
         let ports = wanted.borrow_and_update().clone();
-        served.retain(|port, check| {
-            let kept = ports.iter().any(|wanted| wanted.port == *port);
-            if !kept {
-                check.server.abort();
-            }
-            kept
-        });
+        let is_wanted = |port: &u16| ports.iter().any(|wanted| wanted.port == *port);
+        // A check that is dropped ends.
+        served.retain(|port, _| is_wanted(port));
+        failed.retain(|port, _| is_wanted(port));
         for port in ports {
             if let Some(check) = served.get(&port.port) {
                 check.port.send_replace(port);
                 continue;
             }
-            match listen(port.port).await {
-                Ok(listener) => _ = served.insert(port.port, Check::start(listener, port, status.clone())),
-                Err(error) => {
-                    let text = format!("health check of {}: listen at port {}: {error}", port.service, port.port);
-                    if updates.send(Update::Line(text)).is_err() {
-                        return;
-                    }
+            let (number, about) = (port.port, format!("health check of {}", port.service));
+            let line = match listen(number).await {
+                Ok(listener) => {
+                    served.insert(number, Check::start(listener, port, status.clone()));
+                    failed.remove(&number).map(|_| format!("{about}: listens at port {number} now"))
                 }
+                Err(error) => {
+                    let text = format!("{about}: listen at port {number}: {error}");
+                    let is_known = failed.insert(number, text.clone()).as_ref() == Some(&text);
+                    (!is_known).then_some(text)
+                }
+            };
+            if line.is_some_and(|line| updates.send(Update::Line(line)).is_err()) {
+                return;
             }
         }
-        if wanted.changed().await.is_err() {
+        let changed = if failed.is_empty() {
+            wanted.changed().await
+        } else {
+            timeout(RETRY, wanted.changed()).await.unwrap_or(Ok(()))
+        };
+        if changed.is_err() {
             return;
         }
     }
@@ -107,6 +124,12 @@ async fn listen(port: u16) -> io::Result<TcpListener> {
 
 /// The kernel has no IPv6.
 const EAFNOSUPPORT: i32 = 97;
+
+impl Drop for Check {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
 
 impl Check {
     fn start(listener: TcpListener, port: HealthPort, status: Arc<Status>) -> Self {

@@ -177,7 +177,7 @@ fn health_checks_are_served_as_services_come_and_go() {
 }
 
 #[test]
-fn a_port_in_use_is_one_line() {
+fn a_port_in_use_is_one_line_and_is_served_when_it_is_free() {
     let mut lab = Lab::new();
     let (address, updates) = serve(&lab);
     let used = TcpListener::bind("[::]:0").unwrap();
@@ -185,4 +185,12 @@ fn a_port_in_use_is_one_line() {
     apply(&mut lab, [checked(port), slice(json!([ready("10.244.1.11", "node-a")]))]);
     lab.take_until(&updates, &format!("health check of shop/web: listen at port {port}: "));
     assert_eq!(get(address, "/healthz").0, 200);
+    // More attempts, and other changes, print nothing.
+    apply(&mut lab, [checked(port), slice(json!([ready("10.244.1.12", "node-a")]))]);
+    assert!(updates.recv_timeout(serve::RETRY * 2).is_err());
+    // Nothing of the list changes.
+    drop(used);
+    lab.take_until(&updates, &format!("health check of shop/web: listens at port {port} now"));
+    assert!(check(port, 200).is_some());
+    assert_eq!(lab.count("health check of"), 2, "{}", lab.text());
 }
