@@ -250,7 +250,8 @@ fn proxy_follows_a_rolling_update_state_by_state(lab: &Lab) {
     }
     // The Service is gone; its connection ends later.
     let gone = slice("app", "", &[]);
-    apply(lab, &gone);
+    let end = || proxy(lab, &format!("apply - --allow-empty {NODE}"), &gone);
+    end();
     assert_eq!(bound(lab), ["10.96.18.61/32"]);
     assert!(members(lab).contains(&"add lvs4-cluster 10.96.18.61,tcp:80".to_owned()));
     assert!(proxy(lab, &format!("drains {NODE}"), "").contains("10.244.1.101:8080 of 10.96.18.61:80/tcp: active 1 "));
@@ -258,7 +259,7 @@ fn proxy_follows_a_rolling_update_state_by_state(lab: &Lab) {
     until("its connection ends", || {
         proxy(lab, &format!("drains {NODE}"), "").lines().all(|line| line.contains("active 0 "))
     });
-    apply(lab, &gone);
+    end();
     assert_eq!(table(lab), ["-A -t 198.51.100.9:9 -s rr"]);
     assert_eq!(members(lab), [""; 0]);
     assert_eq!(bound(lab), [""; 0]);
@@ -267,7 +268,8 @@ fn proxy_follows_a_rolling_update_state_by_state(lab: &Lab) {
 fn proxy_applies_nothing_of_a_damaged_or_empty_file(lab: &Lab) {
     let ports = r#"{"name": "http", "port": 8080}"#;
     let app = service("app", "10.96.18.61", r#""ports": [{"name": "http", "port": 80}]"#, "");
-    let objects = app + &slice("app", ports, &[endpoint("10.244.1.11", "node-b", READY)]);
+    let pods = slice("app", ports, &[endpoint("10.244.1.11", "node-b", READY)]);
+    let objects = app.clone() + &pods;
     apply(lab, &objects);
     let (before, sets) = (table(lab), members(lab));
     let beta = objects.replace("discovery.k8s.io/v1", "discovery.k8s.io/v1beta1");
@@ -279,6 +281,8 @@ fn proxy_applies_nothing_of_a_damaged_or_empty_file(lab: &Lab) {
             r#"{"kind": "List", "apiVersion": "v1", "items": []}"#,
             "no Service and no EndpointSlice, while services exist",
         ),
+        (&app, "no EndpointSlice, which every cluster has"),
+        (&pods, "no Service, which every cluster has"),
         (&beta, "EndpointSlice shop/app-x: version discovery.k8s.io/v1beta1 is not supported"),
         (gone, "the API server answered with an error 410: too old resource version"),
     ] {

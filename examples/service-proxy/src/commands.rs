@@ -21,6 +21,7 @@ use service_proxy::report::{Applied, Planned};
 use service_proxy::rules;
 use service_proxy::run::adopt;
 use service_proxy::source::file::{self, InvalidFile};
+use service_proxy::source::{Empty, Known};
 use service_proxy::translate::{Translation, translate};
 use thiserror::Error;
 
@@ -51,7 +52,7 @@ pub(crate) enum Command {
 pub(crate) struct Input {
     /// File with the output of `kubectl get services,endpointslices -A -o json`, or `-` for standard input.
     file: PathBuf,
-    /// Accept a file without any Service and EndpointSlice, which ends all services.
+    /// Accept a file without Services or without EndpointSlices, which ends all services or all endpoints.
     #[arg(long)]
     allow_empty: bool,
     #[command(flatten)]
@@ -109,11 +110,9 @@ pub(crate) enum Failed {
     /// The file is invalid.
     #[error("{0}: {1}")]
     Invalid(String, InvalidFile),
-    /// The file is empty.
-    #[error(
-        "{0}: no Service and no EndpointSlice, while services exist: nothing was changed; --allow-empty accepts it"
-    )]
-    Empty(String),
+    /// The file lacks objects.
+    #[error("{0}: {1}")]
+    Empty(String, Empty),
     /// The node's properties cannot be read.
     #[error("read the properties of the node: {0}")]
     Node(io::Error),
@@ -165,12 +164,8 @@ impl Input {
         let node = self.node.node(&objects).map_err(Failed::Node)?;
         let translation = translate(&objects, &node);
         let mut director = connect(&node)?;
-        if objects.is_empty() && !self.allow_empty {
-            let snapshot = director.snapshot()?;
-            if snapshot.services().any(|found| snapshot.owns(found.service.key)) {
-                return Err(Failed::Empty(self.name()));
-            }
-        }
+        let exist = objects.is_empty() && has_services(&mut director)?;
+        Known::new(exist, self.allow_empty).file(&objects).map_err(|empty| Failed::Empty(self.name(), empty))?;
         Ok((translation, director))
     }
 
@@ -192,6 +187,12 @@ impl Input {
 
 fn connect(node: &Node) -> Result<Director, Failed> {
     Ok(Director::connect(node.owner()?, node.binder()?)?)
+}
+
+/// Whether an earlier run left services in the kernel.
+fn has_services(director: &mut Director) -> Result<bool, Failed> {
+    let snapshot = director.snapshot()?;
+    Ok(snapshot.services().any(|found| snapshot.owns(found.service.key)))
 }
 
 impl Plan {

@@ -10,7 +10,6 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Args;
-use lvs::director::Director;
 use service_proxy::objects::Objects;
 use service_proxy::options::NodeOptions;
 use service_proxy::run::Proxy;
@@ -21,7 +20,7 @@ use service_proxy::run::status::Status;
 use service_proxy::source::cluster::{self, Cluster};
 use service_proxy::source::{Known, Updates, follow};
 
-use super::{Failed, connect};
+use super::{Failed, connect, has_services};
 
 /// The options of `run`.
 #[derive(Args)]
@@ -40,7 +39,7 @@ pub(crate) struct Run {
     /// Time after which a part of the kernel's state is compared without a change.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
     sync_period: Duration,
-    /// Accept lists without any object, which end all services.
+    /// Accept lists without any object, and files without Services or EndpointSlices, which end all services or endpoints.
     #[arg(long)]
     allow_empty: bool,
     /// Take over, at the first apply, services that are wanted and belong to another program.
@@ -111,12 +110,6 @@ impl Run {
         proxy.run(&received);
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// Whether an earlier run left services in the kernel.
-fn has_services(director: &mut Director) -> Result<bool, Failed> {
-    let snapshot = director.snapshot()?;
-    Ok(snapshot.services().any(|found| snapshot.owns(found.service.key)))
 }
 
 fn follow_file(file: &Path, known: Known, updates: Updates) -> io::Result<()> {

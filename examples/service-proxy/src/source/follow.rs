@@ -44,7 +44,7 @@ pub fn file(path: PathBuf, mut known: Known, updates: Updates) -> io::Result<()>
 fn read(path: &Path, known: &mut Known) -> Result<Objects, String> {
     let text = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let objects = file::parse(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-    accept(&objects, known).map_err(|error| format!("{}: {error}", path.display()))?;
+    known.file(&objects).map_err(|error| format!("{}: {error}", path.display()))?;
     Ok(objects)
 }
 

@@ -8,6 +8,8 @@ pub mod follow;
 use std::collections::HashSet;
 use std::sync::mpsc::Sender;
 
+use thiserror::Error;
+
 use crate::model::ObjectName;
 use crate::objects::{Kind, Object, Objects};
 
@@ -53,6 +55,17 @@ pub struct Known {
     allow_empty: bool,
 }
 
+/// An input without objects that every cluster has.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum Empty {
+    /// A file without any object.
+    #[error("no Service and no EndpointSlice, while services exist: nothing was changed; --allow-empty accepts it")]
+    File,
+    /// A file without objects of one kind.
+    #[error("no {0}, which every cluster has: nothing was changed; --allow-empty accepts it")]
+    Kind(Kind),
+}
+
 impl Known {
     /// Nothing is listed yet. `table` means that the kernel has services of an earlier run.
     pub fn new(table: bool, allow_empty: bool) -> Self {
@@ -68,6 +81,25 @@ impl Known {
         self.table = false;
         self.names = names;
         true
+    }
+
+    /// Takes all objects of a file.
+    ///
+    /// # Errors
+    /// When it has no objects while services exist, or objects of one kind only: every cluster has the Service `kubernetes` and its
+    /// slice. A file of Services alone would end all endpoints.
+    pub fn file(&mut self, objects: &Objects) -> Result<(), Empty> {
+        let empty = match (objects.services().len(), objects.slice_count()) {
+            (0, 0) => self.table.then_some(Empty::File),
+            (0, _) => Some(Empty::Kind(Kind::Service)),
+            (_, 0) => Some(Empty::Kind(Kind::Slice)),
+            _ => None,
+        };
+        if let Some(empty) = empty.filter(|_| !self.allow_empty) {
+            return Err(empty);
+        }
+        self.table = !objects.is_empty();
+        Ok(())
     }
 
     /// Takes an object.

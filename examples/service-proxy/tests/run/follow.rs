@@ -1,15 +1,17 @@
 //! Files that change, and standard input.
 
+use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
-use std::{env, fs, process};
+use std::{env, fs, process, slice};
 
 use serde_json::{Value, json};
-use service_proxy::source::{Known, follow};
+use service_proxy::source::{Known, Update, follow};
 
 use crate::cluster::{known, one};
 use crate::lab::{A, list, named, service};
 use crate::proxy::Lab;
+use crate::server::PATIENCE;
 
 fn event(kind: &str, object: Value) -> String {
     // `kubectl` prints events like this.
@@ -109,10 +111,57 @@ fn an_open_stream_is_complete_by_its_marks_or_by_silence() {
     assert_eq!(open(&event("ADDED", service(json!({})))).proxy.due(), None);
 }
 
+/// A directory of a test.
+fn directory(test: &str) -> PathBuf {
+    let directory = env::temp_dir().join(format!("service-proxy-{test}-{}", process::id()));
+    fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+#[test]
+fn a_file_without_services_or_without_slices_changes_nothing() {
+    let typed = |kind: &str, version: &str, items: &[Value]| {
+        json!({"kind": kind, "apiVersion": version, "metadata": {"resourceVersion": "1"}, "items": items}).to_string()
+    };
+    let typed = |services: &[Value], slices: &[Value]| {
+        typed("ServiceList", "v1", services) + &typed("EndpointSliceList", "discovery.k8s.io/v1", slices)
+    };
+    let (web, pods) = (service(json!({})), one("10.244.1.11"));
+    let [no_service, no_slice] = ["Service", "EndpointSlice"].map(|kind| format!("no {kind}, which every cluster has"));
+    let directory = directory("lacks");
+    for (number, (text, fault)) in [
+        // `kubectl get services -o json`
+        (list([web.clone()]), &no_slice),
+        (typed(slice::from_ref(&web), &[]), &no_slice),
+        (list([pods.clone()]), &no_service),
+        (typed(&[], slice::from_ref(&pods)), &no_service),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let path = directory.join(format!("{number}.json"));
+        // Also before anything was applied.
+        fs::write(&path, &text).unwrap();
+        let mut lab = Lab::new();
+        let (updates, received) = mpsc::channel();
+        follow::file(path.clone(), known(), updates).unwrap();
+        lab.take_until(&received, fault);
+        assert!(!lab.apply());
+        fs::write(&path, list([web.clone(), pods.clone()])).unwrap();
+        lab.take(&received);
+        assert!(lab.apply());
+        fs::write(&path, &text).unwrap();
+        let line = received.recv_timeout(PATIENCE).unwrap();
+        assert!(matches!(&line, Update::Line(text) if text.contains(fault)), "{line:?}");
+        assert!(!lab.apply());
+        assert_eq!(lab.table(), [format!("{A}:80/tcp 10.244.1.11:8080=1")]);
+    }
+    fs::remove_dir_all(&directory).unwrap();
+}
+
 #[test]
 fn a_file_is_read_again_when_it_is_written_or_replaced() {
-    let directory = env::temp_dir().join(format!("service-proxy-follow-{}", process::id()));
-    fs::create_dir_all(&directory).unwrap();
+    let directory = directory("follow");
     let path = directory.join("objects.json");
     let content = |address: &str| list([service(json!({})), one(address)]);
     fs::write(&path, content("10.244.1.11")).unwrap();
