@@ -3,6 +3,7 @@
 //! A file holds lists of mixed kinds, lists of one kind whose items have none, single objects one after another, and the events of a
 //! watch. It is read as a whole or not at all.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -128,13 +129,13 @@ struct Implied<'a> {
 /// # Errors
 /// The first fault of the text. A text without any JSON value is empty, not invalid.
 pub fn parse(text: &[u8]) -> Result<Objects, InvalidFile> {
-    let mut reader = Reader { text, objects: Objects::default(), continued: None };
+    let mut reader = Reader { text, objects: Objects::default(), continued: BTreeMap::new() };
     let values = serde_json::Deserializer::from_slice(text).into_iter::<&RawValue>();
     for value in values {
         let value = value.map_err(|error| reader.at_error(0, &error, Problem::Syntax))?;
         reader.value(value)?;
     }
-    match reader.continued.take() {
+    match reader.continued.pop_first() {
         Some((kind, byte)) => Err(reader.at(byte, Problem::Incomplete { kind })),
         None => Ok(reader.objects),
     }
@@ -143,8 +144,8 @@ pub fn parse(text: &[u8]) -> Result<Objects, InvalidFile> {
 struct Reader<'a> {
     text: &'a [u8],
     objects: Objects,
-    /// Kind and place of the list whose next page is still missing.
-    continued: Option<(String, usize)>,
+    /// Kind and place of each list whose next page is still missing.
+    continued: BTreeMap<String, usize>,
 }
 
 impl Reader<'_> {
@@ -203,11 +204,11 @@ impl Reader<'_> {
         }
         let next = outline.metadata.as_ref().and_then(|metadata| metadata.r#continue.as_ref());
         let next = next.is_some_and(|next| !next.is_empty());
-        let place = (format!("{kind}List"), self.offset(raw.get()).start);
-        match &self.continued {
-            _ if next => self.continued = Some(place),
-            Some((continued, _)) if *continued == place.0 => self.continued = None,
-            _ => {}
+        let kind = format!("{kind}List");
+        if next {
+            self.continued.insert(kind, self.offset(raw.get()).start);
+        } else {
+            self.continued.remove(&kind);
         }
         Ok(())
     }

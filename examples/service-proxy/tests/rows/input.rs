@@ -124,6 +124,17 @@ fn a_page_of_a_list_is_incomplete_without_its_next_page() {
         "line 2, byte 1: ServiceList is incomplete: its next page is missing (metadata.continue)"
     );
     assert_eq!(names(&parse(&format!("{first}{}", page("", "b")))), ["shop/a 1", "shop/b 1"]);
+    // The pages of another kind are no substitute.
+    let slices = |next: &str| {
+        let metadata = json!({"resourceVersion": "1", "continue": next});
+        json!({"kind": "EndpointSliceList", "apiVersion": "discovery.k8s.io/v1", "metadata": metadata, "items": [pods()]})
+    };
+    for pages in [vec![slices("")], vec![slices("x"), slices("")]] {
+        let pages: String = pages.iter().map(ToString::to_string).collect();
+        for text in [format!("{first}{pages}"), format!("{pages}{first}")] {
+            assert!(problem(&text).contains("ServiceList is incomplete"), "{text}");
+        }
+    }
 }
 
 #[test]
