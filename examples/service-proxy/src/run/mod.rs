@@ -154,9 +154,15 @@ impl<W: Write> Proxy<W> {
                 self.objects = objects;
                 self.awaited.clear();
             }
-            Update::End => self.awaited.clear(),
+            Update::End(complete) => self.source_ended(&complete),
             Update::Lost => {
                 self.pace.changed(now);
+                return Next::Continue;
+            }
+            Update::Gap => {
+                if std::mem::take(&mut self.settles) && !self.awaited.is_empty() {
+                    self.line("a value was refused: the first apply waits for a list of each kind");
+                }
                 return Next::Continue;
             }
             Update::Line(text) => {
@@ -169,6 +175,18 @@ impl<W: Write> Proxy<W> {
         self.pace.changed(now);
         self.status.queued();
         Next::Continue
+    }
+
+    /// Reports the end of the source: the state is kept, and no change is read before a restart.
+    fn source_ended(&mut self, complete: &[Kind]) {
+        self.settles = false;
+        complete.iter().for_each(|kind| _ = self.awaited.remove(kind));
+        self.status.source_ended();
+        let text = match self.awaited.first() {
+            None => "the input ended: its last state is kept, and changes are not read until a restart".to_owned(),
+            Some(kind) => format!("the input ended before all {kind}s were read: nothing was changed"),
+        };
+        self.line(&text);
     }
 
     /// Makes the kernel's state equal to the objects.

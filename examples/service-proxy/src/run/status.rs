@@ -32,6 +32,8 @@ struct Figures {
     last_queued: Option<Timestamp>,
     /// Time of the first change that is not applied.
     waiting: Option<Instant>,
+    /// Time at which the source ended.
+    ended: Option<Instant>,
     endpoint_changes: Changes,
     service_changes: Changes,
     /// Times of the changes of endpoints that are not applied.
@@ -92,6 +94,11 @@ impl Status {
         let mut figures = self.figures();
         figures.last_queued = Some(Timestamp::now());
         figures.waiting.get_or_insert_with(Instant::now);
+    }
+
+    /// The source ended: no change is read.
+    pub(super) fn source_ended(&self) {
+        self.figures().ended = Some(Instant::now());
     }
 
     /// A Service changed.
@@ -155,8 +162,9 @@ impl Status {
     /// The state of health. Nothing is good before the first apply.
     pub fn health(&self) -> Health {
         let (figures, now) = (self.figures(), Timestamp::now());
-        let good =
-            figures.last_sync.is_some() && figures.waiting.is_none_or(|waiting| waiting.elapsed() < self.patience);
+        // Without a source, changes wait until the program is started again.
+        let late = |since: Option<Instant>| since.is_some_and(|since| since.elapsed() >= self.patience);
+        let good = figures.last_sync.is_some() && !late(figures.waiting) && !late(figures.ended);
         let node_eligible = figures.node_eligible;
         let last_updated = if good && figures.waiting.is_none() { Some(now) } else { figures.last_sync };
         Health { good, node_eligible, last_updated, now }
@@ -198,6 +206,7 @@ impl Figures {
             last_sync: None,
             last_queued: None,
             waiting: None,
+            ended: None,
             endpoint_changes: Changes::default(),
             service_changes: Changes::default(),
             triggers: Vec::new(),

@@ -167,13 +167,13 @@ impl Watch<'_> {
             Event::InitDone => self.listed()?,
             Event::Apply(received) => match received.object {
                 Ok(object) => {
-                    self.known.put(received.name);
+                    self.known.put(self.kind, received.name);
                     self.send(Update::Put(T::into_object(object)))?;
                 }
                 Err(fault) => self.malformed(&received.name, &fault)?,
             },
             Event::Delete(received) => {
-                self.known.delete(&received.name);
+                self.known.delete(self.kind, &received.name);
                 self.send(Update::Delete(self.kind, received.name))?;
             }
         }
@@ -187,12 +187,8 @@ impl Watch<'_> {
     /// A list is complete.
     fn listed(&mut self) -> Result<(), End> {
         let names = self.list.iter().map(Object::name).chain(self.kept.iter().cloned());
-        if !self.known.list(names) {
-            let text = format!(
-                "the list of {}s is empty, while services exist: nothing was changed; --allow-empty accepts it",
-                self.kind
-            );
-            self.fail(text)?;
+        if let Err(empty) = self.known.list(self.kind, names) {
+            self.fail(empty.to_string())?;
             return Err(End::Again);
         }
         let (objects, kept) = (std::mem::take(&mut self.list), std::mem::take(&mut self.kept));

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::model::ObjectName;
-use crate::objects::{Object, Objects};
+use crate::objects::{Kind, Object, Objects};
 
 /// The first error of a file, with its place.
 #[derive(Debug, Error)]
@@ -124,12 +124,35 @@ struct Implied<'a> {
     version: Option<&'a str>,
 }
 
+/// An object that cannot be read, except for its kind and its name.
+#[derive(Debug)]
+pub struct Malformed {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace and name.
+    pub name: ObjectName,
+    /// The fault.
+    pub fault: InvalidFile,
+}
+
 /// Reads all objects of a text.
 ///
 /// # Errors
 /// The first fault of the text. A text without any JSON value is empty, not invalid.
 pub fn parse(text: &[u8]) -> Result<Objects, InvalidFile> {
-    let mut reader = Reader { text, objects: Objects::default(), continued: BTreeMap::new() };
+    read(text, None).map(|(objects, _)| objects)
+}
+
+/// Reads all objects of a text, and lists malformed ones.
+///
+/// # Errors
+/// As [`parse`], except for malformed objects.
+pub fn parse_each(text: &[u8]) -> Result<(Objects, Vec<Malformed>), InvalidFile> {
+    read(text, Some(Vec::new()))
+}
+
+fn read(text: &[u8], malformed: Option<Vec<Malformed>>) -> Result<(Objects, Vec<Malformed>), InvalidFile> {
+    let mut reader = Reader { text, objects: Objects::default(), malformed, continued: BTreeMap::new() };
     let values = serde_json::Deserializer::from_slice(text).into_iter::<&RawValue>();
     for value in values {
         let value = value.map_err(|error| reader.at_error(0, &error, Problem::Syntax))?;
@@ -137,13 +160,15 @@ pub fn parse(text: &[u8]) -> Result<Objects, InvalidFile> {
     }
     match reader.continued.pop_first() {
         Some((kind, byte)) => Err(reader.at(byte, Problem::Incomplete { kind })),
-        None => Ok(reader.objects),
+        None => Ok((reader.objects, reader.malformed.unwrap_or_default())),
     }
 }
 
 struct Reader<'a> {
     text: &'a [u8],
     objects: Objects,
+    /// The malformed objects; none if the first one is an error.
+    malformed: Option<Vec<Malformed>>,
     /// Kind and place of each list whose next page is still missing.
     continued: BTreeMap<String, usize>,
 }
@@ -213,7 +238,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Reads one object; none if it is of a kind that is ignored.
+    /// Reads one object; none if it is malformed, or of a kind that is ignored.
     fn object(
         &mut self,
         raw: &RawValue,
@@ -221,26 +246,46 @@ impl Reader<'_> {
         implied: Implied<'_>,
     ) -> Result<Option<Object>, InvalidFile> {
         let start = self.offset(raw.get()).start;
-        let Some(kind) = outline.kind.as_deref().or(implied.kind) else {
+        let Some(name) = outline.kind.as_deref().or(implied.kind) else {
             return Err(self.at(start, Problem::Shapeless));
         };
         let version = outline.api_version.as_deref().or(implied.version).unwrap_or_default();
-        let about = || about(kind, outline.metadata.as_ref());
-        let read = match (kind, version) {
-            ("Service", "v1" | "") => from_str(raw).map(Object::Service),
-            ("Node", "v1" | "") => from_str(raw).map(Object::Node),
-            ("EndpointSlice", "discovery.k8s.io/v1" | "") => from_str(raw).map(Object::Slice),
+        let about = || about(name, outline.metadata.as_ref());
+        let (kind, read) = match (name, version) {
+            ("Service", "v1" | "") => (Kind::Service, from_str(raw).map(Object::Service)),
+            ("Node", "v1" | "") => (Kind::Node, from_str(raw).map(Object::Node)),
+            ("EndpointSlice", "discovery.k8s.io/v1" | "") => (Kind::Slice, from_str(raw).map(Object::Slice)),
             ("EndpointSlice", _) if version.starts_with("discovery.k8s.io/") => {
-                return Err(self.at(start, Problem::Version { object: about(), version: version.to_owned() }));
+                let fault = self.at(start, Problem::Version { object: about(), version: version.to_owned() });
+                return self.malformed(Kind::Slice, outline, fault);
             }
             _ => {
-                self.objects.ignore(kind);
+                self.objects.ignore(name);
                 return Ok(None);
             }
         };
-        let failed =
-            |error: serde_json::Error| self.at_error(start, &error, |error| Problem::Object { object: about(), error });
-        read.map(Some).map_err(failed)
+        match read {
+            Ok(object) => Ok(Some(object)),
+            Err(error) => {
+                let fault = self.at_error(start, &error, |error| Problem::Object { object: about(), error });
+                self.malformed(kind, outline, fault)
+            }
+        }
+    }
+
+    /// Lists a malformed object. Without a name, or where none may be malformed, it is an error.
+    fn malformed(
+        &mut self,
+        kind: Kind,
+        outline: &Outline<'_>,
+        fault: InvalidFile,
+    ) -> Result<Option<Object>, InvalidFile> {
+        let name = object_name(outline.metadata.as_ref());
+        match &mut self.malformed {
+            Some(malformed) if !name.name.is_empty() => malformed.push(Malformed { kind, name, fault }),
+            _ => return Err(fault),
+        }
+        Ok(None)
     }
 
     fn outline<'a>(&self, raw: &'a RawValue) -> Result<Outline<'a>, InvalidFile> {
@@ -292,7 +337,11 @@ fn from_str<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> serde_json::Result<Box
 
 /// Kind and name of an object, for messages.
 fn about(kind: &str, metadata: Option<&OutlineMetadata>) -> String {
+    format!("{kind} {}", object_name(metadata))
+}
+
+fn object_name(metadata: Option<&OutlineMetadata>) -> ObjectName {
     let part = |of: fn(&OutlineMetadata) -> &Option<Box<str>>| metadata.and_then(|metadata| of(metadata).clone());
     let [namespace, name] = [part(|of| &of.namespace), part(|of| &of.name)].map(Option::unwrap_or_default);
-    format!("{kind} {}", ObjectName { namespace, name })
+    ObjectName { namespace, name }
 }

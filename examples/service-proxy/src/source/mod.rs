@@ -5,7 +5,7 @@ pub mod cluster;
 pub mod file;
 pub mod follow;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::mpsc::Sender;
 
 use thiserror::Error;
@@ -33,8 +33,10 @@ pub enum Update {
     Complete(Kind),
     /// All objects of all kinds.
     All(Objects),
-    /// The source ended: what was read is complete.
-    End,
+    /// A value was refused: objects that were sent one by one may not be all of their kind.
+    Gap,
+    /// The source ended. The objects of these kinds are complete.
+    End(Vec<Kind>),
     /// Text for standard error.
     Line(String),
     /// A virtual IP may be lost.
@@ -46,13 +48,20 @@ pub enum Update {
 /// The sending end of the updates.
 pub type Updates = Sender<Update>;
 
-/// The names that were listed, to recognise an empty answer that is no answer.
+/// The names that are known, to recognise an empty answer that is no answer.
 #[derive(Clone, Debug)]
 pub struct Known {
-    names: HashSet<ObjectName>,
+    kinds: BTreeMap<Kind, Names>,
     /// Whether services existed before the first list.
     table: bool,
     allow_empty: bool,
+}
+
+/// The names of a kind, and whether they were complete once.
+#[derive(Clone, Debug, Default)]
+struct Names {
+    names: HashSet<ObjectName>,
+    complete: bool,
 }
 
 /// An input without objects that every cluster has.
@@ -64,23 +73,49 @@ pub enum Empty {
     /// A file without objects of one kind.
     #[error("no {0}, which every cluster has: nothing was changed; --allow-empty accepts it")]
     Kind(Kind),
+    /// A list without objects.
+    #[error("the list of {0}s is empty, while services exist: nothing was changed; --allow-empty accepts it")]
+    List(Kind),
 }
 
 impl Known {
     /// Nothing is listed yet. `table` means that the kernel has services of an earlier run.
     pub fn new(table: bool, allow_empty: bool) -> Self {
-        Self { names: HashSet::new(), table, allow_empty }
+        Self { kinds: BTreeMap::new(), table, allow_empty }
     }
 
-    /// Takes a complete list; false if it is refused, because it is empty and the table is not.
-    pub fn list(&mut self, names: impl IntoIterator<Item = ObjectName>) -> bool {
+    /// Takes a complete list.
+    ///
+    /// # Errors
+    /// When it is empty, and the table is not.
+    pub fn list(&mut self, kind: Kind, names: impl IntoIterator<Item = ObjectName>) -> Result<(), Empty> {
         let names: HashSet<_> = names.into_iter().collect();
-        if names.is_empty() && !self.allow_empty && (self.table || !self.names.is_empty()) {
-            return false;
+        let known = self.kinds.entry(kind).or_default();
+        let exist = !known.names.is_empty() || (self.table && !known.complete);
+        if names.is_empty() && exist && !self.allow_empty {
+            return Err(Empty::List(kind));
         }
-        self.table = false;
-        self.names = names;
-        true
+        *known = Names { names, complete: true };
+        Ok(())
+    }
+
+    /// Takes the objects that were put so far as a complete list.
+    ///
+    /// # Errors
+    /// When none was put, and the table is not empty.
+    pub fn complete(&mut self, kind: Kind) -> Result<(), Empty> {
+        let names = self.kinds.entry(kind).or_default().names.drain().collect::<Vec<_>>();
+        self.list(kind, names)
+    }
+
+    /// Whether the objects of a kind are complete when their source ends. Objects that were put one by one may be cut: they count as
+    /// complete only where no service can be lost.
+    pub fn is_complete(&self, kind: Kind) -> bool {
+        match self.kinds.get(&kind) {
+            Some(Names { complete: true, .. }) => true,
+            Some(Names { names, .. }) if !names.is_empty() => !self.table,
+            _ => self.allow_empty,
+        }
     }
 
     /// Takes all objects of a file.
@@ -103,12 +138,14 @@ impl Known {
     }
 
     /// Takes an object.
-    pub fn put(&mut self, name: ObjectName) {
-        self.names.insert(name);
+    pub fn put(&mut self, kind: Kind, name: ObjectName) {
+        self.kinds.entry(kind).or_default().names.insert(name);
     }
 
     /// Forgets an object.
-    pub fn delete(&mut self, name: &ObjectName) {
-        self.names.remove(name);
+    pub fn delete(&mut self, kind: Kind, name: &ObjectName) {
+        if let Some(known) = self.kinds.get_mut(&kind) {
+            known.names.remove(name);
+        }
     }
 }

@@ -60,7 +60,7 @@ pub(crate) fn options(more: &[&str]) -> NodeOptions {
 }
 
 /// A node that is described by options, and deletes endpoints immediately.
-const NODE: [&str; 6] = ["--zone", "zone-1", "--node-ip", "192.0.2.11", "--drain", "0"];
+pub(crate) const NODE: [&str; 6] = ["--zone", "zone-1", "--node-ip", "192.0.2.11", "--drain", "0"];
 
 impl Lab {
     pub(crate) fn new() -> Self {
@@ -68,13 +68,21 @@ impl Lab {
     }
 
     pub(crate) fn with(more: &[&str]) -> Self {
-        let kernel = Kernel::new();
+        Self::on(Kernel::new(), more, SYNC_PERIOD)
+    }
+
+    /// The node of this lab after a restart of the proxy.
+    pub(crate) fn restarted(self) -> Self {
+        Self::on(self.kernel, &NODE, SYNC_PERIOD)
+    }
+
+    pub(crate) fn on(kernel: Kernel, more: &[&str], sync_period: Duration) -> Self {
         let options = options(more);
         let node = options.node(&Objects::default()).unwrap();
         let (ipvs, owner, binder) = (kernel.ipvs().unwrap(), node.owner().unwrap(), node.binder().unwrap());
         let director = Director::over(ipvs, kernel.ipset(), kernel.vips(), owner, binder);
-        let (status, lines) = (Arc::new(Status::new(SYNC_PERIOD)), Lines::default());
-        let pace = Pace::new(MIN_SYNC, SYNC_PERIOD);
+        let (status, lines) = (Arc::new(Status::new(sync_period)), Lines::default());
+        let pace = Pace::new(MIN_SYNC, sync_period);
         let proxy = Proxy::new(director, options, pace, status.clone(), lines.clone());
         Self { kernel, proxy, status, lines, now: Instant::now() }
     }
