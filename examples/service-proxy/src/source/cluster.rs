@@ -69,11 +69,10 @@ impl Cluster {
     pub async fn watch(self, client: &Client, updates: &Updates) {
         let all = watcher::Config::default();
         let node = self.node.as_ref().map(|name| all.clone().fields(&format!("metadata.name={name}")));
-        // An absent Node object is no sign of a false answer.
-        let nodes = Known::new(false, true);
         let watch_node = async {
             if let Some(node) = node {
-                watch::<Node>(client, node, nodes, self.retry, updates).await;
+                // Without the object, node ports would end: no address of the node is known.
+                watch::<Node>(client, node, self.known.clone(), self.retry, updates).await;
             }
         };
         let services = watch::<Service>(client, all.clone(), self.known.clone(), self.retry, updates);

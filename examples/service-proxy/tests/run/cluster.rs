@@ -150,3 +150,23 @@ fn zone_and_addresses_are_those_of_the_node_object_and_follow_it() {
     assert!(lab.apply());
     assert_eq!(lab.table()[1..], [at("192.0.2.12")]);
 }
+
+#[test]
+fn an_empty_list_of_nodes_changes_nothing_while_services_exist() {
+    let server = Server::start();
+    let mut lab = Lab::with(&["--drain", "0"]);
+    lab.proxy = lab.proxy.awaiting_node();
+    let updates = watch(&server, Some("node-a"), Known::new(true, false));
+    server.list(SERVICES, "100", &[service(json!({}))]);
+    server.list(SLICES, "100", &[one("10.244.1.11")]);
+    lab.take(&updates);
+    lab.take(&updates);
+    // Without its Node object, the node has no addresses for node ports.
+    server.next(NODES).list(json!({"resourceVersion": "100"}), &[]);
+    lab.take_until(&updates, "the list of Nodes is empty, while services exist");
+    assert!(!lab.apply());
+    let node = json!({"metadata": {"name": "node-a", "resourceVersion": "90"}});
+    server.next(NODES).list(json!({"resourceVersion": "101"}), &[node]);
+    lab.take_until(&updates, "watch of Nodes: the API server answers again");
+    assert!(lab.apply());
+}
