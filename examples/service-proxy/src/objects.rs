@@ -90,6 +90,15 @@ impl Objects {
         }
     }
 
+    /// Whether the object of this kind and name is known.
+    pub fn contains(&self, kind: Kind, name: &ObjectName) -> bool {
+        match kind {
+            Kind::Service => self.services.contains_key(name),
+            Kind::Slice => self.owners.contains_key(name),
+            Kind::Node => self.nodes.contains_key(&name.name),
+        }
+    }
+
     /// Removes the object of this kind and name, if it is known.
     pub fn delete(&mut self, object: &Object) {
         self.remove(object.kind(), &object.name());

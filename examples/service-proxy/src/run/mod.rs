@@ -1,5 +1,6 @@
 //! The loop of `run`: takes the updates of a source, and makes the kernel's state equal to them.
 
+mod held;
 pub mod io;
 pub mod pace;
 pub mod status;
@@ -12,11 +13,13 @@ use std::time::{Duration, Instant};
 
 use lvs::director::{BatchError, Conflict, Desired, Director, Report};
 
+use crate::model::ObjectName;
 use crate::node::Node;
 use crate::objects::{Kind, Object, Objects};
 use crate::options::NodeOptions;
 use crate::source::Update;
 use crate::translate::{Translation, translate};
+use held::{Held, Unread};
 use pace::Pace;
 use status::Status;
 
@@ -31,6 +34,11 @@ pub struct Proxy<W> {
     adopts: bool,
     /// Whether the first list may also end by silence: a stream of events without a mark.
     settles: bool,
+    /// Whether an apply has begun.
+    begun: bool,
+    /// Malformed objects whose last state an earlier run had, and the state that may be theirs.
+    unread: Unread,
+    held: Option<Held>,
     pace: Pace,
     node: Option<Node>,
     translation: Translation,
@@ -64,6 +72,9 @@ impl<W: Write> Proxy<W> {
             awaited: BTreeSet::from([Kind::Service, Kind::Slice]),
             adopts: false,
             settles: false,
+            begun: false,
+            unread: Unread::new(),
+            held: None,
             pace,
             node: None,
             translation: Translation::default(),
@@ -137,21 +148,32 @@ impl<W: Write> Proxy<W> {
         match update {
             Update::Put(object) => {
                 self.count(&object);
+                if !self.unread.is_empty() {
+                    self.unread.remove(&(object.kind(), object.name()));
+                }
                 self.objects.put(object);
+            }
+            Update::Malformed(kind, name) => {
+                self.malformed(kind, name);
+                return Next::Continue;
             }
             Update::Delete(kind, name) => {
                 if let Some(object) = self.objects.remove(kind, &name) {
                     self.count(&object);
                 }
+                self.unread.remove(&(kind, name));
             }
             Update::List { kind, objects, kept } => {
                 objects.iter().for_each(|object| self.count(object));
+                self.unread.retain(|(of, name)| *of != kind || kept.contains(name));
+                kept.iter().for_each(|name| self.malformed(kind, name.clone()));
                 self.objects.replace(kind, objects, &kept);
                 self.awaited.remove(&kind);
             }
             Update::Complete(kind) => _ = self.awaited.remove(&kind),
             Update::All(objects) => {
                 self.objects = objects;
+                self.unread.clear();
                 self.awaited.clear();
             }
             Update::End(complete) => self.source_ended(&complete),
@@ -171,10 +193,20 @@ impl<W: Write> Proxy<W> {
             }
             Update::Stop => return Next::Stop,
         }
+        if self.unread.is_empty() && self.held.take().is_some() {
+            self.line("all objects can be read: nothing of an earlier run is kept for them any more");
+        }
         self.stale = true;
         self.pace.changed(now);
         self.status.queued();
         Next::Continue
+    }
+
+    /// Notes a malformed object. Without a last state in memory, its state is that of an earlier run.
+    fn malformed(&mut self, kind: Kind, name: ObjectName) {
+        if !self.begun && !self.objects.contains(kind, &name) {
+            self.unread.insert((kind, name));
+        }
     }
 
     /// Reports the end of the source: the state is kept, and no change is read before a restart.
@@ -214,6 +246,7 @@ impl<W: Write> Proxy<W> {
 
     /// Returns the time of the next apply that drains need.
     fn apply(&mut self, now: Instant) -> Result<Option<Instant>, String> {
+        self.begin().map_err(|error| error.to_string())?;
         self.translate().map_err(|error| format!("read the properties of the node: {error}"))?;
         let desired = &self.translation.desired;
         if self.adopts {
@@ -224,11 +257,31 @@ impl<W: Write> Proxy<W> {
         self.report(result)
     }
 
+    /// Holds the state of an earlier run before the first apply, if an object cannot be read.
+    fn begin(&mut self) -> lvs::Result<()> {
+        if self.begun {
+            return Ok(());
+        }
+        if !self.unread.is_empty() {
+            self.held = Held::new(&self.director.snapshot()?);
+        }
+        self.begun = true;
+        if self.held.is_some() {
+            let unread: Vec<_> = self.unread.iter().map(|(kind, name)| format!("{kind} {name}")).collect();
+            let about = "services and endpoints of an earlier run are kept while an object cannot be read";
+            self.line(&format!("{about}: {}", unread.join(", ")));
+        }
+        Ok(())
+    }
+
     /// Translates again if the objects, or the addresses of the node, are others.
     fn translate(&mut self) -> std::io::Result<()> {
         let node = self.options.node(&self.objects)?;
         if self.stale || self.node.as_ref() != Some(&node) {
             self.translation = translate(&self.objects, &node);
+            if let Some(held) = &mut self.held {
+                held.add_to(&mut self.translation.desired, &self.unread);
+            }
             self.node = Some(node);
             self.stale = false;
             let notes: BTreeSet<_> = self.translation.notes.iter().map(ToString::to_string).collect();

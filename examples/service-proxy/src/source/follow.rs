@@ -164,7 +164,10 @@ impl Stream<'_> {
 
     fn put(&mut self, text: &str) -> Result<(), String> {
         let (objects, malformed) = parse(text)?;
-        malformed.iter().for_each(|malformed| self.malformed(malformed));
+        for malformed in malformed {
+            self.malformed(&malformed);
+            self.send(Update::Malformed(malformed.kind, malformed.name));
+        }
         for object in objects.into_objects() {
             self.known.put(object.kind(), object.name());
             self.send(Update::Put(object));

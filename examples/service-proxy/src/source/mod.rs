@@ -18,6 +18,8 @@ use crate::objects::{Kind, Object, Objects};
 pub enum Update {
     /// An object was added or changed.
     Put(Object),
+    /// An object is malformed: its last valid state is kept.
+    Malformed(Kind, ObjectName),
     /// An object was deleted.
     Delete(Kind, ObjectName),
     /// All objects of a kind.

@@ -15,7 +15,7 @@ use crate::lab::{A, list, named, service};
 use crate::proxy::{Lab, NODE};
 use crate::server::PATIENCE;
 
-fn event(kind: &str, object: Value) -> String {
+pub(crate) fn event(kind: &str, object: Value) -> String {
     // `kubectl` prints events like this.
     serde_json::to_string_pretty(&json!({"type": kind, "object": object})).unwrap()
 }

@@ -10,4 +10,5 @@ mod http;
 mod lab;
 mod pace;
 mod proxy;
+mod restart;
 mod server;
