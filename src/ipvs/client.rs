@@ -1,5 +1,6 @@
 //! The client: operations on the kernel's table.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use netlink_sys::protocols::NETLINK_GENERIC;
@@ -160,7 +161,7 @@ impl Ipvs {
             let cause = Cause::InvalidInput("an update cannot change the key of the service".into());
             return Err(Error::new(operation(), cause));
         }
-        self.set_edited(Change::SetService(before), Change::SetService(service))
+        self.set_edited(Change::SetService(service), service.edited_problem(&before))
             .map_err(|error| error.during(operation()))
     }
 
@@ -266,7 +267,8 @@ impl Ipvs {
             let cause = Cause::InvalidInput("an update cannot change the address of the destination".into());
             return Err(Error::new(operation(), cause));
         }
-        self.set_edited(Change::SetDestination(service, before), Change::SetDestination(service, destination))
+        let problem = destination.edited_problem(&before, &service);
+        self.set_edited(Change::SetDestination(service, destination), problem)
             .map_err(|error| error.during(operation()))
     }
 
@@ -438,11 +440,12 @@ impl Ipvs {
         batch::run(self, changes.into_iter())
     }
 
-    /// Sets what was read as `before`.
-    fn set_edited(&mut self, before: Change, after: Change) -> Result<()> {
-        // Another program may have set a value that this crate would reject; do not validate it again.
-        let trusted = before.problem().is_some_and(|problem| after.problem() == Some(problem));
-        self.run(ToFamily { trusted, ..self.addressed(after) }, |_| {})
+    /// Sets values that were read and edited, unless an edited one has a problem.
+    fn set_edited(&mut self, change: Change, problem: Option<Cow<'static, str>>) -> Result<()> {
+        match problem {
+            Some(problem) => Err(Error::new(change, Cause::InvalidInput(problem))),
+            None => self.run(ToFamily { trusted: true, ..self.addressed(change) }, |_| {}),
+        }
     }
 
     fn put(&mut self, add: Change, set: Change) -> Result<Outcome> {

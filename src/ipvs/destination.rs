@@ -102,25 +102,52 @@ impl Destination {
         if let Some(problem) = service.problem().or_else(|| address_problem(self.address)) {
             return Some(problem);
         }
+        if let Some(problem) = self.weight_problem().or_else(|| self.thresholds_problem()) {
+            return Some(problem);
+        }
+        if let Some(problem) = unusable_for_host(self.address.ip()) {
+            return Some(problem.into());
+        }
+        self.forwarding_problem(service)
+    }
+
+    /// As [`Destination::problem`], of the values that differ from `before`. Another program may have set values that
+    /// this crate would reject.
+    pub(super) fn edited_problem(&self, before: &Self, service: &ServiceKey) -> Option<Cow<'static, str>> {
+        let of_weight = || (self.weight != before.weight).then(|| self.weight_problem()).flatten();
+        let of_thresholds = || (self.thresholds != before.thresholds).then(|| self.thresholds_problem()).flatten();
+        let of_forwarding =
+            || (self.forwarding != before.forwarding).then(|| self.forwarding_problem(service)).flatten();
+        of_weight().or_else(of_thresholds).or_else(of_forwarding)
+    }
+
+    #[inline(always)]
+    fn weight_problem(&self) -> Option<Cow<'static, str>> {
         if self.weight > INT_MAX {
             return fault(format_args!("weight {} is above {INT_MAX}", self.weight));
         }
-        if let Some(Thresholds { upper, lower }) = self.thresholds {
-            if upper.get() > INT_MAX {
-                return fault(format_args!("upper threshold {upper} is above {INT_MAX}"));
-            }
-            if let Some(lower) = lower.filter(|lower| *lower > upper) {
-                return fault(format_args!("lower threshold {lower} is above the upper one, {upper}"));
-            }
+        None
+    }
+
+    #[inline(always)]
+    fn thresholds_problem(&self) -> Option<Cow<'static, str>> {
+        let Thresholds { upper, lower } = self.thresholds?;
+        if upper.get() > INT_MAX {
+            return fault(format_args!("upper threshold {upper} is above {INT_MAX}"));
         }
+        if let Some(lower) = lower.filter(|lower| *lower > upper) {
+            return fault(format_args!("lower threshold {lower} is above the upper one, {upper}"));
+        }
+        None
+    }
+
+    #[inline(always)]
+    fn forwarding_problem(&self, service: &ServiceKey) -> Option<Cow<'static, str>> {
         if let Forwarding::Other(method) = self.forwarding {
             return fault(format_args!("forwarding method {method} has no meaning"));
         }
         if let Forwarding::Tunnel(Tunnel::Other { kind: kind @ tunnel::IPIP..=tunnel::GRE, .. }) = self.forwarding {
             return fault(format_args!("tunnel type {kind} is no other one: it has a name in Tunnel"));
-        }
-        if let Some(problem) = unusable_for_host(self.address.ip()) {
-            return Some(problem.into());
         }
         let tunnelled = matches!(self.forwarding, Forwarding::Tunnel(_));
         if !tunnelled && Family::of(self.address.ip()) != service.family() {

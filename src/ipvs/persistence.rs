@@ -43,12 +43,28 @@ impl Persistence {
     }
 
     pub(super) fn problem(&self, family: Family) -> Option<Cow<'static, str>> {
+        self.timeout_problem().or_else(|| self.netmask_problem(family))
+    }
+
+    /// As [`Persistence::problem`], of the values that differ from `before`.
+    pub(super) fn edited_problem(&self, before: Option<Self>, family: Family) -> Option<Cow<'static, str>> {
+        let (timeout, netmask) =
+            before.map_or((true, true), |before| (self.timeout != before.timeout, self.netmask != before.netmask));
+        let problem = timeout.then(|| self.timeout_problem()).flatten();
+        problem.or_else(|| netmask.then(|| self.netmask_problem(family)).flatten())
+    }
+
+    fn timeout_problem(&self) -> Option<Cow<'static, str>> {
         if self.timeout.subsec_nanos() != 0 {
             return Some(format!("the persistence timeout {:?} is not in whole seconds", self.timeout).into());
         }
         if self.timeout > Self::LONGEST {
             return Some(format!("the persistence timeout {:?} is above {:?}", self.timeout, Self::LONGEST).into());
         }
+        None
+    }
+
+    fn netmask_problem(&self, family: Family) -> Option<Cow<'static, str>> {
         match (self.netmask.0, family) {
             (Mask::Inet(_), Family::Inet6) => Some("an IPv4 persistence netmask on an IPv6 service".into()),
             (Mask::Inet6(_), Family::Inet) => Some("an IPv6 persistence prefix on an IPv4 service".into()),

@@ -115,21 +115,40 @@ impl Service {
     /// Fault of a value that the kernel would refuse or misunderstand.
     #[inline]
     pub(super) fn problem(&self) -> Option<Cow<'static, str>> {
-        if let Some(problem) = self.key.problem() {
-            return Some(problem);
+        let of_values = || self.flags_problem().or_else(|| self.port_problem());
+        let problem = self.key.problem().or_else(of_values);
+        problem.or_else(|| self.persistence.and_then(|persistence| persistence.problem(self.key.family())))
+    }
+
+    /// As [`Service::problem`], of the values that differ from `before`. Another program may have set values that this
+    /// crate would reject.
+    pub(super) fn edited_problem(&self, before: &Self) -> Option<Cow<'static, str>> {
+        if self.flags != before.flags {
+            if let Some(problem) = self.flags_problem() {
+                return Some(problem);
+            }
         }
+        match self.persistence {
+            None => before.persistence.and_then(|_| self.port_problem()),
+            Some(persistence) => persistence.edited_problem(before.persistence, self.key.family()),
+        }
+    }
+
+    #[inline]
+    fn flags_problem(&self) -> Option<Cow<'static, str>> {
         if self.flags.intersects(ServiceFlags::from_bits_retain(PERSISTENT | HASHED)) {
             return Some("the flags of persistence and of the kernel itself (0x1, 0x2) cannot be set".into());
         }
-        if let ServiceKey::Address { protocol, address } = self.key {
-            if address.port() == 0 && self.persistence.is_none() {
-                return Some("port 0 (any port) needs a persistent service".into());
-            }
-            if self.flags.contains(ServiceFlags::ONE_PACKET) && protocol != Protocol::UDP {
-                return Some("one-packet scheduling is only for UDP and firewall-mark services".into());
-            }
+        if self.flags.contains(ServiceFlags::ONE_PACKET) && self.key.protocol().is_some_and(|it| it != Protocol::UDP) {
+            return Some("one-packet scheduling is only for UDP and firewall-mark services".into());
         }
-        self.persistence.and_then(|persistence| persistence.problem(self.key.family()))
+        None
+    }
+
+    #[inline]
+    fn port_problem(&self) -> Option<Cow<'static, str>> {
+        let any_port = self.key.address().is_some_and(|address| address.port() == 0);
+        (any_port && self.persistence.is_none()).then(|| "port 0 (any port) needs a persistent service".into())
     }
 }
 

@@ -224,12 +224,31 @@ fn what_another_program_set_can_be_updated(lab: &Lab) {
     Unchecked::connect(lab).change(Change::AddDestination(web().key, odd)).unwrap();
     ipvs.update_destination(web().key, odd.address, |server| server.weight = 0).unwrap();
     assert_eq!(read_destinations(&mut ipvs, web().key), HashSet::from([odd.weight(0)]));
-    // The caller's edit is checked if the object was valid before.
+    // The caller's edit is checked.
     let right = Destination::new(address("10.244.1.2:443"));
     ipvs.add_destination(web().key, right).unwrap();
     let update = ipvs.update_destination(web().key, right.address, |server| server.weight = u32::MAX).unwrap_err();
     assert!(update.is_invalid_input(), "{update}");
     assert!(update.operation().starts_with("update destination 10.244.1.2:443"), "{update}");
+
+    // So it is if another value was not.
+    let thresholds = Thresholds { upper: NonZeroU32::MAX, lower: None };
+    let update = ipvs.update_destination(web().key, odd.address, |server| server.thresholds = Some(thresholds));
+    assert!(update.unwrap_err().is_invalid_input());
+    let mut odd = Service::tcp(address("10.96.0.9:80"), Scheduler::RR).flags(ServiceFlags::ONE_PACKET);
+    assert!(ipvs.add_service(odd).unwrap_err().is_invalid_input());
+    Unchecked::connect(lab).change(Change::AddService(odd)).unwrap();
+    for persistence in [
+        Persistence::new(Duration::from_millis(1500)),
+        Persistence::new(Persistence::LONGEST + Duration::from_secs(1)),
+        Persistence::new(Duration::from_secs(300)).netmask(Netmask::inet6(64).unwrap()),
+    ] {
+        let update = ipvs.update_service(odd.key, |service| service.persistence = Some(persistence)).unwrap_err();
+        assert!(update.is_invalid_input() && update.to_string().contains("persistence"), "{update}");
+    }
+    odd.persistence = Some(Persistence::new(Duration::from_secs(300)));
+    ipvs.update_service(odd.key, |service| service.persistence = odd.persistence).unwrap();
+    assert_eq!(ipvs.service(odd.key).unwrap().service, odd);
 }
 
 fn timeouts_are_set_and_left_alone(lab: &Lab) {
