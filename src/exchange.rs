@@ -239,19 +239,38 @@ impl Exchange {
     /// Queues a request: a message of this type with these flags (`NLM_F_REQUEST` and `NLM_F_ACK` are added) and body.
     ///
     /// # Errors
-    /// [`Cause::TooLong`] if the body does not fit in a message. Then nothing was queued.
+    /// - [`Cause::TooLong`] if the body does not fit in a message.
+    /// - [`Cause::InvalidInput`] behind a queued dump, and while requests are in flight: [`Exchange::abandon`] ends these.
+    ///
+    /// Then nothing was queued.
     pub fn queue(&mut self, kind: u16, flags: u16, body: &[u8]) -> Result<(), Cause> {
+        self.check_queue(false)?;
         self.queue_with(kind, flags, |out| out.raw(body))
     }
 
     /// Queues the request for a dump (`NLM_F_DUMP`), which must be alone in its datagram.
     ///
     /// # Errors
-    /// As [`Exchange::queue`].
+    /// As [`Exchange::queue`], and [`Cause::InvalidInput`] behind any queued request.
     pub fn queue_dump(&mut self, kind: u16, body: &[u8]) -> Result<(), Cause> {
+        self.check_queue(true)?;
         self.queue_dump_with(kind, |out| out.raw(body))
     }
 
+    /// Refuses a request that would drop others.
+    pub(crate) fn check_queue(&self, dump: bool) -> Result<(), Cause> {
+        match &self.in_flight {
+            Some(in_flight) if in_flight.progress != Progress::Queued => {
+                Err(Cause::InvalidInput("other requests are in flight: read their replies, or abandon them".into()))
+            }
+            Some(in_flight) if in_flight.dump || dump => {
+                Err(Cause::InvalidInput("a dump must be alone in its datagram: send the queued requests before".into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// As [`Exchange::queue`]; abandons requests that are in flight, and a queued dump.
     pub(crate) fn queue_with(
         &mut self,
         kind: u16,
@@ -276,6 +295,7 @@ impl Exchange {
         Ok(())
     }
 
+    /// As [`Exchange::queue_dump`]; abandons all other requests.
     #[inline]
     pub(crate) fn queue_dump_with(&mut self, kind: u16, body: impl FnOnce(&mut Writer<'_>)) -> Result<(), Cause> {
         self.abandon();

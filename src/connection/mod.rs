@@ -59,6 +59,11 @@ pub(crate) trait Request: fmt::Display {
 
     /// The meaning of the kernel's refusal.
     fn refused(&self, refusal: Refusal) -> Refused;
+
+    /// Whether a [`Prepared`] request asks for a dump.
+    fn is_dump(&self) -> bool {
+        false
+    }
 }
 
 impl<R: Request> Request for &R {
@@ -72,6 +77,10 @@ impl<R: Request> Request for &R {
 
     fn refused(&self, refusal: Refusal) -> Refused {
         (**self).refused(refusal)
+    }
+
+    fn is_dump(&self) -> bool {
+        (**self).is_dump()
     }
 }
 

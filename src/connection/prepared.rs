@@ -22,9 +22,15 @@ impl<'a> Prepared<'a> {
     /// Queues the messages of the request: one, or two where the kernel answers only the second.
     ///
     /// # Errors
-    /// [`Cause::TooLong`]. Then nothing was queued.
+    /// As [`Exchange::queue`], or [`Exchange::queue_dump`] if it is a dump. Then nothing was queued.
     pub fn queue(&self, exchange: &mut Exchange) -> Result<()> {
-        self.0.queue(exchange).map(drop).map_err(|cause| self.failed(cause))
+        let queued = exchange.check_queue(self.is_dump()).and_then(|()| self.0.queue(exchange));
+        queued.map(drop).map_err(|cause| self.failed(cause))
+    }
+
+    /// Whether the request asks for a dump (`NLM_F_DUMP`), which must be alone in its datagram.
+    pub fn is_dump(&self) -> bool {
+        self.0.is_dump()
     }
 
     /// Returns the error of a refused request, with the meaning of the refusal.

@@ -321,6 +321,10 @@ impl Request for Query {
     fn refused(&self, refusal: Refusal) -> Refused {
         self.meaning(refusal)
     }
+
+    fn is_dump(&self) -> bool {
+        self.command().1
+    }
 }
 
 /// An operation on one entry.

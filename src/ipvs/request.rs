@@ -356,7 +356,7 @@ pub(super) struct ToFamily<R> {
     /// The family's number, which is another one after each loading of the module.
     pub(super) family: u16,
     pub(super) request: R,
-    /// The values are in the kernel already: sent without a check.
+    /// The values were checked, or are in the kernel already: sent without a check.
     pub(super) trusted: bool,
 }
 
@@ -413,6 +413,10 @@ impl Request for ToFamily<Query> {
 
     fn refused(&self, refusal: Refusal) -> Refused {
         self.request.refused(refusal)
+    }
+
+    fn is_dump(&self) -> bool {
+        self.request.is_dump()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Many requests at once.
 
+use lvs::Cause;
+
 use crate::talk::*;
 
 #[test]
@@ -112,9 +114,17 @@ fn replies_of_an_abandoned_batch_are_skipped() {
 }
 
 #[test]
-fn a_request_queued_after_the_others_were_sent_gives_them_up() {
+fn nothing_is_queued_while_requests_are_in_flight() {
     let mut talk = Talk::new();
+    let sent = batch(&mut talk, 2);
+    assert!(matches!(talk.0.queue(FAMILY, 0, b"new"), Err(Cause::InvalidInput(_))));
+    assert!(matches!(talk.0.queue_dump(FAMILY, b"all!"), Err(Cause::InvalidInput(_))));
+    let datagram = [answer(&sent[0], EEXIST), answer(&sent[1], 0)].concat();
+    assert_eq!(talk.hear(&datagram), [refused(0, EEXIST), Said::Finished]);
+    talk.works();
+    // Abandoned ones are no longer in flight.
     let old = batch(&mut talk, 2);
+    talk.0.abandon();
     let new = talk.request(b"new");
     assert_eq!(messages(&new).len(), 1);
     assert_eq!(talk.hear(&[answer(&old[1], 0), answer(&new, 0)].concat()), [Said::Finished]);
@@ -130,6 +140,7 @@ fn unsent_requests_are_offered_again() {
     assert!(matches!(exchange.step(), Ok(Step::Send)));
     assert_eq!(messages(exchange.outgoing()).len(), 2);
     // A dump that was not sent is not open.
+    exchange.abandon();
     exchange.queue_dump(FAMILY, b"all!").unwrap();
     assert!(matches!(exchange.step(), Ok(Step::Send)));
     exchange.abandon();
@@ -157,15 +168,19 @@ fn many_requests_wait_for_the_end_of_an_abandoned_dump_and_one_does_not() {
 }
 
 #[test]
-fn a_dump_travels_alone() {
+fn a_dump_travels_alone_and_no_queued_request_is_lost() {
+    let refused = |queued| matches!(queued, Err(Cause::InvalidInput(_)));
     let mut talk = Talk::new();
     talk.0.queue(FAMILY, 0, b"before").unwrap();
-    let dump = talk.dump();
-    assert_eq!(talk.hear(&done(dump, 0)), [Said::Finished]);
-    talk.0.queue_dump(FAMILY, b"all!").unwrap();
-    let sent = talk.request(b"after");
-    assert_eq!(messages(&sent).len(), 1, "{}", hex(&sent));
-    assert_eq!(hex(&sent[16..21]), hex(b"after"));
+    assert!(refused(talk.0.queue_dump(FAMILY, b"all!")));
+    let sent = talk.send();
+    assert_eq!(hex(&sent[16..22]), hex(b"before"));
     assert_eq!(talk.hear(&answer(&sent, 0)), [Said::Finished]);
+
+    talk.0.queue_dump(FAMILY, b"all!").unwrap();
+    assert!(refused(talk.0.queue(FAMILY, 0, b"after")) && refused(talk.0.queue_dump(FAMILY, b"all!")));
+    let sent = talk.send();
+    assert_eq!(messages(&sent).len(), 1, "{}", hex(&sent));
+    assert_eq!(talk.hear(&done(sequence(&sent), 0)), [Said::Finished]);
     talk.works();
 }
