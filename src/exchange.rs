@@ -484,6 +484,12 @@ impl Exchange {
         }
     }
 
+    /// Whether a dump was sent and has not ended.
+    #[inline]
+    pub(crate) fn reads_dump(&self) -> bool {
+        self.in_flight.as_ref().is_some_and(|in_flight| in_flight.dump)
+    }
+
     /// Whether [`Exchange::step`] would return [`Step::Receive`] without reading a message.
     #[inline]
     pub(crate) fn may_receive(&self) -> bool {

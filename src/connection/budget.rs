@@ -8,6 +8,9 @@ use crate::error::Cause;
 /// Number of datagrams between two readings of the clock.
 const STRIDE: u32 = 64;
 
+/// The smallest limit of a listing in bytes: a datagram of a dump has 32 KiB at most.
+const SMALLEST_LISTING: usize = 64 << 10;
+
 /// Use of the bounds by one operation.
 ///
 /// The success path reads no clock: an operation starts to count when it first has to wait, or at its 64th datagram.
@@ -28,7 +31,8 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) fn new(options: &Options) -> Self {
-        let Options { timeout, deadline, largest_listing: largest, .. } = *options;
+        let Options { timeout, deadline, largest_listing, .. } = *options;
+        let largest = largest_listing.max(SMALLEST_LISTING);
         Self { timeout, deadline, largest, started: None, datagrams: 0, bytes: 0, held: false }
     }
 
@@ -56,7 +60,7 @@ impl Budget {
         self.renew();
     }
 
-    /// Counts a datagram; returns whether [`Budget::check`] is due.
+    /// Counts a datagram, and its bytes if it is one of a dump; returns whether [`Budget::check`] is due.
     #[inline]
     pub(super) fn count(&mut self, length: usize) -> bool {
         self.datagrams = self.datagrams.wrapping_add(1);

@@ -204,12 +204,12 @@ impl Connection {
     #[inline]
     pub(crate) fn start(&mut self, request: &impl Request) -> Result<()> {
         self.budget.renew();
+        self.dump = Span::new(request);
         let mut started = request.check().and_then(|()| request.queue(&mut self.exchange)).map(drop);
         if started.is_ok() && self.exchange.may_send() {
-            self.dump = Span::new(request);
-            started = self.send().inspect_err(|_| self.abandon());
+            started = self.send();
         }
-        started.map_err(|cause| Error::new(request, cause))
+        started.inspect_err(|_| self.abandon()).map_err(|cause| Error::new(request, cause))
     }
 
     /// Reads the dump that was started by `request` to its end: `each` gets the bodies of its messages, and the number of
@@ -249,8 +249,8 @@ impl Connection {
             }
             self.receive().inspect_err(|_| self.abandon()).map_err(|cause| Error::new(request, cause))?;
         }
-        match self.reply() {
-            Ok(Reply::Message(_, kind)) => Ok(Some(kind)),
+        let ended = match self.reply() {
+            Ok(Reply::Message(_, kind)) => return Ok(Some(kind)),
             Ok(Reply::Finished) => Ok(None),
             Ok(Reply::Refused(_, refusal)) => {
                 let _entered = self.dump.enter();
@@ -258,7 +258,9 @@ impl Connection {
                 Err(Error::new(request, request.refused(refusal)))
             }
             Err(cause) => Err(Error::new(request, cause)),
-        }
+        };
+        self.dump = Span::none();
+        ended
     }
 
     /// Returns the next reply to the queued requests. After an error the queued requests are abandoned, and later ones
@@ -376,8 +378,9 @@ impl Connection {
             Ok(received) => received,
             Err(error) => self.wait(error)?,
         };
+        let bytes = if self.exchange.reads_dump() { length } else { 0 };
         self.exchange.received(length, sender);
-        if self.budget.count(length) { self.budget.check(self.peer.peer().now()) } else { Ok(()) }
+        if self.budget.count(bytes) { self.budget.check(self.peer.peer().now()) } else { Ok(()) }
     }
 
     /// Receives a datagram after an attempt that failed with `error`; returns its length and its sender.

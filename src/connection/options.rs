@@ -26,7 +26,8 @@ pub struct Options {
     /// of the unfinished dump, within its own deadline, since the kernel allows one dump at a time on a socket.
     pub deadline: Duration,
     /// Maximum number of bytes that a collected listing may receive in one reading, after which it fails with
-    /// [`Cause::ListingTooLong`](crate::Cause::ListingTooLong). 1 GiB by default, enough for some 2,500,000 services.
+    /// [`Cause::ListingTooLong`](crate::Cause::ListingTooLong). 1 GiB by default, enough for some 2,500,000 services; at
+    /// least 64 KiB.
     ///
     /// It bounds the memory of a client whose peer never ends a listing. Streamed listings use constant memory.
     pub largest_listing: usize,

@@ -39,8 +39,8 @@ pub struct SyncDaemon {
     #[cfg_attr(feature = "serde", serde(rename = "syncid"))]
     pub sync_id: u8,
     /// The longest message, in bytes without its headers (`IPVS_DAEMON_ATTR_SYNC_MAXLEN`, Linux 4.3): at most 65,507,
-    /// or 65,487 with an IPv6 group. The kernel raises the value of a backup to 1024. `None`: the maximum of the
-    /// interface.
+    /// or 65,487 with an IPv6 group. The kernel raises the value of a backup to 1024. `None`: 1500 bytes
+    /// less the headers, for a backup the interface's MTU less the headers if that is more.
     #[doc(alias = "IPVS_DAEMON_ATTR_SYNC_MAXLEN")]
     #[cfg_attr(feature = "serde", serde(rename = "maxlen", default, skip_serializing_if = "Option::is_none"))]
     pub max_length: Option<NonZeroU16>,

@@ -1,16 +1,18 @@
 //! The probes: queries without side effects, and the table that judges their answers.
 
 use std::fs;
+use std::io;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt;
 
 use netlink_sys::protocols::NETLINK_GENERIC;
+use nix::errno::Errno;
 
 use super::modules::{self, Modules};
 use super::report::{Finding, Level, Presence, Report, best, by_presence, text};
 use super::settings;
 use crate::connection::{Connection, Options};
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, Result};
 use crate::ipset::{self, Ipset, Kind};
 use crate::ipvs::{self, Ipvs, Scheduler};
 use crate::vip::Vips;
@@ -36,8 +38,8 @@ pub fn check() -> Result<Report> {
     let mut vips = Vips::connect().map_err(|error| error.during(operation))?;
     let may_change_network = vips.may_change().map_err(|error| error.during(operation))?;
     let ipvs = probe_ipvs(&modules).map_err(|error| error.during(operation))?;
-    let (may_use_ipvs, ipvs_version) = probe_ipvs_access(ipvs);
-    let (ipset, ipset_protocol, set_types) = probe_ipset(&modules);
+    let (may_use_ipvs, ipvs_version) = probe_ipvs_access(ipvs)?;
+    let (ipset, ipset_protocol, set_types) = probe_ipset(&modules)?;
     Ok(Report {
         ipvs,
         ipvs_version,
@@ -221,7 +223,7 @@ fn probe_ipvs(modules: &Modules) -> Result<Presence> {
 }
 
 fn has_ipvs_family() -> Result<bool> {
-    let mut found = false;
+    let (mut found, mut refused) = (false, None);
     let listed = Connection::open(NETLINK_GENERIC, &Options::default()).and_then(|mut connection| {
         connection.exchange.queue_dump_with(genl::CONTROLLER, genl::write_families_request)?;
         connection.settle(
@@ -229,20 +231,24 @@ fn has_ipvs_family() -> Result<bool> {
                 found |= genl::family_name(body)? == ipvs::FAMILY;
                 Ok(())
             },
-            |_, _, _| {},
-        )
+            |_, refusal, _| refused = Some(refusal),
+        )?;
+        refused.map_or(Ok(found), |refusal| Err(Cause::Io(io::Error::from_raw_os_error(refusal.errno))))
     });
-    listed.map(|()| found).map_err(|cause| Error::new("list the generic netlink families", cause))
+    listed.map_err(|cause| Error::new("list the generic netlink families", cause))
 }
 
 /// Returns the caller's privilege for IPVS, and the version of IPVS.
-fn probe_ipvs_access(ipvs: Presence) -> (bool, Option<(u8, u8, u8)>) {
+fn probe_ipvs_access(ipvs: Presence) -> Result<(bool, Option<(u8, u8, u8)>)> {
     if ipvs != Presence::Present {
-        return (has_initial(&modules::read("/proc/thread-self/status"), CAP_NET_ADMIN), None);
+        return Ok((has_initial(&modules::read("/proc/thread-self/status"), CAP_NET_ADMIN), None));
     }
     match Ipvs::connect().and_then(|mut ipvs| ipvs.version()) {
-        Ok(info) => (true, Some(info.release)),
-        Err(_) => (false, version_in_table(&modules::read("/proc/thread-self/net/ip_vs"))),
+        Ok(info) => Ok((true, Some(info.release))),
+        Err(error) if error.is_permission_denied() => {
+            Ok((false, version_in_table(&modules::read("/proc/thread-self/net/ip_vs"))))
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -268,7 +274,7 @@ fn probe_dummy(modules: &Modules, vips: &mut Vips) -> Presence {
 type IpsetFound = (Presence, Option<RangeInclusive<u8>>, Vec<SetType>);
 
 /// Queries ipset for present parts only, or on a kernel without module support.
-fn probe_ipset(modules: &Modules) -> IpsetFound {
+fn probe_ipset(modules: &Modules) -> Result<IpsetFound> {
     let of_module = |kind: Kind| modules.presence(&kind.module(), Some(ipset::MODULE));
     let each =
         |presence: &dyn Fn(Kind) -> Presence| Kind::ALL.iter().map(|kind| (*kind, presence(*kind), None)).collect();
@@ -279,27 +285,37 @@ fn probe_ipset(modules: &Modules) -> IpsetFound {
         presence => presence,
     };
     if listed != Presence::Present && modules.can_be_loaded() {
-        return if listed == Presence::Absent { absent() } else { (listed, None, each(&of_module)) };
+        return Ok(if listed == Presence::Absent { absent() } else { (listed, None, each(&of_module)) });
     }
-    // Without a socket, the kernel lacks netfilter's part of netlink.
-    let Ok(mut ipset) = Ipset::connect() else { return absent() };
+    let mut ipset = match Ipset::connect() {
+        Ok(ipset) => ipset,
+        // The kernel lacks netfilter's part of netlink.
+        Err(error) if error.errno() == Some(Errno::EPROTONOSUPPORT as i32) => return Ok(absent()),
+        Err(error) => return Err(error),
+    };
     let protocol = match ipset.version() {
         Ok(protocol) => protocol,
+        Err(error) if !is_refused(&error) => return Err(error),
         Err(error) if error.is_permission_denied() || listed == Presence::Present => {
-            return (listed, None, each(&of_module));
+            return Ok((listed, None, each(&of_module)));
         }
-        Err(_) => return absent(),
+        Err(_) => return Ok(absent()),
     };
     let kinds = Kind::ALL.iter().map(|kind| match of_module(*kind) {
-        presence if presence != Presence::Present && modules.can_be_loaded() => (*kind, presence, None),
+        presence if presence != Presence::Present && modules.can_be_loaded() => Ok((*kind, presence, None)),
         presence => match ipset.revisions(*kind) {
-            Ok(revisions) => (*kind, Presence::Present, Some(revisions)),
-            Err(error) if error.is_unavailable() => (*kind, Presence::Absent, None),
-            Err(_) => (*kind, presence, None),
+            Ok(revisions) => Ok((*kind, Presence::Present, Some(revisions))),
+            Err(error) if error.is_unavailable() => Ok((*kind, Presence::Absent, None)),
+            Err(error) if is_refused(&error) => Ok((*kind, presence, None)),
+            Err(error) => Err(error),
         },
     });
-    let kinds = kinds.collect();
-    (Presence::Present, Some(protocol), kinds)
+    let kinds = kinds.collect::<Result<_>>()?;
+    Ok((Presence::Present, Some(protocol), kinds))
+}
+
+fn is_refused(error: &Error) -> bool {
+    matches!(error.cause(), Cause::Refused(_))
 }
 
 /// Whether the calling thread, with this `/proc/thread-self/status`, has a capability in the initial user namespace.

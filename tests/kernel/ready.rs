@@ -1,5 +1,7 @@
 //! The report on the kernel has the right findings, and making it leaves no trace.
 
+use std::process::Command;
+
 use libtest_mimic::Trial;
 use lvs::ipset::Kind;
 use lvs::ipvs::settings::{CONN_REUSE_MODE, CONNTRACK, ConnReuse, EXPIRE_NODEST_CONN, EXPIRE_QUIESCENT_TEMPLATE};
@@ -16,6 +18,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         settings_are_judged,
         an_unprivileged_user_learns_what_can_be_known,
     ));
+    all.extend(tests!(&[Need::Ipvs, Need::Program("doctor")]; a_shortage_of_descriptors_is_an_error_and_no_finding,));
     all.extend(tests!(&[Need::Ipvs, Need::Program("unshare")]; root_of_a_child_user_namespace_may_not_use_ipvs,));
     all.extend(tests!(&[Need::OwnMachine, Need::Ipvs, Need::Ipset(Kind::HashIp), Need::Dummy];
         what_is_unloaded_is_loadable_until_it_is_loaded,
@@ -50,6 +53,23 @@ fn a_report_leaves_no_trace(lab: &Lab) {
     for line in lines(&report) {
         assert!(!line.contains('\n'), "{line}");
     }
+}
+
+fn a_shortage_of_descriptors_is_an_error_and_no_finding(lab: &Lab) {
+    let expected = lab.tool("doctor");
+    let mut errors = 0;
+    for limit in 3..20 {
+        let doctor = format!("ulimit -n {limit}; exec doctor");
+        let output = lab.run(|| Command::new("sh").args(["-c", &doctor]).output()).unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        if text.is_empty() {
+            assert!(!output.status.success(), "{limit}");
+            errors += 1;
+        } else {
+            assert_eq!(text, expected, "{limit}");
+        }
+    }
+    assert!((1..17).contains(&errors), "{errors}");
 }
 
 fn what_is_reported_present_is_there(lab: &Lab) {
