@@ -95,9 +95,18 @@ impl Names {
         if self.no_hosts {
             return None;
         }
-        let ask = || getnameinfo(&SocketAddr::new(address, 0), NI_NAMEREQD | NI_NUMERICSERV).ok().map(|(name, _)| name);
+        let ask = || {
+            let (name, _) = getnameinfo(&SocketAddr::new(address, 0), NI_NAMEREQD | NI_NUMERICSERV).ok()?;
+            can_be_printed(&name).then_some(name)
+        };
         self.hosts.borrow_mut().entry(address).or_insert_with(ask).clone()
     }
+}
+
+/// Whether the name of an address is printed. Anyone who answers for the address chooses it: it must not be read as
+/// another word, option or address.
+fn can_be_printed(name: &str) -> bool {
+    name.is_ascii() && !name.starts_with('-') && can_be_a_name(name)
 }
 
 /// Whether a text can be a host name. Numbers and texts with blanks or signs cannot, though resolvers would try them.
@@ -253,6 +262,10 @@ mod tests {
             assert!(!can_be_a_name(host), "{host}");
         }
         assert!(can_be_a_name("localhost") && can_be_a_name("1.example.com"));
+        for name in ["", "-C", "a\nflush b", "a b", "a\"b", "<a>", "a\x1b[2J", "1.2.3.4", "0x7f", "é", "a#b", "a:b"] {
+            assert!(!can_be_printed(name), "{name}");
+        }
+        assert!(can_be_printed("web-1.example_com") && can_be_printed("1.example.com"));
     }
 
     #[test]

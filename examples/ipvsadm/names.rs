@@ -138,7 +138,8 @@ impl Source for System {
     }
 
     fn host(&self, address: IpAddr) -> Option<String> {
-        getnameinfo(&SocketAddr::new(address, 0), NI_NAMEREQD | NI_NUMERICSERV).ok().map(|(name, _)| name)
+        let (name, _) = getnameinfo(&SocketAddr::new(address, 0), NI_NAMEREQD | NI_NUMERICSERV).ok()?;
+        can_be_host_name(&name).then_some(name)
     }
 }
 
@@ -150,6 +151,14 @@ impl System {
             Services::read(&text)
         })
     }
+}
+
+/// Whether a text can be the name of a host. Anyone who answers for the address chooses it: it must not be read as
+/// another word, option or address.
+fn can_be_host_name(name: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit()) || part.starts_with("0x");
+    name.bytes().all(is_allowed) && !name.starts_with('-') && !name.split('.').all(is_number)
 }
 
 /// Whether it is a number to C. (A name, such as `7-1`, needs no letter.)
@@ -274,5 +283,13 @@ pub(crate) mod tests {
         for text in ["7-1", "9p", "80 ", "_"] {
             assert!(!is_number(text), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_name_that_reads_as_something_else_is_not_printed() {
+        for name in ["", "-C", "a\nflush b", "a b", "a\"b", "<a>", "a\x1b[2J", "1.2.3.4", "0x7f", "é", "a#b", "a:b"] {
+            assert!(!can_be_host_name(name), "{name}");
+        }
+        assert!(can_be_host_name("web-1.example_com") && can_be_host_name("1.example.com"));
     }
 }
