@@ -6,6 +6,7 @@ use lvs::Error;
 use lvs::ipset::Kind;
 
 use self::number::PRIVATE;
+use crate::errno;
 use crate::texts::{TEXTS, Text};
 use crate::values::bytes;
 
@@ -138,7 +139,5 @@ pub(crate) fn refused(request: &str, kind: Option<Kind>, number: i32) -> Failure
 
 /// Returns the text of the C library for an error number.
 fn kernel(number: i32) -> Failure {
-    let text = io::Error::from_raw_os_error(number).to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    Failure::refused(format!("Kernel error received: {text}"))
+    Failure::refused(format!("Kernel error received: {}", errno::text(number)))
 }

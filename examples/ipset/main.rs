@@ -37,17 +37,24 @@
 //!   at the end of a page.
 //! - A save of names (`save -n -o plain`) has each name once, and a terse save in JSON has no entries.
 //! - Names of services and protocols are those of `/etc/services` and `/etc/protocols`, and of nowhere else. `tcp`, `udp`,
-//!   `icmp` and `icmpv6` are known without these files.
+//!   `icmp` and `icmpv6` are known without these files. A protocol above 255 is unknown. (`ipset` stores its lowest byte.)
+//! - An Ethernet address is six numbers of one or two hexadecimal digits. (`ipset` also reads empty ones, and signs.)
+//! - A host name from DNS is printed if it has only letters, digits, `.`, `-` and `_`. After a look-up that found no name
+//!   in 2 seconds, other addresses are not looked up.
 #![cfg_attr(fuzzing, no_main)]
 
 mod database;
 mod decimal;
 mod entry;
+#[path = "../ipvsadm/errno.rs"]
+mod errno;
 mod escape;
 mod failure;
 #[cfg(any(all(test, feature = "testing"), fuzzing))]
 mod fuzz;
 mod help;
+#[path = "../ipvsadm/hosts.rs"]
+mod hosts;
 #[cfg(test)]
 mod man;
 mod names;

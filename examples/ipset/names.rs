@@ -1,9 +1,10 @@
 //! Names of hosts, services, protocols and types of ICMP. Numbers are recognized without asking anyone.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use dns_lookup::{AddrInfoHints, getaddrinfo, getnameinfo};
 use lvs::Family;
@@ -11,6 +12,7 @@ use nix::libc::{AF_INET, AF_INET6, NI_NAMEREQD, NI_NUMERICSERV, SOCK_STREAM};
 
 use crate::database::Database;
 use crate::failure::Failure;
+use crate::hosts::Hosts;
 
 pub(crate) const ICMP: u8 = 1;
 pub(crate) const ICMPV6: u8 = 58;
@@ -22,9 +24,15 @@ pub(crate) struct Names {
     protocols: OnceCell<Database>,
     numbers: RefCell<BTreeMap<u8, Rc<str>>>,
     hosts: RefCell<HashMap<IpAddr, Option<String>>>,
+    files: OnceCell<Hosts>,
+    /// Whether a look-up of a name failed after [`PATIENCE`].
+    given_up: Cell<bool>,
     /// No host has a name, and nobody is asked for one.
     no_hosts: bool,
 }
+
+/// Time of a look-up after which no further address is asked for, if it finds no name: no server answers.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Names {
     /// Names that do not depend on the machine: those of two such files, and none of hosts.
@@ -82,12 +90,16 @@ impl Names {
         if self.no_hosts || !can_be_a_name(host) {
             return Err(unknown());
         }
-        let address = if family == Family::Inet { AF_INET } else { AF_INET6 };
-        let hints = AddrInfoHints { socktype: SOCK_STREAM, address, ..AddrInfoHints::default() };
-        let found = getaddrinfo(Some(host), None, Some(hints)).map_err(|_| unknown())?;
-        let mut of_family = found.filter_map(|found| found.ok().map(|found| found.sockaddr.ip()));
-        let first = of_family.next().ok_or_else(unknown)?;
-        Ok((first, of_family.any(|other| other != first)))
+        let files = self.files.get_or_init(Hosts::of_system);
+        let mut found: Vec<_> = files.addresses(host).filter(|ip| ip.is_ipv4() == (family == Family::Inet)).collect();
+        if found.is_empty() && files.asks_dns() {
+            let address = if family == Family::Inet { AF_INET } else { AF_INET6 };
+            let hints = AddrInfoHints { socktype: SOCK_STREAM, address, ..AddrInfoHints::default() };
+            let all = getaddrinfo(Some(host), None, Some(hints)).map_err(|_| unknown())?;
+            found.extend(all.filter_map(|found| found.ok().map(|found| found.sockaddr.ip())));
+        }
+        let first = *found.first().ok_or_else(unknown)?;
+        Ok((first, found.iter().any(|other| *other != first)))
     }
 
     /// The name of the host that has this address.
@@ -96,9 +108,19 @@ impl Names {
             return None;
         }
         let ask = || {
-            let (name, _) = getnameinfo(&SocketAddr::new(address, 0), NI_NAMEREQD | NI_NUMERICSERV).ok()?;
-            can_be_printed(&name).then_some(name)
+            let files = self.files.get_or_init(Hosts::of_system);
+            if let Some(name) = files.name(address) {
+                return Some(name);
+            }
+            if self.given_up.get() || !files.asks_dns() {
+                return None;
+            }
+            let began = Instant::now();
+            let found = getnameinfo(&SocketAddr::new(address, 0), NI_NAMEREQD | NI_NUMERICSERV);
+            self.given_up.set(found.is_err() && began.elapsed() >= PATIENCE);
+            found.ok().map(|(name, _)| name)
         };
+        let ask = || ask().filter(|name| can_be_printed(name));
         self.hosts.borrow_mut().entry(address).or_insert_with(ask).clone()
     }
 }

@@ -81,7 +81,7 @@ impl Create {
         let hash = kind.method() == Method::Hash;
         let bitmap = kind.method() == Method::Bitmap;
         let newest = revision >= kind.revision();
-        let of_ports = matches!(kind, Kind::HashIpPort | Kind::HashIpPortIp | Kind::HashIpPortNet);
+        let of_ports = matches!(kind, Kind::HashIpPort | Kind::HashIpPortIp | Kind::HashIpPortNet | Kind::HashIpMark);
         let (option, is_there) = match word.strip_prefix("--").unwrap_or(word) {
             "family" => (Self::Family, kind.has_family()),
             "-4" => (Self::ThisFamily(Family::Inet), kind.has_family()),

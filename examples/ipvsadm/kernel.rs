@@ -10,6 +10,8 @@ use nix::libc::{
 };
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 
+use crate::errno;
+
 /// Opens the kernel's table; if that fails, once more after trying to load the module.
 pub(crate) fn open() -> Result<(Ipvs, Version), String> {
     let connect = || {
@@ -66,7 +68,7 @@ pub(crate) fn apply(ipvs: &mut Ipvs, changes: &[Change]) -> Applied {
 /// Returns the kernel's error for a destination of this service whose lower threshold is above the upper one.
 pub(crate) fn out_of_range(ipvs: &mut Ipvs, service: ServiceKey) -> String {
     match ipvs.service(service) {
-        Ok(_) => strerror(ERANGE),
+        Ok(_) => errno::text(ERANGE),
         Err(error) if error.is_not_found() => "Service not defined".to_owned(),
         Err(error) => common(&error),
     }
@@ -137,15 +139,9 @@ fn of_any(errno: i32) -> String {
         EOPNOTSUPP => "Operation not supported with IPv6",
         EAFNOSUPPORT => "Operation not supported with specified address family",
         EMSGSIZE => "Module is wrong version",
-        _ => return strerror(errno),
+        _ => return errno::text(errno),
     };
     text.to_owned()
-}
-
-/// The C library's words for an error number.
-fn strerror(errno: i32) -> String {
-    let text = std::io::Error::from_raw_os_error(errno).to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@
 //! - A value with `!#:+` is taken literally. (popt, the library of `ipvsadm`'s command line, inserts the next word.)
 //! - Each name is resolved once in a run, up to 65,536 names. (`ipvsadm` resolves it again for each line.) Names of SCTP
 //!   ports are looked up in `/etc/services` only.
+//! - After a look-up that found no name in 2 seconds, other addresses are printed as numbers.
 //! - A name that is not UTF-8 is ignored, and so is the name of a port with more than 31 bytes. A name that is too long for
 //!   its column is cut between two letters, not within one.
 #![cfg_attr(fuzzing, no_main)]
@@ -36,8 +37,10 @@ mod command;
 mod connections;
 #[path = "../ipset/decimal.rs"]
 mod decimal;
+mod errno;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
+mod hosts;
 mod kernel;
 mod line;
 #[cfg(test)]

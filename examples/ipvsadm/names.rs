@@ -4,15 +4,18 @@
 //! Only ports of SCTP are looked up in `/etc/services` itself, because the C library's interface that is safe to call
 //! (`getaddrinfo`, `getnameinfo`) knows ports of TCP and UDP only.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::fs;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use dns_lookup::{AddrInfoHints, getaddrinfo, getnameinfo};
 use lvs::Protocol;
 use nix::libc::{AF_INET, NI_DGRAM, NI_NAMEREQD, NI_NUMERICHOST, NI_NUMERICSERV, SOCK_DGRAM, SOCK_STREAM};
+
+use crate::hosts::Hosts;
 
 /// Where names come from.
 pub(crate) trait Source {
@@ -97,12 +100,19 @@ fn once<K: Eq + Hash, V: Clone>(answers: &Answers<K, V>, key: K, ask: impl FnOnc
 struct System {
     /// Read when the first port of SCTP is asked for.
     services: OnceCell<Services>,
+    /// Read when the first host is asked for.
+    hosts: OnceCell<Hosts>,
+    /// Whether a look-up of a name failed after [`PATIENCE`].
+    given_up: Cell<bool>,
 }
+
+/// Time of a look-up after which no further address is asked for, if it finds no name: no server answers.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Source for System {
     fn port(&self, name: &str, protocol: Protocol) -> Option<u16> {
         // `getaddrinfo` would cut it to 16 bits.
-        if is_number(name) {
+        if is_number(name) || name.contains('/') {
             return None;
         }
         let socktype = match protocol {
@@ -128,22 +138,44 @@ impl Source for System {
     }
 
     fn address(&self, host: &str) -> Option<Ipv4Addr> {
-        // Only IPv4 is asked for. Then the resolver turns `::1` of a hosts file into 127.0.0.1.
-        let hints = AddrInfoHints { address: AF_INET, ..AddrInfoHints::default() };
-        let mut found = getaddrinfo(Some(host), None, Some(hints)).ok().filter(|_| !host.is_empty())?;
-        found.find_map(|found| match found.ok()?.sockaddr.ip() {
+        if host.is_empty() || host.contains(char::is_whitespace) {
+            return None;
+        }
+        let v4 = |ip: IpAddr| match ip {
             IpAddr::V4(v4) => Some(v4),
             IpAddr::V6(_) => None,
-        })
+        };
+        if let Some(found) = self.hosts().addresses(host).find_map(v4) {
+            return Some(found);
+        }
+        if !self.hosts().asks_dns() {
+            return None;
+        }
+        // Only IPv4 is asked for. Then the resolver turns `::1` of a hosts file into 127.0.0.1.
+        let hints = AddrInfoHints { address: AF_INET, ..AddrInfoHints::default() };
+        let mut found = getaddrinfo(Some(host), None, Some(hints)).ok().filter(|_| self.hosts().asks_dns())?;
+        found.find_map(|found| v4(found.ok()?.sockaddr.ip()))
     }
 
     fn host(&self, address: IpAddr) -> Option<String> {
-        let (name, _) = getnameinfo(&SocketAddr::new(address, 0), NI_NAMEREQD | NI_NUMERICSERV).ok()?;
-        can_be_host_name(&name).then_some(name)
+        if let Some(name) = self.hosts().name(address) {
+            return Some(name).filter(|name| can_be_host_name(name));
+        }
+        if self.given_up.get() || !self.hosts().asks_dns() {
+            return None;
+        }
+        let began = Instant::now();
+        let found = getnameinfo(&SocketAddr::new(address, 0), NI_NAMEREQD | NI_NUMERICSERV);
+        self.given_up.set(found.is_err() && began.elapsed() >= PATIENCE);
+        found.ok().map(|(name, _)| name).filter(|name| can_be_host_name(name))
     }
 }
 
 impl System {
+    fn hosts(&self) -> &Hosts {
+        self.hosts.get_or_init(Hosts::of_system)
+    }
+
     fn services(&self) -> &Services {
         self.services.get_or_init(|| {
             // A file that is not there has no names.
