@@ -6,6 +6,9 @@
 
 mod converge;
 mod cuts;
+mod drains;
+mod failures;
+mod lab;
 mod order;
 #[path = "../kernel/random.rs"]
 mod random;

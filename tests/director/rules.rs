@@ -4,66 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use lvs::conntrack::Tuple;
-use lvs::director::{Conflict, Desired, Director, Drain, End, Event, Owner, Phase, Ranges, Role, Until};
-use lvs::ipset::{HashIp, HashIpPort, Member, NewSet, ProtocolPorts, SetName};
-use lvs::ipvs::{Destination, Ipvs, Scheduler, Service, ServiceKey};
-use lvs::testing::{Fault, Kernel};
-use lvs::vip::{Binder, Vips};
-use lvs::{Family, Protocol};
+use lvs::director::{Conflict, Desired, Director, Drain, End, Event, Owner, Phase, Ranges, Role};
+use lvs::ipset::{HashIp, Member, NewSet, SetName};
+use lvs::ipvs::{Scheduler, Service};
 
-const MINUTE: Duration = Duration::from_secs(60);
-
-fn web() -> Service {
-    Service::tcp("10.96.0.10:443".parse().unwrap(), Scheduler::WRR)
-}
-
-fn pod(number: u8) -> Destination {
-    Destination::new(SocketAddr::from(([10, 244, 1, number], 6443)))
-}
-
-fn vip0() -> Binder {
-    Binder::dummy("vip0").unwrap()
-}
-
-fn vip(text: &str) -> IpAddr {
-    text.parse().unwrap()
-}
-
-struct Lab {
-    kernel: Kernel,
-    director: Director,
-    ipvs: Ipvs,
-    vips: Vips,
-}
-
-impl Lab {
-    fn new() -> Self {
-        Self::of(Owner::registered("web").unwrap().sets("web-"))
-    }
-
-    fn of(owner: Owner) -> Self {
-        let kernel = Kernel::new();
-        let director = Director::over(kernel.ipvs().unwrap(), kernel.ipset(), kernel.vips(), owner, vip0());
-        let (ipvs, vips) = (kernel.ipvs().unwrap(), kernel.vips());
-        Self { kernel, director, ipvs, vips }
-    }
-
-    fn bound(&mut self) -> Vec<String> {
-        self.vips.virtual_ips(&vip0()).unwrap().iter().map(ToString::to_string).collect()
-    }
-
-    /// The destinations of the service with their weights.
-    fn weights(&mut self, service: Service) -> Vec<(u8, u32)> {
-        let last = |address: SocketAddr| match address.ip() {
-            IpAddr::V4(v4) => v4.octets()[3],
-            IpAddr::V6(_) => 0,
-        };
-        let found = self.ipvs.destinations(service).unwrap();
-        let mut weights: Vec<_> = found.iter().map(|info| (last(info.address()), info.destination.weight)).collect();
-        weights.sort_unstable();
-        weights
-    }
-}
+use crate::lab::{Lab, MINUTE, pod, vip, vip0, web};
 
 #[test]
 fn a_plan_is_text_and_json() {
@@ -78,8 +23,7 @@ fn a_plan_is_text_and_json() {
     desired.service(Service::tcp("10.96.0.11:80".parse().unwrap(), Scheduler::RR), [pod(7)]).unwrap();
     let name: SetName = "web-clients".parse().unwrap();
     desired.set(name, &NewSet::<HashIp>::ipv4(), [Member::new(vip("10.0.0.1"))]).unwrap().role = Role::Guard;
-    let snapshot = lab.director.snapshot().unwrap();
-    let plan = lvs::director::plan(&desired, &snapshot, &Default::default(), Instant::now());
+    let plan = lab.plan(&desired);
     let text = "\
 + key 10.96.0.11:80/tcp
 ~ service 10.96.0.10:443/tcp: scheduler wrr -> lc
@@ -147,103 +91,6 @@ fn an_owner_of_nothing_changes_nothing() {
     assert_eq!(report.conflicts, [Conflict::NotOwnable(other), Conflict::Set(name)]);
     assert!(report.is_empty());
     assert_eq!(lab.ipvs.services().unwrap().len(), 1);
-}
-
-#[test]
-fn a_service_that_fails_takes_only_its_own_virtual_ip_with_it() {
-    let mut lab = Lab::new();
-    let mut desired = Desired::default();
-    let odd = Scheduler::new("odd").unwrap();
-    desired.service(web().scheduler(odd), [pod(7), pod(8)]).unwrap();
-    desired.service(Service::tcp("10.96.0.11:80".parse().unwrap(), Scheduler::RR), [pod(7)]).unwrap();
-    // One of two services of an address is enough for it.
-    desired.service(Service::tcp("10.96.0.12:80".parse().unwrap(), Scheduler::RR), [pod(7)]).unwrap();
-    desired.service(Service::tcp("10.96.0.12:443".parse().unwrap(), odd), [pod(7)]).unwrap();
-
-    let error = lab.director.sync(&desired).unwrap_err();
-    let failed: Vec<_> = error.failures.iter().map(|failure| failure.change.to_string()).collect();
-    assert_eq!(failed, ["+ service 10.96.0.10:443/tcp odd", "+ service 10.96.0.12:443/tcp odd"]);
-    let withheld = error.done.steps().filter(|(_, end)| *end == End::Withheld);
-    let withheld: Vec<_> = withheld.map(|(step, _)| step.to_string()).collect();
-    assert_eq!(
-        withheld,
-        [
-            "+ destination 10.244.1.7:6443 masq weight 1 of service 10.96.0.10:443/tcp",
-            "+ destination 10.244.1.8:6443 masq weight 1 of service 10.96.0.10:443/tcp",
-            "+ destination 10.244.1.7:6443 masq weight 1 of service 10.96.0.12:443/tcp",
-            "+ virtual IP 10.96.0.10 on vip0",
-        ]
-    );
-    assert_eq!(lab.bound(), ["10.96.0.11", "10.96.0.12"]);
-    let error = lvs::Error::from(error);
-    assert!(error.to_string().contains("no scheduler odd"), "{error}");
-
-    // Mended, it is all there.
-    desired.service(web(), [pod(7)]).unwrap();
-    desired.service(Service::tcp("10.96.0.12:443".parse().unwrap(), Scheduler::RR), [pod(7)]).unwrap();
-    lab.director.sync(&desired).unwrap();
-    assert_eq!(lab.bound().len(), 3);
-}
-
-#[test]
-fn a_virtual_ip_that_another_interface_has_fails_alone() {
-    let mut lab = Lab::new();
-    lab.kernel.add_interface("eth0", [(vip("10.96.0.11"), 24)]);
-    let mut desired = Desired::default();
-    desired.service(web(), [pod(7)]).unwrap();
-    desired.vip(vip("10.96.0.11"));
-    let error = lab.director.sync(&desired).unwrap_err();
-    assert_eq!(error.failures.len(), 1);
-    assert!(error.failures[0].error.is_conflict());
-    assert_eq!(lab.bound(), ["10.96.0.10"]);
-}
-
-#[test]
-fn a_service_that_another_program_adds_first_stays_its_own() {
-    let mut lab = Lab::new();
-    let mut desired = Desired::default();
-    desired.service(web(), [pod(7)]).unwrap();
-    let snapshot = lab.director.snapshot().unwrap();
-    let plan = lvs::director::plan(&desired, &snapshot, &Default::default(), Instant::now());
-    lab.ipvs.add_service(web()).unwrap();
-    let report = lab.director.apply(plan).unwrap();
-    assert_eq!(report.count(End::Overtaken), 1);
-    assert_eq!(lab.weights(web()), []);
-    // Its key was taken back.
-    let report = lab.director.sync(&desired).unwrap();
-    assert_eq!(report.conflicts, [Conflict::Foreign(web().key)]);
-}
-
-#[test]
-fn what_another_program_deletes_comes_back() {
-    let mut lab = Lab::new();
-    let mut desired = Desired::default();
-    desired.service(web(), [pod(7), pod(8)]).unwrap();
-    lab.director.sync(&desired).unwrap();
-    // The rolling audit sees it.
-    lab.ipvs.delete_destination(web(), pod(8).address).unwrap();
-    lab.director.sync(&desired).unwrap();
-    assert_eq!(lab.weights(web()), [(7, 1), (8, 1)]);
-    lab.ipvs.delete_service(web()).unwrap();
-    lab.director.sync(&desired).unwrap();
-    assert_eq!(lab.weights(web()), [(7, 1), (8, 1)]);
-}
-
-#[test]
-fn a_destination_that_is_desired_again_is_raised() {
-    let mut lab = Lab::new();
-    let mut desired = Desired::default();
-    desired.service(web(), [pod(7), pod(8)]).unwrap();
-    lab.director.sync(&desired).unwrap();
-    desired.service(web(), [pod(7)]).unwrap();
-    let report = lab.director.sync(&desired).unwrap();
-    assert_eq!(report.draining.len(), 1);
-    assert!(report.again_at.is_some());
-    desired.service(web(), [pod(7), pod(8)]).unwrap();
-    let report = lab.director.sync(&desired).unwrap();
-    let steps: Vec<_> = report.steps().map(|(step, _)| step.to_string()).collect();
-    assert_eq!(steps, ["~ destination 10.244.1.8:6443 of service 10.96.0.10:443/tcp: weight 0 -> 1"]);
-    assert_eq!((report.draining.len(), report.again_at), (0, None));
 }
 
 #[test]
@@ -411,103 +258,6 @@ fn a_director_that_found_nothing_to_do_sees_what_changes_after() {
 }
 
 #[test]
-fn a_destination_drains_until_it_is_idle_or_its_deadline_has_passed() {
-    for (until, counts, over) in [
-        (Until::Idle, [1, 0, 0], false),
-        (Until::Idle, [0, 5, 5], true),
-        (Until::Forgotten, [0, 1, 0], false),
-        (Until::Forgotten, [0, 0, 5], true),
-        (Until::Unpinned, [0, 0, 1], false),
-        (Until::Unpinned, [0, 0, 0], true),
-    ] {
-        let mut lab = Lab::new();
-        let mut desired = Desired::default();
-        desired.service(web(), [pod(7), pod(8)]).unwrap();
-        lab.director.sync(&desired).unwrap();
-        let [active, inactive, persistent] = counts;
-        lab.kernel.set_connections(web(), pod(8).address, active, inactive, persistent);
-        desired.service(web(), [pod(7)]).unwrap().drain = Drain::within(MINUTE).until(until);
-        let began = Instant::now();
-        // Its weight is 0 before its connections count.
-        lab.director.sync_at(&desired, began).unwrap();
-        assert_eq!(lab.weights(web()), [(7, 1), (8, 0)], "{until:?} {counts:?}");
-        let report = lab.director.sync_at(&desired, began + MINUTE / 2).unwrap();
-        let there: &[_] = if over { &[(7, 1)] } else { &[(7, 1), (8, 0)] };
-        assert_eq!(lab.weights(web()), there, "{until:?} {counts:?}");
-        assert_eq!(report.draining.len(), usize::from(!over));
-        lab.director.sync_at(&desired, began + MINUTE).unwrap();
-        assert_eq!(lab.weights(web()), [(7, 1)], "{until:?} {counts:?}");
-    }
-}
-
-#[test]
-fn datagrams_drain_only_where_it_is_asked_for() {
-    let dns = Service::udp("10.96.0.53:53".parse().unwrap(), Scheduler::RR);
-    for (drain, left) in
-        [(Drain::within(MINUTE), &[(7, 1)][..]), (Drain::within(MINUTE).datagrams(true), &[(7, 1), (8, 0)])]
-    {
-        let mut lab = Lab::new();
-        let mut desired = Desired::default();
-        desired.service(dns, [pod(7), pod(8)]).unwrap();
-        lab.director.sync(&desired).unwrap();
-        desired.service(dns, [pod(7)]).unwrap().drain = drain;
-        lab.director.sync(&desired).unwrap();
-        assert_eq!(lab.weights(dns), left);
-    }
-}
-
-#[test]
-fn flows_that_the_kernel_never_counts_as_active_drain_until_they_are_forgotten() {
-    let address = "10.96.0.53:53".parse().unwrap();
-    let of = |protocol| ServiceKey::Address { protocol, address };
-    let mark = ServiceKey::FirewallMark { mark: 7.try_into().unwrap(), family: Family::Inet };
-    // Whether a destination with inactive connections alone is deleted.
-    for (key, datagrams, over) in [
-        (of(Protocol::UDP), true, false),
-        (mark, true, false),
-        (mark, false, true),
-        (of(Protocol::TCP), true, true),
-        (of(Protocol::SCTP), true, true),
-    ] {
-        let service = Service::new(key, Scheduler::RR);
-        let mut lab = Lab::new();
-        let mut desired = Desired::default();
-        let destination = |number: u8| Destination::new(SocketAddr::from(([10, 244, 1, number], 53)));
-        desired.service(service, [destination(7), destination(8)]).unwrap();
-        lab.director.sync(&desired).unwrap();
-        lab.kernel.set_connections(key, destination(8).address, 0, 3, 0);
-        desired.service(service, [destination(7)]).unwrap().drain = Drain::within(MINUTE).datagrams(datagrams);
-        let began = Instant::now();
-        lab.director.sync_at(&desired, began).unwrap();
-        let report = lab.director.sync_at(&desired, began + MINUTE / 2).unwrap();
-        assert_eq!(report.draining.is_empty(), over, "{key} {datagrams}");
-        lab.kernel.set_connections(key, destination(8).address, 0, 0, 0);
-        let report = lab.director.sync_at(&desired, began + MINUTE / 2).unwrap();
-        assert!(report.draining.is_empty(), "{key} {datagrams}");
-    }
-}
-
-#[test]
-fn the_last_destination_stays_if_its_successors_cannot_be_added() {
-    const ENOMEM: i32 = 12;
-    let mut lab = Lab::new();
-    let mut desired = Desired::default();
-    desired.service(web(), [pod(7)]).unwrap();
-    lab.director.sync(&desired).unwrap();
-    desired.service(web(), [pod(8)]).unwrap();
-    let snapshot = lab.director.snapshot().unwrap();
-    let plan = lvs::director::plan(&desired, &snapshot, &Default::default(), Instant::now());
-    // The first request is the new destination.
-    lab.kernel.disturb(0, Fault::Refused(ENOMEM));
-    let error = lab.director.apply(plan).unwrap_err();
-    assert_eq!(error.failures.len(), 1);
-    assert_eq!(error.done.count(End::Withheld), 1);
-    assert_eq!(lab.weights(web()), [(7, 1)]);
-    lab.director.sync(&desired).unwrap();
-    assert_eq!(lab.weights(web()), [(7, 0), (8, 1)]);
-}
-
-#[test]
 fn stale_flows_to_new_udp_services_are_deleted() {
     let lab = Lab::new();
     let dns: SocketAddr = "10.96.0.53:53".parse().unwrap();
@@ -533,47 +283,6 @@ fn stale_flows_to_new_udp_services_are_deleted() {
     director.sync(&desired).unwrap();
     assert_eq!(conntrack.flows(lvs::Family::Inet).unwrap(), [foreign]);
     assert!(director.sync(&desired).unwrap().is_empty());
-}
-
-#[test]
-fn members_for_a_service_stay_until_its_last_destination_has_drained() {
-    let mut lab = Lab::of(Owner::registered("web").unwrap().sets("web4-").sets("web6-"));
-    let (key, guard): (SetName, SetName) = ("web4-keys".parse().unwrap(), "web4-vips".parse().unwrap());
-    let other = Member::new((vip("10.96.0.10"), ProtocolPorts::tcp(81)));
-    let own = Member::new((vip("10.96.0.10"), ProtocolPorts::tcp(443)));
-    let mut desired = Desired::default();
-    desired.service(web(), [pod(7)]).unwrap();
-    desired.set(key, &NewSet::<HashIpPort>::ipv4(), [own, other]).unwrap();
-    desired.set(guard, &NewSet::<HashIp>::ipv4(), [Member::new(vip("10.96.0.10"))]).unwrap().role = Role::Guard;
-    lab.director.sync(&desired).unwrap();
-    assert!(lab.kernel.set_connections(web(), pod(7).address, 1, 0, 0));
-
-    let mut nothing = Desired::default();
-    nothing.set(key, &NewSet::<HashIpPort>::ipv4(), []).unwrap();
-    nothing.set(guard, &NewSet::<HashIp>::ipv4(), []).unwrap().role = Role::Guard;
-    lab.director.sync(&nothing).unwrap();
-    let members = |of: SetName| -> Vec<String> {
-        let mut ipset = lab.kernel.ipset();
-        let set = ipset.header(of).unwrap();
-        ipset.members(&set).unwrap().iter().map(ToString::to_string).collect()
-    };
-    assert_eq!(members(key), ["10.96.0.10,tcp:443"]);
-    assert_eq!(members(guard), ["10.96.0.10"]);
-
-    assert!(lab.kernel.set_connections(web(), pod(7).address, 0, 0, 0));
-    let report = lab.director.sync(&nothing).unwrap();
-    let last: Vec<_> = report.steps().map(|(step, _)| step.to_string()).collect();
-    assert_eq!(
-        last,
-        [
-            "- virtual IP 10.96.0.10 on vip0",
-            "- service 10.96.0.10:443/tcp",
-            "- key 10.96.0.10:443/tcp",
-            "- member 10.96.0.10 of set web4-vips",
-            "- member 10.96.0.10,tcp:443 of set web4-keys",
-        ]
-    );
-    assert_eq!(members(key), [""; 0]);
 }
 
 #[test]

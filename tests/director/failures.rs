@@ -1,0 +1,103 @@
+//! Steps that fail, that are withheld, and that another program overtakes.
+
+use lvs::director::{Conflict, Desired, End};
+use lvs::ipvs::{Scheduler, Service};
+use lvs::testing::Fault;
+
+use crate::lab::{Lab, pod, texts, vip, web};
+
+#[test]
+fn a_service_that_fails_takes_only_its_own_virtual_ip_with_it() {
+    let mut lab = Lab::new();
+    let mut desired = Desired::default();
+    let odd = Scheduler::new("odd").unwrap();
+    desired.service(web().scheduler(odd), [pod(7), pod(8)]).unwrap();
+    desired.service(Service::tcp("10.96.0.11:80".parse().unwrap(), Scheduler::RR), [pod(7)]).unwrap();
+    // One of two services of an address is enough for it.
+    desired.service(Service::tcp("10.96.0.12:80".parse().unwrap(), Scheduler::RR), [pod(7)]).unwrap();
+    desired.service(Service::tcp("10.96.0.12:443".parse().unwrap(), odd), [pod(7)]).unwrap();
+
+    let error = lab.director.sync(&desired).unwrap_err();
+    let failed: Vec<_> = error.failures.iter().map(|failure| failure.change.to_string()).collect();
+    assert_eq!(failed, ["+ service 10.96.0.10:443/tcp odd", "+ service 10.96.0.12:443/tcp odd"]);
+    assert_eq!(
+        texts(&error.done, End::Withheld),
+        [
+            "+ destination 10.244.1.7:6443 masq weight 1 of service 10.96.0.10:443/tcp",
+            "+ destination 10.244.1.8:6443 masq weight 1 of service 10.96.0.10:443/tcp",
+            "+ destination 10.244.1.7:6443 masq weight 1 of service 10.96.0.12:443/tcp",
+            "+ virtual IP 10.96.0.10 on vip0",
+        ]
+    );
+    assert_eq!(lab.bound(), ["10.96.0.11", "10.96.0.12"]);
+    let error = lvs::Error::from(error);
+    assert!(error.to_string().contains("no scheduler odd"), "{error}");
+
+    // Mended, it is all there.
+    desired.service(web(), [pod(7)]).unwrap();
+    desired.service(Service::tcp("10.96.0.12:443".parse().unwrap(), Scheduler::RR), [pod(7)]).unwrap();
+    lab.director.sync(&desired).unwrap();
+    assert_eq!(lab.bound().len(), 3);
+}
+
+#[test]
+fn a_virtual_ip_that_another_interface_has_fails_alone() {
+    let mut lab = Lab::new();
+    lab.kernel.add_interface("eth0", [(vip("10.96.0.11"), 24)]);
+    let mut desired = Desired::default();
+    desired.service(web(), [pod(7)]).unwrap();
+    desired.vip(vip("10.96.0.11"));
+    let error = lab.director.sync(&desired).unwrap_err();
+    assert_eq!(error.failures.len(), 1);
+    assert!(error.failures[0].error.is_conflict());
+    assert_eq!(lab.bound(), ["10.96.0.10"]);
+}
+
+#[test]
+fn a_service_that_another_program_adds_first_stays_its_own() {
+    let mut lab = Lab::new();
+    let mut desired = Desired::default();
+    desired.service(web(), [pod(7)]).unwrap();
+    let plan = lab.plan(&desired);
+    lab.ipvs.add_service(web()).unwrap();
+    let report = lab.director.apply(plan).unwrap();
+    assert_eq!(report.count(End::Overtaken), 1);
+    assert_eq!(lab.weights(web()), []);
+    // Its key was taken back.
+    let report = lab.director.sync(&desired).unwrap();
+    assert_eq!(report.conflicts, [Conflict::Foreign(web().key)]);
+}
+
+#[test]
+fn what_another_program_deletes_comes_back() {
+    let mut lab = Lab::new();
+    let mut desired = Desired::default();
+    desired.service(web(), [pod(7), pod(8)]).unwrap();
+    lab.director.sync(&desired).unwrap();
+    // The rolling audit sees it.
+    lab.ipvs.delete_destination(web(), pod(8).address).unwrap();
+    lab.director.sync(&desired).unwrap();
+    assert_eq!(lab.weights(web()), [(7, 1), (8, 1)]);
+    lab.ipvs.delete_service(web()).unwrap();
+    lab.director.sync(&desired).unwrap();
+    assert_eq!(lab.weights(web()), [(7, 1), (8, 1)]);
+}
+
+#[test]
+fn the_last_destination_stays_if_its_successors_cannot_be_added() {
+    const ENOMEM: i32 = 12;
+    let mut lab = Lab::new();
+    let mut desired = Desired::default();
+    desired.service(web(), [pod(7)]).unwrap();
+    lab.director.sync(&desired).unwrap();
+    desired.service(web(), [pod(8)]).unwrap();
+    let plan = lab.plan(&desired);
+    // The first request is the new destination.
+    lab.kernel.disturb(0, Fault::Refused(ENOMEM));
+    let error = lab.director.apply(plan).unwrap_err();
+    assert_eq!(error.failures.len(), 1);
+    assert_eq!(error.done.count(End::Withheld), 1);
+    assert_eq!(lab.weights(web()), [(7, 1)]);
+    lab.director.sync(&desired).unwrap();
+    assert_eq!(lab.weights(web()), [(7, 0), (8, 1)]);
+}
