@@ -134,7 +134,7 @@ struct Planner<'a> {
     bound: Vec<(Vip, Option<ServiceKey>)>,
     /// Number of services that exist and are registered.
     registered: usize,
-    /// Virtual IPs that stay if they are bound.
+    /// Addresses of services: the virtual IPs that have them stay if they are bound.
     kept: BTreeSet<Vip>,
     /// Services that are not desired and still drain, and their addresses: the members of sets for them stay.
     ending: HashSet<ServiceKey>,
@@ -393,7 +393,7 @@ impl<'a> Planner<'a> {
                     let step = Step { phase: Phase::Bind, change, before: None, needs };
                     self.phases.bind.push(step);
                 }
-                Pair::Right(vip) if !self.kept.contains(&vip) => {
+                Pair::Right(vip) if !contains_any(vip, &self.kept) => {
                     // An owner that identifies its services by their address loses them with it.
                     let bound = matches!(found.owner.services, Services::Bound);
                     let phase = if bound { Phase::Clean } else { Phase::Unbind };
@@ -532,4 +532,10 @@ fn is_udp(key: ServiceKey) -> bool {
 /// The virtual IP of a service; `None` of one by firewall mark.
 pub(super) fn vip_of(key: ServiceKey) -> Option<Vip> {
     key.address().map(|address| address.ip().into())
+}
+
+/// Whether one of these virtual IPs is this one, or in this prefix.
+pub(super) fn contains_any(vip: Vip, others: &BTreeSet<Vip>) -> bool {
+    // In their order, those in a prefix follow it.
+    others.range(vip..).next().is_some_and(|next| vip.contains(*next))
 }

@@ -10,6 +10,7 @@ mod drains;
 mod failures;
 mod lab;
 mod order;
+mod prefixes;
 #[path = "../kernel/random.rs"]
 mod random;
 mod rules;
