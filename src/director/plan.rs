@@ -407,17 +407,24 @@ impl<'a> Planner<'a> {
     /// Plans the deletion of flows to UDP services, which the connection tracker translates as their first packet.
     fn flows(&mut self) {
         let desired = self.desired;
+        let prefixes: Vec<_> = self.local.iter().copied().filter(Vip::is_prefix).collect();
         let udp = desired.services().filter(|wanted| self.found.tracked && is_udp(wanted.service().key));
         for wanted in udp {
             let key = wanted.service().key;
             let Some(address) = key.address() else { continue };
-            let owned = self.found.service(key).is_none() || self.found.owns(key);
-            let appears = self.local.binary_search(&address.ip().into()).is_ok();
+            let vip = address.ip().into();
+            let appears = self.local.binary_search(&vip).is_ok() || prefixes.iter().any(|prefix| prefix.contains(vip));
+            // An owner of the services with bound addresses owns it from now on.
+            let gained = appears && matches!(self.found.owner.services, Services::Bound);
+            let owned = gained || self.found.service(key).is_none() || self.found.owns(key);
             if !self.renewed.contains(&key) && !(owned && (appears || self.found.stale.contains(&key))) {
                 continue;
             }
-            let draining =
-                self.plan.draining.iter().filter(|drain| drain.service == key).map(|drain| drain.destination);
+            // In the order of their services, as these are.
+            let draining = &self.plan.draining;
+            let first = draining.partition_point(|drain| drain.service < key);
+            let draining = draining.iter().skip(first).take_while(|drain| drain.service == key);
+            let draining = draining.map(|drain| drain.destination);
             let endpoints = repliers(address, wanted.destinations().iter().copied()).chain(draining).collect();
             self.step(Phase::Track, Change::DeleteFlows(address, endpoints));
         }

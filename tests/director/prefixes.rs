@@ -1,6 +1,11 @@
 //! Prefixes as virtual IPs of many services.
 
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use lvs::conntrack::Tuple;
 use lvs::director::{Desired, Owner};
+use lvs::ipvs::{Scheduler, Service};
 use lvs::vip::{Binder, Vip};
 
 use crate::lab::{Lab, pod, web};
@@ -37,5 +42,30 @@ fn a_prefix_stays_bound_while_a_service_in_it_drains() {
         lab.director.sync(&Desired::default()).unwrap();
         assert_eq!(lab.bound(), [""; 0], "{owner}");
         assert!(lab.ipvs.services().unwrap().is_empty(), "{owner}");
+    }
+}
+
+#[test]
+fn stale_flows_of_a_service_are_deleted_when_its_prefix_becomes_local() {
+    let dns: SocketAddr = "10.96.0.53:53".parse().unwrap();
+    let client: SocketAddr = "192.0.2.1:4000".parse().unwrap();
+    let tuple = |source, destination| Tuple { source, destination, zone: 0 };
+    for owner in [Owner::registered("web").unwrap(), Owner::bound()] {
+        let mut lab = lab(owner.clone());
+        lab.director = lab.director.conntrack(lab.kernel.conntrack());
+        let mut desired = Desired::default();
+        desired.service(Service::udp(dns, Scheduler::RR), [pod(7)]).unwrap();
+        desired.vip(prefix());
+        lab.director.sync(&desired).unwrap();
+        let mut conntrack = lab.kernel.conntrack();
+
+        // Lost: packets of a client go elsewhere, until it is bound again.
+        lab.vips.unbind(&Binder::local_routes(77), prefix()).unwrap();
+        let snapshot = lab.director.snapshot().unwrap();
+        lab.kernel.add_flow(tuple(client, dns), tuple(dns, client)).unwrap();
+        let plan = lvs::director::plan(&desired, &snapshot, &Default::default(), Instant::now());
+        lab.director.apply(plan).unwrap();
+        assert_eq!(lab.bound(), ["10.96.0.0/16"], "{owner}");
+        assert_eq!(conntrack.flows(lvs::Family::Inet).unwrap(), [], "{owner}");
     }
 }
