@@ -97,6 +97,9 @@ pub struct WantedSet {
 }
 
 /// The use of a set in the packet filter's rules.
+///
+/// Members for a service that drains stay until it is deleted. A set without room for all old and new members is
+/// replaced at once: its other old members are deleted with this step.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]

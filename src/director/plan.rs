@@ -11,7 +11,9 @@ use super::found::{FoundService, FoundSet};
 use super::owner::{Registry, Services};
 use super::snapshot::{Pair, Snapshot, pairs, repliers};
 use super::step::{Before, Change, Phase, Phases, Step};
-use crate::ipset::{self, Addresses, AnyType, Entry, NewSet, ProtocolPorts, SetName, SetOptions};
+use crate::ipset::{
+    self, Addresses, AnyType, BitmapRange, Entry, Member, NewSet, ProtocolPorts, Set, SetName, SetOptions,
+};
 use crate::ipvs::{self, Destination, DestinationInfo, ServiceKey};
 use crate::net::{Family, Protocol};
 use crate::ready::Part;
@@ -441,8 +443,17 @@ impl<'a> Planner<'a> {
         }
         let gone = found.sets.iter().filter(|(name, _)| desired.find_set(**name).is_none());
         let (lists, others): (Vec<_>, Vec<_>) = gone.partition(|(_, set)| set.new.kind() == ipset::Kind::ListSet);
-        for (name, _) in lists.into_iter().chain(others) {
-            self.ipset(Phase::Clean, ipset::Change::RemoveSet(*name));
+        for (name, set) in lists.into_iter().chain(others) {
+            let (ending, others): (Vec<_>, Vec<_>) =
+                set.members.iter().partition(|member| self.is_ending(member.entry));
+            if ending.is_empty() {
+                self.ipset(Phase::Clean, ipset::Change::RemoveSet(*name));
+                continue;
+            }
+            // The set stays with the members of services that drain.
+            for member in others {
+                self.ipset(Phase::Clean, ipset::Change::Remove(set.new.named(*name), member.clone()));
+            }
         }
     }
 
@@ -461,32 +472,32 @@ impl<'a> Planner<'a> {
         };
         let new = *wanted.new_set();
         let handle = new.named(name);
-        let there = match there {
-            None => {
-                self.ipset(phase, ipset::Change::PutSet(name, new));
-                &[][..]
-            }
-            Some(there) if comparable(&there.new) != comparable(&new) => {
-                self.step(phase, Change::ReplaceSet(name, Box::new(new), wanted.members().to_vec()));
-                return;
-            }
-            Some(there) => &there.members[..],
-        };
-        let (mut put, mut remove) = (Vec::new(), Vec::new());
-        for pair in pairs(wanted.members().iter(), there.iter(), |member| member.entry, |member| member.entry) {
+        if there.is_none() {
+            self.ipset(phase, ipset::Change::PutSet(name, new));
+        }
+        let members = there.map_or(&[][..], |there| &there.members);
+        let (mut put, mut ending, mut remove) = (Vec::new(), Vec::new(), Vec::new());
+        for pair in pairs(wanted.members().iter(), members.iter(), |member| member.entry, |member| member.entry) {
             match pair {
                 Pair::Left(member) => put.push(member),
-                Pair::Right(member) if self.is_ending(member.entry) => {}
+                Pair::Right(member) if self.is_ending(member.entry) => ending.push(member),
                 Pair::Right(member) => remove.push(member),
                 Pair::Both(member, there) if !same(member, there) => put.push(member),
                 Pair::Both(..) => {}
             }
         }
-        let room = new.kind().method() != ipset::Method::Hash || there.len() + put.len() <= maxelem(&new);
-        if !room && !remove.is_empty() {
-            // The new members do not fit into the old set.
-            self.step(phase, Change::ReplaceSet(name, Box::new(new), wanted.members().to_vec()));
-            return;
+        let all = wanted.members().len() + ending.len() + remove.len();
+        let room = new.kind().method() != ipset::Method::Hash || all <= maxelem(&new);
+        let differs = there.is_some_and(|there| comparable(&there.new) != comparable(&new));
+        if differs || !room && !remove.is_empty() {
+            // Old members stay until they are removed. Without room for all, those of services that drain stay.
+            remove.retain(|member| room && carried(member, handle, &new).is_some());
+            ending.extend(&remove);
+            let stay = ending.into_iter().filter_map(|member| carried(member, handle, &new));
+            let mut members: Vec<_> = wanted.members().iter().cloned().chain(stay).collect();
+            members.sort_by_key(|member| member.entry);
+            self.step(phase, Change::ReplaceSet(name, Box::new(new), members));
+            put.clear();
         }
         for member in put {
             self.ipset(phase, ipset::Change::Put(handle, member.clone()));
@@ -509,8 +520,26 @@ fn key_of(entry: Entry) -> Option<ServiceKey> {
 }
 
 /// Whether two members with equal entries have equal values.
-fn same(wanted: &ipset::Member<AnyType>, there: &ipset::Member<AnyType>) -> bool {
+fn same(wanted: &Member<AnyType>, there: &Member<AnyType>) -> bool {
     wanted.comment == there.comment && wanted.skb == there.skb && wanted.nomatch == there.nomatch
+}
+
+/// A member of an old set as one of the set that replaces it; `None` if the new set cannot have it.
+fn carried(member: &Member<AnyType>, set: Set<AnyType>, new: &NewSet<AnyType>) -> Option<Member<AnyType>> {
+    let SetOptions { range, comment, skbinfo, .. } = *new.options();
+    let in_range = match (range, member.entry) {
+        (None, _) => true,
+        (Some(BitmapRange::Addresses(first, last)), Entry::Ip(Addresses::One(IpAddr::V4(ip)))) => {
+            (first.min(last)..=first.max(last)).contains(&ip)
+        }
+        (Some(_), _) => false,
+    };
+    let mut carried = Member { nomatch: member.nomatch, ..Member::new(member.entry) };
+    carried.comment = member.comment.clone().filter(|_| comment);
+    if skbinfo {
+        carried.skb = member.skb;
+    }
+    (in_range && ipset::Change::Put(set, carried.clone()).check().is_ok()).then_some(carried)
 }
 
 fn maxelem(new: &NewSet<AnyType>) -> usize {

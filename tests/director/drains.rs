@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use lvs::director::{Desired, Drain, Owner, Role, Until};
-use lvs::ipset::{HashIp, HashIpPort, Member, NewSet, ProtocolPorts, SetName};
+use lvs::director::{Desired, Drain, End, Owner, Role, Until};
+use lvs::ipset::{BitmapIp, HashIp, HashIpPort, Member, NewSet, ProtocolPorts, SetName};
 use lvs::ipvs::{Destination, Scheduler, Service, ServiceKey};
 use lvs::{Family, Protocol};
 
-use crate::lab::{Lab, MINUTE, pod, vip, web};
+use crate::lab::{Lab, MINUTE, pod, texts, vip, web};
 
 #[test]
 fn a_destination_that_is_desired_again_is_raised() {
@@ -138,4 +138,83 @@ fn members_for_a_service_stay_until_its_last_destination_has_drained() {
         ]
     );
     assert_eq!(lab.members(key), [""; 0]);
+}
+
+#[test]
+fn members_for_a_draining_service_stay_in_a_set_that_is_replaced() {
+    let keys: SetName = "web-keys".parse().unwrap();
+    let member = |number: u16| Member::new((vip("10.96.0.10"), ProtocolPorts::tcp(number)));
+    let of = |new: NewSet<HashIpPort>, ports: &[u16]| {
+        let mut desired = Desired::default();
+        desired.set(keys, &new, ports.iter().copied().map(member)).unwrap();
+        desired
+    };
+    let small = NewSet::<HashIpPort>::ipv4().maxelem(3);
+    let large = small.maxelem(4);
+    let replaced = |new: &str, members: usize| format!("~ set web-keys: replaced by {new} with {members} members");
+    let removed = |port: u16| format!("- member 10.96.0.10,tcp:{port} of set web-keys");
+    // The options change: others stay until members are removed.
+    let options = replaced("hash:ip,port family inet maxelem 4", 4);
+    // There is no room for all.
+    let room = replaced("hash:ip,port family inet maxelem 3", 2);
+    for (before, next, steps, left) in [
+        (of(small, &[443, 81, 82]), of(large, &[83]), vec![options, removed(81), removed(82)], &[443, 83][..]),
+        (of(small, &[443, 81, 82]), of(small, &[83]), vec![room], &[443, 83]),
+        // The set is not desired any more.
+        (of(small, &[443, 81]), Desired::default(), vec![removed(81)], &[443]),
+    ] {
+        let mut lab = Lab::new();
+        let mut before = before.clone();
+        before.service(web(), [pod(7)]).unwrap();
+        lab.director.sync(&before).unwrap();
+        assert!(lab.kernel.set_connections(web(), pod(7).address, 1, 0, 0));
+
+        let report = lab.director.sync(&next).unwrap();
+        let mut changes = texts(&report, End::Done);
+        changes.retain(|text| text.contains("web-keys"));
+        assert_eq!(changes, steps);
+        assert_eq!(lab.members(keys), left.iter().map(|port| format!("10.96.0.10,tcp:{port}")).collect::<Vec<_>>());
+        assert_eq!(lab.director.sync(&next).unwrap().steps().len(), 0);
+
+        assert!(lab.kernel.set_connections(web(), pod(7).address, 0, 0, 0));
+        let report = lab.director.sync(&next).unwrap();
+        let last = if next == Desired::default() { "- set web-keys".to_owned() } else { removed(443) };
+        assert_eq!(texts(&report, End::Done).last(), Some(&last));
+        assert!(lab.director.plan(&next).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn a_member_for_a_draining_service_is_carried_to_a_set_without_comments() {
+    let mut lab = Lab::new();
+    let name: SetName = "web-vips".parse().unwrap();
+    let mut desired = Desired::default();
+    desired.service(web(), [pod(7)]).unwrap();
+    let mut own = Member::new(vip("10.96.0.10"));
+    own.comment = Some("web".parse().unwrap());
+    desired.set(name, &NewSet::<HashIp>::ipv4().comment(), [own]).unwrap();
+    lab.director.sync(&desired).unwrap();
+    assert!(lab.kernel.set_connections(web(), pod(7).address, 1, 0, 0));
+    let mut next = Desired::default();
+    next.set(name, &NewSet::<HashIp>::ipv4(), []).unwrap();
+    lab.director.sync(&next).unwrap();
+    assert_eq!(lab.members(name), ["10.96.0.10"]);
+}
+
+#[test]
+fn a_member_for_a_draining_service_is_carried_to_a_bitmap_that_has_its_address() {
+    for (last, members) in [("10.96.0.255", &["10.96.0.10"][..]), ("10.96.0.7", &[])] {
+        let mut lab = Lab::new();
+        let name: SetName = "web-vips".parse().unwrap();
+        let mut desired = Desired::default();
+        desired.service(web(), [pod(7)]).unwrap();
+        let bitmap = |last: &str| NewSet::<BitmapIp>::range("10.96.0.0".parse().unwrap(), last.parse().unwrap());
+        desired.set(name, &bitmap("10.96.0.15"), [Member::new(vip("10.96.0.10"))]).unwrap();
+        lab.director.sync(&desired).unwrap();
+        assert!(lab.kernel.set_connections(web(), pod(7).address, 1, 0, 0));
+        let mut next = Desired::default();
+        next.set(name, &bitmap(last), []).unwrap();
+        lab.director.sync(&next).unwrap();
+        assert_eq!(lab.members(name), members);
+    }
 }
