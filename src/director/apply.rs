@@ -43,7 +43,8 @@ pub struct Report {
     pub draining: Vec<Draining>,
     /// Number of foreign services.
     pub foreign: usize,
-    /// The time at which the next call is due: when a drain may be over. `None` if nothing drains.
+    /// The time at which the next call is due: when a drain may be over. `None` if nothing drains, or if the clock can
+    /// represent neither the next check nor a deadline.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub again_at: Option<Instant>,
     /// Time that each phase with steps took.

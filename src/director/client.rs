@@ -241,9 +241,8 @@ impl Director {
 
     fn apply_at(&mut self, plan: Plan, now: Instant) -> Result<Report, BatchError> {
         self.drains.set(&plan.draining);
-        let deadline = plan.draining.iter().map(|drain| drain.deadline).min();
-        let soon = now.checked_add(self.pace.drains);
-        let again_at = deadline.map(|deadline| soon.map_or(deadline, |soon| soon.min(deadline)));
+        let soon = now.checked_add(self.pace.drains).filter(|_| !plan.draining.is_empty());
+        let again_at = plan.draining.iter().filter_map(|drain| drain.deadline).chain(soon).min();
         let mut result = Work::new(self).run(plan);
         let report = match &mut result {
             Ok(report) => report,

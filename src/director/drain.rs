@@ -29,7 +29,8 @@ use crate::net::Protocol;
 pub struct Drain {
     /// The state in which the destination is deleted.
     pub until: Until,
-    /// Time after which it is deleted in any state; zero deletes immediately.
+    /// Time after which it is deleted in any state; zero deletes immediately. A time that the clock cannot represent,
+    /// such as `Duration::from_secs(u64::MAX)`, never passes.
     #[cfg_attr(feature = "serde", serde(with = "crate::net::seconds"))]
     pub deadline: Duration,
     /// Whether destinations of UDP, SCTP and other services than TCP drain, too. Otherwise they are deleted immediately: IPVS
@@ -157,8 +158,8 @@ pub struct Draining {
     pub destination: SocketAddr,
     /// The time at which it began.
     pub since: Instant,
-    /// The time at which the destination is deleted at the latest.
-    pub deadline: Instant,
+    /// The time at which the destination is deleted at the latest; `None` if the clock cannot represent it.
+    pub deadline: Option<Instant>,
     /// Connections when the table was read: see [`DestinationInfo`].
     pub connections: Connections,
 }

@@ -322,8 +322,7 @@ impl<'a> Planner<'a> {
             self.set_destination(Phase::Shrink, key, info.destination.weight(0), info);
         }
         let since = self.since(key, info);
-        // If the clock cannot represent the deadline, the drain ends with its connections only.
-        let deadline = since.checked_add(drain.deadline).unwrap_or(since);
+        let deadline = since.checked_add(drain.deadline);
         let connections = Connections::from(info);
         self.plan.draining.push(Draining { service: key, destination: info.address(), since, deadline, connections });
     }

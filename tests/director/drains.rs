@@ -1,9 +1,9 @@
 //! Drains of destinations and services.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use lvs::director::{Desired, Drain, End, Owner, Role, Until};
+use lvs::director::{Desired, Drain, End, Owner, Pace, Role, Until};
 use lvs::ipset::{BitmapIp, HashIp, HashIpPort, Member, NewSet, ProtocolPorts, SetName};
 use lvs::ipvs::{Destination, Scheduler, Service, ServiceKey};
 use lvs::{Family, Protocol};
@@ -55,6 +55,45 @@ fn a_destination_drains_until_it_is_idle_or_its_deadline_has_passed() {
         lab.director.sync_at(&desired, began + MINUTE).unwrap();
         assert_eq!(lab.weights(web()), [(7, 1)], "{until:?} {counts:?}");
     }
+}
+
+#[test]
+fn a_drain_without_end_is_checked_at_its_pace() {
+    let json = r#"{"until": "idle", "deadline": 18446744073709551615}"#;
+    let far = Duration::from_secs(1 << 63);
+    for drain in [Drain::within(Duration::MAX), Drain::within(far), serde_json::from_str(json).unwrap()] {
+        let mut lab = Lab::new();
+        let mut desired = Desired::default();
+        desired.service(web(), [pod(7), pod(8)]).unwrap();
+        lab.director.sync(&desired).unwrap();
+        lab.kernel.set_connections(web(), pod(8).address, 1, 0, 0);
+        desired.service(web(), [pod(7)]).unwrap().drain = drain;
+        let began = Instant::now();
+        for now in [began, began + MINUTE, began + 365 * 24 * 60 * MINUTE] {
+            let report = lab.director.sync_at(&desired, now).unwrap();
+            assert_eq!(report.again_at, Some(now + Pace::default().drains));
+            let [draining] = report.draining[..] else { panic!("{:?}", report.draining) };
+            assert_eq!((draining.since, draining.deadline), (began, None));
+        }
+        lab.kernel.set_connections(web(), pod(8).address, 0, 0, 0);
+        let report = lab.director.sync_at(&desired, began + 365 * 24 * 60 * MINUTE).unwrap();
+        assert_eq!((report.draining.len(), report.again_at), (0, None));
+    }
+}
+
+#[test]
+fn a_deadline_before_the_next_check_is_the_time_of_the_next_call() {
+    let mut lab = Lab::new();
+    let mut desired = Desired::default();
+    desired.service(web(), [pod(7), pod(8)]).unwrap();
+    lab.director.sync(&desired).unwrap();
+    lab.kernel.set_connections(web(), pod(8).address, 1, 0, 0);
+    let drain = Drain::within(Duration::from_millis(500));
+    desired.service(web(), [pod(7)]).unwrap().drain = drain;
+    let began = Instant::now();
+    let report = lab.director.sync_at(&desired, began).unwrap();
+    assert_eq!(report.draining[0].deadline, Some(began + drain.deadline));
+    assert_eq!(report.again_at, Some(began + drain.deadline));
 }
 
 #[test]
