@@ -1,23 +1,24 @@
 //! Execution of a plan.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::client::Director;
 use super::drain::Draining;
-use super::plan::{Conflict, Plan, vip_of};
+use super::plan::{Conflict, Plan};
 use super::step::{Change, Phase, Step};
+use super::unmet::Unmet;
 use crate::batch;
 use crate::conntrack::Flow;
 use crate::error::{Error, Result};
-use crate::ipset::{self, Addresses, Entry, SetName};
+use crate::ipset;
 use crate::ipvs::{self, ServiceKey};
 use crate::net::Family;
 use crate::outcome::Outcome;
-use crate::vip::{self, Vip};
+use crate::vip;
 
 /// The error of a plan of which some steps failed: see [`batch::BatchError`]. Steps that depend on a failed one are
 /// withheld, and all others were carried out: see [`Report::steps`].
@@ -101,33 +102,12 @@ pub(super) struct Work<'a> {
     steps: Vec<Step>,
     ends: Vec<End>,
     failures: Vec<Failure>,
-    /// Services that do not exist as desired.
-    services: HashSet<ServiceKey>,
-    /// Number of destinations of a service that could not be added.
-    absent: HashMap<ServiceKey, usize>,
-    /// Number of destinations with a weight above 0 that a service lacks.
-    lost: HashMap<ServiceKey, usize>,
-    sets: HashSet<SetName>,
-    /// Addresses of members that are not in their sets as desired, or are still in them.
-    addresses: HashSet<IpAddr>,
-    /// Addresses that are still bound.
-    vips: HashSet<Vip>,
+    unmet: Unmet,
 }
 
 impl<'a> Work<'a> {
     pub(super) fn new(director: &'a mut Director) -> Self {
-        Self {
-            director,
-            steps: Vec::new(),
-            ends: Vec::new(),
-            failures: Vec::new(),
-            services: HashSet::new(),
-            absent: HashMap::new(),
-            lost: HashMap::new(),
-            sets: HashSet::new(),
-            addresses: HashSet::new(),
-            vips: HashSet::new(),
-        }
+        Self { director, steps: Vec::new(), ends: Vec::new(), failures: Vec::new(), unmet: Unmet::default() }
     }
 
     pub(super) fn run(mut self, plan: Plan) -> Result<Report, BatchError> {
@@ -160,7 +140,7 @@ impl<'a> Work<'a> {
         let (mut replaced, mut tracked, mut held) = (Vec::new(), Vec::new(), Vec::new());
         for (index, step) in self.steps.iter().enumerate().take(end).skip(from) {
             match &step.change {
-                Change::Ipvs(change) if self.is_held(change, serving) => held.push(index),
+                Change::Ipvs(change) if self.unmet.holds_ipvs(change, serving) => held.push(index),
                 Change::Ipvs(_) => of_ipvs.push(index),
                 Change::Vip(change) => vips.push((index, *change)),
                 Change::ReplaceSet(..) => replaced.push(index),
@@ -197,43 +177,11 @@ impl<'a> Work<'a> {
     fn fail(&mut self, index: usize, error: Error) {
         self.end(index, End::Failed);
         let Some(step) = self.steps.get(index).cloned() else { return };
-        self.hold(&step.change);
-        if let (Change::Ipset(change), true) = (&step.change, error.is_full()) {
-            if let ipset::Change::Put(set, _) = &**change {
-                // The set is full for the others, too.
-                self.sets.insert(set.name());
-            }
+        self.unmet.note(&step.change);
+        if error.is_full() {
+            self.unmet.full(&step.change);
         }
         self.failures.push(Failure::new(step, error.at(index)));
-    }
-
-    /// Withholds the steps that depend on a change that was not made.
-    fn hold(&mut self, change: &Change) {
-        match change {
-            Change::Register(key) => _ = self.services.insert(*key),
-            Change::Ipvs(change) => match change {
-                ipvs::Change::AddService(service) => _ = self.services.insert(service.key),
-                ipvs::Change::DeleteService(key) => _ = self.services.insert(*key),
-                ipvs::Change::AddDestination(key, destination) => {
-                    *self.absent.entry(*key).or_default() += 1;
-                    *self.lost.entry(*key).or_default() += usize::from(destination.weight > 0);
-                }
-                ipvs::Change::SetDestination(key, destination) if destination.weight > 0 => {
-                    *self.lost.entry(*key).or_default() += 1;
-                }
-                _ => {}
-            },
-            Change::Vip(vip::Change::Unbind(_, vip)) => _ = self.vips.insert(*vip),
-            Change::ReplaceSet(name, ..) => _ = self.sets.insert(*name),
-            Change::Ipset(change) => match &**change {
-                ipset::Change::PutSet(name, _) => _ = self.sets.insert(*name),
-                ipset::Change::Put(_, member) | ipset::Change::Remove(_, member) => {
-                    self.addresses.extend(address_of(member.entry));
-                }
-                _ => {}
-            },
-            _ => {}
-        }
     }
 
     fn replace_set(&mut self, index: usize) -> Result<()> {
@@ -293,32 +241,21 @@ impl<'a> Work<'a> {
     /// The change of a set that a step makes; `None` if it is withheld.
     fn set_change(&self, index: usize) -> Option<ipset::Change> {
         let registry = self.director.owner.registry();
-        match &self.steps.get(index)?.change {
-            Change::Register(key) => {
-                let (set, member) = registry?.entry(*key)?;
-                Some(ipset::Change::Put(set, member))
-            }
-            Change::Unregister(key) if !self.services.contains(key) => {
-                let (set, member) = registry?.entry(*key)?;
-                Some(ipset::Change::Remove(set, member))
-            }
-            Change::Ipset(change) => {
-                let held = match &**change {
-                    ipset::Change::Put(set, member) | ipset::Change::Remove(set, member) => {
-                        let held = |address| self.addresses.contains(&address);
-                        self.sets.contains(&set.name()) || address_of(member.entry).is_some_and(held)
-                    }
-                    _ => false,
-                };
-                (!held).then(|| (**change).clone())
-            }
+        let change = &self.steps.get(index)?.change;
+        if self.unmet.holds_set(change) {
+            return None;
+        }
+        match change {
+            Change::Register(key) => registry?.entry(*key).map(|(set, member)| ipset::Change::Put(set, member)),
+            Change::Unregister(key) => registry?.entry(*key).map(|(set, member)| ipset::Change::Remove(set, member)),
+            Change::Ipset(change) => Some((**change).clone()),
             _ => None,
         }
     }
 
     fn withhold(&mut self, index: usize) {
-        if let Some(change) = self.steps.get(index).map(|step| step.change.clone()) {
-            self.hold(&change);
+        if let Some(step) = self.steps.get(index) {
+            self.unmet.note(&step.change);
         }
     }
 
@@ -358,7 +295,7 @@ impl<'a> Work<'a> {
         }
         if let AddService(service) = change {
             // Another program was faster: the key is not ours.
-            self.services.insert(service.key);
+            self.unmet.note(&Change::Ipvs(change));
             if let Err(error) = self.director.disown(service.key) {
                 return self.fail(index, error);
             }
@@ -366,30 +303,13 @@ impl<'a> Work<'a> {
         self.end(index, End::Overtaken);
     }
 
-    fn is_held(&self, change: &ipvs::Change, serving: &HashMap<ServiceKey, usize>) -> bool {
-        match change {
-            ipvs::Change::AddService(service) => self.services.contains(&service.key),
-            ipvs::Change::AddDestination(key, _) => self.services.contains(key),
-            // The service would have no destination, since its new ones could not be added.
-            ipvs::Change::DeleteDestination(key, _) => self.is_bare(key, serving),
-            ipvs::Change::SetDestination(key, destination) => destination.weight == 0 && self.is_bare(key, serving),
-            ipvs::Change::DeleteService(key) => vip_of(*key).is_some_and(|vip| self.vips.contains(&vip)),
-            _ => false,
-        }
-    }
-
-    fn is_bare(&self, key: &ServiceKey, serving: &HashMap<ServiceKey, usize>) -> bool {
-        let lost = self.lost.get(key).copied().unwrap_or_default();
-        lost > 0 && serving.get(key).is_some_and(|serving| lost >= *serving)
-    }
-
     fn vips(&mut self, steps: Vec<(usize, vip::Change)>) -> Result<()> {
         let (mut bind, mut unbind) = (Vec::new(), Vec::new());
         for (index, change) in steps {
             match change {
                 vip::Change::Bind(_, vip) => {
-                    let free = !self.addresses.contains(&vip.address()) && self.is_served(index);
-                    if free {
+                    let served = self.steps.get(index).is_some_and(|step| self.unmet.is_served(step, &self.steps));
+                    if served && !self.unmet.holds_bind(vip) {
                         bind.push((index, vip));
                     }
                 }
@@ -471,28 +391,6 @@ impl<'a> Work<'a> {
             }
         }
         Ok(stale)
-    }
-
-    /// Whether a step needs no service, or has one that is complete.
-    fn is_served(&self, index: usize) -> bool {
-        let Some(step) = self.steps.get(index) else { return false };
-        let added = |step: &&Step, of: &ServiceKey| matches!(&step.change, Change::Ipvs(ipvs::Change::AddDestination(key, _)) if key == of);
-        let complete = |key: &ServiceKey| {
-            let exists = !self.services.contains(key);
-            let absent = self.absent.get(key).copied().unwrap_or_default();
-            exists && (absent == 0 || absent < self.steps.iter().filter(|step| added(step, key)).count())
-        };
-        step.needs.is_empty() || step.needs.iter().any(complete)
-    }
-}
-
-/// The address that packets to a service have in an entry.
-fn address_of(entry: Entry) -> Option<IpAddr> {
-    match entry {
-        Entry::Ip(Addresses::One(ip))
-        | Entry::IpPort(Addresses::One(ip), _)
-        | Entry::IpPortIp(Addresses::One(ip), ..) => Some(ip),
-        _ => None,
     }
 }
 

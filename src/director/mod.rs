@@ -113,6 +113,7 @@ mod owner;
 mod plan;
 mod snapshot;
 mod step;
+mod unmet;
 
 pub use apply::{BatchError, End, Failure, Report};
 pub use client::{Director, Pace};

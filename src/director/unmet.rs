@@ -1,0 +1,125 @@
+//! Objects that are not as desired, and the steps that depend on them.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use super::plan::vip_of;
+use super::step::{Change, Step};
+use crate::ipset::{self, Addresses, Entry, SetName};
+use crate::ipvs::{self, ServiceKey};
+use crate::vip::{self, Vip};
+
+/// Objects that are not as desired, since a step failed or was withheld.
+#[derive(Debug, Default)]
+pub(super) struct Unmet {
+    /// Services that do not exist as desired.
+    services: HashSet<ServiceKey>,
+    /// Number of destinations of a service that could not be added.
+    absent: HashMap<ServiceKey, usize>,
+    /// Number of destinations with a weight above 0 that a service lacks.
+    lost: HashMap<ServiceKey, usize>,
+    sets: HashSet<SetName>,
+    /// Addresses of members that are not in their sets as desired, or are still in them.
+    addresses: HashSet<IpAddr>,
+    /// Virtual IPs that are still bound.
+    bound: HashSet<Vip>,
+}
+
+impl Unmet {
+    /// Notes a change that was not made.
+    pub(super) fn note(&mut self, change: &Change) {
+        match change {
+            Change::Register(key) => _ = self.services.insert(*key),
+            Change::Ipvs(change) => match change {
+                ipvs::Change::AddService(service) => _ = self.services.insert(service.key),
+                ipvs::Change::DeleteService(key) => _ = self.services.insert(*key),
+                ipvs::Change::AddDestination(key, destination) => {
+                    *self.absent.entry(*key).or_default() += 1;
+                    *self.lost.entry(*key).or_default() += usize::from(destination.weight > 0);
+                }
+                ipvs::Change::SetDestination(key, destination) if destination.weight > 0 => {
+                    *self.lost.entry(*key).or_default() += 1;
+                }
+                _ => {}
+            },
+            Change::Vip(vip::Change::Unbind(_, vip)) => _ = self.bound.insert(*vip),
+            Change::ReplaceSet(name, ..) => _ = self.sets.insert(*name),
+            Change::Ipset(change) => match &**change {
+                ipset::Change::PutSet(name, _) => _ = self.sets.insert(*name),
+                ipset::Change::Put(_, member) | ipset::Change::Remove(_, member) => {
+                    self.addresses.extend(address_of(member.entry));
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+
+    /// Notes that no further member fits into the set of a change.
+    pub(super) fn full(&mut self, change: &Change) {
+        if let Change::Ipset(change) = change {
+            if let ipset::Change::Put(set, _) = &**change {
+                self.sets.insert(set.name());
+            }
+        }
+    }
+
+    /// Whether a change of IPVS depends on one that was not made. `serving` is that of the plan.
+    pub(super) fn holds_ipvs(&self, change: &ipvs::Change, serving: &HashMap<ServiceKey, usize>) -> bool {
+        match change {
+            ipvs::Change::AddService(service) => self.services.contains(&service.key),
+            ipvs::Change::AddDestination(key, _) => self.services.contains(key),
+            // The service would have no destination, since its new ones could not be added.
+            ipvs::Change::DeleteDestination(key, _) => self.is_bare(key, serving),
+            ipvs::Change::SetDestination(key, destination) => destination.weight == 0 && self.is_bare(key, serving),
+            ipvs::Change::DeleteService(key) => vip_of(*key).is_some_and(|vip| self.bound.contains(&vip)),
+            _ => false,
+        }
+    }
+
+    fn is_bare(&self, key: &ServiceKey, serving: &HashMap<ServiceKey, usize>) -> bool {
+        let lost = self.lost.get(key).copied().unwrap_or_default();
+        lost > 0 && serving.get(key).is_some_and(|serving| lost >= *serving)
+    }
+
+    /// Whether a change of a set, a member or a key depends on one that was not made.
+    pub(super) fn holds_set(&self, change: &Change) -> bool {
+        match change {
+            Change::Unregister(key) => self.services.contains(key),
+            Change::Ipset(change) => match &**change {
+                ipset::Change::Put(set, member) | ipset::Change::Remove(set, member) => {
+                    let held = |address| self.addresses.contains(&address);
+                    self.sets.contains(&set.name()) || address_of(member.entry).is_some_and(held)
+                }
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// Whether a virtual IP to bind depends on a change that was not made.
+    pub(super) fn holds_bind(&self, vip: Vip) -> bool {
+        self.addresses.contains(&vip.address())
+    }
+
+    /// Whether a step needs no service, or has one that is complete.
+    pub(super) fn is_served(&self, step: &Step, steps: &[Step]) -> bool {
+        let added = |step: &&Step, of: &ServiceKey| matches!(&step.change, Change::Ipvs(ipvs::Change::AddDestination(key, _)) if key == of);
+        let complete = |key: &ServiceKey| {
+            let exists = !self.services.contains(key);
+            let absent = self.absent.get(key).copied().unwrap_or_default();
+            exists && (absent == 0 || absent < steps.iter().filter(|step| added(step, key)).count())
+        };
+        step.needs.is_empty() || step.needs.iter().any(complete)
+    }
+}
+
+/// The address that packets to a service have in an entry.
+fn address_of(entry: Entry) -> Option<IpAddr> {
+    match entry {
+        Entry::Ip(Addresses::One(ip))
+        | Entry::IpPort(Addresses::One(ip), _)
+        | Entry::IpPortIp(Addresses::One(ip), ..) => Some(ip),
+        _ => None,
+    }
+}
