@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::client::Director;
 use super::drain::Draining;
+use super::owner::Owner;
 use super::plan::{Conflict, Plan};
 use super::step::{Change, Phase, Step};
 use super::unmet::Unmet;
@@ -179,7 +180,7 @@ impl<'a> Work<'a> {
         let Some(step) = self.steps.get(index).cloned() else { return };
         self.unmet.note(&step.change);
         if error.is_full() {
-            self.unmet.full(&step.change);
+            self.unmet.full(&step.change, &self.director.owner);
         }
         self.failures.push(Failure::new(step, error.at(index)));
     }
@@ -202,55 +203,36 @@ impl<'a> Work<'a> {
     }
 
     /// Changes sets and members. The kernel stops at the first failure, and the rest is sent again.
-    fn ipset(&mut self, steps: &[usize]) -> Result<()> {
-        let mut rest = steps;
+    fn ipset(&mut self, mut rest: &[usize]) -> Result<()> {
         while !rest.is_empty() {
             let mut sent = Vec::new();
-            let mut changes = Vec::new();
-            for index in rest {
-                match self.set_change(*index) {
-                    Some(change) => {
-                        sent.push(*index);
-                        changes.push(change);
-                    }
-                    None => self.withhold(*index),
+            let Self { director, steps, unmet, .. } = self;
+            let Director { ipset, owner, .. } = &mut **director;
+            // The batch takes the changes of one message at a time: a failure repeats only these.
+            let changes = rest.iter().zip(1..).filter_map(|(index, next)| {
+                let change = &steps.get(*index)?.change;
+                if unmet.holds_set(change, owner) {
+                    unmet.note(change);
+                    return None;
                 }
-            }
-            rest = &[];
-            let done = match self.director.ipset.batch(changes) {
-                Ok(_) => sent.len(),
-                Err(mut error) => {
-                    let Some(failure) = error.failures.pop() else {
-                        return Err(error.into());
-                    };
-                    let done = failure.position().unwrap_or_default();
-                    let Some(index) = sent.get(done) else { return Err(failure.error) };
-                    self.fail(*index, failure.error.alone());
-                    let behind = steps.iter().position(|step| step == index).map_or(steps.len(), |place| place + 1);
-                    rest = steps.get(behind..).unwrap_or_default();
-                    done
-                }
+                let change = set_change(change, owner)?;
+                sent.push((*index, next));
+                Some(change)
+            });
+            let (done, error) = match ipset.batch(changes) {
+                Ok(done) => (done, None),
+                Err(error) => (error.done, Some(error)),
             };
-            for index in sent.into_iter().take(done) {
-                self.end(index, End::Done);
+            for (index, _) in sent.iter().take(done) {
+                self.end(*index, End::Done);
             }
+            let Some(mut error) = error else { break };
+            let Some(failure) = error.failures.pop() else { return Err(error.into()) };
+            let Some((index, next)) = sent.get(done) else { return Err(failure.error) };
+            self.fail(*index, failure.error.alone());
+            rest = rest.get(*next..).unwrap_or_default();
         }
         Ok(())
-    }
-
-    /// The change of a set that a step makes; `None` if it is withheld.
-    fn set_change(&self, index: usize) -> Option<ipset::Change> {
-        let registry = self.director.owner.registry();
-        let change = &self.steps.get(index)?.change;
-        if self.unmet.holds_set(change) {
-            return None;
-        }
-        match change {
-            Change::Register(key) => registry?.entry(*key).map(|(set, member)| ipset::Change::Put(set, member)),
-            Change::Unregister(key) => registry?.entry(*key).map(|(set, member)| ipset::Change::Remove(set, member)),
-            Change::Ipset(change) => Some((**change).clone()),
-            _ => None,
-        }
     }
 
     fn withhold(&mut self, index: usize) {
@@ -391,6 +373,17 @@ impl<'a> Work<'a> {
             }
         }
         Ok(stale)
+    }
+}
+
+/// The change of a set that a step makes.
+fn set_change(change: &Change, owner: &Owner) -> Option<ipset::Change> {
+    let entry = |key: &ServiceKey| owner.registry()?.entry(*key);
+    match change {
+        Change::Register(key) => entry(key).map(|(set, member)| ipset::Change::Put(set, member)),
+        Change::Unregister(key) => entry(key).map(|(set, member)| ipset::Change::Remove(set, member)),
+        Change::Ipset(change) => Some((**change).clone()),
+        _ => None,
     }
 }
 

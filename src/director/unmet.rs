@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
+use super::owner::Owner;
 use super::plan::vip_of;
 use super::step::{Change, Step};
 use crate::ipset::{self, Addresses, Entry, SetName};
@@ -18,6 +19,7 @@ pub(super) struct Unmet {
     absent: HashMap<ServiceKey, usize>,
     /// Number of destinations with a weight above 0 that a service lacks.
     lost: HashMap<ServiceKey, usize>,
+    /// Sets that are missing, full or not replaced.
     sets: HashSet<SetName>,
     /// Addresses of members that are not in their sets as desired, or are still in them.
     addresses: HashSet<IpAddr>,
@@ -55,12 +57,16 @@ impl Unmet {
         }
     }
 
-    /// Notes that no further member fits into the set of a change.
-    pub(super) fn full(&mut self, change: &Change) {
-        if let Change::Ipset(change) = change {
-            if let ipset::Change::Put(set, _) = &**change {
-                self.sets.insert(set.name());
+    /// Notes that nothing more fits into the set of a change.
+    pub(super) fn full(&mut self, change: &Change, owner: &Owner) {
+        match change {
+            Change::Register(key) => self.sets.extend(registry_set(*key, owner)),
+            Change::Ipset(change) => {
+                if let ipset::Change::Put(set, _) = &**change {
+                    self.sets.insert(set.name());
+                }
             }
+            _ => {}
         }
     }
 
@@ -83,8 +89,9 @@ impl Unmet {
     }
 
     /// Whether a change of a set, a member or a key depends on one that was not made.
-    pub(super) fn holds_set(&self, change: &Change) -> bool {
+    pub(super) fn holds_set(&self, change: &Change, owner: &Owner) -> bool {
         match change {
+            Change::Register(key) => registry_set(*key, owner).is_some_and(|name| self.sets.contains(&name)),
             Change::Unregister(key) => self.services.contains(key),
             Change::Ipset(change) => match &**change {
                 ipset::Change::Put(set, member) | ipset::Change::Remove(set, member) => {
@@ -112,6 +119,11 @@ impl Unmet {
         };
         step.needs.is_empty() || step.needs.iter().any(complete)
     }
+}
+
+/// The registry set that has the key.
+fn registry_set(key: ServiceKey, owner: &Owner) -> Option<SetName> {
+    owner.registry()?.name(key)
 }
 
 /// The address that packets to a service have in an entry.

@@ -1,10 +1,25 @@
 //! Steps that fail, that are withheld, and that another program overtakes.
 
-use lvs::director::{Conflict, Desired, End};
+use std::net::SocketAddr;
+
+use lvs::director::{Conflict, Desired, Drain, End};
+use lvs::ipset::{HashIpPort, NewSet};
 use lvs::ipvs::{Scheduler, Service};
 use lvs::testing::Fault;
 
-use crate::lab::{Lab, pod, texts, vip, web};
+use crate::lab::{ENOMEM, Lab, pod, texts, vip, web};
+
+/// So many IPv4 services, and one of IPv6.
+fn services(number: u8) -> Desired {
+    let mut desired = Desired::default();
+    for number in 1..=number {
+        let service = Service::tcp(SocketAddr::from(([10, 96, 1, number], 80)), Scheduler::RR);
+        desired.service(service, [pod(7)]).unwrap();
+    }
+    let service = Service::tcp("[fd00:96::1]:80".parse().unwrap(), Scheduler::RR);
+    desired.service(service, [lvs::ipvs::Destination::new("[fd00:244::7]:80".parse().unwrap())]).unwrap();
+    desired
+}
 
 #[test]
 fn a_service_that_fails_takes_only_its_own_virtual_ip_with_it() {
@@ -85,7 +100,6 @@ fn what_another_program_deletes_comes_back() {
 
 #[test]
 fn the_last_destination_stays_if_its_successors_cannot_be_added() {
-    const ENOMEM: i32 = 12;
     let mut lab = Lab::new();
     let mut desired = Desired::default();
     desired.service(web(), [pod(7)]).unwrap();
@@ -100,4 +114,42 @@ fn the_last_destination_stays_if_its_successors_cannot_be_added() {
     assert_eq!(lab.weights(web()), [(7, 1)]);
     lab.director.sync(&desired).unwrap();
     assert_eq!(lab.weights(web()), [(7, 0), (8, 1)]);
+}
+
+#[test]
+fn keys_are_withheld_if_their_registry_set_cannot_be_created() {
+    let mut lab = Lab::new();
+    let desired = services(20);
+    let plan = lab.plan(&desired);
+    lab.kernel.disturb(0, Fault::Refused(ENOMEM));
+    let error = lab.director.apply(plan).unwrap_err();
+    assert!(error.interruption.is_none(), "{error}");
+    let failed: Vec<_> = error.failures.iter().map(|failure| failure.change.to_string()).collect();
+    assert_eq!(failed, ["+ set web-4 hash:ip,port family inet maxelem 1048576"]);
+    // Key, service, destination and virtual IP of each.
+    assert_eq!(error.done.count(End::Withheld), 4 * 20);
+    assert_eq!(lab.bound(), ["fd00:96::1"]);
+    lab.director.sync(&desired).unwrap();
+    assert_eq!(lab.bound().len(), 21);
+}
+
+#[test]
+fn keys_are_withheld_if_their_registry_set_is_full() {
+    let mut lab = Lab::new();
+    let small = NewSet::<HashIpPort>::ipv4().maxelem(2);
+    lab.kernel.ipset().create("web-4".parse().unwrap(), &small).unwrap();
+    let desired = services(20);
+    let error = lab.director.sync(&desired).unwrap_err();
+    let failed: Vec<_> = error.failures.iter().map(|failure| failure.change.to_string()).collect();
+    assert_eq!(failed, ["+ key 10.96.1.3:80/tcp"]);
+    assert_eq!(error.done.count(End::Withheld), 4 * 18 - 1);
+    assert_eq!(lab.bound(), ["10.96.1.1", "10.96.1.2", "fd00:96::1"]);
+
+    // A key that is deleted makes room for another one.
+    let mut fewer = services(3);
+    fewer.drain = Drain::NONE;
+    fewer.remove_service(Service::tcp("10.96.1.1:80".parse().unwrap(), Scheduler::RR)).unwrap();
+    lab.director.sync(&fewer).unwrap_err();
+    lab.director.sync(&fewer).unwrap();
+    assert_eq!(lab.bound(), ["10.96.1.2", "10.96.1.3", "fd00:96::1"]);
 }

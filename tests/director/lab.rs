@@ -9,6 +9,7 @@ use lvs::ipvs::{Destination, Ipvs, Scheduler, Service};
 use lvs::testing::Kernel;
 use lvs::vip::{Binder, Vips};
 
+pub(crate) const ENOMEM: i32 = 12;
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
 pub(crate) fn web() -> Service {
