@@ -1,10 +1,9 @@
 //! Objects that are not as desired, and the steps that depend on them.
 
-use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::owner::Owner;
-use super::plan::vip_of;
+use super::plan::{contains_any, vip_of};
 use super::step::{Change, Step};
 use crate::ipset::{self, Addresses, Entry, SetName};
 use crate::ipvs::{self, ServiceKey};
@@ -13,7 +12,7 @@ use crate::vip::{self, Vip};
 /// Objects that are not as desired, since a step failed or was withheld.
 #[derive(Debug, Default)]
 pub(super) struct Unmet {
-    /// Services that do not exist as desired.
+    /// Services that do not exist as desired, or still exist.
     services: HashSet<ServiceKey>,
     /// Number of destinations of a service that could not be added.
     absent: HashMap<ServiceKey, usize>,
@@ -21,8 +20,9 @@ pub(super) struct Unmet {
     lost: HashMap<ServiceKey, usize>,
     /// Sets that are missing, full or not replaced.
     sets: HashSet<SetName>,
-    /// Addresses of members that are not in their sets as desired, or are still in them.
-    addresses: HashSet<IpAddr>,
+    /// Addresses of members that are not in their sets as desired, or are still in them, and of services that still
+    /// exist.
+    addresses: BTreeSet<Vip>,
     /// Virtual IPs that are still bound.
     bound: HashSet<Vip>,
 }
@@ -34,7 +34,10 @@ impl Unmet {
             Change::Register(key) => _ = self.services.insert(*key),
             Change::Ipvs(change) => match change {
                 ipvs::Change::AddService(service) => _ = self.services.insert(service.key),
-                ipvs::Change::DeleteService(key) => _ = self.services.insert(*key),
+                ipvs::Change::DeleteService(key) => {
+                    self.services.insert(*key);
+                    self.addresses.extend(vip_of(*key));
+                }
                 ipvs::Change::AddDestination(key, destination) => {
                     *self.absent.entry(*key).or_default() += 1;
                     *self.lost.entry(*key).or_default() += usize::from(destination.weight > 0);
@@ -45,7 +48,10 @@ impl Unmet {
                 _ => {}
             },
             Change::Vip(vip::Change::Unbind(_, vip)) => _ = self.bound.insert(*vip),
-            Change::ReplaceSet(name, ..) => _ = self.sets.insert(*name),
+            Change::ReplaceSet(name, _, members) => {
+                self.sets.insert(*name);
+                self.addresses.extend(members.iter().filter_map(|member| address_of(member.entry)));
+            }
             Change::Ipset(change) => match &**change {
                 ipset::Change::PutSet(name, _) => _ = self.sets.insert(*name),
                 ipset::Change::Put(_, member) | ipset::Change::Remove(_, member) => {
@@ -78,7 +84,7 @@ impl Unmet {
             // The service would have no destination, since its new ones could not be added.
             ipvs::Change::DeleteDestination(key, _) => self.is_bare(key, serving),
             ipvs::Change::SetDestination(key, destination) => destination.weight == 0 && self.is_bare(key, serving),
-            ipvs::Change::DeleteService(key) => vip_of(*key).is_some_and(|vip| self.bound.contains(&vip)),
+            ipvs::Change::DeleteService(key) => vip_of(*key).is_some_and(|vip| self.is_bound(vip)),
             _ => false,
         }
     }
@@ -95,8 +101,7 @@ impl Unmet {
             Change::Unregister(key) => self.services.contains(key),
             Change::Ipset(change) => match &**change {
                 ipset::Change::Put(set, member) | ipset::Change::Remove(set, member) => {
-                    let held = |address| self.addresses.contains(&address);
-                    self.sets.contains(&set.name()) || address_of(member.entry).is_some_and(held)
+                    self.sets.contains(&set.name()) || self.holds_entry(member.entry)
                 }
                 _ => false,
             },
@@ -104,9 +109,21 @@ impl Unmet {
         }
     }
 
+    fn holds_entry(&self, entry: Entry) -> bool {
+        match entry {
+            Entry::Set(member) => self.sets.contains(&member.set),
+            _ => address_of(entry).is_some_and(|vip| self.addresses.contains(&vip) || self.is_bound(vip)),
+        }
+    }
+
+    /// Whether an address is still bound, by itself or by a prefix.
+    fn is_bound(&self, vip: Vip) -> bool {
+        self.bound.contains(&vip) || self.bound.iter().any(|bound| bound.is_prefix() && bound.contains(vip))
+    }
+
     /// Whether a virtual IP to bind depends on a change that was not made.
     pub(super) fn holds_bind(&self, vip: Vip) -> bool {
-        self.addresses.contains(&vip.address())
+        contains_any(vip, &self.addresses)
     }
 
     /// Whether a step needs no service, or has one that is complete.
@@ -127,11 +144,11 @@ fn registry_set(key: ServiceKey, owner: &Owner) -> Option<SetName> {
 }
 
 /// The address that packets to a service have in an entry.
-fn address_of(entry: Entry) -> Option<IpAddr> {
+fn address_of(entry: Entry) -> Option<Vip> {
     match entry {
         Entry::Ip(Addresses::One(ip))
         | Entry::IpPort(Addresses::One(ip), _)
-        | Entry::IpPortIp(Addresses::One(ip), ..) => Some(ip),
+        | Entry::IpPortIp(Addresses::One(ip), ..) => Some(ip.into()),
         _ => None,
     }
 }

@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 
-use lvs::director::{Conflict, Desired, Drain, End};
-use lvs::ipset::{HashIpPort, NewSet};
+use lvs::director::{Conflict, Desired, Drain, End, Role};
+use lvs::ipset::{HashIp, HashIpPort, ListMember, ListSet, Member, NewSet, ProtocolPorts};
 use lvs::ipvs::{Scheduler, Service};
 use lvs::testing::Fault;
 
-use crate::lab::{ENOMEM, Lab, pod, texts, vip, web};
+use crate::lab::{ENOMEM, Lab, fail, pod, texts, vip, web};
 
 /// So many IPv4 services, and one of IPv6.
 fn services(number: u8) -> Desired {
@@ -152,4 +152,77 @@ fn keys_are_withheld_if_their_registry_set_is_full() {
     lab.director.sync(&fewer).unwrap_err();
     lab.director.sync(&fewer).unwrap();
     assert_eq!(lab.bound(), ["10.96.1.2", "10.96.1.3", "fd00:96::1"]);
+}
+
+#[test]
+fn a_virtual_ip_is_not_bound_if_the_set_of_its_guard_could_not_be_replaced() {
+    let guard = "web-vips".parse().unwrap();
+    let desired = |maxelem: u32| {
+        let mut desired = Desired::default();
+        desired.service(web(), [pod(7)]).unwrap();
+        let new = NewSet::<HashIp>::ipv4().maxelem(maxelem);
+        desired.set(guard, &new, [Member::new(vip("10.96.0.10"))]).unwrap().role = Role::Guard;
+        desired
+    };
+    let prepare = || {
+        let lab = Lab::new();
+        lab.kernel.ipset().create(guard, &NewSet::<HashIp>::ipv4().maxelem(4)).unwrap();
+        lab
+    };
+    let step = "~ set web-vips: replaced by hash:ip family inet maxelem 8 with 1 members";
+    let (mut lab, error) = fail(step, &desired(8), prepare);
+    assert_eq!(texts(&error.done, End::Withheld), ["+ virtual IP 10.96.0.10 on vip0"]);
+    lab.director.sync(&desired(8)).unwrap();
+    assert_eq!(lab.bound(), ["10.96.0.10"]);
+}
+
+#[test]
+fn a_list_is_not_filled_with_a_set_that_could_not_be_created() {
+    let mut desired = Desired::default();
+    let [inner, list] = ["web-inner", "web-list"].map(|name| name.parse().unwrap());
+    desired.set(inner, &NewSet::<HashIp>::ipv4(), [Member::new(vip("10.96.0.10"))]).unwrap();
+    desired.set(list, &NewSet::<ListSet>::new(), [Member::new(ListMember::from(inner))]).unwrap();
+    let (mut lab, error) = fail("+ set web-inner hash:ip family inet", &desired, Lab::new);
+    let withheld = ["+ member 10.96.0.10 of set web-inner", "+ member web-inner of set web-list"];
+    assert_eq!(texts(&error.done, End::Withheld), withheld);
+    assert_eq!(error.failures.len(), 1);
+    lab.director.sync(&desired).unwrap();
+    assert_eq!(lab.members(list), ["web-inner"]);
+}
+
+#[test]
+fn members_stay_if_their_service_could_not_be_deleted_or_their_virtual_ip_unbound() {
+    let [allow, guard] = ["web-keys", "web-vips"].map(|name| name.parse().unwrap());
+    let sets = |desired: &mut Desired, has: bool| {
+        let key = has.then(|| Member::new((vip("10.96.0.10"), ProtocolPorts::tcp(443))));
+        let vips = ["10.96.0.10", "10.96.0.20"].into_iter().filter(|_| has).map(|text| Member::new(vip(text)));
+        desired.set(allow, &NewSet::<HashIpPort>::ipv4(), key).unwrap();
+        desired.set(guard, &NewSet::<HashIp>::ipv4(), vips).unwrap().role = Role::Guard;
+    };
+    let prepare = || {
+        let mut lab = Lab::new();
+        let mut desired = Desired::default();
+        desired.service(web(), [pod(7).weight(0)]).unwrap();
+        desired.vip(vip("10.96.0.20"));
+        sets(&mut desired, true);
+        lab.director.sync(&desired).unwrap();
+        lab
+    };
+    let mut nothing = Desired::default();
+    sets(&mut nothing, false);
+    let key = "- key 10.96.0.10:443/tcp".to_owned();
+    let service = "- service 10.96.0.10:443/tcp".to_owned();
+    let member = |text: &str| format!("- member {text}");
+    let [first, second] = ["10.96.0.10 of set web-vips", "10.96.0.20 of set web-vips"].map(member);
+    let of_allow = member("10.96.0.10,tcp:443 of set web-keys");
+    for (failed, withheld) in [
+        (&service, vec![key.clone(), first.clone(), of_allow.clone()]),
+        (&"- virtual IP 10.96.0.10 on vip0".to_owned(), vec![service.clone(), key, first, of_allow]),
+        (&"- virtual IP 10.96.0.20 on vip0".to_owned(), vec![second]),
+    ] {
+        let (mut lab, error) = fail(failed, &nothing, prepare);
+        assert_eq!(texts(&error.done, End::Withheld), withheld, "{failed}");
+        lab.director.sync(&nothing).unwrap();
+        assert_eq!((lab.members(allow).len(), lab.members(guard).len()), (0, 0));
+    }
 }

@@ -3,10 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use lvs::director::{Desired, Director, End, Owner, Plan, Report};
+use lvs::director::{BatchError, Desired, Director, End, Owner, Plan, Report};
 use lvs::ipset::SetName;
 use lvs::ipvs::{Destination, Ipvs, Scheduler, Service};
-use lvs::testing::Kernel;
+use lvs::testing::{Fault, Kernel};
 use lvs::vip::{Binder, Vips};
 
 pub(crate) const ENOMEM: i32 = 12;
@@ -86,4 +86,21 @@ impl Lab {
 /// The texts of the steps that ended so.
 pub(crate) fn texts(report: &Report, end: End) -> Vec<String> {
     report.steps().filter(|(_, ended)| *ended == end).map(|(step, _)| step.to_string()).collect()
+}
+
+/// Applies a plan with the first fault that makes this step fail, in a lab of its own for each attempt.
+pub(crate) fn fail(step: &str, desired: &Desired, prepare: impl Fn() -> Lab) -> (Lab, BatchError) {
+    for skip in 0.. {
+        let mut lab = prepare();
+        let plan = lab.plan(desired);
+        assert!(plan.to_string().contains(step), "{plan}");
+        lab.kernel.disturb(skip, Fault::Refused(ENOMEM));
+        match lab.director.apply(plan) {
+            Err(error) if error.failures.iter().any(|failure| failure.change.to_string() == step) => {
+                return (lab, error);
+            }
+            _ => assert_eq!(lab.kernel.faults_left(), 0, "{step} is no request"),
+        }
+    }
+    unreachable!()
 }

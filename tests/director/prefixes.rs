@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use lvs::conntrack::Tuple;
-use lvs::director::{Desired, Owner};
+use lvs::director::{Desired, End, Owner, Role};
+use lvs::ipset::{HashIp, Member, NewSet};
 use lvs::ipvs::{Scheduler, Service};
 use lvs::vip::{Binder, Vip};
 
-use crate::lab::{Lab, pod, web};
+use crate::lab::{Lab, fail, pod, texts, vip, web};
 
 fn prefix() -> Vip {
     "10.96.0.0/16".parse().unwrap()
@@ -68,4 +69,34 @@ fn stale_flows_of_a_service_are_deleted_when_its_prefix_becomes_local() {
         assert_eq!(lab.bound(), ["10.96.0.0/16"], "{owner}");
         assert_eq!(conntrack.flows(lvs::Family::Inet).unwrap(), [], "{owner}");
     }
+}
+
+#[test]
+fn a_service_is_not_deleted_before_its_prefix_is_unbound() {
+    let prepare = || {
+        let mut lab = lab(Owner::registered("web").unwrap());
+        lab.director.sync(&desired()).unwrap();
+        lab.ipvs.set_destination(web(), pod(7).weight(0)).unwrap();
+        lab
+    };
+    let nothing = Desired::default();
+    let (mut lab, error) = fail("- virtual IP 10.96.0.0/16 on the local routes of protocol 77", &nothing, prepare);
+    let withheld = ["- service 10.96.0.10:443/tcp", "- key 10.96.0.10:443/tcp"];
+    assert_eq!(texts(&error.done, End::Withheld), withheld);
+    lab.director.sync(&nothing).unwrap();
+    assert!(lab.ipvs.services().unwrap().is_empty());
+}
+
+#[test]
+fn a_prefix_is_not_bound_before_the_guard_of_an_address_in_it() {
+    let mut desired = desired();
+    let guard = "web-vips".parse().unwrap();
+    desired.set(guard, &NewSet::<HashIp>::ipv4(), [Member::new(vip("10.96.0.10"))]).unwrap().role = Role::Guard;
+    let prepare = || lab(Owner::registered("web").unwrap().sets("web-"));
+    let (mut lab, error) = fail("+ set web-vips hash:ip family inet", &desired, prepare);
+    let withheld =
+        ["+ member 10.96.0.10 of set web-vips", "+ virtual IP 10.96.0.0/16 on the local routes of protocol 77"];
+    assert_eq!(texts(&error.done, End::Withheld), withheld);
+    lab.director.sync(&desired).unwrap();
+    assert_eq!(lab.bound(), ["10.96.0.0/16"]);
 }
