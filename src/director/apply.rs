@@ -288,14 +288,13 @@ impl<'a> Work<'a> {
     fn vips(&mut self, steps: Vec<(usize, vip::Change)>) -> Result<()> {
         let (mut bind, mut unbind) = (Vec::new(), Vec::new());
         for (index, change) in steps {
+            let served = |step| self.unmet.is_served(step, &self.steps);
             match change {
-                vip::Change::Bind(_, vip) => {
-                    let served = self.steps.get(index).is_some_and(|step| self.unmet.is_served(step, &self.steps));
-                    if served && !self.unmet.holds_bind(vip) {
-                        bind.push((index, vip));
-                    }
+                vip::Change::Bind(_, vip) if self.steps.get(index).is_some_and(served) => {
+                    if self.unmet.holds_bind(vip) { self.withhold(index) } else { bind.push((index, vip)) }
                 }
-                vip::Change::Unbind(_, vip) => unbind.push((index, vip)),
+                vip::Change::Unbind(_, vip) if !self.unmet.holds_unbind(vip) => unbind.push((index, vip)),
+                _ => {}
             }
         }
         let Director { vips, binder, .. } = &mut *self.director;

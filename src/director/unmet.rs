@@ -25,6 +25,8 @@ pub(super) struct Unmet {
     addresses: BTreeSet<Vip>,
     /// Virtual IPs that are still bound.
     bound: HashSet<Vip>,
+    /// Virtual IPs that could not be bound, and addresses of services that still exist.
+    needed: BTreeSet<Vip>,
 }
 
 impl Unmet {
@@ -37,6 +39,7 @@ impl Unmet {
                 ipvs::Change::DeleteService(key) => {
                     self.services.insert(*key);
                     self.addresses.extend(vip_of(*key));
+                    self.needed.extend(vip_of(*key));
                 }
                 ipvs::Change::AddDestination(key, destination) => {
                     *self.absent.entry(*key).or_default() += 1;
@@ -47,6 +50,7 @@ impl Unmet {
                 }
                 _ => {}
             },
+            Change::Vip(vip::Change::Bind(_, vip)) => _ = self.needed.insert(*vip),
             Change::Vip(vip::Change::Unbind(_, vip)) => _ = self.bound.insert(*vip),
             Change::ReplaceSet(name, _, members) => {
                 self.sets.insert(*name);
@@ -124,6 +128,12 @@ impl Unmet {
     /// Whether a virtual IP to bind depends on a change that was not made.
     pub(super) fn holds_bind(&self, vip: Vip) -> bool {
         contains_any(vip, &self.addresses)
+    }
+
+    /// Whether a virtual IP to unbind has addresses that would not be local without it, and have to be.
+    pub(super) fn holds_unbind(&self, vip: Vip) -> bool {
+        let in_prefix = |needed: &Vip| needed.is_prefix() && needed.contains(vip);
+        contains_any(vip, &self.needed) || self.needed.iter().any(in_prefix)
     }
 
     /// Whether a step needs no service, or has one that is complete.

@@ -100,3 +100,49 @@ fn a_prefix_is_not_bound_before_the_guard_of_an_address_in_it() {
     lab.director.sync(&desired).unwrap();
     assert_eq!(lab.bound(), ["10.96.0.0/16"]);
 }
+
+/// Without its virtual IP, it would be foreign for ever.
+#[test]
+fn the_virtual_ip_of_an_owner_of_bound_services_stays_if_the_service_could_not_be_deleted() {
+    let mut host = Desired::default();
+    host.service(web(), [pod(7)]).unwrap();
+    for (desired, bound) in [(host, "10.96.0.10"), (desired(), "10.96.0.0/16")] {
+        let prepare = || {
+            let mut lab = lab(Owner::bound());
+            lab.director.sync(&desired).unwrap();
+            lab.ipvs.set_destination(web(), pod(7).weight(0)).unwrap();
+            lab
+        };
+        let nothing = Desired::default();
+        let (mut lab, error) = fail("- service 10.96.0.10:443/tcp", &nothing, prepare);
+        let withheld = [format!("- virtual IP {bound} on the local routes of protocol 77")];
+        assert_eq!(texts(&error.done, End::Withheld), withheld);
+        assert_eq!(lab.bound(), [bound]);
+        lab.director.sync(&nothing).unwrap();
+        assert!(lab.ipvs.services().unwrap().is_empty());
+        assert_eq!(lab.bound(), [""; 0]);
+    }
+}
+
+#[test]
+fn virtual_ips_stay_bound_if_their_replacement_could_not_be_bound() {
+    let mut host = Desired::default();
+    host.service(web(), [pod(7)]).unwrap();
+    for (before, after, old, new) in
+        [(&host, &desired(), "10.96.0.10", "10.96.0.0/16"), (&desired(), &host, "10.96.0.0/16", "10.96.0.10")]
+    {
+        let prepare = || {
+            let mut lab = lab(Owner::registered("web").unwrap());
+            lab.director.sync(before).unwrap();
+            lab
+        };
+        let (mut lab, error) = fail(&format!("+ virtual IP {new} on the local routes of protocol 77"), after, prepare);
+        assert_eq!(
+            texts(&error.done, End::Withheld),
+            [format!("- virtual IP {old} on the local routes of protocol 77")]
+        );
+        assert_eq!(lab.bound(), [old]);
+        lab.director.sync(after).unwrap();
+        assert_eq!(lab.bound(), [new]);
+    }
+}
