@@ -286,9 +286,10 @@ impl<'a> Work<'a> {
     }
 
     fn vips(&mut self, steps: Vec<(usize, vip::Change)>) -> Result<()> {
+        let added = self.unmet.added(&self.steps);
         let (mut bind, mut unbind) = (Vec::new(), Vec::new());
         for (index, change) in steps {
-            let served = |step| self.unmet.is_served(step, &self.steps);
+            let served = |step| self.unmet.is_served(step, &added);
             match change {
                 vip::Change::Bind(_, vip) if self.steps.get(index).is_some_and(served) => {
                     if self.unmet.holds_bind(vip) { self.withhold(index) } else { bind.push((index, vip)) }

@@ -136,13 +136,25 @@ impl Unmet {
         contains_any(vip, &self.needed) || self.needed.iter().any(in_prefix)
     }
 
-    /// Whether a step needs no service, or has one that is complete.
-    pub(super) fn is_served(&self, step: &Step, steps: &[Step]) -> bool {
-        let added = |step: &&Step, of: &ServiceKey| matches!(&step.change, Change::Ipvs(ipvs::Change::AddDestination(key, _)) if key == of);
+    /// Returns the numbers of destinations that these steps add, for services that lack some of them.
+    pub(super) fn added(&self, steps: &[Step]) -> HashMap<ServiceKey, usize> {
+        let mut added = HashMap::new();
+        for step in steps.iter().filter(|_| !self.absent.is_empty()) {
+            match &step.change {
+                Change::Ipvs(ipvs::Change::AddDestination(key, _)) if self.absent.contains_key(key) => {
+                    *added.entry(*key).or_default() += 1;
+                }
+                _ => {}
+            }
+        }
+        added
+    }
+
+    /// Whether a step needs no service, or has one that is complete. `added` is that of the plan.
+    pub(super) fn is_served(&self, step: &Step, added: &HashMap<ServiceKey, usize>) -> bool {
         let complete = |key: &ServiceKey| {
-            let exists = !self.services.contains(key);
-            let absent = self.absent.get(key).copied().unwrap_or_default();
-            exists && (absent == 0 || absent < steps.iter().filter(|step| added(step, key)).count())
+            let has_one = |absent| added.get(key).is_some_and(|added| absent < added);
+            !self.services.contains(key) && self.absent.get(key).is_none_or(has_one)
         };
         step.needs.is_empty() || step.needs.iter().any(complete)
     }
