@@ -30,7 +30,7 @@ pub type BatchError = batch::BatchError<Step, Box<Report>>;
 /// A step that failed: see [`batch::Failure`].
 pub type Failure = batch::Failure<Step>;
 
-/// Result of a plan.
+/// Result of a plan, or of both plans of a call that was [overtaken](End::Overtaken).
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -49,7 +49,7 @@ pub struct Report {
     /// represent neither the next check nor a deadline.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub again_at: Option<Instant>,
-    /// Time that each phase with steps took.
+    /// Time that each phase with steps took, for each plan.
     pub durations: Vec<(Phase, Duration)>,
 }
 
@@ -63,7 +63,7 @@ pub enum End {
     /// Another program changed the same object after it was read: the object to add existed, or the object to change or
     /// delete was gone. [`Director::sync`] reads again.
     Overtaken,
-    /// Not tried: a step that it depends on failed, or the plan was interrupted.
+    /// Not tried: a step that it depends on failed or was overtaken, or the plan was interrupted.
     Withheld,
     /// Failed, with the error in the [`BatchError`].
     Failed,
@@ -84,6 +84,15 @@ impl Report {
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }
+
+    /// Returns the report of two plans: the steps of both, and the state after the second one.
+    pub(super) fn after(self, first: Self) -> Self {
+        let Self { mut steps, mut ends, mut durations, .. } = first;
+        steps.extend(self.steps);
+        ends.extend(self.ends);
+        durations.extend(self.durations);
+        Self { steps, ends, durations, ..self }
+    }
 }
 
 impl fmt::Display for Report {
@@ -95,6 +104,18 @@ impl fmt::Display for Report {
         write!(f, "{steps} steps: {done} done, {overtaken} overtaken, {withheld} withheld, {failed} failed; ")?;
         write!(f, "{conflicts} conflicts, {draining} draining")
     }
+}
+
+/// Returns the error of a second plan with the report of both. After an error of reading, the report is the first one.
+pub(super) fn error_after(mut error: BatchError, first: Report) -> BatchError {
+    let moved = |Failure { change, error }: Failure| {
+        let position = first.steps.len() + error.position().unwrap_or_default();
+        Failure::new(change, error.at(position))
+    };
+    error.failures = error.failures.into_iter().map(moved).collect();
+    let second = std::mem::take(&mut *error.done);
+    *error.done = if second.is_empty() { first } else { second.after(first) };
+    error
 }
 
 /// A plan that is being carried out.

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use super::apply::{BatchError, End, Report, Work};
+use super::apply::{BatchError, End, Report, Work, error_after};
 use super::desired::{Desired, Edition};
 use super::drain::Drains;
 use super::found::{FoundService, FoundServices, FoundSet};
@@ -92,9 +92,6 @@ struct Memory {
     /// The desired state to which the snapshot had no difference, and the number of foreign services then.
     settled: Option<(Edition, usize)>,
 }
-
-/// Number of passes. The second one is needed if another program was faster.
-const PASSES: usize = 2;
 
 impl Director {
     /// Opens the clients, in the network namespace of the calling thread.
@@ -260,8 +257,11 @@ impl Director {
     /// The first call reads everything. Later calls rely on the director's memory, and read only some services
     /// ([`Pace`]) and those that drain. After a failure, and after [`Pace::full_audit`], everything is read again.
     ///
+    /// After an [overtaken](End::Overtaken) step the call reads everything, and carries out a second plan. The report
+    /// then has the steps of both.
+    ///
     /// # Errors
-    /// [`BatchError`]. Its interruption alone, without failures and steps, is an error of reading.
+    /// [`BatchError`]. An error of reading is its interruption; the report then has no steps, or those of the first plan.
     pub fn sync(&mut self, desired: &Desired) -> Result<Report, BatchError> {
         self.sync_at(desired, Instant::now())
     }
@@ -272,14 +272,15 @@ impl Director {
     /// # Errors
     /// As [`Director::sync`].
     pub fn sync_at(&mut self, desired: &Desired, now: Instant) -> Result<Report, BatchError> {
-        let mut report = self.sync_once(desired, now)?;
-        for _ in 1..PASSES {
-            if report.count(End::Overtaken) == 0 {
-                break;
-            }
-            report = self.sync_once(desired, now)?;
+        let first = self.sync_once(desired, now)?;
+        if first.count(End::Overtaken) == 0 {
+            return Ok(first);
         }
-        Ok(report)
+        // Another program was faster.
+        match self.sync_once(desired, now) {
+            Ok(second) => Ok(second.after(first)),
+            Err(error) => Err(error_after(error, first)),
+        }
     }
 
     fn sync_once(&mut self, desired: &Desired, now: Instant) -> Result<Report, BatchError> {

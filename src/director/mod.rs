@@ -72,7 +72,7 @@
 //! not be added, and the key of a service that could not be deleted stays registered.
 //!
 //! A step whose object another program added or deleted meanwhile is [overtaken](End::Overtaken), not failed;
-//! [`Director::sync`] then reads and plans once more. No step needs memory of an earlier call: after a kill at any
+//! [`Director::sync`] then reads and plans once more, and reports the steps of both plans. No step needs memory of an earlier call: after a kill at any
 //! moment, the next call reaches the same state.
 //!
 //! # Draining

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use lvs::director::{Conflict, Desired, Drain, End, Role};
+use lvs::director::{Conflict, Desired, Drain, End, Pace, Role};
 use lvs::ipset::{HashIp, HashIpPort, ListMember, ListSet, Member, NewSet, ProtocolPorts};
 use lvs::ipvs::{Scheduler, Service};
 use lvs::testing::Fault;
@@ -225,4 +225,83 @@ fn members_stay_if_their_service_could_not_be_deleted_or_their_virtual_ip_unboun
         lab.director.sync(&nothing).unwrap();
         assert_eq!((lab.members(allow).len(), lab.members(guard).len()), (0, 0));
     }
+}
+
+/// A director that remembers a destination which another program deleted, and is to change it.
+fn overtaken() -> (Lab, Desired) {
+    let mut lab = Lab::new();
+    lab.director = lab.director.pace(Pace::default().audited(0));
+    let mut desired = Desired::default();
+    desired.service(web(), [pod(7), pod(8)]).unwrap();
+    lab.director.sync(&desired).unwrap();
+    lab.ipvs.delete_destination(web(), pod(8).address).unwrap();
+    desired.service(web(), [pod(7).weight(3), pod(8).weight(2)]).unwrap();
+    (lab, desired)
+}
+
+const FIRST: [&str; 2] = [
+    "~ destination 10.244.1.7:6443 of service 10.96.0.10:443/tcp: weight 1 -> 3",
+    "~ destination 10.244.1.8:6443 of service 10.96.0.10:443/tcp: weight 1 -> 2",
+];
+const SECOND: &str = "+ destination 10.244.1.8:6443 masq weight 2 of service 10.96.0.10:443/tcp";
+
+#[test]
+fn the_steps_of_an_overtaken_plan_are_reported_with_those_of_the_next() {
+    let (mut lab, desired) = overtaken();
+    let report = lab.director.sync(&desired).unwrap();
+    assert_eq!(texts(&report, End::Overtaken), [FIRST[1]]);
+    assert_eq!(texts(&report, End::Done), [FIRST[0], SECOND]);
+    assert_eq!(report.steps().len(), 3);
+    assert_eq!(report.durations.len(), 2);
+
+    // The director remembers the state that the second plan read.
+    lab.kernel.sent();
+    assert!(lab.director.sync(&desired).unwrap().is_empty());
+    assert_eq!(lab.kernel.sent().queries, [""; 0]);
+}
+
+#[test]
+fn an_error_after_an_overtaken_plan_has_its_steps() {
+    let (mut of_reading, mut of_a_step) = (0, 0);
+    for skip in 0.. {
+        let (mut lab, desired) = overtaken();
+        lab.kernel.disturb(skip, Fault::Refused(ENOMEM));
+        let ended = lab.director.sync(&desired);
+        if lab.kernel.faults_left() > 0 {
+            break;
+        }
+        let Err(error) = ended else { continue };
+        let steps: Vec<_> = error.done.steps().map(|(step, end)| (step.to_string(), end)).collect();
+        let [first, second] = FIRST.map(str::to_owned);
+        let overtaken = [(first, End::Done), (second, End::Overtaken)];
+        match &steps[..] {
+            // The first plan failed.
+            steps if steps.len() == 2 && steps != overtaken => {}
+            steps if steps == overtaken => of_reading += usize::from(error.interruption.is_some()),
+            steps => {
+                assert_eq!(steps, [&overtaken[..], &[(SECOND.to_owned(), End::Failed)]].concat());
+                let failed: Vec<_> = error.failures.iter().map(|failure| failure.position()).collect();
+                assert_eq!(failed, [Some(2)]);
+                of_a_step += 1;
+            }
+        }
+    }
+    assert!(of_reading > 0);
+    assert_eq!(of_a_step, 1);
+}
+
+#[test]
+fn an_interrupted_plan_reports_the_sets_that_were_created() {
+    let mut desired = Desired::default();
+    let members = [Member::new(vip("10.96.0.10")), Member::new(vip("10.96.0.11"))];
+    desired.set("web-vips".parse().unwrap(), &NewSet::<HashIp>::ipv4(), members).unwrap();
+    // The first lost answer that interrupts is that to the members.
+    let interrupted = |skip| {
+        let mut lab = Lab::new();
+        let plan = lab.plan(&desired);
+        lab.kernel.disturb(skip, Fault::Lost);
+        lab.director.apply(plan).err().filter(|error| error.interruption.is_some())
+    };
+    let error = (0..9).find_map(interrupted).unwrap();
+    assert_eq!(texts(&error.done, End::Done), ["+ set web-vips hash:ip family inet"]);
 }

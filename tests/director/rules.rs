@@ -243,7 +243,7 @@ fn a_director_that_found_nothing_to_do_sees_what_changes_after() {
     let mut more = desired.clone();
     more.service(other, [pod(9)]).unwrap();
     let end = lab.director.sync(&more).unwrap();
-    assert_eq!((end.count(End::Overtaken), &end.conflicts[..]), (0, &[Conflict::Foreign(other.key)][..]));
+    assert_eq!((end.count(End::Overtaken), &end.conflicts[..]), (1, &[Conflict::Foreign(other.key)][..]));
     assert_eq!(lab.director.sync(&more).unwrap().conflicts.len(), 1);
     lab.director.adopt(other).unwrap();
     lab.director.sync(&more).unwrap();
