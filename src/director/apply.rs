@@ -174,9 +174,10 @@ impl<'a> Work<'a> {
         for index in replaced {
             self.replace_set(index)?;
         }
+        // The members that guard a virtual IP end after it.
+        self.vips(vips)?;
         self.ipset(&of_sets)?;
         self.ipvs(&of_ipvs)?;
-        self.vips(vips)?;
         self.flows(tracked)
     }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use lvs::conntrack::Tuple;
-use lvs::director::{Desired, End, Owner, Role};
+use lvs::director::{Desired, Drain, End, Owner, Role};
 use lvs::ipset::{HashIp, Member, NewSet};
 use lvs::ipvs::{Scheduler, Service};
 use lvs::vip::{Binder, Vip};
@@ -145,4 +145,27 @@ fn virtual_ips_stay_bound_if_their_replacement_could_not_be_bound() {
         lab.director.sync(after).unwrap();
         assert_eq!(lab.bound(), [new]);
     }
+}
+
+#[test]
+fn an_owner_of_bound_services_unbinds_between_the_service_and_the_members_of_its_guard() {
+    let guard = "web-vips".parse().unwrap();
+    let of = |members: &[Member<HashIp>]| {
+        let mut desired = Desired::default();
+        desired.drain = Drain::NONE;
+        desired.set(guard, &NewSet::<HashIp>::ipv4(), members.to_vec()).unwrap().role = Role::Guard;
+        desired
+    };
+    let mut desired = of(&[Member::new(vip("10.96.0.10"))]);
+    desired.service(web(), [pod(7)]).unwrap();
+    let mut lab = lab(Owner::bound().sets("web-"));
+    lab.director.sync(&desired).unwrap();
+    lab.kernel.sent();
+    lab.director.sync(&of(&[])).unwrap();
+    let changes = [
+        "delete service 10.96.0.10:443/tcp",
+        "unbind 10.96.0.10 from the local routes of protocol 77",
+        "delete 10.96.0.10 from set web-vips",
+    ];
+    assert_eq!(lab.kernel.sent().changes, changes);
 }
