@@ -53,27 +53,28 @@
 //! | `shrink` | decrease weights; weight 0 begins a drain |
 //! | `reap` | delete destinations whose drain is over |
 //! | `track` | delete stale UDP flows |
-//! | `unbind` | unbind virtual IPs |
+//! | `unbind` | unbind virtual IPs, except with [`Owner::bound`] |
 //! | `delete` | delete services |
-//! | `clean` | delete keys and members, destroy sets |
+//! | `clean` | delete keys and members, destroy sets; with [`Owner::bound`] unbind virtual IPs |
 //!
 //! Their order guarantees at every moment:
 //!
 //! - A service that exists before and after has a destination with a weight above 0 the whole time, unless none is
 //!   desired. Existing objects are set, never deleted and added again: connections survive.
 //! - A virtual IP is bound after a service of its address is complete, and unbound before the last one is deleted.
-//!   Packets to a virtual IP without a service reach the processes of the host, or are refused.
+//!   [`Owner::bound`] identifies services by it, and unbinds it after the last one is deleted. Packets to a virtual IP
+//!   without a service reach the processes of the host, or are refused.
 //! - With [`Owner::registered`] each service of the owner has its key in a registry set while the service exists.
 //!
 //! # Failures
 //!
 //! A step that fails withholds only the steps that depend on it, and all other steps are carried out. For example, a
 //! virtual IP is not bound if its service could not be added. The last destination does not drain if its successors could
-//! not be added, and the key of a service that could not be deleted stays registered.
+//! not be added. The key of a service that could not be deleted stays registered, and its members stay in their sets.
 //!
 //! A step whose object another program added or deleted meanwhile is [overtaken](End::Overtaken), not failed;
-//! [`Director::sync`] then reads and plans once more, and reports the steps of both plans. No step needs memory of an earlier call: after a kill at any
-//! moment, the next call reaches the same state.
+//! [`Director::sync`] then reads and plans once more, and reports the steps of both plans. No step needs memory of an
+//! earlier call: after a kill at any moment, the next call reaches the same state.
 //!
 //! # Draining
 //!
@@ -81,7 +82,7 @@
 //! no established connection or when its deadline has passed: see [`Drain`]. Destinations of UDP and SCTP services are
 //! deleted immediately, unless [`Drain::datagrams`](field@Drain::datagrams) is set. A destination that is desired again before
 //! that gets its weight back, and its connections survive. A service that is no longer desired keeps its virtual IP
-//! until its last destination is deleted.
+//! and its members of sets until its last destination is deleted.
 //!
 //! Weight 0 is stored in the kernel, the deadline in the [`Director`]. A new director restarts the deadline of a drain,
 //! so that a restart prolongs a drain by at most one deadline. A test passes times to [`Director::sync_at`].

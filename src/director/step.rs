@@ -51,11 +51,13 @@ pub enum Phase {
     /// Stale flows are deleted from the connection tracker: those that it translates to no destination of their UDP
     /// service. See [`conntrack`](crate::conntrack).
     Track,
-    /// Virtual IPs that no service needs are unbound.
+    /// Virtual IPs that no service needs are unbound. With [`Owner::bound`](super::Owner::bound) this is part of
+    /// [`Phase::Clean`].
     Unbind,
     /// Services that are no longer desired are deleted.
     Delete,
-    /// Keys and members of deleted services are deleted, sets are destroyed.
+    /// Keys and members of deleted services are deleted, sets are destroyed. [`Owner::bound`](super::Owner::bound)
+    /// identifies services by their virtual IPs, and unbinds them here.
     Clean,
 }
 
