@@ -22,12 +22,20 @@ const PROGRAM: &str = "/vm/kernel-tests";
 /// Groups of tests that take minutes each on an emulated processor of another architecture.
 const SLOW: [&str; 5] = ["ipset_rs", "scale", "memory", "concurrency", "differential"];
 
+/// Groups of tests that run the drop-in programs.
+const OF_PROGRAMS: [&str; 7] = ["differential", "ipset_rs", "ipvsadm", "long_run", "lost", "names", "saved"];
+
+/// The kernel on which these tests run the programs as the README's command builds them, with another C library.
+const RELEASED_ON: &str = "6.12";
+
 const OUTPUT_LINES_SHOWN: usize = 60;
 
 /// Test program for each kernel, and its arguments.
 struct Work<'a> {
     guest: &'a Path,
     job: Job,
+    /// The job on [`RELEASED_ON`].
+    released: Option<Job>,
     timeout: Duration,
     /// Only some tests are run: then what the passing ones print, such as figures, is shown.
     some: bool,
@@ -54,7 +62,9 @@ pub(crate) fn run(choices: &[Choice], arch: &Arch, timeout: Duration, filter: Op
     let kernels: Vec<_> = choices.iter().map(|choice| (choice, vm::get(choice))).collect();
     let left_out = left_out(arch, filter);
     let job = job(&tests, arch, filter, &left_out)?;
-    let work = Work { guest: &guest, job, timeout, some: filter.is_some(), signals: Signals::catch()? };
+    let released = choices.iter().any(|choice| line_of(choice) == Some(RELEASED_ON)) && arch.native;
+    let released = if released && of_programs(filter) { Some(with_released_programs(&job)?) } else { None };
+    let work = Work { guest: &guest, job, released, timeout, some: filter.is_some(), signals: Signals::catch()? };
     let verdict = &|choice: &Choice, kernel: Result<Kernel>| {
         let verdict = kernel.and_then(|kernel| on_kernel(choice, &kernel, &work));
         verdict.or_else(|error| {
@@ -138,13 +148,39 @@ fn job(tests: &Path, arch: &Arch, filter: Option<&str>, left_out: &[&str]) -> Re
     Ok(Job { command, session: Session::Results, clock: Clock::Real, programs, files: Vec::new() })
 }
 
+/// Whether tests of the programs run.
+fn of_programs(filter: Option<&str>) -> bool {
+    filter.is_none_or(|filter| OF_PROGRAMS.iter().any(|group| filter.contains(group)))
+}
+
+/// The same job with the programs that the README's command builds.
+fn with_released_programs(job: &Job) -> Result<Job> {
+    step("building the programs as released");
+    let mut job = job.clone();
+    for program in cargo::build_released()? {
+        let place = vm::initramfs::example_path(&program.name);
+        job.programs.iter_mut().filter(|(_, to)| *to == place).for_each(|(file, _)| file.clone_from(&program.file));
+    }
+    Ok(job)
+}
+
+/// The kernel line of a choice; `None` for a kernel of the user's.
+fn line_of(choice: &Choice) -> Option<&'static str> {
+    match choice {
+        Choice::Debian(wanted) => Some(wanted.line()),
+        Choice::Own { .. } => None,
+    }
+}
+
 /// Runs the kernel tests on one kernel.
 fn on_kernel(choice: &Choice, kernel: &Kernel, work: &Work<'_>) -> Result<Verdict> {
     let started = Instant::now();
     let (mut report, mut output, mut errors) = (Report::default(), Vec::new(), Vec::new());
     let streams =
         Streams { stdout: Box::new(&mut output), stderr: Box::new(&mut errors), results: Box::new(&mut report) };
-    let run = vm::boot(kernel, work.guest, &work.job, Some(work.timeout), streams, &work.signals)?;
+    let line = line_of(choice);
+    let job = work.released.as_ref().filter(|_| line == Some(RELEASED_ON)).unwrap_or(&work.job);
+    let run = vm::boot(kernel, work.guest, job, Some(work.timeout), streams, &work.signals)?;
     let report = report.finish();
     let bad_end = match run.ending {
         Ending::Exit(0) => None,
@@ -152,10 +188,6 @@ fn on_kernel(choice: &Choice, kernel: &Kernel, work: &Work<'_>) -> Result<Verdic
         Ending::Exit(status) => Some(format!("the test program ended with status {status}")),
         Ending::Interrupted(signal) => bail!(Interrupted(signal)),
         _ => Some(vm::failure(&run, Some(work.timeout))),
-    };
-    let line = match choice {
-        Choice::Debian(wanted) => Some(wanted.line()),
-        Choice::Own { .. } => None,
     };
     let verdict = Verdict::new(&kernel.release, line, &report, bad_end);
     if !verdict.is_good() {

@@ -130,6 +130,7 @@ pub(crate) enum Clock {
 }
 
 /// A command, and the files that it needs.
+#[derive(Clone)]
 pub(crate) struct Job {
     pub(crate) command: Vec<String>,
     pub(crate) session: Session,
