@@ -4,6 +4,18 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// Whether the name of an address that DNS has is printed. Anyone who answers for the address chooses it: it must not be
+/// read as another word, option or address. The resolver of glibc refuses such names itself.
+pub(crate) fn is_valid(name: &str) -> bool {
+    cfg!(not(target_env = "musl")) || is_plain(name)
+}
+
+fn is_plain(name: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit()) || part.starts_with("0x");
+    name.bytes().all(is_allowed) && !name.starts_with('-') && !name.split('.').all(is_number)
+}
+
 /// Names of hosts in files.
 pub(crate) struct Hosts {
     lines: Vec<(IpAddr, Vec<String>)>,
@@ -63,6 +75,14 @@ impl Hosts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_reads_as_something_else_is_not_plain() {
+        for name in ["", "-C", "a\nflush b", "a b", "a\"b", "<a>", "a\x1b[2J", "1.2.3.4", "0x7f", "é", "a#b", "a:b"] {
+            assert!(!is_plain(name), "{name}");
+        }
+        assert!(is_plain("web-1.example_com") && is_plain("1.example.com"));
+    }
 
     #[test]
     fn names_are_read_as_glibc_reads_them() {

@@ -30,11 +30,11 @@ pub(crate) struct Model {
 impl Model {
     fn rename(&mut self, from: SetName, to: SetName) -> Result<(), Denial> {
         self.find(from)?;
-        if self.find(to).is_ok() {
-            return Err(error::EXIST_SETNAME2.into());
-        }
         if self.references(from) > 0 {
             return Err(error::REFERENCED.into());
+        }
+        if self.find(to).is_ok() {
+            return Err(error::EXIST_SETNAME2.into());
         }
         let (info, _) = self.find(from)?;
         info.set = Set::new(to, info.set.kind(), info.set.family());

@@ -77,9 +77,12 @@ impl Model {
         if self.daemons.iter().any(|there| there.state == daemon.state) {
             return Err(EEXIST);
         }
+        // The payload of an Ethernet frame.
+        let payload = if daemon.group.is_some_and(|group| group.is_ipv6()) { 1452 } else { 1472 };
+        let asked = daemon.max_length.map_or(payload, NonZeroU16::get);
+        let least = if daemon.state == SyncState::Backup { 1024 } else { 1 };
         self.daemons.push(SyncDaemon {
-            // The payload of an Ethernet frame.
-            max_length: daemon.max_length.or(NonZeroU16::new(1472)),
+            max_length: NonZeroU16::new(asked.max(least)),
             group: daemon.group.or(Some(IpAddr::from([224, 0, 0, 81]))),
             port: daemon.port.or(NonZeroU16::new(8848)),
             ttl: daemon.ttl.or(NonZeroU8::new(1)),

@@ -123,6 +123,15 @@ fn with_ipvs(mut ipvs: Ipvs) -> Told {
         told.note(ipvs.stop_daemon(state));
     }
     told.note(ipvs.daemons());
+    // The kernel raises it.
+    backup.max_length = NonZeroU16::new(500);
+    let mut wide = SyncDaemon::new(SyncState::Backup, near, 4);
+    wide.group = Some(IpAddr::from([0xff02, 0, 0, 0, 0, 0, 0, 0x81]));
+    for daemon in [backup, wide] {
+        told.note(ipvs.start_daemon(&daemon));
+        told.note(ipvs.daemons());
+        told.note(ipvs.stop_daemon(SyncState::Backup));
+    }
 
     told.note(ipvs.timeouts());
     told.note(ipvs.set_timeouts(&Timeouts { tcp: Some(Duration::from_secs(77)), ..Timeouts::default() }));
@@ -300,6 +309,8 @@ fn with_lists(told: &mut Told, all: &mut Ipset) {
         told.note(all.members(&list));
     }
     told.note(all.rename(name("low"), name("lower")));
+    told.note(all.rename(name("low"), name("ports")));
+    told.note(all.rename(name("low"), name("low")));
     told.note(all.destroy(name("low")));
     told.note(all.remove_set(name("low")));
     told.note(all.destroy_all());
