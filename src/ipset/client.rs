@@ -239,7 +239,8 @@ impl Ipset {
         Ok(Outcome::Updated)
     }
 
-    /// Deletes an entry, or all entries of a range (`IPSET_CMD_DEL`). The other values of the member are ignored.
+    /// Deletes an entry, or all entries of a range (`IPSET_CMD_DEL`). The other values of the member are ignored, also
+    /// the MAC of a `bitmap:ip,mac`: the kernel deletes the address with any MAC.
     ///
     /// # Errors
     /// [`is_not_found`](Error::is_not_found).
@@ -248,7 +249,8 @@ impl Ipset {
         self.connection.run(&OfEntry { verb: Verb::Delete, set, member }, |_, _| Ok(()))
     }
 
-    /// Deletes an entry if it exists. A range deletes its existing entries and returns [`Outcome::Deleted`].
+    /// Deletes an entry if it exists. A range deletes its existing entries and returns [`Outcome::Deleted`]. The MAC of a
+    /// `bitmap:ip,mac` is ignored as by [`Ipset::delete`].
     ///
     /// # Errors
     /// See [`Ipset`].

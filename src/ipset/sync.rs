@@ -21,7 +21,7 @@ use crate::error::{Cause, Error, Reason, Result};
 pub struct Tally {
     /// Number of added members.
     pub added: usize,
-    /// Number of existing members whose comment, exception or skbinfo was updated.
+    /// Number of existing members whose comment, exception, skbinfo or MAC was updated.
     pub updated: usize,
     /// Number of deleted members.
     pub deleted: usize,
@@ -42,7 +42,8 @@ impl Ipset {
     /// Adds the missing members, updates those with other values, then deletes the surplus. The next call completes an
     /// interrupted one.
     ///
-    /// The comment, the skbinfo and the exception of a member are compared. Timeout and counters of an existing member
+    /// The comment, the skbinfo and the exception of a member are compared. The MAC of a `bitmap:ip,mac` is a value of
+    /// its address: another MAC is an update, and a desired member without MAC equals any MAC. Timeout and counters of an existing member
     /// stay as they are. A desired member that existed before is in the set all the time. [`Ipset::replace`] swaps all
     /// members at one moment.
     ///
@@ -60,7 +61,7 @@ impl Ipset {
     ) -> Result<Tally, BatchError> {
         let operation = format!("synchronise set {set}");
         let aside = |error: Error| BatchError::aside(error.during(&operation), 0);
-        let desired = wanted(set, desired).map_err(|failures| BatchError::new(&operation, failures, 0))?;
+        let desired = Desired::collect(set, desired).map_err(|failures| BatchError::new(&operation, failures, 0))?;
         let options = self.set(set.name()).map_err(aside)?.options;
         let marks = options.markmask.is_some_and(|mask| mask != u32::MAX);
         if options.netmask.is_some() || options.bitmask.is_some() || marks {
@@ -68,7 +69,7 @@ impl Ipset {
             return Err(aside(Error::new("", Cause::precondition(Reason::Unsupported, text))));
         }
         let existing = self.members(&set.any()).map_err(aside)?;
-        let (plan, tally) = difference(desired, existing);
+        let (plan, tally) = desired.difference(set.kind(), existing);
         let failed = |error: BatchError| error.during(&operation);
         fill(self, Verb::Put, &set.any(), &mut plan.put.into_iter()).map_err(failed)?;
         fill(self, Verb::Remove, &set.any(), &mut plan.remove.into_iter()).map_err(failed)?;
@@ -83,49 +84,86 @@ struct Plan {
     remove: Vec<Member<AnyType>>,
 }
 
-/// The desired members in the form in which the kernel lists them, the last of equal entries.
-///
-/// # Errors
-/// Those that cannot be compared with a listing.
-fn wanted<T: SetType>(
-    set: &Set<T>,
-    desired: impl IntoIterator<Item = Member<T>>,
-) -> Result<HashMap<Entry, Member<AnyType>>, Vec<Failure>> {
-    let (mut wanted, mut failures) = (HashMap::new(), Vec::new());
-    for (position, member) in desired.into_iter().enumerate() {
-        let mut member = member.any();
-        let fault = member.check(set.kind(), set.family()).err();
-        let fault = fault.or_else(|| {
-            let text = "a set is synchronised with single entries only";
-            (!member.is_single(set.kind())).then(|| Cause::InvalidInput(format!("{}: {text}", member.entry).into()))
-        });
-        if let Some(cause) = fault {
-            let change = Change::Put(set.any(), member);
-            let error = Error::new(&change, cause).at(position);
-            failures.push(Failure::new(change, error));
-            continue;
-        }
-        member.entry = listed(set.kind(), member.entry);
-        wanted.insert(member.entry, member);
-    }
-    if failures.is_empty() { Ok(wanted) } else { Err(failures) }
+/// Desired members by position, in the form in which the kernel lists them.
+#[derive(Debug, Default)]
+struct Desired {
+    /// `None` for a member that is taken, or of which an equal one follows.
+    members: Vec<Option<Member<AnyType>>>,
+    positions: HashMap<Entry, usize>,
 }
 
-fn difference(mut desired: HashMap<Entry, Member<AnyType>>, existing: Vec<Member<AnyType>>) -> (Plan, Tally) {
-    let (mut plan, mut tally) = (Plan::default(), Tally::default());
-    for member in existing {
-        match desired.remove(&member.entry) {
-            None => plan.remove.push(member),
-            Some(wanted) if carried(&wanted) == carried(&member) => tally.unchanged += 1,
-            Some(wanted) => {
+impl Desired {
+    /// Collects the members.
+    ///
+    /// # Errors
+    /// Those that cannot be compared with a listing.
+    fn collect<T: SetType>(set: &Set<T>, desired: impl IntoIterator<Item = Member<T>>) -> Result<Self, Vec<Failure>> {
+        let (mut all, mut failures) = (Self::default(), Vec::new());
+        for (position, member) in desired.into_iter().enumerate() {
+            let mut member = member.any();
+            if let Err(cause) = comparable(set, &member) {
+                let change = Change::Put(set.any(), member);
+                let error = Error::new(&change, cause).at(position);
+                failures.push(Failure::new(change, error));
+                all.members.push(None);
+                continue;
+            }
+            member.entry = listed(set.kind(), member.entry);
+            let earlier = all.positions.insert(identity(set.kind(), member.entry), position);
+            if let Some(earlier) = earlier.and_then(|position| all.members.get_mut(position)) {
+                *earlier = None;
+            }
+            all.members.push(Some(member));
+        }
+        if failures.is_empty() { Ok(all) } else { Err(failures) }
+    }
+
+    /// Splits the members off that are to be sent.
+    fn difference(mut self, kind: Kind, existing: Vec<Member<AnyType>>) -> (Plan, Tally) {
+        let (mut plan, mut tally) = (Plan::default(), Tally::default());
+        for member in existing {
+            let Some(position) = self.positions.get(&identity(kind, member.entry)) else {
+                plan.remove.push(member);
+                continue;
+            };
+            // The kernel may list a member twice while it resizes the set.
+            let Some(wanted) = self.members.get_mut(*position).and_then(Option::take) else { continue };
+            if is_as_wanted(&wanted, &member) {
+                tally.unchanged += 1;
+            } else {
                 tally.updated += 1;
                 plan.put.push(wanted);
             }
         }
+        let updated = plan.put.len();
+        plan.put.extend(self.members.into_iter().flatten());
+        (tally.added, tally.deleted) = (plan.put.len() - updated, plan.remove.len());
+        (plan, tally)
     }
-    (tally.added, tally.deleted) = (desired.len(), plan.remove.len());
-    plan.put.extend(desired.into_values());
-    (plan, tally)
+}
+
+/// Refuses a member that cannot be compared with a listing.
+fn comparable<T: SetType>(set: &Set<T>, member: &Member<AnyType>) -> Result<(), Cause> {
+    member.check(set.kind(), set.family())?;
+    if member.is_single(set.kind()) {
+        return Ok(());
+    }
+    Err(Cause::InvalidInput(format!("{}: a set is synchronised with single entries only", member.entry).into()))
+}
+
+/// The part of a listed entry by which the kernel finds it.
+fn identity(kind: Kind, entry: Entry) -> Entry {
+    match entry {
+        Entry::IpMac(ip, _) if kind == Kind::BitmapIpMac => Entry::IpMac(ip, None),
+        entry => entry,
+    }
+}
+
+/// Whether an existing member with this identity needs no update. An address without MAC equals any MAC: the kernel
+/// learns it from a packet.
+fn is_as_wanted(wanted: &Member<AnyType>, member: &Member<AnyType>) -> bool {
+    let of_entry = wanted.entry == member.entry || matches!(wanted.entry, Entry::IpMac(_, None));
+    of_entry && carried(wanted) == carried(member)
 }
 
 /// Values of a member that stay as they were set, in the form in which the kernel lists them.

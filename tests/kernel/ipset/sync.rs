@@ -7,7 +7,7 @@ use libtest_mimic::Trial;
 use lvs::Reason;
 use lvs::ipset::{
     Addresses, AnyType, BitmapRange, Comment, Entry, HashIp, InterfaceMatch, Kind, ListMember, Mac, Member, Method,
-    Network, NewSet, ProtocolPorts, Set, SetOptions,
+    Network, NewSet, ProtocolPorts, Set, SetOptions, Tally,
 };
 
 use super::name;
@@ -18,6 +18,7 @@ pub(super) fn tests() -> Vec<Trial> {
     tests!(&[Need::Ipset(Kind::HashIp)];
         sync_ends_in_the_desired_members,
         members_that_cannot_be_compared_are_refused,
+        another_mac_is_an_update_of_its_address,
     )
 }
 
@@ -139,4 +140,34 @@ fn members_that_cannot_be_compared_are_refused(lab: &Lab) {
     let gone = ipset.open::<HashIp>(name("s")).unwrap();
     ipset.destroy(name("s")).unwrap();
     assert!(lvs::Error::from(ipset.sync(&gone, []).unwrap_err()).is_not_found());
+}
+
+/// Members as text, in the order of the listing.
+fn texts(lab: &Lab, set: &Set<AnyType>) -> Vec<String> {
+    lab.ipset().members(set).unwrap().iter().map(ToString::to_string).collect()
+}
+
+fn parsed(kind: Kind, texts: &[&str]) -> Vec<Member<AnyType>> {
+    texts.iter().map(|text| Member::parse_as(kind, text).unwrap()).collect()
+}
+
+/// Added, updated, deleted and unchanged members.
+fn numbers(tally: Tally) -> [usize; 4] {
+    [tally.added, tally.updated, tally.deleted, tally.unchanged]
+}
+
+fn another_mac_is_an_update_of_its_address(lab: &Lab) {
+    let mut ipset = lab.ipset();
+    let set = ipset.create(name("s"), &new_set(Kind::BitmapIpMac)).unwrap();
+    let mut sync = |texts: &[&str]| ipset.sync(&set, parsed(Kind::BitmapIpMac, texts)).map(numbers).unwrap();
+    let [one, other, bare] = ["10.0.0.1,02:00:00:00:00:01", "10.0.0.1,02:00:00:00:00:02", "10.0.0.1"];
+    assert_eq!(sync(&[bare]), [1, 0, 0, 0]);
+    assert_eq!((sync(&[one]), texts(lab, &set)), ([0, 1, 0, 0], vec![one.to_owned()]));
+    assert_eq!((sync(&[other]), texts(lab, &set)), ([0, 1, 0, 0], vec![other.to_owned()]));
+    // Without a MAC, one that the kernel has learned stays.
+    assert_eq!((sync(&[bare]), texts(lab, &set)), ([0, 0, 0, 1], vec![other.to_owned()]));
+    let comment = format!("{bare} comment \"new\"");
+    assert_eq!(sync(&[&comment]), [0, 1, 0, 0]);
+    assert_eq!(texts(lab, &set), [format!("{other} comment \"new\"")]);
+    assert_eq!((sync(&[one, &comment]), sync(&[])), ([0, 0, 0, 1], [0, 0, 1, 0]));
 }
