@@ -44,6 +44,40 @@ pub(super) fn fill<T: SetType>(
     fill_from(ipset, verb, set, members, 0)
 }
 
+/// A member, and its position in the caller's order, if it has one.
+pub(super) type Placed<T> = (Option<usize>, Member<T>);
+
+/// As [`fill`], for members in another order than the caller's. The error has the caller's positions, and no unknown
+/// ones.
+pub(super) fn fill_placed<T: SetType>(
+    ipset: &mut Ipset,
+    verb: Verb,
+    set: &Set<T>,
+    members: Vec<Placed<T>>,
+) -> Result<usize, BatchError> {
+    let mut positions = Vec::with_capacity(members.len());
+    let mut members = members.into_iter().map(|(position, member)| {
+        positions.push(position);
+        member
+    });
+    let filled = fill(ipset, verb, set, &mut members);
+    filled.map_err(|mut error| {
+        let placed = |Failure { change, error }: Failure| {
+            let position = error.position().and_then(|sent| positions.get(sent).copied().flatten());
+            Failure::new(
+                change,
+                match position {
+                    Some(position) => error.at(position),
+                    None => error.alone(),
+                },
+            )
+        };
+        error.failures = error.failures.into_iter().map(placed).collect();
+        error.unknown = 0..0;
+        error
+    })
+}
+
 /// As [`fill`], counting positions from `start`.
 fn fill_from<T: SetType>(
     ipset: &mut Ipset,

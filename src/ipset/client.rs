@@ -229,6 +229,9 @@ impl Ipset {
 
     /// Adds an entry, or updates the values of an existing one.
     ///
+    /// A name in a `hash:net,iface` updates an existing wildcard that covers it: see
+    /// [`wildcard`](super::InterfaceMatch::wildcard).
+    ///
     /// # Errors
     /// As [`Ipset::add`], except for an existing entry.
     pub fn put<T: SetType>(&mut self, set: &Set<T>, member: &Member<T>) -> Result<Outcome> {
@@ -240,7 +243,8 @@ impl Ipset {
     }
 
     /// Deletes an entry, or all entries of a range (`IPSET_CMD_DEL`). The other values of the member are ignored, also
-    /// the MAC of a `bitmap:ip,mac`: the kernel deletes the address with any MAC.
+    /// the MAC of a `bitmap:ip,mac`: the kernel deletes the address with any MAC. A name in a `hash:net,iface` may delete
+    /// a [`wildcard`](super::InterfaceMatch::wildcard) that covers it.
     ///
     /// # Errors
     /// [`is_not_found`](Error::is_not_found).
@@ -249,8 +253,8 @@ impl Ipset {
         self.connection.run(&OfEntry { verb: Verb::Delete, set, member }, |_, _| Ok(()))
     }
 
-    /// Deletes an entry if it exists. A range deletes its existing entries and returns [`Outcome::Deleted`]. The MAC of a
-    /// `bitmap:ip,mac` is ignored as by [`Ipset::delete`].
+    /// Deletes an entry if it exists. A range deletes its existing entries and returns [`Outcome::Deleted`]. The
+    /// MAC of a `bitmap:ip,mac` is ignored, and a wildcard may be deleted, as by [`Ipset::delete`].
     ///
     /// # Errors
     /// See [`Ipset`].
@@ -296,7 +300,7 @@ impl Ipset {
     }
 
     /// Adds any number of entries, or updates the values of existing ones: as [`Ipset::add_all`]. The kernel does not
-    /// report which of them existed.
+    /// report which of them existed. As with [`Ipset::put`], the order of names and wildcards matters.
     ///
     /// # Errors
     /// As [`Ipset::add_all`], except for existing entries.
@@ -359,6 +363,8 @@ impl Ipset {
     /// failure the set has all old members, or all new ones. If another process lists the set, the call waits for up to
     /// a second.
     ///
+    /// The members of a `hash:net,iface` are collected first, and names are added before the wildcards that cover them.
+    ///
     /// The set then has the options of `new`, such as `maxelem` and `timeout`. Only the set type and the family must be
     /// those of the existing set.
     ///
@@ -372,6 +378,8 @@ impl Ipset {
     /// # Errors
     /// As [`Ipset::put_all`] and [`Ipset::create`]. Only the error of a member has a position. Also:
     ///
+    /// - [`is_invalid_input`](Error::is_invalid_input), after no change, for an interface name with and without
+    ///   `wildcard`;
     /// - [`Cause::Precondition`] with [`Reason::TypeMismatch`], before any change, if the existing set has another
     ///   set type or family;
     /// - [`Cause::Precondition`] with [`Reason::AlreadyExists`], before any change, if another set has the name of the

@@ -76,6 +76,7 @@ mod listing;
 pub(crate) mod new_set;
 pub(crate) mod numbers;
 mod options;
+mod order;
 mod parts;
 mod ports;
 #[cfg(test)]

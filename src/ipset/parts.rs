@@ -92,6 +92,14 @@ pub struct InterfaceMatch {
     #[doc(alias = "IPSET_FLAG_PHYSDEV")]
     pub physdev: bool,
     /// Whether it matches all interfaces whose name starts so (`wildcard`); since Linux 5.5.
+    ///
+    /// For a stored wildcard, the kernel treats each name of the same network that it covers as an existing entry: an
+    /// added name updates the wildcard, and a deleted name deletes it. The kernel stores both if the name is added
+    /// first. [`Ipset::replace`] and [`Ipset::sync`] add them in this order. In all other calls the order is the
+    /// caller's. An existing name stays a wildcard, or none, when it is updated: delete it first.
+    ///
+    /// [`Ipset::replace`]: super::Ipset::replace
+    /// [`Ipset::sync`]: super::Ipset::sync
     #[doc(alias = "IPSET_FLAG_IFACE_WILDCARD")]
     pub wildcard: bool,
 }

@@ -6,14 +6,16 @@ use std::hash::{BuildHasher, Hasher};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::batch::{BatchError, fill};
+use super::batch::{BatchError, Failure, fill, fill_placed};
 use super::client::Ipset;
 use super::entry::Member;
 use super::kind::{HashIp, Kind, SetType};
 use super::new_set::NewSet;
+use super::order::{Names, wildcards_last};
 use super::parts::SetName;
-use super::request::Verb;
+use super::request::{Change, Verb};
 use super::set::{Set, SetInfo};
+use super::sync::listed;
 use crate::error::{Cause, Error, Reason, Result};
 use crate::net::Family;
 
@@ -48,13 +50,35 @@ pub(super) fn replace<T: SetType>(
     };
     let aside = |error| replacement.failed(error);
     let set = replacement.prepare(ipset, new).map_err(aside)?;
-    let done = fill(ipset, Verb::Put, &set, members)
-        .map_err(|error| error.during(&replacement))
-        .and_then(|_| replacement.take_place(ipset).map_err(aside));
+    let filled = match set.kind() {
+        Kind::HashNetIface => fill_in_order(ipset, &set, members),
+        _ => fill(ipset, Verb::Put, &set, members),
+    };
+    let done =
+        filled.map_err(|error| error.during(&replacement)).and_then(|_| replacement.take_place(ipset).map_err(aside));
     let cleared = replacement.clear(ipset);
     done?;
     cleared.map_err(aside)?;
     Ok(Set::new(name, set.kind(), set.family()))
+}
+
+/// As [`fill`] with the names before the wildcards that cover them.
+fn fill_in_order<T: SetType>(
+    ipset: &mut Ipset,
+    set: &Set<T>,
+    members: &mut impl Iterator<Item = Member<T>>,
+) -> Result<usize, BatchError> {
+    let (mut names, mut placed) = (Names::default(), Vec::new());
+    for (position, member) in members.enumerate() {
+        if let Err(cause) = names.add(listed(set.kind(), member.entry.into())) {
+            let change = Change::Put(set.any(), member.any());
+            let error = Error::new(&change, cause).at(position);
+            return Err(BatchError::new("", vec![Failure::new(change, error)], 0));
+        }
+        placed.push((Some(position), member));
+    }
+    wildcards_last(&mut placed);
+    fill_placed(ipset, Verb::Put, set, placed)
 }
 
 impl Replacement {

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::fmt;
 
 use super::addresses::{Addresses, Network};
-use super::batch::{BatchError, Failure, fill};
+use super::batch::{BatchError, Failure, Placed, fill_placed};
 use super::client::Ipset;
 use super::entry::{Entry, Member, SkbInfo};
 use super::kind::{AnyType, Kind, SetType};
+use super::order::{Names, Tangled, identity, wildcards_last};
 use super::parts::ListMember;
 use super::request::{Change, Verb};
 use super::set::Set;
@@ -21,7 +22,7 @@ use crate::error::{Cause, Error, Reason, Result};
 pub struct Tally {
     /// Number of added members.
     pub added: usize,
-    /// Number of existing members whose comment, exception, skbinfo or MAC was updated.
+    /// Number of existing members whose comment, exception, skbinfo or MAC was updated, or that were added again.
     pub updated: usize,
     /// Number of deleted members.
     pub deleted: usize,
@@ -47,11 +48,15 @@ impl Ipset {
     /// stay as they are. A desired member that existed before is in the set all the time. [`Ipset::replace`] swaps all
     /// members at one moment.
     ///
+    /// In a `hash:net,iface` a wildcard follows the interface names that it covers: see [`wildcard`](super::InterfaceMatch::wildcard).
+    /// Where a change needs it, all members of the network are deleted and added again, and count as updated.
+    ///
     /// # Errors
     /// As [`Ipset::put_all`]. [`is_full`](Error::is_full) is possible while the surplus is not deleted yet. Also,
     /// before any change:
     ///
-    /// - [`is_invalid_input`](Error::is_invalid_input) for a range, or a network in a set of addresses;
+    /// - [`is_invalid_input`](Error::is_invalid_input) for a range, or a network in a set of addresses; also for an
+    ///   interface name that is desired with and without `wildcard`;
     /// - [`Cause::Precondition`] with [`Reason::Unsupported`] for a set with a mask, which stores other entries than
     ///   the added ones.
     pub fn sync<T: SetType>(
@@ -70,18 +75,32 @@ impl Ipset {
         }
         let existing = self.members(&set.any()).map_err(aside)?;
         let (plan, tally) = desired.difference(set.kind(), existing);
-        let failed = |error: BatchError| error.during(&operation);
-        fill(self, Verb::Put, &set.any(), &mut plan.put.into_iter()).map_err(failed)?;
-        fill(self, Verb::Remove, &set.any(), &mut plan.remove.into_iter()).map_err(failed)?;
+        plan.carry_out(self, &set.any()).map_err(|error| error.during(&operation))?;
         Ok(tally)
     }
 }
 
-/// Members to be sent.
+/// Members to be sent, with their positions among the desired ones.
 #[derive(Debug, Default)]
 struct Plan {
-    put: Vec<Member<AnyType>>,
-    remove: Vec<Member<AnyType>>,
+    put: Vec<Placed<AnyType>>,
+    remove: Vec<Placed<AnyType>>,
+    /// Members that are added after all others are deleted, in their order.
+    last: Vec<Placed<AnyType>>,
+}
+
+impl Plan {
+    fn carry_out(self, ipset: &mut Ipset, set: &Set<AnyType>) -> Result<(), BatchError> {
+        let Self { put, remove, last } = self;
+        let mut done = 0;
+        for (verb, members) in [(Verb::Put, put), (Verb::Remove, remove), (Verb::Put, last)] {
+            done += fill_placed(ipset, verb, set, members).map_err(|mut error| {
+                error.done += done;
+                error
+            })?;
+        }
+        Ok(())
+    }
 }
 
 /// Desired members by position, in the form in which the kernel lists them.
@@ -98,10 +117,10 @@ impl Desired {
     /// # Errors
     /// Those that cannot be compared with a listing.
     fn collect<T: SetType>(set: &Set<T>, desired: impl IntoIterator<Item = Member<T>>) -> Result<Self, Vec<Failure>> {
-        let (mut all, mut failures) = (Self::default(), Vec::new());
+        let (mut all, mut failures, mut names) = (Self::default(), Vec::new(), Names::default());
         for (position, member) in desired.into_iter().enumerate() {
             let mut member = member.any();
-            if let Err(cause) = comparable(set, &member) {
+            if let Err(cause) = comparable(set, &member, &mut names) {
                 let change = Change::Put(set.any(), member);
                 let error = Error::new(&change, cause).at(position);
                 failures.push(Failure::new(change, error));
@@ -121,42 +140,54 @@ impl Desired {
     /// Splits the members off that are to be sent.
     fn difference(mut self, kind: Kind, existing: Vec<Member<AnyType>>) -> (Plan, Tally) {
         let (mut plan, mut tally) = (Plan::default(), Tally::default());
+        let tangled = match kind {
+            Kind::HashNetIface => Tangled::find(&existing, self.members.iter().flatten()),
+            _ => Tangled::default(),
+        };
         for member in existing {
             let Some(position) = self.positions.get(&identity(kind, member.entry)) else {
-                plan.remove.push(member);
+                plan.remove.push((None, member));
+                tally.deleted += 1;
                 continue;
             };
             // The kernel may list a member twice while it resizes the set.
             let Some(wanted) = self.members.get_mut(*position).and_then(Option::take) else { continue };
-            if is_as_wanted(&wanted, &member) {
+            let again = tangled.contains(member.entry);
+            if again {
+                plan.last.push((Some(*position), wanted));
+                plan.remove.push((None, member));
+                tally.updated += 1;
+            } else if is_as_wanted(&wanted, &member) {
                 tally.unchanged += 1;
             } else {
+                plan.put.push((Some(*position), wanted));
                 tally.updated += 1;
-                plan.put.push(wanted);
             }
         }
-        let updated = plan.put.len();
-        plan.put.extend(self.members.into_iter().flatten());
-        (tally.added, tally.deleted) = (plan.put.len() - updated, plan.remove.len());
+        for (position, member) in self.members.into_iter().enumerate() {
+            let Some(member) = member else { continue };
+            let queue = if tangled.contains(member.entry) { &mut plan.last } else { &mut plan.put };
+            queue.push((Some(position), member));
+            tally.added += 1;
+        }
+        if kind == Kind::HashNetIface {
+            wildcards_last(&mut plan.put);
+            wildcards_last(&mut plan.last);
+        }
         (plan, tally)
     }
 }
 
 /// Refuses a member that cannot be compared with a listing.
-fn comparable<T: SetType>(set: &Set<T>, member: &Member<AnyType>) -> Result<(), Cause> {
+fn comparable<T: SetType>(set: &Set<T>, member: &Member<AnyType>, names: &mut Names) -> Result<(), Cause> {
     member.check(set.kind(), set.family())?;
     if member.is_single(set.kind()) {
-        return Ok(());
+        return match set.kind() {
+            Kind::HashNetIface => names.add(listed(set.kind(), member.entry)),
+            _ => Ok(()),
+        };
     }
     Err(Cause::InvalidInput(format!("{}: a set is synchronised with single entries only", member.entry).into()))
-}
-
-/// The part of a listed entry by which the kernel finds it.
-fn identity(kind: Kind, entry: Entry) -> Entry {
-    match entry {
-        Entry::IpMac(ip, _) if kind == Kind::BitmapIpMac => Entry::IpMac(ip, None),
-        entry => entry,
-    }
 }
 
 /// Whether an existing member with this identity needs no update. An address without MAC equals any MAC: the kernel
@@ -197,7 +228,7 @@ impl Member<AnyType> {
 }
 
 /// A single entry in the form in which the kernel lists it.
-fn listed(kind: Kind, entry: Entry) -> Entry {
+pub(super) fn listed(kind: Kind, entry: Entry) -> Entry {
     let first = |addresses| one_form(addresses, kind.starts_with_network());
     let second = |addresses| one_form(addresses, kind.has_networks());
     match entry {

@@ -100,6 +100,9 @@ pub(super) fn covers(member: &Entry, entry: &Entry) -> bool {
     let rest = match (member, entry) {
         (Entry::Ip(_), Entry::Ip(_)) | (Entry::IpIp(..), Entry::IpIp(..)) => true,
         (Entry::IpPort(_, a), Entry::IpPort(_, b)) | (Entry::IpPortIp(_, a, _), Entry::IpPortIp(_, b, _)) => a == b,
+        (Entry::IpInterface(_, a), Entry::IpInterface(_, b)) if a.wildcard => {
+            a.physdev == b.physdev && b.name.as_bytes().starts_with(a.name.as_bytes())
+        }
         (Entry::IpInterface(_, a), Entry::IpInterface(_, b)) => a == b,
         (member, entry) => member == entry,
     };

@@ -6,7 +6,8 @@ use super::Denial;
 use super::entries::{covers, entries, is_within, networks, prefix};
 use crate::ipset::numbers::{command, error};
 use crate::ipset::{
-    Addresses, AnyType, Counters, Entry, Kind, ListMember, Mac, Member, Method, Place, SetName, SetOptions,
+    Addresses, AnyType, Counters, Entry, InterfaceMatch, InterfaceName, Kind, ListMember, Mac, Member, Method, Place,
+    SetName, SetOptions,
 };
 
 /// The members of a set, each with a number that grows from one to the next in their order.
@@ -43,13 +44,29 @@ impl Members {
         all.into_iter().map(|(_, member)| member).collect()
     }
 
-    /// The part of an entry that identifies it.
+    /// The part of an entry that identifies it, or that of the stored entry which the kernel finds for it.
     fn key(&self, entry: &Entry) -> Entry {
         match *entry {
             Entry::IpMac(ip, _) if self.kind == Kind::BitmapIpMac => Entry::IpMac(ip, None),
             Entry::Set(ListMember { set, .. }) => Entry::Set(set.into()),
+            Entry::IpInterface(ip, interface) => self.first_match(ip, interface),
             entry => entry,
         }
+    }
+
+    /// The key of the first entry with this name, or of a wildcard that covers it. A new entry is the last: that one
+    /// takes the memory of a deleted entry is not modelled.
+    fn first_match(&self, ip: Addresses, interface: InterfaceMatch) -> Entry {
+        let key = |name| Entry::IpInterface(ip, InterfaceMatch { name, wildcard: false, ..interface });
+        let name = interface.name.as_bytes();
+        let shorter = (0..name.len()).filter_map(|length| InterfaceName::any(name.get(..length)?).ok()).map(key);
+        let wildcard = |entry: &Entry| matches!(entry, Entry::IpInterface(_, of) if of.wildcard);
+        let own = key(interface.name);
+        let equal = shorter.chain([own]).filter_map(|key| {
+            let (number, stored) = self.by_entry.get(&key)?;
+            (key == own || wildcard(&stored.entry)).then_some((number, key))
+        });
+        equal.min().map_or(own, |(_, key)| key)
     }
 
     fn get(&self, entry: &Entry) -> Option<&Member<AnyType>> {
@@ -145,8 +162,11 @@ impl Members {
         if strict {
             return Err(error::EXIST.into());
         }
-        if let Entry::Set(entry) = &mut member.entry {
-            entry.place = None;
+        match &mut member.entry {
+            Entry::Set(entry) => entry.place = None,
+            // An existing name stays a wildcard, or none.
+            Entry::IpInterface(..) => member.entry = there.entry,
+            _ => {}
         }
         self.put(as_stored(member, counters, options));
         Ok(())

@@ -19,6 +19,8 @@ pub(super) fn tests() -> Vec<Trial> {
         sync_ends_in_the_desired_members,
         members_that_cannot_be_compared_are_refused,
         another_mac_is_an_update_of_its_address,
+        names_and_wildcards_that_cover_them_are_kept_apart,
+        any_change_of_names_and_wildcards_ends_as_desired,
     )
 }
 
@@ -170,4 +172,67 @@ fn another_mac_is_an_update_of_its_address(lab: &Lab) {
     assert_eq!(sync(&[&comment]), [0, 1, 0, 0]);
     assert_eq!(texts(lab, &set), [format!("{other} comment \"new\"")]);
     assert_eq!((sync(&[one, &comment]), sync(&[])), ([0, 0, 0, 1], [0, 0, 1, 0]));
+}
+
+fn names_and_wildcards_that_cover_them_are_kept_apart(lab: &Lab) {
+    let mut ipset = lab.ipset();
+    let (kind, new) = (Kind::HashNetIface, new_set(Kind::HashNetIface));
+    let [wildcard, exact] = ["10.0.0.0/8,eth wildcard", "10.0.0.0/8,eth0 nomatch"];
+    let set = ipset.replace(name("s"), &new, parsed(kind, &[wildcard, exact])).unwrap();
+    assert_eq!(texts(lab, &set), [exact, wildcard]);
+    assert_eq!(ipset.sync(&set, parsed(kind, &[wildcard, exact])).map(numbers).unwrap(), [0, 0, 0, 2]);
+    for (before, after) in [
+        (vec![wildcard], vec![exact, wildcard]),
+        (vec![wildcard], vec![exact]),
+        (vec![exact], vec![exact, wildcard]),
+        (vec![exact, wildcard], vec![exact]),
+        (vec![exact, wildcard], vec![wildcard]),
+        (vec!["10.0.0.0/8,eth0 wildcard"], vec![exact]),
+    ] {
+        ipset.replace(name("s"), &new, parsed(kind, &before)).unwrap();
+        ipset.sync(&set, parsed(kind, &after)).unwrap();
+        assert_eq!(texts(lab, &set), after, "{before:?}");
+        let again = ipset.sync(&set, parsed(kind, &after)).map(numbers).unwrap();
+        assert_eq!(again, [0, 0, 0, after.len()], "{before:?} {after:?}");
+    }
+    let both = parsed(kind, &[exact, wildcard, "10.0.0.0/8,eth"]);
+    for error in [ipset.sync(&set, both.clone()).unwrap_err(), ipset.replace(name("s"), &new, both).unwrap_err()] {
+        assert_eq!(error.failures[0].position(), Some(2), "{error}");
+        assert!(lvs::Error::from(error).is_invalid_input());
+    }
+    assert_eq!(texts(lab, &set), [exact]);
+    assert_eq!(ipset.names().unwrap().len(), 1);
+    // The position is the caller's.
+    let mut options = SetOptions::default();
+    options.maxelem = Some(1);
+    let small = NewSet::<AnyType>::new(kind, options);
+    let error = ipset.replace(name("s"), &small, parsed(kind, &[wildcard, exact])).unwrap_err();
+    assert_eq!(error.failures[0].position(), Some(0), "{error}");
+}
+
+fn any_change_of_names_and_wildcards_ends_as_desired(lab: &Lab) {
+    let mut ipset = lab.ipset();
+    let kind = Kind::HashNetIface;
+    let set = ipset.create(name("s"), &new_set(kind)).unwrap();
+    let mut random = Random(11);
+    for _ in 0..300 {
+        let mut desired = Vec::new();
+        for text in ["e", "et", "eth", "eth0", "eth1", "eth0.1", "physdev:e", "physdev:eth0", "w0"] {
+            if random.percent(50) {
+                let wildcard = if random.percent(40) { " wildcard" } else { "" };
+                let values = ["", " nomatch", " comment \"one\"", " comment \"two\" nomatch"];
+                desired.push(format!("10.0.0.0/8,{text}{wildcard}{}", random.one(&values)));
+            }
+        }
+        let members: Vec<_> = desired.iter().map(|text| Member::parse_as(kind, text).unwrap()).collect();
+        let tally = ipset.sync(&set, members.iter().cloned()).unwrap();
+        let sorted = |mut texts: Vec<String>| {
+            texts.sort_unstable();
+            texts
+        };
+        let wanted = sorted(members.iter().map(ToString::to_string).collect());
+        assert_eq!(sorted(texts(lab, &set)), wanted, "{tally}");
+        let again = ipset.sync(&set, members).map(numbers).unwrap();
+        assert_eq!(again, [0, 0, 0, wanted.len()]);
+    }
 }
