@@ -40,8 +40,9 @@ impl fmt::Display for Tally {
 impl Ipset {
     /// Makes the members of a set the desired ones, by sending the difference.
     ///
-    /// Adds the missing members, updates those with other values, then deletes the surplus. The next call completes an
-    /// interrupted one.
+    /// Adds the missing members, updates those with other values, then deletes the surplus. If `maxelem` is too small
+    /// for old and new members together, the surplus is deleted first: a full set with `forceadd` evicts members. The
+    /// next call completes an interrupted one.
     ///
     /// The comment, the skbinfo and the exception of a member are compared. The MAC of a `bitmap:ip,mac` is a value of
     /// its address: another MAC is an update, and a desired member without MAC equals any MAC. Timeout and counters of an existing member
@@ -52,9 +53,9 @@ impl Ipset {
     /// Where a change needs it, all members of the network are deleted and added again, and count as updated.
     ///
     /// # Errors
-    /// As [`Ipset::put_all`]. [`is_full`](Error::is_full) is possible while the surplus is not deleted yet. Also,
-    /// before any change:
+    /// As [`Ipset::put_all`]. Also, before any change:
     ///
+    /// - [`is_full`](Error::is_full) if more members are desired than `maxelem`, in a set with `forceadd`;
     /// - [`is_invalid_input`](Error::is_invalid_input) for a range, or a network in a set of addresses; also for an
     ///   interface name that is desired with and without `wildcard`;
     /// - [`Cause::Precondition`] with [`Reason::Unsupported`] for a set with a mask, which stores other entries than
@@ -74,8 +75,15 @@ impl Ipset {
             return Err(aside(Error::new("", Cause::precondition(Reason::Unsupported, text))));
         }
         let existing = self.members(&set.any()).map_err(aside)?;
+        let most = options.maxelem.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
+        let before = existing.len();
         let (plan, tally) = desired.difference(set.kind(), existing);
-        plan.carry_out(self, &set.any()).map_err(|error| error.during(&operation))?;
+        if options.forceadd && tally.added > 0 && before + tally.added - tally.deleted > most {
+            let text = format!("more members are desired than the set takes with forceadd (maxelem {most})");
+            return Err(aside(Error::new("", Cause::precondition(Reason::Full, text))));
+        }
+        let fits = before + tally.added <= most;
+        plan.carry_out(self, &set.any(), fits).map_err(|error| error.during(&operation))?;
         Ok(tally)
     }
 }
@@ -90,10 +98,11 @@ struct Plan {
 }
 
 impl Plan {
-    fn carry_out(self, ipset: &mut Ipset, set: &Set<AnyType>) -> Result<(), BatchError> {
-        let Self { put, remove, last } = self;
+    /// Sends the members. The surplus is deleted first unless `fits`: a full set with `forceadd` evicts members.
+    fn carry_out(self, ipset: &mut Ipset, set: &Set<AnyType>, fits: bool) -> Result<(), BatchError> {
+        let [put, remove, last] = [(Verb::Put, self.put), (Verb::Remove, self.remove), (Verb::Put, self.last)];
         let mut done = 0;
-        for (verb, members) in [(Verb::Put, put), (Verb::Remove, remove), (Verb::Put, last)] {
+        for (verb, members) in if fits { [put, remove, last] } else { [remove, put, last] } {
             done += fill_placed(ipset, verb, set, members).map_err(|mut error| {
                 error.done += done;
                 error

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::ops::Range;
 
 use libtest_mimic::Trial;
 use lvs::Reason;
@@ -21,6 +22,7 @@ pub(super) fn tests() -> Vec<Trial> {
         another_mac_is_an_update_of_its_address,
         names_and_wildcards_that_cover_them_are_kept_apart,
         any_change_of_names_and_wildcards_ends_as_desired,
+        a_full_set_keeps_every_desired_member,
     )
 }
 
@@ -234,5 +236,21 @@ fn any_change_of_names_and_wildcards_ends_as_desired(lab: &Lab) {
         assert_eq!(sorted(texts(lab, &set)), wanted, "{tally}");
         let again = ipset.sync(&set, members).map(numbers).unwrap();
         assert_eq!(again, [0, 0, 0, wanted.len()]);
+    }
+}
+
+fn a_full_set_keeps_every_desired_member(lab: &Lab) {
+    let mut ipset = lab.ipset();
+    for new in [NewSet::<HashIp>::ipv4().forceadd(), NewSet::<HashIp>::ipv4()] {
+        let set = ipset.create(name("s"), &new.hashsize(64).maxelem(200)).unwrap();
+        let members = |hosts: Range<u32>| hosts.map(|host| Member::new(Ipv4Addr::from_bits(0x0a00_0000 | host)));
+        for start in [1, 101, 151, 1001] {
+            ipset.sync(&set, members(start..start + 200)).unwrap();
+            let held: BTreeSet<_> = ipset.members(&set).unwrap().into_iter().map(|member| member.entry).collect();
+            assert_eq!(held, members(start..start + 200).map(|member| member.entry).collect(), "{new:?}");
+        }
+        let error = lvs::Error::from(ipset.sync(&set, members(1..300)).unwrap_err());
+        assert!(error.is_full() || error.failures().iter().any(lvs::Error::is_full), "{error}");
+        ipset.destroy(name("s")).unwrap();
     }
 }
