@@ -6,7 +6,7 @@ use std::fmt;
 use super::addresses::{Addresses, Network};
 use super::batch::{BatchError, Failure, Placed, fill_placed};
 use super::client::Ipset;
-use super::entry::{Entry, Member, SkbInfo};
+use super::entry::{Counters, Entry, Member, SkbInfo};
 use super::kind::{AnyType, Kind, SetType};
 use super::order::{Names, Tangled, identity, wildcards_last};
 use super::parts::ListMember;
@@ -45,12 +45,14 @@ impl Ipset {
     /// next call completes an interrupted one.
     ///
     /// The comment, the skbinfo and the exception of a member are compared. The MAC of a `bitmap:ip,mac` is a value of
-    /// its address: another MAC is an update, and a desired member without MAC equals any MAC. Timeout and counters of an existing member
-    /// stay as they are. A desired member that existed before is in the set all the time. [`Ipset::replace`] swaps all
-    /// members at one moment.
+    /// its address: another MAC is an update, and a desired member without MAC equals any MAC. Timeout and counters of
+    /// an existing member stay as they are: an update sends the remaining time in whole seconds, and no counters. A
+    /// desired member that existed before is in the set all the time. [`Ipset::replace`] swaps all members at one
+    /// moment.
     ///
-    /// In a `hash:net,iface` a wildcard follows the interface names that it covers: see [`wildcard`](super::InterfaceMatch::wildcard).
-    /// Where a change needs it, all members of the network are deleted and added again, and count as updated.
+    /// In a `hash:net,iface` a wildcard follows the interface names that it covers: see
+    /// [`wildcard`](super::InterfaceMatch::wildcard). Where a change needs it, all members of the network are deleted
+    /// and added again, with their remaining time and counters. They count as updated.
     ///
     /// # Errors
     /// As [`Ipset::put_all`]. Also, before any change:
@@ -162,14 +164,17 @@ impl Desired {
             // The kernel may list a member twice while it resizes the set.
             let Some(wanted) = self.members.get_mut(*position).and_then(Option::take) else { continue };
             let again = tangled.contains(member.entry);
+            // The kernel would start an update without timeout with the set's default.
+            let (timeout, counters) = (member.timeout, Counters::default());
             if again {
-                plan.last.push((Some(*position), wanted));
+                let counters = member.counters;
+                plan.last.push((Some(*position), Member { timeout, counters, ..wanted }));
                 plan.remove.push((None, member));
                 tally.updated += 1;
             } else if is_as_wanted(&wanted, &member) {
                 tally.unchanged += 1;
             } else {
-                plan.put.push((Some(*position), wanted));
+                plan.put.push((Some(*position), Member { timeout, counters, ..wanted }));
                 tally.updated += 1;
             }
         }

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::ops::Range;
+use std::time::Duration;
 
 use libtest_mimic::Trial;
 use lvs::Reason;
 use lvs::ipset::{
-    Addresses, AnyType, BitmapRange, Comment, Entry, HashIp, InterfaceMatch, Kind, ListMember, Mac, Member, Method,
-    Network, NewSet, ProtocolPorts, Set, SetOptions, Tally,
+    Addresses, AnyType, BitmapRange, Comment, Counters, Entry, HashIp, InterfaceMatch, Kind, ListMember, Mac, Member,
+    Method, Network, NewSet, ProtocolPorts, Set, SetOptions, Tally,
 };
 
 use super::name;
@@ -23,6 +24,7 @@ pub(super) fn tests() -> Vec<Trial> {
         names_and_wildcards_that_cover_them_are_kept_apart,
         any_change_of_names_and_wildcards_ends_as_desired,
         a_full_set_keeps_every_desired_member,
+        an_update_keeps_timeout_and_counters,
     )
 }
 
@@ -251,6 +253,41 @@ fn a_full_set_keeps_every_desired_member(lab: &Lab) {
         }
         let error = lvs::Error::from(ipset.sync(&set, members(1..300)).unwrap_err());
         assert!(error.is_full() || error.failures().iter().any(lvs::Error::is_full), "{error}");
+        ipset.destroy(name("s")).unwrap();
+    }
+}
+
+/// Also where names and wildcards are added again.
+fn an_update_keeps_timeout_and_counters(lab: &Lab) {
+    let mut ipset = lab.ipset();
+    for (kind, [one, other, new]) in [
+        (Kind::HashIp, ["10.0.0.1", "10.0.0.2", "10.0.0.3"]),
+        (Kind::BitmapIpMac, ["10.0.0.1,02:00:00:00:00:01", "10.0.0.2", "10.0.0.3"]),
+        (Kind::HashNetIface, ["10.0.0.0/8,eth wildcard", "10.0.0.0/8,w0", "10.0.0.0/8,eth0"]),
+    ] {
+        let mut options = *new_set(kind).options();
+        (options.timeout, options.counters) = (Some(Duration::from_secs(7)), true);
+        let set = ipset.create(name("s"), &NewSet::<AnyType>::new(kind, options)).unwrap();
+        let before = [format!("{one} timeout 0 packets 3 bytes 4"), format!("{other} timeout 5000 packets 5 bytes 6")];
+        ipset.add_all(&set, before.iter().map(|text| Member::parse_as(kind, text).unwrap())).unwrap();
+        let desired = [
+            format!("{one} timeout 60 packets 8 bytes 8 comment \"new\""),
+            format!("{other} comment \"new\""),
+            format!("{new} timeout 900 packets 1 bytes 2"),
+        ];
+        let desired = desired.map(|text| Member::parse_as(kind, &text).unwrap());
+        assert_eq!(ipset.sync(&set, desired.iter().cloned()).map(numbers).unwrap(), [1, 2, 0, 0], "{kind}");
+        let values: BTreeMap<_, _> = ipset
+            .members(&set)
+            .unwrap()
+            .into_iter()
+            .map(|member| (member.entry, (member.timeout.unwrap().as_secs(), member.counters, member.comment)))
+            .collect();
+        let counters = |packets, bytes| Counters { packets: Some(packets), bytes: Some(bytes) };
+        let [first, second, third] = desired.map(|member| values[&member.entry].clone());
+        assert_eq!((first.0, first.1, &first.2), (0, counters(3, 4), &second.2), "{kind}");
+        assert!((4900..=5000).contains(&second.0) && second.1 == counters(5, 6) && second.2.is_some(), "{kind}");
+        assert!((800..=900).contains(&third.0) && third.1 == counters(1, 2), "{kind}");
         ipset.destroy(name("s")).unwrap();
     }
 }
