@@ -230,7 +230,7 @@ impl Ipset {
     /// Adds an entry, or updates the values of an existing one.
     ///
     /// A name in a `hash:net,iface` updates an existing wildcard that covers it: see
-    /// [`wildcard`](super::InterfaceMatch::wildcard).
+    /// [`wildcard`](super::InterfaceMatch::wildcard). An existing member of a `list:set` keeps its place.
     ///
     /// # Errors
     /// As [`Ipset::add`], except for an existing entry.

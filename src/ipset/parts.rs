@@ -166,7 +166,7 @@ pub struct ListMember {
     pub place: Option<Place>,
 }
 
-/// A place in a `list:set`.
+/// A place in a `list:set`, for a new member: an existing one is not moved.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]

@@ -52,14 +52,15 @@ impl Ipset {
     ///
     /// In a `hash:net,iface` a wildcard follows the interface names that it covers: see
     /// [`wildcard`](super::InterfaceMatch::wildcard). Where a change needs it, all members of the network are deleted
-    /// and added again, with their remaining time and counters. They count as updated.
+    /// and added again, with their remaining time and counters. They count as updated. So do the members of a `list:set`
+    /// from the first that is not at its place: the list gets the order of the desired members.
     ///
     /// # Errors
     /// As [`Ipset::put_all`]. Also, before any change:
     ///
     /// - [`is_full`](Error::is_full) if more members are desired than `maxelem`, in a set with `forceadd`;
     /// - [`is_invalid_input`](Error::is_invalid_input) for a range, or a network in a set of addresses; also for an
-    ///   interface name that is desired with and without `wildcard`;
+    ///   interface name that is desired with and without `wildcard`, and for a [`ListMember`] with a place;
     /// - [`Cause::Precondition`] with [`Reason::Unsupported`] for a set with a mask, which stores other entries than
     ///   the added ones.
     pub fn sync<T: SetType>(
@@ -148,6 +149,17 @@ impl Desired {
         if failures.is_empty() { Ok(all) } else { Err(failures) }
     }
 
+    /// Returns the position of the first member of a `list:set` that does not follow its predecessors in the list.
+    fn first_moved(&self, kind: Kind, existing: &[Member<AnyType>]) -> usize {
+        if kind != Kind::ListSet {
+            return usize::MAX;
+        }
+        let mut held = existing.iter().filter_map(|member| self.positions.get(&identity(kind, member.entry)));
+        let mut wanted = self.members.iter().enumerate().filter(|(_, member)| member.is_some());
+        let moved = wanted.find(|(position, _)| held.next() != Some(position));
+        moved.map_or(usize::MAX, |(position, _)| position)
+    }
+
     /// Splits the members off that are to be sent.
     fn difference(mut self, kind: Kind, existing: Vec<Member<AnyType>>) -> (Plan, Tally) {
         let (mut plan, mut tally) = (Plan::default(), Tally::default());
@@ -155,6 +167,8 @@ impl Desired {
             Kind::HashNetIface => Tangled::find(&existing, self.members.iter().flatten()),
             _ => Tangled::default(),
         };
+        let first_moved = self.first_moved(kind, &existing);
+        let is_last = |position: usize, entry| position >= first_moved || tangled.contains(entry);
         for member in existing {
             let Some(position) = self.positions.get(&identity(kind, member.entry)) else {
                 plan.remove.push((None, member));
@@ -163,10 +177,9 @@ impl Desired {
             };
             // The kernel may list a member twice while it resizes the set.
             let Some(wanted) = self.members.get_mut(*position).and_then(Option::take) else { continue };
-            let again = tangled.contains(member.entry);
             // The kernel would start an update without timeout with the set's default.
             let (timeout, counters) = (member.timeout, Counters::default());
-            if again {
+            if is_last(*position, member.entry) {
                 let counters = member.counters;
                 plan.last.push((Some(*position), Member { timeout, counters, ..wanted }));
                 plan.remove.push((None, member));
@@ -180,10 +193,11 @@ impl Desired {
         }
         for (position, member) in self.members.into_iter().enumerate() {
             let Some(member) = member else { continue };
-            let queue = if tangled.contains(member.entry) { &mut plan.last } else { &mut plan.put };
+            let queue = if is_last(position, member.entry) { &mut plan.last } else { &mut plan.put };
             queue.push((Some(position), member));
             tally.added += 1;
         }
+        plan.last.sort_by_key(|(position, _)| *position);
         if kind == Kind::HashNetIface {
             wildcards_last(&mut plan.put);
             wildcards_last(&mut plan.last);
@@ -195,13 +209,13 @@ impl Desired {
 /// Refuses a member that cannot be compared with a listing.
 fn comparable<T: SetType>(set: &Set<T>, member: &Member<AnyType>, names: &mut Names) -> Result<(), Cause> {
     member.check(set.kind(), set.family())?;
-    if member.is_single(set.kind()) {
-        return match set.kind() {
-            Kind::HashNetIface => names.add(listed(set.kind(), member.entry)),
-            _ => Ok(()),
-        };
-    }
-    Err(Cause::InvalidInput(format!("{}: a set is synchronised with single entries only", member.entry).into()))
+    let text = match member.entry {
+        Entry::Set(ListMember { place: Some(_), .. }) => "the order of the desired members is their place in the list",
+        _ if !member.is_single(set.kind()) => "a set is synchronised with single entries only",
+        Entry::IpInterface(..) => return names.add(listed(set.kind(), member.entry)),
+        _ => return Ok(()),
+    };
+    Err(Cause::InvalidInput(format!("{}: {text}", member.entry).into()))
 }
 
 /// Whether an existing member with this identity needs no update. An address without MAC equals any MAC: the kernel
@@ -252,7 +266,7 @@ pub(super) fn listed(kind: Kind, entry: Entry) -> Entry {
         Entry::IpPortIp(ip, port, other) => Entry::IpPortIp(first(ip), port, second(other)),
         Entry::IpIp(ip, other) => Entry::IpIp(first(ip), second(other)),
         Entry::IpInterface(ip, interface) => Entry::IpInterface(first(ip), interface),
-        // The place in the list is not compared.
+        // A listing shows the place by its order.
         Entry::Set(ListMember { set, .. }) => Entry::Set(ListMember { set, place: None }),
         Entry::IpMac(..) | Entry::Port(_) | Entry::Mac(_) => entry,
     }

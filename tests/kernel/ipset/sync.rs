@@ -25,6 +25,7 @@ pub(super) fn tests() -> Vec<Trial> {
         any_change_of_names_and_wildcards_ends_as_desired,
         a_full_set_keeps_every_desired_member,
         an_update_keeps_timeout_and_counters,
+        a_list_gets_the_desired_order,
     )
 }
 
@@ -111,6 +112,8 @@ fn sync_ends_in_the_desired_members(lab: &Lab) {
             let keys = |map: &BTreeMap<String, Option<Comment>>| map.keys().cloned().collect::<BTreeSet<_>>();
             let kept = keys(&before).intersection(&keys(&after)).cloned().collect::<Vec<_>>();
             let updated = kept.iter().filter(|entry| before[*entry] != after[*entry]).count();
+            // A member of a list is also updated to get its place.
+            let updated = if *kind == Kind::ListSet { tally.updated } else { updated };
             assert_eq!(
                 (tally.added, tally.deleted, tally.updated, tally.unchanged),
                 (after.len() - kept.len(), before.len() - kept.len(), updated, kept.len() - updated),
@@ -290,4 +293,28 @@ fn an_update_keeps_timeout_and_counters(lab: &Lab) {
         assert!((800..=900).contains(&third.0) && third.1 == counters(1, 2), "{kind}");
         ipset.destroy(name("s")).unwrap();
     }
+}
+
+fn a_list_gets_the_desired_order(lab: &Lab) {
+    let mut ipset = lab.ipset();
+    for member in ["a", "b", "c", "d", "e", "f", "g"] {
+        ipset.create(name(member), &NewSet::<HashIp>::ipv4()).unwrap();
+    }
+    let list = ipset.create(name("list"), &new_set(Kind::ListSet)).unwrap();
+    for (desired, expected) in [
+        ("g c e a", [4, 0, 0, 0]),
+        ("g c e a", [0, 0, 0, 4]),
+        ("g c e a b", [1, 0, 0, 4]),
+        ("g e b", [0, 0, 2, 3]),
+        ("g d e b", [1, 2, 0, 1]),
+        ("b e d g", [0, 4, 0, 0]),
+        ("f a b", [2, 1, 3, 0]),
+    ] {
+        let members: Vec<_> = desired.split(' ').collect();
+        let tally = ipset.sync(&list, parsed(Kind::ListSet, &members)).unwrap();
+        assert_eq!((numbers(tally), texts(lab, &list)), (expected, members.iter().map(ToString::to_string).collect()));
+    }
+    let error = ipset.sync(&list, parsed(Kind::ListSet, &["a", "b before a"])).unwrap_err();
+    assert_eq!((error.failures[0].position(), texts(lab, &list).len()), (Some(1), 3), "{error}");
+    assert!(lvs::Error::from(error).is_invalid_input());
 }
