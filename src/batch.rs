@@ -17,6 +17,8 @@ use crate::error::{BatchText, Cause, Error};
 /// - The changes after the unknown ones were not made. In `ipset`, neither were the changes after a failure.
 /// - Every change in none of these groups was made. [`done`](BatchError::done) counts the answered changes.
 /// - In `vip` and `director`, `unknown` is empty: after an interruption any other change may be missing. Repeat the call.
+/// - [`Ipset::sync`](crate::ipset::Ipset::sync) sends the difference in an order of its own: `unknown` is empty, and any
+///   other change may be missing. Repeat the call.
 ///
 /// It converts to an [`Error`] with [`Cause::Batch`].
 #[derive(Debug)]
@@ -30,7 +32,7 @@ pub struct BatchError<C, D = usize> {
     /// The error that ended the batch early, if one did.
     pub interruption: Option<Error>,
     /// Positions of the changes that were in flight when the batch ended. Each of them may have been made, unless it is
-    /// among the failures. The changes after them were not sent. Empty in `vip` and `director`.
+    /// among the failures. The changes after them were not sent. Empty in `vip`, `director` and `Ipset::sync`.
     pub unknown: Range<usize>,
     /// The attempted operation; `None` if the interruption is the error of no single change.
     operation: Option<String>,

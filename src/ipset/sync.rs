@@ -56,7 +56,9 @@ impl Ipset {
     /// from the first that is not at its place: the list gets the order of the desired members.
     ///
     /// # Errors
-    /// As [`Ipset::put_all`]. Also, before any change:
+    /// As [`Ipset::put_all`], with positions among the desired members. The failure of a deletion has no position. After
+    /// a failure any other change may be missing, and `unknown` is empty: `done` counts the answered changes in the order
+    /// in which they were sent. Also, before any change:
     ///
     /// - [`is_full`](Error::is_full) if more members are desired than `maxelem`, in a set with `forceadd`;
     /// - [`is_invalid_input`](Error::is_invalid_input) for a range, or a network in a set of addresses; also for an

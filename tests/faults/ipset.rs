@@ -237,3 +237,35 @@ fn the_entry_that_fails_is_named_and_those_before_it_are_in() {
     let change = Change::Add(set.any(), member(2000).any());
     assert_eq!(ipset.batch([change.clone()]).unwrap_err().failures[0].change, change);
 }
+
+/// Positions of a synchronisation are those of the desired members, whatever the order in which it sends them.
+#[test]
+fn a_failed_synchronisation_has_the_positions_of_the_desired_members() {
+    let timeout = |member: Member<HashIp>| member.timeout(std::time::Duration::from_secs(1));
+    let kernel = Sets::kernel();
+    let mut ipset = kernel.ipset();
+    let set = handle(&mut ipset);
+    for position in [0, 20, 40, 41] {
+        let mut desired: Vec<_> = members(1..40).chain(members(100..102)).collect();
+        desired.insert(position, timeout(member(200)));
+        let error = ipset.sync(&set, desired).unwrap_err();
+        assert_eq!((error.failures[0].position(), error.unknown), (Some(position), 0..0));
+    }
+    // A member that exists stays as it is, with or without a timeout.
+    ipset.sync(&set, members(1..40).map(timeout)).unwrap();
+    for datagram in 0.. {
+        let kernel = Sets::kernel();
+        let mut ipset = kernel.ipset();
+        let set = handle(&mut ipset);
+        kernel.disturb(datagram, Fault::Lost);
+        let ended = ipset.sync(&set, members(30..50));
+        if kernel.faults_left() > 0 {
+            assert!(datagram > 3);
+            break;
+        }
+        let error = ended.unwrap_err();
+        assert!(error.unknown.is_empty() && error.failures.is_empty() && error.interruption.is_some(), "{error}");
+        ipset.sync(&set, members(30..50)).unwrap();
+        assert_eq!(ipset.set(name("blocked")).unwrap().entries, 20);
+    }
+}
