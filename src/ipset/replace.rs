@@ -2,9 +2,10 @@
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
-use std::hash::{BuildHasher, Hasher};
+use std::hash::BuildHasher;
+use std::process;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::batch::{BatchError, Failure, fill, fill_placed};
 use super::client::Ipset;
@@ -239,7 +240,13 @@ fn hash(name: SetName) -> (u32, u64) {
 
 /// A number that two replacements hardly ever have in common.
 fn random() -> u32 {
-    let [.., a, b, c, d] = RandomState::new().build_hasher().finish().to_be_bytes();
+    let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    mixed(&RandomState::new(), process::id(), clock)
+}
+
+/// Mixes in the process and the time: after a fork both processes have the same keys of `RandomState`.
+fn mixed(keys: &RandomState, process: u32, clock: Duration) -> u32 {
+    let [.., a, b, c, d] = keys.hash_one((process, clock)).to_be_bytes();
     u32::from_be_bytes([a, b, c, d])
 }
 
@@ -268,5 +275,14 @@ mod tests {
         let staged = staged_name(name, 0x0102_0304).to_string();
         assert!(staged.starts_with("lvs-new-") && staged.ends_with("-01020304"), "{staged}");
         assert_eq!(staged.len(), 25);
+    }
+
+    /// A forked process has the same keys.
+    #[test]
+    fn processes_with_the_same_keys_have_different_numbers() {
+        let (keys, clock) = (RandomState::new(), Duration::new(1_790_000_000, 7));
+        let own = mixed(&keys, 4000, clock);
+        assert_ne!(own, mixed(&keys, 4001, clock));
+        assert_ne!(own, mixed(&keys, 4000, clock + Duration::from_nanos(1)));
     }
 }
