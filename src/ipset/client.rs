@@ -398,8 +398,9 @@ impl Ipset {
 
     /// As [`Ipset::replace`], with this name for the staged set. No other process may use it.
     ///
-    /// The marker has the FNV-1a hash of the staged set's name as `maxelem`. A killed replacement leaves its sets, and
-    /// the next replacement with the same names removes them.
+    /// The marker has the FNV-1a hash of the staged set's name as `maxelem`. A killed replacement leaves its sets. The
+    /// next replacement of the same set removes them, also [`Ipset::replace`] and one with another staged set: it finds
+    /// the set whose name has this hash.
     ///
     /// ```no_run
     /// # use lvs::ipset::{HashNet, Ipset, Member, NewSet};

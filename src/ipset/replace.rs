@@ -126,8 +126,9 @@ impl Replacement {
             Some(info) => Some(marked(&info).ok_or_else(|| self.in_the_way(self.marker))?),
         };
         if let Some(number) = marked {
-            let left_over = if number == self.number { self.staged } else { staged_name(self.name, number) };
-            once_unlisted(|| ipset.remove_set(left_over))?;
+            if let Some(left_over) = self.left_over(ipset, number)? {
+                once_unlisted(|| ipset.remove_set(left_over))?;
+            }
         }
         if found(ipset.header(self.staged))?.is_some() {
             return Err(self.in_the_way(self.staged));
@@ -136,6 +137,17 @@ impl Replacement {
             Some(_) => once_unlisted(|| ipset.remove_set(self.marker).map(drop)),
             None => Ok(()),
         }
+    }
+
+    /// Finds the staged set with the number of a marker: its name contains the number, or has it as hash.
+    fn left_over(&self, ipset: &mut Ipset, number: u32) -> Result<Option<SetName>> {
+        if number == self.number {
+            return Ok(Some(self.staged));
+        }
+        let own = staged_name(self.name, number);
+        let names = ipset.names()?;
+        let chosen = |name: &SetName| hash(*name).0 == number && ![self.name, self.marker].contains(name);
+        Ok(names.iter().find(|name| **name == own).or_else(|| names.iter().find(|name| chosen(name))).copied())
     }
 
     fn take_place(&self, ipset: &mut Ipset) -> Result<()> {

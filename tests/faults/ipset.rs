@@ -269,3 +269,30 @@ fn a_failed_synchronisation_has_the_positions_of_the_desired_members() {
         assert_eq!(ipset.set(name("blocked")).unwrap().entries, 20);
     }
 }
+
+/// Whichever name the staged set of the killed replacement had.
+#[test]
+fn every_replacement_removes_what_a_killed_one_left() {
+    let new = NewSet::<HashIp>::ipv4().counters();
+    let replace = |ipset: &mut Ipset, staged: Option<&str>| match staged {
+        None => ipset.replace(name("blocked"), &new, members(500..600)),
+        Some(staged) => ipset.replace_through(name("blocked"), name(staged), &new, members(500..600)),
+    };
+    let ways = [None, Some("blocked.new"), Some("blocked.other")];
+    for (killed, next) in ways.iter().flat_map(|killed| ways.map(|next| (*killed, next))) {
+        for datagrams in 0.. {
+            let kernel = Sets::kernel();
+            kernel.cut(datagrams);
+            let _ = replace(&mut kernel.ipset(), killed);
+            if !kernel.mend() {
+                assert!(datagrams > 3);
+                break;
+            }
+            let mut ipset = kernel.ipset();
+            for staged in [next, killed] {
+                replace(&mut ipset, staged).unwrap();
+                assert_eq!(ipset.names().unwrap().len(), 3, "{killed:?} after {datagrams}, then {next:?}");
+            }
+        }
+    }
+}
