@@ -378,8 +378,8 @@ impl Ipset {
     /// # Errors
     /// As [`Ipset::put_all`] and [`Ipset::create`]. Only the error of a member has a position. Also:
     ///
-    /// - [`is_invalid_input`](Error::is_invalid_input), after no change, for an interface name with and without
-    ///   `wildcard`;
+    /// - [`is_invalid_input`](Error::is_invalid_input), before any member is added, for an interface name with and
+    ///   without `wildcard`;
     /// - [`Cause::Precondition`] with [`Reason::TypeMismatch`], before any change, if the existing set has another
     ///   set type or family;
     /// - [`Cause::Precondition`] with [`Reason::AlreadyExists`], before any change, if another set has the name of the

@@ -50,14 +50,15 @@ impl Names {
     }
 }
 
-/// The networks of a `hash:net,iface` whose members are in the way of each other.
+/// Networks of a `hash:net,iface` whose members are to be deleted and added again in order.
 #[derive(Debug, Default)]
 pub(super) struct Tangled(HashSet<(Addresses, bool)>);
 
 impl Tangled {
     /// Finds the networks in which an existing and a desired entry would be one for the kernel.
     ///
-    /// An existing name before the wildcard that covers it is not in the way, and two new ones are sent in this order.
+    /// An existing name before the wildcard that covers it stays, and two new entries are sent in this order. In all
+    /// other cases the order is uncertain: the kernel may store a new entry in the place of a deleted one.
     pub(super) fn find<'a>(
         existing: &'a [Member<AnyType>],
         desired: impl Iterator<Item = &'a Member<AnyType>> + Clone,

@@ -96,7 +96,7 @@ pub struct InterfaceMatch {
     /// For a stored wildcard, the kernel treats each name of the same network that it covers as an existing entry: an
     /// added name updates the wildcard, and a deleted name deletes it. The kernel stores both if the name is added
     /// first. [`Ipset::replace`] and [`Ipset::sync`] add them in this order. In all other calls the order is the
-    /// caller's. An existing name stays a wildcard, or none, when it is updated: delete it first.
+    /// caller's. An update of an existing name does not change its `wildcard`: delete it first.
     ///
     /// [`Ipset::replace`]: super::Ipset::replace
     /// [`Ipset::sync`]: super::Ipset::sync

@@ -42,13 +42,14 @@ impl Ipset {
     ///
     /// Adds the missing members, updates those with other values, then deletes the surplus. If `maxelem` is too small
     /// for old and new members together, the surplus is deleted first: a full set with `forceadd` evicts members. The
-    /// next call completes an interrupted one.
+    /// next call completes an interrupted one, and adds members that were evicted because the kernel also counted
+    /// expired ones.
     ///
     /// The comment, the skbinfo and the exception of a member are compared. The MAC of a `bitmap:ip,mac` is a value of
     /// its address: another MAC is an update, and a desired member without MAC equals any MAC. Timeout and counters of
     /// an existing member stay as they are: an update sends the remaining time in whole seconds, and no counters. A
-    /// desired member that existed before is in the set all the time. [`Ipset::replace`] swaps all members at one
-    /// moment.
+    /// desired member that existed before is in the set all the time, except in the two types below.
+    /// [`Ipset::replace`] swaps all members at one moment.
     ///
     /// In a `hash:net,iface` a wildcard follows the interface names that it covers: see
     /// [`wildcard`](super::InterfaceMatch::wildcard). Where a change needs it, all members of the network are deleted
@@ -83,7 +84,7 @@ impl Ipset {
         let most = options.maxelem.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
         let before = existing.len();
         let (plan, tally) = desired.difference(set.kind(), existing);
-        if options.forceadd && tally.added > 0 && before + tally.added - tally.deleted > most {
+        if options.forceadd && tally.added > 0 && tally.added + tally.updated + tally.unchanged > most {
             let text = format!("more members are desired than the set takes with forceadd (maxelem {most})");
             return Err(aside(Error::new("", Cause::precondition(Reason::Full, text))));
         }

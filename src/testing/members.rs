@@ -54,8 +54,8 @@ impl Members {
         }
     }
 
-    /// The key of the first entry with this name, or of a wildcard that covers it. A new entry is the last: that one
-    /// takes the memory of a deleted entry is not modelled.
+    /// The key of the first entry with this name, or of a wildcard that covers it. The kernel may store a new entry in
+    /// the place of a deleted one; in the model a new entry is the last.
     fn first_match(&self, ip: Addresses, interface: InterfaceMatch) -> Entry {
         let key = |name| Entry::IpInterface(ip, InterfaceMatch { name, wildcard: false, ..interface });
         let name = interface.name.as_bytes();
@@ -164,7 +164,7 @@ impl Members {
         }
         match &mut member.entry {
             Entry::Set(entry) => entry.place = None,
-            // An existing name stays a wildcard, or none.
+            // An update does not change `wildcard`.
             Entry::IpInterface(..) => member.entry = there.entry,
             _ => {}
         }
