@@ -146,7 +146,7 @@ impl FromStr for Vip {
     fn from_str(text: &str) -> Result<Self, InvalidVip> {
         let wrong = || InvalidVip(format!("{text:?} is neither an address nor a prefix"));
         let (address, length) = match text.split_once('/') {
-            Some((address, length)) => (address, Some(length.parse().map_err(|_| wrong())?)),
+            Some((address, length)) => (address, Some(number(length).ok_or_else(wrong)?)),
             None => (text, None),
         };
         let address: IpAddr = address.parse().map_err(|_| wrong())?;
@@ -349,6 +349,8 @@ mod tests {
             "fd00::/129",
             "::/0",
             "10.0.0.0/-8",
+            "10.0.0.0/+8",
+            "fd00::/+16",
             "10.0.0.0/x",
         ] {
             assert!(text.parse::<Vip>().is_err(), "{text}");

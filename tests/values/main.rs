@@ -6,16 +6,20 @@ mod ipvs;
 
 use std::fmt::Debug;
 use std::num::{NonZeroU16, NonZeroU32};
+use std::str::FromStr;
 use std::time::Duration;
 
-use lvs::ipset::{AnyType, Comment, HashIpPort, HashNetIface, Member, Network, NewSet, SetName, SetOptions};
+use lvs::ipset::{
+    Addresses, AnyType, BitmapRange, Comment, HashIpPort, HashNetIface, Mac, Member, Network, NewSet, Ports,
+    ProtocolPorts, SetName, SetOptions,
+};
 use lvs::ipvs::{
-    Destination, Forwarding, Netmask, Persistence, PersistenceEngine, Scheduler, Service, ServiceFlags, ServiceKey,
-    SyncDaemon, SyncState, Thresholds, Timeouts, Tunnel, TunnelFlags,
+    Destination, Forwarding, Netmask, OverviewAddress, Persistence, PersistenceEngine, Scheduler, Service,
+    ServiceFlags, ServiceKey, SyncDaemon, SyncState, Thresholds, Timeouts, Tunnel, TunnelFlags,
 };
 use lvs::ready::{Finding, Level, Part, Presence, Report};
 use lvs::vip::{self, Binder, Vip};
-use lvs::{Interface, Outcome};
+use lvs::{Interface, Outcome, Protocol};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -130,4 +134,49 @@ fn values_without_text_are_errors() {
     assert!(serde_json::to_string(&Comment::any(b"\xff").unwrap()).is_err());
     assert!(serde_json::to_string(&Network::of_host("10.0.0.3".parse().unwrap(), 30)).is_err());
     assert!(serde_json::to_string(&Timeouts::default().udp(Duration::from_millis(1))).is_err());
+}
+
+/// Every number of the text is refused with a sign.
+#[track_caller]
+fn has_no_sign<T: Debug + FromStr>(text: &str) {
+    assert!(text.parse::<T>().is_ok(), "{text}");
+    let mut before = ' ';
+    for (place, char) in text.char_indices() {
+        if char.is_ascii_digit() && !before.is_ascii_alphanumeric() {
+            for sign in ["+", "-"] {
+                let signed = [&text[..place], sign, &text[place..]].concat();
+                assert!(signed.parse::<T>().is_err(), "{signed}");
+            }
+        }
+        before = char;
+    }
+}
+
+#[test]
+fn numbers_of_texts_have_no_sign() {
+    has_no_sign::<Vip>("10.96.0.0/12");
+    has_no_sign::<Vip>("fd00:96::/64");
+    has_no_sign::<Binder>("local-routes 77");
+    has_no_sign::<Binder>("label eth0:web 77");
+    has_no_sign::<Protocol>("132");
+    has_no_sign::<ServiceKey>("10.96.0.10:443/tcp");
+    has_no_sign::<ServiceKey>("[2001:db8::1]:443/132");
+    has_no_sign::<ServiceKey>("fwmark 7 inet6");
+    has_no_sign::<Service>("10.96.0.10:443/tcp wrr persistent 300 mask 255.255.255.0");
+    has_no_sign::<Destination>("10.9.1.1:80 tunnel gue port 6080 weight 2 upper 100 lower 50");
+    has_no_sign::<SyncDaemon>("master mcast eth0 syncid 7 maxlen 1400 group 239.0.0.81 port 8848 ttl 1");
+    has_no_sign::<Timeouts>("tcp 900s, tcp fin 120s, udp 300s");
+    has_no_sign::<Netmask>("64");
+    has_no_sign::<ServiceFlags>("0x40");
+    has_no_sign::<OverviewAddress>("10.96.0.10:80/tcp");
+    has_no_sign::<OverviewAddress>("fwmark 7");
+    has_no_sign::<Network>("10.0.0.0/8");
+    has_no_sign::<Addresses>("10.0.0.0-10.0.0.9");
+    has_no_sign::<Mac>("02:0a:00:00:00:01");
+    has_no_sign::<Ports>("1000-2000");
+    has_no_sign::<ProtocolPorts>("tcp:80");
+    has_no_sign::<ProtocolPorts>("icmp:8/0");
+    has_no_sign::<BitmapRange>("1000-2000");
+    has_no_sign::<SetOptions>("family inet hashsize 1024 maxelem 65536 timeout 60");
+    has_no_sign::<NewSet<AnyType>>("bitmap:port range 1000-2000 timeout 60");
 }
