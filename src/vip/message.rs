@@ -32,7 +32,9 @@ pub(crate) const SCOPE: u8 = 254;
 pub(crate) const LOCAL: u8 = 2;
 /// `RTN_BROADCAST` and `RTN_ANYCAST`: such a route of the kernel precedes a local route for the same address.
 pub(crate) const BROADCAST: u8 = 3;
-const ANYCAST: u8 = 4;
+pub(super) const ANYCAST: u8 = 4;
+/// `RTN_MULTICAST`.
+pub(super) const MULTICAST: u8 = 5;
 /// Requests the route of the table instead of one for the address (`RTM_F_FIB_MATCH`).
 const FIB_MATCH: u32 = 0x2000;
 /// Usable immediately (`IFA_F_NODAD`), without a second route besides the local one (`IFA_F_NOPREFIXROUTE`).

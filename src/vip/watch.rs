@@ -5,10 +5,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use netlink_sys::protocols::NETLINK_ROUTE;
 
 use super::link::DELETE_LINK;
-use super::message::{DELETE_ADDRESS, DELETE_ROUTE, TABLE};
+use super::message::{ANYCAST, BROADCAST, DELETE_ADDRESS, DELETE_ROUTE, LOCAL, MULTICAST, NEW_ROUTE, TABLE};
 use crate::connection::Notifications;
 use crate::error::{Cause, Error, Result};
-use crate::wire::message;
+use crate::wire::message::{self, REPLACE};
 
 /// Groups of interfaces, addresses and routes of both families (`RTNLGRP_LINK`, `RTNLGRP_IPV4_IFADDR`, …).
 const GROUPS: [u32; 5] = [1, 5, 7, 9, 11];
@@ -19,8 +19,8 @@ const INBOX: usize = 32 << 10;
 /// Receiver of the kernel's notifications about lost local addresses, in the network namespace of the thread that
 /// connects.
 ///
-/// A virtual IP is lost when another program deletes its address, local route or interface. The descriptor becomes
-/// readable then, and also at other changes of interfaces, addresses and routes; [`Watch::lost`] distinguishes them. It
+/// A virtual IP is lost when another program deletes its address, local route or interface, or replaces its local
+/// route. The descriptor becomes readable then, and also at other changes of interfaces, addresses and routes; [`Watch::lost`] distinguishes them. It
 /// needs no privilege.
 ///
 /// ```no_run
@@ -55,8 +55,9 @@ impl Watch {
         Ok(Self { notifications, inbox: vec![0; INBOX] })
     }
 
-    /// Returns true if an address, a local route or an interface was deleted since the last call, by any program, or if
-    /// the kernel dropped notifications because too many arrived. Does not block.
+    /// Returns true if an address, an interface or a route of the table `local` was deleted since the last call, by any
+    /// program. A route that was replaced, or that refuses packets (`unreachable`, `blackhole`), counts, too, and so do
+    /// notifications that the kernel dropped because too many arrived. Does not block.
     ///
     /// # Errors
     /// When the socket cannot be read.
@@ -79,15 +80,20 @@ impl AsFd for Watch {
     }
 }
 
-/// Whether a notification reports the deletion of an object that can make an address local. A malformed one counts.
+/// Whether a notification reports the deletion or replacement of an object that can make an address local. A malformed
+/// one counts.
 fn has_loss(mut datagram: &[u8]) -> bool {
     while !datagram.is_empty() {
         let Ok(incoming) = message::read(datagram) else { return true };
         datagram = incoming.rest;
         let loss = match incoming.kind {
             DELETE_ADDRESS | DELETE_LINK => true,
-            // The fifth byte of `struct rtmsg`.
-            DELETE_ROUTE => incoming.body.get(4).is_none_or(|table| *table == TABLE),
+            DELETE_ROUTE => table_and_class(incoming.body).is_none_or(|(table, _)| table == TABLE),
+            // The kernel does not report the deletion of a route that another one replaces.
+            NEW_ROUTE => table_and_class(incoming.body).is_none_or(|(table, class)| {
+                let is_usual = [LOCAL, BROADCAST, ANYCAST, MULTICAST].contains(&class);
+                table == TABLE && (incoming.flags & REPLACE != 0 || !is_usual)
+            }),
             _ => false,
         };
         if loss {
@@ -97,13 +103,37 @@ fn has_loss(mut datagram: &[u8]) -> bool {
     false
 }
 
+/// Returns the table and the type of a route: the fifth and the eighth byte of `struct rtmsg`.
+fn table_and_class(body: &[u8]) -> Option<(u8, u8)> {
+    Some((*body.get(4)?, *body.get(7)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn notification(kind: u16, body: &[u8]) -> Vec<u8> {
+        with_flags(kind, 0, body)
+    }
+
+    fn with_flags(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
         let length = u32::try_from(16 + body.len()).unwrap();
-        [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &[0; 10], body].concat()
+        [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &flags.to_ne_bytes(), &[0; 8], body].concat()
+    }
+
+    #[test]
+    fn replaced_local_routes_are_losses() {
+        let body = |table, class| [2, 32, 0, 0, table, 77, 0, class, 0, 0, 0, 0];
+        for class in [LOCAL, BROADCAST, ANYCAST, MULTICAST] {
+            assert!(!has_loss(&notification(NEW_ROUTE, &body(TABLE, class))), "{class}");
+            assert!(has_loss(&with_flags(NEW_ROUTE, REPLACE, &body(TABLE, class))), "{class}");
+        }
+        // `unicast`, `blackhole`, `unreachable`, `prohibit`, `throw`: the flag may be absent.
+        for class in [1, 6, 7, 8, 9] {
+            assert!(has_loss(&notification(NEW_ROUTE, &body(TABLE, class))), "{class}");
+            assert!(!has_loss(&with_flags(NEW_ROUTE, REPLACE, &body(254, class))), "{class}");
+        }
+        assert!(has_loss(&notification(NEW_ROUTE, &[2, 32])));
     }
 
     #[test]

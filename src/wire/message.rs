@@ -14,6 +14,8 @@ pub(crate) const ACK: u16 = 0x4;
 pub(crate) const DUMP: u16 = 0x300;
 /// A new object is created if none exists (`NLM_F_CREATE`).
 pub(crate) const CREATE: u16 = 0x400;
+/// An existing object is replaced (`NLM_F_REPLACE`).
+pub(crate) const REPLACE: u16 = 0x100;
 /// An object that exists, or is absent, is an error (`NLM_F_EXCL`).
 pub(crate) const EXCLUSIVE: u16 = 0x200;
 /// The dump saw the table change (`NLM_F_DUMP_INTR`).
