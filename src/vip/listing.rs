@@ -50,7 +50,9 @@ impl Vips {
             let mut families: Vec<_> = prefixes.iter().map(Vip::family).collect();
             families.sort_unstable();
             families.dedup();
-            observed.local = self.local_routes(&families, None)?;
+            for family in families {
+                observed.table.extend(self.routes(Message::RoutesOfTable(family))?);
+            }
         }
         Ok(observed)
     }
@@ -138,8 +140,15 @@ impl Vips {
 
     fn list_once(&mut self, target: Target) -> Result<Vec<Vip>> {
         if let Way::Routes(protocol) = target.way {
-            let routes = self.local_routes(&[Family::Inet, Family::Inet6], Some(protocol))?;
-            return Ok(routes.into_iter().map(|route| route.vip).collect());
+            let mut owned = Vec::new();
+            for family in [Family::Inet, Family::Inet6] {
+                let routes = self.routes(Message::LocalRoutes(family, protocol))?;
+                // A peer without strict checks ignores the filter.
+                let is_owned =
+                    |route: &Route| route.is_local && route.protocol == protocol && route.vip.family() == family;
+                owned.extend(routes.into_iter().filter(is_owned).map(|route| route.vip));
+            }
+            return Ok(owned);
         }
         retry_if_interrupted(|| {
             let mut owned = Vec::new();
@@ -191,28 +200,17 @@ impl Vips {
         })
     }
 
-    /// The routes that make addresses local, or those of one protocol.
-    pub(super) fn local_routes(&mut self, families: &[Family], protocol: Option<u8>) -> Result<Vec<Route>> {
-        let mut all = Vec::new();
-        for family in families {
-            let routes = retry_if_interrupted(|| {
-                let mut routes = Vec::new();
-                let message = Message::LocalRoutes(*family, protocol);
-                let refused = self.connection.attempt(&message, |kind, body| {
-                    let route = message::read_route(kind, body)?;
-                    routes.extend(route.filter(|route| {
-                        route.is_local
-                            && route.vip.family() == *family
-                            && protocol.is_none_or(|protocol| route.protocol == protocol)
-                    }));
-                    Ok(())
-                })?;
-                unless_absent(refused, routes.is_empty()).map_err(|refused| Error::new(message, refused))?;
-                Ok(routes)
+    /// Reads a dump of routes: the local, broadcast and anycast ones.
+    fn routes(&mut self, message: Message<'_>) -> Result<Vec<Route>> {
+        retry_if_interrupted(|| {
+            let mut routes = Vec::new();
+            let refused = self.connection.attempt(&message, |kind, body| {
+                routes.extend(message::read_route(kind, body)?);
+                Ok(())
             })?;
-            all.extend(routes);
-        }
-        Ok(all)
+            unless_absent(refused, routes.is_empty()).map_err(|refused| Error::new(message, refused))?;
+            Ok(routes)
+        })
     }
 
     /// Waits for the routes of new IPv6 addresses: the kernel creates those in the background, also without looking for

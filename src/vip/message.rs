@@ -126,9 +126,9 @@ pub(super) fn write_get_route(out: &mut Writer<'_>, vip: Vip) {
     write_ip(out, RouteAttr::Destination, vip.address());
 }
 
-/// Writes the request, of type [`GET_ROUTE`], for all local routes, or for those of one protocol.
-pub(super) fn write_get_routes(out: &mut Writer<'_>, family: Family, protocol: Option<u8>) {
-    out.raw(&[family_number(family), 0, 0, 0, TABLE, protocol.unwrap_or(0), 0, LOCAL, 0, 0, 0, 0]);
+/// Writes the request, of type [`GET_ROUTE`], for the local routes of one protocol.
+pub(super) fn write_get_routes(out: &mut Writer<'_>, family: Family, protocol: u8) {
+    out.raw(&[family_number(family), 0, 0, 0, TABLE, protocol, 0, LOCAL, 0, 0, 0, 0]);
 }
 
 /// Writes the request, of type [`GET_ROUTE`], for all routes of the table `local`.

@@ -79,7 +79,7 @@
 //! - If anything but this binder already makes an address local, binding fails with a conflict
 //!   ([`is_conflict`](crate::Error::is_conflict)) and changes nothing. A conflict is an address of another interface, a
 //!   route of another protocol, or an address inside of a prefix. The broadcast and anycast addresses of the machine's
-//!   subnets are conflicts, too. [`Vips::bind_all`] and [`Vips::sync`] bind the other addresses; [`Vips::check`]
+//!   subnets are conflicts, too, alone and inside of a prefix. [`Vips::bind_all`] and [`Vips::sync`] bind the other addresses; [`Vips::check`]
 //!   reports conflicts beforehand.
 //! - Conflicts are found by a look-up of each address in the routing table (`RTM_GETROUTE` with `RTM_F_FIB_MATCH`). An
 //!   IPv6 address that another program has just added, or that is still checked for duplicates, has no route yet. Such an

@@ -21,8 +21,8 @@ pub(super) struct Observed {
     pub(super) missing: Vec<Vip>,
     /// The route of each address that is local, broadcast or anycast.
     pub(super) routes: HashMap<Vip, Route, Keyed>,
-    /// All local routes, if a prefix is to be bound.
-    pub(super) local: Vec<Route>,
+    /// All local, broadcast and anycast routes, if a prefix is to be bound.
+    pub(super) table: Vec<Route>,
 }
 
 /// The changes that end in the desired virtual IPs.
@@ -67,10 +67,10 @@ impl Observed {
                 found => Ok(found.is_some() && matches!(binder.0, Way::Routes(_))),
             };
         }
-        if self.local.iter().any(|route| route.vip == vip && own(route)) {
+        if self.table.iter().any(|route| route.vip == vip && own(route)) {
             return Ok(true);
         }
-        let inside = self.local.iter().find(|route| vip.contains(route.vip) && !own(route));
+        let inside = self.table.iter().find(|route| vip.contains(route.vip) && !own(route));
         inside.map_or(Ok(false), |route| Err(*route))
     }
 

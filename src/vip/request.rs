@@ -95,8 +95,8 @@ pub(super) enum Message<'a> {
     Addresses(u32),
     /// Looks up the route that packets to an address take.
     RouteTo(Vip),
-    /// Lists the routes that make addresses local, or those of one protocol.
-    LocalRoutes(Family, Option<u8>),
+    /// Lists the routes of one protocol that make addresses local.
+    LocalRoutes(Family, u8),
     /// Lists all routes of the table `local`.
     RoutesOfTable(Family),
     /// A request about an interface.

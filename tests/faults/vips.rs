@@ -2,7 +2,7 @@
 
 use lvs::testing::{Fault, Kernel, Reply};
 use lvs::vip::{Binder, Tally, Vip, Vips};
-use lvs::{Error, Result};
+use lvs::{Cause, Error, Result};
 use netlink_packet_core::{DoneMessage, ErrorMessage, NLM_F_DUMP, NLM_F_MULTIPART, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{RouteAttribute, RouteMessage};
@@ -250,4 +250,18 @@ fn a_synchronisation_that_is_disturbed_is_completed_by_the_next() -> Result<()> 
         }
     }
     Ok(())
+}
+
+#[test]
+fn a_prefix_around_a_broadcast_address_is_a_conflict() -> Result<()> {
+    let kernel = Kernel::new();
+    kernel.add_interface("eth0", [([10, 50, 0, 5].into(), 24)]);
+    let mut vips = kernel.vips();
+    for (prefix, inside) in [("10.50.0.252/30", 255), ("10.50.0.128/25", 255), ("10.50.0.0/16", 5)] {
+        let error = vips.bind(&binder(), prefix.parse::<Vip>().unwrap()).unwrap_err();
+        let Cause::Conflict { address, of_subnet, .. } = *error.cause() else { panic!("{error}") };
+        assert_eq!((address, of_subnet), ([10, 50, 0, inside].into(), inside == 255), "{error}");
+    }
+    assert_eq!(vips.virtual_ips(&binder())?, []);
+    vips.bind(&binder(), "10.50.0.248/30".parse::<Vip>().unwrap()).map(drop)
 }

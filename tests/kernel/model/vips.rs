@@ -29,7 +29,15 @@ fn by_one(told: &mut Told, vips: &mut Vips, binder: &Binder) {
     let several = ["10.96.0.9", "10.96.0.12", "10.96.0.10", "2001:db8::b", "2001:db8::d", "2001:db8::c"];
     // The machine's own addresses, a broadcast address, prefixes around some, addresses inside of a prefix.
     let others = ["192.0.2.1", "192.0.2.255", "192.0.2.2", "2001:db8:9::1", "2001:db8:9::2", "127.0.0.1", "127.0.0.9"];
-    let wide = ["192.0.0.0/8", "10.96.0.8/30", "10.97.0.0/16", "2001:db8::/64", "2001:db8:9::/64", "2001:db8:8::/64"];
+    let wide = [
+        "192.0.0.0/8",
+        "192.0.2.252/30",
+        "10.96.0.8/30",
+        "10.97.0.0/16",
+        "2001:db8::/64",
+        "2001:db8:9::/64",
+        "2001:db8:8::/64",
+    ];
     told.note(vips.check(binder, several.iter().chain(&others).map(vip)).map_err(lvs::Error::from));
     told.note(vips.bind_all(binder, several.iter().map(vip)).map_err(lvs::Error::from));
     told.note(vips.virtual_ips(binder));
