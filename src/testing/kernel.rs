@@ -212,6 +212,30 @@ impl Kernel {
         }
     }
 
+    /// Deletes the local route of an address, as another program or an interface that goes down can. The address is kept.
+    /// Returns whether the route existed.
+    ///
+    /// ```
+    /// use lvs::testing::Kernel;
+    /// use lvs::Outcome;
+    /// use lvs::vip::Binder;
+    ///
+    /// let kernel = Kernel::new();
+    /// let (mut vips, binder) = (kernel.vips(), Binder::dummy("vip0")?);
+    /// let vip: std::net::IpAddr = "10.96.0.10".parse()?;
+    /// assert_eq!(vips.bind(&binder, vip)?, Outcome::Added);
+    /// assert_eq!(vips.bind(&binder, vip)?, Outcome::Unchanged);
+    /// assert!(kernel.delete_local_route(vip));
+    /// assert_eq!(vips.bind(&binder, vip)?, Outcome::Added);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn delete_local_route(&self, address: IpAddr) -> bool {
+        match &mut self.state().peer {
+            Peer::Model(model) => model.vip.delete_local_route(address),
+            Peer::Script(_) => false,
+        }
+    }
+
     /// Sets the numbers of connections of a destination in listings, until the destination is deleted. Returns whether
     /// the destination exists.
     ///

@@ -43,6 +43,8 @@ struct Address {
     length: u8,
     label: Vec<u8>,
     protocol: u8,
+    /// Whether another program deleted its local route.
+    is_lost: bool,
 }
 
 impl Model {
@@ -69,8 +71,15 @@ impl Model {
     /// Adds an address that belongs to no binder.
     pub(crate) fn add_address(&mut self, index: u32, ip: IpAddr, length: u8) {
         let label = self.links.iter().find(|link| link.index == index).map(|link| link.name.clone());
-        let address = Address { index, vip: ip.into(), length, label: label.unwrap_or_default(), protocol: 0 };
+        let address =
+            Address { index, vip: ip.into(), length, label: label.unwrap_or_default(), protocol: 0, is_lost: false };
         self.addresses.push(address);
+    }
+
+    /// Deletes the local route of an address; returns whether it had one.
+    pub(crate) fn delete_local_route(&mut self, ip: IpAddr) -> bool {
+        let address = self.addresses.iter_mut().find(|one| one.vip == ip.into() && !one.is_lost);
+        address.map(|address| address.is_lost = true).is_some()
     }
 
     /// Returns the type and the bodies of the answers to a request, or its refusal.
@@ -175,7 +184,7 @@ impl Model {
         }
         let label = asked.label.unwrap_or(&link.name).to_vec();
         let Asked { index, length, protocol, .. } = *asked;
-        self.addresses.push(Address { index, vip, length, label, protocol });
+        self.addresses.push(Address { index, vip, length, label, protocol, is_lost: false });
         Ok(())
     }
 
@@ -283,7 +292,8 @@ impl Address {
             around = Vip::prefix(ends[0], self.length).ok().filter(|all| self.index == LOOPBACK && all.is_prefix());
         }
         let around = around.map(|all| route(all, true));
-        [Some(route(self.vip, true)), broadcast, around].into_iter().flatten()
+        let own = (!self.is_lost).then(|| route(self.vip, true));
+        [own, broadcast, around].into_iter().flatten()
     }
 
     fn write(&self, out: &mut Writer<'_>) {

@@ -2,20 +2,21 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::time::Duration;
 
 use nix::errno::Errno;
 
 use super::binder::{Binder, Vip, Way};
 use super::client::Vips;
 use super::link::LinkRequest;
+use super::listing::IN_CREATION;
 use super::message::{RTPROT_KERNEL, Route, Target};
-use super::plan::{Observed, Plan, needed};
+use super::plan::{Observed, Plan, needed, set_of};
 use super::refusal::explain;
 use super::request::{Change, Message};
 use crate::batch;
 use crate::connection::Request;
-use crate::error::{Cause, Error, Result};
-use crate::net::Family;
+use crate::error::{Cause, Error, Reason, Result};
 use crate::trace::Span;
 
 /// Numbers of virtual IPs that were bound, unbound, or neither.
@@ -47,6 +48,23 @@ pub type BatchError = batch::BatchError<Change, Tally>;
 
 /// A virtual IP that could not be bound or unbound: see [`batch::Failure`].
 pub type Failure = batch::Failure<Change>;
+
+/// Longest wait for a route that the kernel creates by itself.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Number of addresses that are deleted and added again together.
+const TOGETHER: usize = 64;
+
+/// Purpose of a message that binds or unbinds.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Bind,
+    Unbind,
+    /// Deletes an address that has lost its local route.
+    Withdraw,
+    /// Adds a deleted address again.
+    Restore,
+}
 
 /// A change of many virtual IPs, and its failures so far.
 pub(super) struct Work<'a> {
@@ -80,7 +98,7 @@ impl<'a> Work<'a> {
         let needed = needed(&self.failures, &surplus);
         surplus.retain(|vip| !needed.contains(vip));
         match observed.target {
-            Some(target) => self.send(false, target, &surplus),
+            Some(target) => self.send(Step::Unbind, target, &surplus).map(drop),
             None => Ok(()),
         }
     }
@@ -118,10 +136,10 @@ impl<'a> Work<'a> {
     }
 
     fn bind_missing(&mut self, observed: &Observed) -> Result<()> {
-        let Plan { bind: mut missing, unchanged, conflicts } = Plan::to_bind(self.binder, observed);
+        let Plan { bind: mut missing, mut lost, unchanged, conflicts } = Plan::to_bind(self.binder, observed);
         self.done.unchanged += unchanged;
         self.fail_conflicts(conflicts)?;
-        if missing.is_empty() {
+        if missing.is_empty() && lost.is_empty() {
             return Ok(());
         }
         let target = match (observed.target, self.binder.0) {
@@ -129,11 +147,54 @@ impl<'a> Work<'a> {
             (Some(target), _) => target,
             (None, _) => return Ok(()),
         };
-        self.send(true, target, &missing)?;
-        if !target.is_route() {
-            let failed: HashSet<_> = self.failures.iter().map(|failure| failure.change.vip()).collect();
-            missing.retain(|vip| vip.family() == Family::Inet6 && !failed.contains(vip));
-            self.vips.wait_until_local(missing)?;
+        let existing: HashSet<_> = self.send(Step::Bind, target, &missing)?.into_iter().collect();
+        if !target.is_checked {
+            self.done.unchanged += existing.len();
+            return Ok(());
+        }
+        let known = |vip: &&Vip| observed.routes.contains_key(*vip);
+        self.done.unchanged += existing.iter().filter(known).count();
+        lost.extend(existing.iter().filter(|vip| !known(vip)));
+        missing.retain(|vip| !existing.contains(vip));
+        self.confirm(target, missing, &HashSet::new())?;
+        self.repair(target, lost)
+    }
+
+    /// Deletes addresses that have lost their local routes and adds them again: the kernel creates such a route only
+    /// together with its address.
+    fn repair(&mut self, target: Target, lost: Vec<Vip>) -> Result<()> {
+        let before = lost.len();
+        let lost = self.vips.wait_until_local(lost, IN_CREATION)?;
+        self.done.unchanged += before - lost.len();
+        let mut existing = HashSet::new();
+        for some in lost.chunks(TOGETHER) {
+            self.send(Step::Withdraw, target, some)?;
+            existing.extend(self.send(Step::Restore, target, some)?);
+        }
+        self.done.unchanged += existing.len();
+        self.confirm(target, lost, &existing)
+    }
+
+    /// Reports the bound addresses, and the `existing` ones among them, that have no local route.
+    fn confirm(&mut self, target: Target, mut vips: Vec<Vip>, existing: &HashSet<Vip>) -> Result<()> {
+        let failed: HashSet<_> = self.failures.iter().map(|failure| failure.change.vip()).collect();
+        vips.retain(|vip| !failed.contains(vip));
+        let absent = self.vips.wait_until_local(vips, PATIENCE)?;
+        if absent.is_empty() {
+            return Ok(());
+        }
+        // Another process may have deleted the others, or the interface, meanwhile.
+        let owned = match self.vips.owned(target) {
+            Err(error) if error.is_not_found() => Vec::new(),
+            owned => owned?,
+        };
+        let owned = set_of(&owned);
+        for vip in absent.into_iter().filter(|vip| owned.contains(vip) || existing.contains(vip)) {
+            let counted = if existing.contains(&vip) { &mut self.done.unchanged } else { &mut self.done.bound };
+            *counted -= 1;
+            let text =
+                "the address exists, but another route or rule precedes its local route, or it has no local route";
+            self.fail(Change::Bind(*self.binder, vip), Cause::precondition(Reason::Other, text));
         }
         Ok(())
     }
@@ -180,19 +241,20 @@ impl<'a> Work<'a> {
             }
         }
         self.done.unchanged += before - unwanted.len();
-        self.send(false, target, &unwanted)
+        self.send(Step::Unbind, target, &unwanted).map(drop)
     }
 
-    /// Sends the changes, many with each system call: binds, or unbinds.
-    fn send(&mut self, bind: bool, target: Target, mut vips: &[Vip]) -> Result<()> {
+    /// Sends the changes, many with each system call. Returns the addresses that exist already.
+    fn send(&mut self, step: Step, target: Target, mut vips: &[Vip]) -> Result<Vec<Vip>> {
         let binder = *self.binder;
-        let span = Span::new(&format_args!("{} virtual IPs, with {binder}", if bind { "bind" } else { "unbind" }));
+        let binds = matches!(step, Step::Bind | Step::Restore);
+        let span = Span::new(&format_args!("{} virtual IPs, with {binder}", if binds { "bind" } else { "unbind" }));
         let _entered = span.enter();
-        let change = |vip| if bind { Change::Bind(binder, vip) } else { Change::Unbind(binder, vip) };
+        let mut existing = Vec::new();
         while !vips.is_empty() {
             let mut queued = 0;
             for vip in vips {
-                let message = if bind { Message::Bind(target, *vip) } else { Message::Unbind(target, *vip) };
+                let message = if binds { Message::Bind(target, *vip) } else { Message::Unbind(target, *vip) };
                 message.queue(&mut self.vips.connection.exchange).map_err(|cause| Error::new(message, cause))?;
                 queued += 1;
                 if self.vips.connection.exchange.is_full() {
@@ -203,22 +265,29 @@ impl<'a> Work<'a> {
             let settled =
                 self.vips.connection.settle(|_, _, _| Ok(()), |request, refusal, _| refused.push((request, refusal)));
             if settled.is_ok() {
-                let changed = if bind { &mut self.done.bound } else { &mut self.done.unbound };
-                *changed += queued - refused.len();
+                match step {
+                    Step::Bind | Step::Restore => self.done.bound += queued - refused.len(),
+                    Step::Unbind => self.done.unbound += queued - refused.len(),
+                    Step::Withdraw => {}
+                }
             }
             for (request, refusal) in refused {
                 let Some(vip) = vips.get(request) else { continue };
-                match (Errno::from_raw(refusal.errno), bind) {
+                match (Errno::from_raw(refusal.errno), step) {
                     // The interface belongs to the binder: the existing address is the requested one.
-                    (Errno::EEXIST, true) if matches!(target.way, Way::Dummy(_)) => self.done.unchanged += 1,
-                    (Errno::EADDRNOTAVAIL | Errno::ESRCH, false) => self.done.unchanged += 1,
-                    _ => self.fail(change(*vip), explain(refusal).into()),
+                    (Errno::EEXIST, Step::Bind) if matches!(target.way, Way::Dummy(_)) => existing.push(*vip),
+                    (Errno::EEXIST, Step::Restore) => existing.push(*vip),
+                    (Errno::EADDRNOTAVAIL | Errno::ESRCH, Step::Unbind) => self.done.unchanged += 1,
+                    // The address cannot be added again then, which is reported.
+                    (_, Step::Withdraw) => {}
+                    (_, Step::Unbind) => self.fail(Change::Unbind(binder, *vip), explain(refusal).into()),
+                    (_, Step::Bind | Step::Restore) => self.fail(Change::Bind(binder, *vip), explain(refusal).into()),
                 }
             }
             settled.map_err(|cause| Error::new("change virtual IPs", cause))?;
             vips = vips.get(queued..).unwrap_or_default();
         }
-        Ok(())
+        Ok(existing)
     }
 
     fn fail(&mut self, change: Change, cause: Cause) {

@@ -14,6 +14,7 @@ use super::{BatchError, Binder, IntoVip, Tally, Vip};
 use crate::connection::{Connection, Options};
 use crate::error::{Cause, Error, Reason, Refused, Result};
 use crate::name::Interface;
+use crate::net::Family;
 use crate::outcome::Outcome;
 
 /// Client of the virtual IPs of one network namespace: that of the thread that connects.
@@ -31,8 +32,8 @@ use crate::outcome::Outcome;
 #[derive(Debug)]
 pub struct Vips {
     pub(super) connection: Connection,
-    /// Number of IPv4 routes in the table `local` when it was dumped for conflicts last.
-    pub(super) local_routes: usize,
+    /// Numbers of IPv4 and of IPv6 routes in the table `local` when it was dumped for conflicts last.
+    local_routes: (usize, usize),
 }
 
 impl Vips {
@@ -61,7 +62,15 @@ impl Vips {
     }
 
     pub(crate) fn over(connection: Connection) -> Self {
-        Self { connection, local_routes: 0 }
+        Self { connection, local_routes: (0, 0) }
+    }
+
+    /// Number of routes of the family in the table `local` when it was dumped for conflicts last.
+    pub(super) fn table_size(&mut self, family: Family) -> &mut usize {
+        match family {
+            Family::Inet => &mut self.local_routes.0,
+            Family::Inet6 => &mut self.local_routes.1,
+        }
     }
 
     /// Binds a virtual IP (`RTM_NEWADDR`, `RTM_NEWROUTE`). Its packets reach IPVS from then on.
@@ -70,6 +79,8 @@ impl Vips {
     /// - [`is_conflict`](Error::is_conflict) when anything but this binder makes it local;
     /// - [`is_not_found`](Error::is_not_found) when the interface of a [label](Binder::label) does not exist;
     /// - [`is_unavailable`](Error::is_unavailable) when the kernel has no dummy interfaces;
+    /// - [`Reason::Other`] when the address exists on the interface and is not local, since another route or rule
+    ///   precedes its local route;
     /// - [`is_invalid_input`](Error::is_invalid_input) when no host can have the address, or the binder cannot bind a
     ///   prefix.
     #[doc(alias = "RTM_NEWADDR")]
@@ -163,7 +174,8 @@ impl Vips {
     }
 
     /// Returns the virtual IPs that the binder owns (`RTM_GETADDR` of its interface, `RTM_GETROUTE` of its protocol),
-    /// in the kernel's order; none if the interface of [`Binder::dummy`] does not exist.
+    /// in the kernel's order; none if the interface of [`Binder::dummy`] does not exist. An address that has lost its
+    /// local route is listed, too.
     ///
     /// # Errors
     /// [`is_not_found`](Error::is_not_found) when the interface of a [label](Binder::label) does not exist;
@@ -175,6 +187,22 @@ impl Vips {
             None => Ok(Vec::new()),
         });
         owned.map_err(|error| error.during(format_args!("list the virtual IPs of {binder}")))
+    }
+
+    /// Returns the virtual IPs that the binder owns and that are not local: another program has deleted their local
+    /// routes, or the interface went down. [`Vips::bind_all`] and [`Vips::sync`] bind them again.
+    ///
+    /// None for local routes, and for an interface of a VRF.
+    ///
+    /// # Errors
+    /// As [`Vips::virtual_ips`].
+    #[doc(alias = "RTM_GETROUTE")]
+    pub fn virtual_ips_without_route(&mut self, binder: &Binder) -> Result<Vec<Vip>> {
+        let found = self.target(binder).and_then(|target| match target.filter(|target| target.is_checked) {
+            Some(target) => self.owned(target).and_then(|owned| self.without_route(owned)),
+            None => Ok(Vec::new()),
+        });
+        found.map_err(|error| error.during(format_args!("check the routes of {binder}")))
     }
 
     /// Unbinds all virtual IPs of the binder. The interface of [`Binder::dummy`] is deleted (`RTM_DELLINK`) if nothing

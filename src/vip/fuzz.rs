@@ -15,7 +15,7 @@ pub fn run(data: &[u8]) {
     // The interface of the message, so that the binder may own it.
     let index = body.get(4..8).and_then(|index| index.try_into().ok()).map_or(1, u32::from_ne_bytes);
     for binder in [Binder::dummy("vip0"), Binder::label("eth0:1", 78)].into_iter().flatten() {
-        let target = Target { way: binder.0, index };
+        let target = Target { way: binder.0, index, is_checked: false };
         if let Ok(Some(vip)) = read_owned_address(kind, body, target) {
             let bytes = written(|out| write_bind(out, target, vip));
             assert_eq!(read_owned_address(NEW_ADDRESS, &bytes, target), Ok(Some(vip)));
@@ -24,7 +24,7 @@ pub fn run(data: &[u8]) {
         }
     }
     if let Ok(Some(route @ Route { is_local: true, .. })) = read_route(kind, body) {
-        let target = Target { way: Way::Routes(route.protocol), index: route.index };
+        let target = Target { way: Way::Routes(route.protocol), index: route.index, is_checked: false };
         let bytes = written(|out| write_bind(out, target, route.vip));
         assert_eq!(read_route(NEW_ROUTE, &bytes), Ok(Some(route)));
         prints(route.vip);

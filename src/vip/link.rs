@@ -37,6 +37,7 @@ kinds! {
     /// Attributes of the kind of an interface.
     InfoAttr "IFLA_LINKINFO" {
         Kind = 1 "IFLA_INFO_KIND",
+        SlaveKind = 4 "IFLA_INFO_SLAVE_KIND",
     }
 }
 
@@ -110,6 +111,8 @@ pub(crate) struct Link {
     pub(super) is_up: bool,
     /// Part of a bridge, a bond or a VRF.
     pub(super) has_master: bool,
+    /// Part of a VRF, whose table has the local routes of its addresses.
+    pub(super) is_in_vrf: bool,
     /// Index of the interface that this one is on top of.
     pub(super) lower: Option<u32>,
 }
@@ -137,7 +140,11 @@ pub(crate) fn read_link(kind: u16, body: &[u8]) -> Result<Option<Link>, DecodeEr
             LinkAttr::LowerNamespace => elsewhere = true,
             LinkAttr::Info => {
                 for info in attr.nested::<InfoAttr>() {
-                    link.kind = Some(lossy(info?.text_bytes()?));
+                    let info = info?;
+                    match info.kind {
+                        InfoAttr::Kind => link.kind = Some(lossy(info.text_bytes()?)),
+                        InfoAttr::SlaveKind => link.is_in_vrf = info.text_bytes()? == b"vrf",
+                    }
                 }
             }
             LinkAttr::ExtMask | LinkAttr::TxQueues => {}

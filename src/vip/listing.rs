@@ -14,24 +14,25 @@ use super::refusal::explain;
 use super::request::Message;
 use crate::connection::Request;
 use crate::error::{Cause, Error, Reason, Refusal, Refused, Result};
-use crate::hash::Keyed;
+use crate::hash::{KeySet, Keyed};
 use crate::net::Family;
 use crate::trace;
 
 /// Readings of a dump, at most, when the table changes during each.
 const LISTINGS: usize = 10;
 
-/// Number of IPv4 addresses from which one dump of the table `local` may replace a look-up for each.
+/// Number of addresses of a family from which one dump of the table `local` may replace a look-up for each.
 const MANY: usize = 256;
 
 /// Number of routes in a dump that take as long as one look-up.
 const PER_LOOKUP: usize = 8;
 
-/// Longest wait for a route that the kernel creates by itself.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Longest wait for the route of an address that another process has just added.
+pub(super) const IN_CREATION: Duration = Duration::from_millis(20);
 
 impl Vips {
-    /// Reads the state that affects virtual IPs which are to be bound: the interface and conflicting routes.
+    /// Reads the state that affects virtual IPs which are to be bound: the interface, conflicting routes, and the routes
+    /// of addresses that are bound already.
     ///
     /// It also reads the binder's listing if `listing` is set or the binder needs it.
     pub(super) fn observe(&mut self, binder: &Binder, wanted: &[Vip], listing: bool) -> Result<Observed> {
@@ -42,10 +43,12 @@ impl Vips {
             observed.owned = self.owned(target)?;
         }
         let owned = set_of(&observed.owned);
-        observed.missing = wanted.iter().copied().filter(|vip| !owned.contains(vip)).collect();
-        observed.bound = wanted.len() - observed.missing.len();
-        let (prefixes, addresses): (Vec<_>, Vec<_>) = observed.missing.iter().copied().partition(Vip::is_prefix);
-        observed.routes = self.routes_of(addresses)?;
+        (observed.bound, observed.missing) = wanted.iter().partition(|vip| owned.contains(vip));
+        let (prefixes, mut addresses): (Vec<_>, Vec<_>) = observed.missing.iter().copied().partition(Vip::is_prefix);
+        if observed.is_checked() {
+            addresses.extend(&observed.bound);
+        }
+        observed.routes = self.routes_of(addresses, &owned)?;
         if !prefixes.is_empty() {
             let mut families: Vec<_> = prefixes.iter().map(Vip::family).collect();
             families.sort_unstable();
@@ -62,19 +65,18 @@ impl Vips {
         let failed = |cause| Error::new("look up the interface", cause);
         binder.check_protocol().map_err(failed)?;
         let way = binder.0;
-        let index = match way {
-            Way::Routes(_) => Some(message::LOOPBACK),
+        let link = match way {
+            Way::Routes(_) => return Ok(Some(Target { way, index: message::LOOPBACK, is_checked: false })),
             Way::Dummy(name) => match self.link(LinkRequest::Get(name.as_bytes()))? {
-                Some(Link { index, kind: Some(kind), .. }) if kind == DUMMY => Some(index),
-                Some(link) => return Err(failed(of_another_kind(link))),
-                None => None,
+                Some(link) if link.kind.as_deref() != Some(DUMMY) => return Err(failed(of_another_kind(link))),
+                link => link,
             },
             Way::Label { interface, .. } => match self.link(LinkRequest::Get(interface.as_bytes()))? {
-                Some(link) => Some(link.index),
                 None => return Err(failed(Cause::precondition(Reason::InterfaceNotFound, "no such interface"))),
+                link => link,
             },
         };
-        Ok(index.map(|index| Target { way, index }))
+        Ok(link.map(|link| Target { way, index: link.index, is_checked: !link.is_in_vrf }))
     }
 
     /// Looks up an interface.
@@ -162,29 +164,44 @@ impl Vips {
 
     /// Returns the local, broadcast and anycast routes of just one of these addresses: a prefix around it is no obstacle. Others
     /// may be among them.
-    fn routes_of(&mut self, addresses: Vec<Vip>) -> Result<HashMap<Vip, Route, Keyed>> {
-        let (four, six): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|vip| vip.family() == Family::Inet);
-        // In a large table, the few addresses of each call are looked up.
-        let (mut routes, asked) = if four.len() >= MANY.max(self.local_routes / PER_LOOKUP) {
-            (self.single_routes()?, six)
-        } else {
-            (HashMap::default(), [six, four].concat())
-        };
-        let found = self.routes_to(&asked)?;
-        let found = asked.into_iter().zip(found).filter_map(|(vip, route)| Some((vip, route?)));
+    fn routes_of(&mut self, addresses: Vec<Vip>, owned: &KeySet<Vip>) -> Result<HashMap<Vip, Route, Keyed>> {
+        let (mut four, mut six): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|vip| vip.family() == Family::Inet);
+        let mut routes = HashMap::default();
+        if self.is_dump_cheaper(Family::Inet, four.len()) {
+            routes = self.single_routes(Family::Inet)?;
+            four.clear();
+        }
+        // A dump of IPv6 may lack a route. The look-up of an owned address that it lacks is enough: none is in conflict.
+        let owned_six = six.iter().filter(|vip| owned.contains(vip)).count();
+        if self.is_dump_cheaper(Family::Inet6, owned_six) {
+            let listed = self.single_routes(Family::Inet6)?;
+            six.retain(|vip| match listed.get(vip).filter(|_| owned.contains(vip)) {
+                Some(route) => routes.insert(*vip, *route).is_some(),
+                None => true,
+            });
+        }
+        six.extend(four);
+        let found = self.routes_to(&six)?;
+        let found = six.into_iter().zip(found).filter_map(|(vip, route)| Some((vip, route?)));
         routes.extend(found.filter(|(vip, route)| route.vip == *vip));
         Ok(routes)
     }
 
-    /// Reads the IPv4 routes of the table `local` to single addresses. The first of several to one address has precedence.
+    /// Whether a dump of the table `local` replaces these look-ups. In a large table, the few addresses of each call are
+    /// looked up.
+    fn is_dump_cheaper(&mut self, family: Family, lookups: usize) -> bool {
+        lookups >= MANY.max(*self.table_size(family) / PER_LOOKUP)
+    }
+
+    /// Reads the routes of the table `local` to single addresses. The first of several to one address has precedence.
     /// It serves fast binding of many virtual IPs: `cargo bench --bench vips` measures it.
     ///
     /// A dump of IPv4 continues by address, so that changes meanwhile leave out no other route. One of IPv6 continues by
     /// position.
-    fn single_routes(&mut self) -> Result<HashMap<Vip, Route, Keyed>> {
+    fn single_routes(&mut self, family: Family) -> Result<HashMap<Vip, Route, Keyed>> {
         retry_if_interrupted(|| {
             let (mut routes, mut listed) = (HashMap::default(), 0);
-            let message = Message::RoutesOfTable(Family::Inet);
+            let message = Message::RoutesOfTable(family);
             let refused = self.connection.attempt(&message, |kind, body| {
                 listed += 1;
                 // Packets without a type of service take no route for one.
@@ -195,7 +212,7 @@ impl Vips {
                 Ok(())
             })?;
             unless_absent(refused, routes.is_empty()).map_err(|refused| Error::new(message, refused))?;
-            self.local_routes = listed;
+            *self.table_size(family) = listed;
             Ok(routes)
         })
     }
@@ -213,12 +230,19 @@ impl Vips {
         })
     }
 
-    /// Waits for the routes of new IPv6 addresses: the kernel creates those in the background, also without looking for
-    /// duplicates. It does not report them; not all interfaces may get one.
-    pub(super) fn wait_until_local(&mut self, mut addresses: Vec<Vip>) -> Result<()> {
+    /// Returns those of the binder's addresses that have no local route.
+    pub(super) fn without_route(&mut self, mut owned: Vec<Vip>) -> Result<Vec<Vip>> {
+        let routes = self.routes_of(owned.clone(), &set_of(&owned))?;
+        owned.retain(|vip| routes.get(vip).is_none_or(|route| !route.is_local));
+        self.wait_until_local(owned, IN_CREATION)
+    }
+
+    /// Waits for the local routes of these addresses; returns those that have none. The kernel creates the routes of IPv6
+    /// addresses in the background, and does not report when.
+    pub(super) fn wait_until_local(&mut self, mut addresses: Vec<Vip>, patience: Duration) -> Result<Vec<Vip>> {
         let started = self.connection.now();
         let mut pause = Duration::from_micros(10);
-        while !addresses.is_empty() && self.connection.now().saturating_duration_since(started) < PATIENCE {
+        while !addresses.is_empty() && self.connection.now().saturating_duration_since(started) < patience {
             let mut routes = self.routes_to(&addresses)?.into_iter();
             addresses.retain(|vip| routes.next().flatten().is_none_or(|route| route.vip != *vip || !route.is_local));
             if !addresses.is_empty() {
@@ -226,7 +250,7 @@ impl Vips {
                 pause *= 2;
             }
         }
-        Ok(())
+        Ok(addresses)
     }
 
     /// Returns for each address the local, broadcast or anycast route that its packets take, if any.

@@ -65,6 +65,8 @@ kinds! {
 pub(super) struct Target {
     pub(super) way: Way,
     pub(super) index: u32,
+    /// Whether each bound address must have a route in the table `local`.
+    pub(super) is_checked: bool,
 }
 
 /// Writes the request that binds `vip`, of type [`NEW_ADDRESS`] or [`NEW_ROUTE`].
@@ -255,7 +257,7 @@ mod tests {
 
     fn targets() -> [Target; 3] {
         let binders = [Binder::dummy("vip0").unwrap(), Binder::local_routes(77), Binder::label("eth0:1", 78).unwrap()];
-        binders.map(|binder| Target { way: binder.0, index: 258 })
+        binders.map(|binder| Target { way: binder.0, index: 258, is_checked: true })
     }
 
     fn vips() -> [Vip; 2] {
@@ -278,7 +280,7 @@ mod tests {
             let body = written(|out| write_bind(out, routes, vip));
             assert_eq!(read_route(NEW_ROUTE, &body), Ok(Some(Route { vip, is_local: true, protocol: 77, index: 258 })));
         }
-        let other = Target { way: Binder::label("eth0:2", 78).unwrap().0, index: 258 };
+        let other = Target { way: Binder::label("eth0:2", 78).unwrap().0, ..label };
         let [four, six] = vips().map(|vip| written(|out| write_bind(out, label, vip)));
         assert_eq!(read_owned_address(NEW_ADDRESS, &four, other), Ok(None));
         assert!(read_owned_address(NEW_ADDRESS, &six, other).unwrap().is_some(), "IPv6 has no labels");

@@ -32,6 +32,7 @@
 //! | answers ARP on the machine's other interfaces | unless `arp_ignore` is 1 | unless `arp_ignore` is 1 | on its interface always |
 //! | answers neighbour discovery (IPv6) | no | no | on its interface |
 //! | removed when | another program sets the interface up and down again (IPv6 only) | `lo` goes down (IPv6 only) | the interface goes down (IPv6 only) |
+//! | with `keep_addr_on_down` | only the local route is removed | no difference | only the local route is removed |
 //!
 //! Choose a dummy interface for up to a thousand addresses and local routes for more, or one prefix if it contains all
 //! addresses. Choose a label if clients are on the same Ethernet and use IPv6: only a label answers neighbour
@@ -85,6 +86,11 @@
 //!   IPv6 address that another program has just added, or that is still checked for duplicates, has no route yet. Such an
 //!   address is not found as a conflict, unless it is on the binder's own interface. Another program may also add the
 //!   address between the look-up and the change.
+//! - A bound virtual IP is local. An address of the binder may have lost its local route, for example because its
+//!   interface went down while the sysctl `net.ipv6.conf.*.keep_addr_on_down` was set. Binding deletes such an address
+//!   and adds it again, and counts it as bound. Binding fails if the address is not local even then, since another route
+//!   or rule precedes the local route. [`Vips::virtual_ips_without_route`] lists such addresses.
+//! - The routes of addresses on an interface of a VRF are not checked: the kernel stores them in the table of the VRF.
 //! - Only addresses of the binder are listed or removed. The kernel stores the ownership, so that it survives a
 //!   restart. Addresses with a label also have a protocol number (`IFA_PROTO`, since Linux 5.18), because other
 //!   programs may use the same label, and IPv6 has no labels.

@@ -15,8 +15,8 @@ pub(super) struct Observed {
     pub(super) target: Option<Target>,
     /// The binder's listing, if it was read.
     pub(super) owned: Vec<Vip>,
-    /// Number of wanted virtual IPs in the listing.
-    pub(super) bound: usize,
+    /// The wanted virtual IPs in the listing.
+    pub(super) bound: Vec<Vip>,
     /// The other wanted virtual IPs.
     pub(super) missing: Vec<Vip>,
     /// The route of each address that is local, broadcast or anycast.
@@ -29,15 +29,24 @@ pub(super) struct Observed {
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     pub(super) bind: Vec<Vip>,
+    /// Addresses of the binder that have lost their local routes.
+    pub(super) lost: Vec<Vip>,
     pub(super) unchanged: usize,
     /// Virtual IPs that another owner makes local, completely or in part, by this route.
     pub(super) conflicts: Vec<(Vip, Route)>,
 }
 
 impl Plan {
-    /// Plans to bind the missing virtual IPs, each of which this binder can bind.
+    /// Plans to bind the missing virtual IPs, each of which this binder can bind, and those that are not local.
     pub(super) fn to_bind(binder: &Binder, observed: &Observed) -> Self {
-        let mut plan = Self { unchanged: observed.bound, ..Self::default() };
+        let mut plan = Self::default();
+        for vip in &observed.bound {
+            match observed.routes.get(vip).filter(|_| observed.is_checked()) {
+                Some(route) if !route.is_local => plan.conflicts.push((*vip, *route)),
+                None if observed.is_checked() => plan.lost.push(*vip),
+                _ => plan.unchanged += 1,
+            }
+        }
         for vip in &observed.missing {
             match observed.obstacle(binder, *vip) {
                 Ok(true) => plan.unchanged += 1,
@@ -50,6 +59,11 @@ impl Plan {
 }
 
 impl Observed {
+    /// Whether the routes of the binder's addresses were looked up.
+    pub(super) fn is_checked(&self) -> bool {
+        self.target.is_some_and(|target| target.is_checked)
+    }
+
     /// Whether the binder has bound a virtual IP that its listing does not show.
     ///
     /// # Errors

@@ -189,7 +189,7 @@ impl Request for Sent {
     fn queue(&self, exchange: &mut Exchange) -> Result<usize, Cause> {
         let (Change::Bind(binder, _) | Change::Unbind(binder, _)) = self.change;
         let index = if let Way::Routes(_) = binder.0 { message::LOOPBACK } else { self.interface };
-        let target = Target { way: binder.0, index };
+        let target = Target { way: binder.0, index, is_checked: false };
         match self.change {
             Change::Bind(_, vip) => Message::Bind(target, vip).queue(exchange),
             Change::Unbind(_, vip) => Message::Unbind(target, vip).queue(exchange),

@@ -265,3 +265,84 @@ fn a_prefix_around_a_broadcast_address_is_a_conflict() -> Result<()> {
     assert_eq!(vips.virtual_ips(&binder())?, []);
     vips.bind(&binder(), "10.50.0.248/30".parse::<Vip>().unwrap()).map(drop)
 }
+
+/// Addresses of both families on an interface, from the first host to the one before the last.
+fn addresses(hosts: std::ops::Range<u16>) -> Vec<Vip> {
+    let six = |host| std::net::IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, host]).into();
+    let four = |host: u16| std::net::IpAddr::from([10, 96, host.to_be_bytes()[0], host.to_be_bytes()[1]]).into();
+    hosts.flat_map(|host| [four(host), six(host)]).collect()
+}
+
+/// Kernel whose addresses of `lost` are bound without being local.
+fn with_lost_routes(binder: &Binder, all: &[Vip], lost: &[Vip]) -> Kernel {
+    let kernel = Kernel::new();
+    kernel.add_interface("eth0", [([192, 0, 2, 1].into(), 24)]);
+    assert_eq!(kernel.vips().sync(binder, all).unwrap().bound, all.len());
+    assert!(lost.iter().all(|vip| kernel.delete_local_route(vip.address())));
+    kernel
+}
+
+/// A dump finds the routes of many addresses, a look-up for each those of few.
+#[test]
+fn bound_addresses_without_local_routes_are_bound_again() {
+    let tally = |tally: Tally| (tally.bound, tally.unbound, tally.unchanged);
+    for binder in [Binder::dummy("vip0").unwrap(), Binder::label("eth0:1", 77).unwrap()] {
+        for all in [addresses(1..9), addresses(1..600)] {
+            let lost = [addresses(2..5), addresses(7..8)].concat();
+            let counts = (lost.len(), 0, all.len() - lost.len());
+            let kernel = with_lost_routes(&binder, &all, &lost);
+            let mut vips = kernel.vips();
+            vips.check(&binder, &all).unwrap();
+            let mut found = vips.virtual_ips_without_route(&binder).unwrap();
+            found.sort();
+            let mut expected = lost.clone();
+            expected.sort();
+            assert_eq!(found, expected, "{binder}");
+            assert_eq!(tally(vips.bind_all(&binder, &all).unwrap()), counts, "{binder}");
+            assert_eq!(vips.virtual_ips_without_route(&binder).unwrap(), []);
+            assert_eq!(tally(vips.bind_all(&binder, &all).unwrap()), (0, 0, all.len()), "{binder}");
+            let mut vips = with_lost_routes(&binder, &all, &lost).vips();
+            assert_eq!(tally(vips.sync(&binder, &all).unwrap()), counts, "{binder}");
+            assert_eq!(tally(vips.sync(&binder, &all).unwrap()), (0, 0, all.len()), "{binder}");
+            assert_eq!(vips.virtual_ips(&binder).unwrap().len(), all.len());
+            // Surplus is unbound, with or without a route.
+            let mut vips = with_lost_routes(&binder, &all, &lost).vips();
+            assert_eq!(tally(vips.sync(&binder, &lost[..2]).unwrap()), (2, all.len() - 2, 0), "{binder}");
+        }
+    }
+}
+
+/// An idle synchronisation reads the interface, its addresses, and the routes of each family.
+#[test]
+fn checking_the_routes_of_many_addresses_takes_a_dump_for_each_family() {
+    let (binder, all) = (Binder::dummy("vip0").unwrap(), addresses(1..600));
+    let kernel = with_lost_routes(&binder, &all, &[]);
+    kernel.sent();
+    kernel.vips().sync(&binder, &all).unwrap();
+    assert_eq!(
+        kernel.sent().queries,
+        ["look up interface vip0", "list the addresses of vip0", "list local routes", "list local routes"]
+    );
+}
+
+#[test]
+fn a_repair_that_is_disturbed_is_completed_by_the_next() -> Result<()> {
+    for binder in [Binder::dummy("vip0").unwrap(), Binder::label("eth0:1", 77).unwrap()] {
+        let all = addresses(1..4);
+        for fault in [Fault::Lost, Fault::Refused(EPERM), Fault::Failing(ENOBUFS), Fault::Cut(18)] {
+            for position in 0.. {
+                let kernel = with_lost_routes(&binder, &all, &all[2..4]);
+                let mut vips = kernel.vips();
+                kernel.disturb(position, fault);
+                let first = vips.sync(&binder, &all);
+                if kernel.faults_left() > 0 {
+                    assert_eq!(first.unwrap().bound, 2);
+                    break;
+                }
+                vips.sync(&binder, &all)?;
+                assert_eq!(vips.sync(&binder, &all)?.unchanged, all.len(), "{fault:?} at {position}: {first:?}");
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,5 +1,6 @@
 //! Virtual IPs, by each of the binders.
 
+mod not_local;
 mod read_back;
 
 use std::collections::BTreeSet;
@@ -46,6 +47,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         a_small_receive_buffer_loses_nothing,
         a_killed_sync_is_made_up_for_by_the_next,
     ));
+    all.extend(not_local::tests());
     all.extend(read_back::tests());
     all
 }
