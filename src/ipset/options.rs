@@ -120,7 +120,8 @@ pub struct SetOptions {
     #[doc(alias = "IPSET_FLAG_WITH_SKBINFO")]
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "std::ops::Not::not"))]
     pub skbinfo: bool,
-    /// Whether a full set of a hash type replaces an entry by a new one.
+    /// Whether a new entry of a full hash type replaces an entry in its bucket of the hash table. Without one there, the
+    /// set is full ([`is_full`](crate::Error::is_full)).
     #[doc(alias = "IPSET_FLAG_WITH_FORCEADD")]
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "std::ops::Not::not"))]
     pub forceadd: bool,

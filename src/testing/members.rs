@@ -7,7 +7,7 @@ use super::entries::{covers, entries, is_within, networks, prefix};
 use crate::ipset::numbers::{command, error};
 use crate::ipset::{
     Addresses, AnyType, Counters, Entry, InterfaceMatch, InterfaceName, Kind, ListMember, Mac, Member, Method, Place,
-    SetName, SetOptions,
+    SetName, SetOptions, SkbInfo,
 };
 
 /// The members of a set, each with a number that grows from one to the next in their order.
@@ -260,7 +260,15 @@ fn as_stored(member: Member<AnyType>, before: Counters, options: &SetOptions) ->
         bytes: options.counters.then(|| given.bytes.or(before.bytes).unwrap_or(0)),
     };
     let timeout = options.timeout.map(|default| member.timeout.unwrap_or(default));
-    Member { timeout, counters, ..member }
+    // The kernel lists no empty comment and no zero, apart from a mark of zero under a mask.
+    let comment = member.comment.filter(|comment| !comment.as_bytes().is_empty());
+    let SkbInfo { mark, priority, queue } = member.skb;
+    let skb = SkbInfo {
+        mark: mark.filter(|mark| *mark != (0, 0)),
+        priority: priority.filter(|priority| *priority != (0, 0)),
+        queue: queue.filter(|queue| *queue != 0),
+    };
+    Member { timeout, counters, comment, skb, ..member }
 }
 
 fn mac(entry: &Entry) -> Option<Mac> {

@@ -24,11 +24,17 @@ pub(crate) fn run(mut data: &[u8]) {
     while let Some((deed, bytes)) = next(&mut data) {
         match deed {
             0 if !talk.0.is_full() => {
-                talk.0.queue(FAMILY, 0, bytes).unwrap();
+                if talk.0.queue(FAMILY, 0, bytes).is_err() {
+                    talk.0.abandon();
+                    talk.0.queue(FAMILY, 0, bytes).unwrap();
+                }
                 newest += 1;
             }
             1 => {
-                talk.0.queue_dump(FAMILY, bytes).unwrap();
+                if talk.0.queue_dump(FAMILY, bytes).is_err() {
+                    talk.0.abandon();
+                    talk.0.queue_dump(FAMILY, bytes).unwrap();
+                }
                 newest += 1;
             }
             2 => {

@@ -295,13 +295,14 @@ fn an_interrupted_plan_reports_the_sets_that_were_created() {
     let mut desired = Desired::default();
     let members = [Member::new(vip("10.96.0.10")), Member::new(vip("10.96.0.11"))];
     desired.set("web-vips".parse().unwrap(), &NewSet::<HashIp>::ipv4(), members).unwrap();
-    // The first lost answer that interrupts is that to the members.
     let interrupted = |skip| {
         let mut lab = Lab::new();
         let plan = lab.plan(&desired);
         lab.kernel.disturb(skip, Fault::Lost);
         lab.director.apply(plan).err().filter(|error| error.interruption.is_some())
     };
-    let error = (0..9).find_map(interrupted).unwrap();
-    assert_eq!(texts(&error.done, End::Done), ["+ set web-vips hash:ip family inet"]);
+    let mut done: Vec<_> = (0..9).filter_map(interrupted).map(|error| texts(&error.done, End::Done)).collect();
+    done.dedup();
+    // The lost answer to the set, and that to the members.
+    assert_eq!(done, [vec![], vec!["+ set web-vips hash:ip family inet".to_owned()]]);
 }
