@@ -171,12 +171,15 @@ impl Vips {
             routes = self.single_routes(Family::Inet)?;
             four.clear();
         }
-        // A dump of IPv6 may lack a route. The look-up of an owned address that it lacks is enough: none is in conflict.
+        // A dump of IPv6 may lack a route. Thus conflicts are looked up, and so is each owned address that it lacks.
         let owned_six = six.iter().filter(|vip| owned.contains(vip)).count();
         if self.is_dump_cheaper(Family::Inet6, owned_six) {
             let listed = self.single_routes(Family::Inet6)?;
             six.retain(|vip| match listed.get(vip).filter(|_| owned.contains(vip)) {
-                Some(route) => routes.insert(*vip, *route).is_some(),
+                Some(route) => {
+                    routes.insert(*vip, *route);
+                    false
+                }
                 None => true,
             });
         }
