@@ -157,12 +157,18 @@ impl Director {
         let mut snapshot = Snapshot::empty(self.owner.clone(), self.binder);
         let table = self.ipvs.table()?.into_iter();
         snapshot.services = FoundServices::new(table.map(|(info, to)| FoundService::new(info.service, to)).collect());
-        snapshot.vips = self.vips.virtual_ips(&self.binder)?.into_iter().collect();
+        self.read_vips(&mut snapshot)?;
         self.read_sets(&mut snapshot)?;
         snapshot.keys.extend(self.adopted.iter().copied());
         snapshot.mark_registered();
         self.read_flows(&mut snapshot);
         Ok(snapshot)
+    }
+
+    fn read_vips(&mut self, snapshot: &mut Snapshot) -> Result<()> {
+        snapshot.vips = self.vips.virtual_ips(&self.binder)?.into_iter().collect();
+        snapshot.lost = self.vips.virtual_ips_without_route(&self.binder)?.into_iter().collect();
+        Ok(())
     }
 
     /// Finds the UDP services that have stale flows, such as those that a killed director left.
@@ -308,7 +314,7 @@ impl Director {
             return Ok(Memory { snapshot: self.snapshot()?, read_at: now, audited: None, settled: None });
         };
         if self.watch.as_mut().map_or(Ok(false), Watch::lost)? {
-            memory.snapshot.vips = self.vips.virtual_ips(&self.binder)?.into_iter().collect();
+            self.read_vips(&mut memory.snapshot)?;
             memory.settled = None;
         }
         for service in self.drains.services() {

@@ -386,7 +386,8 @@ impl<'a> Planner<'a> {
         let bound = bound.filter_map(|of| Some((of.first()?.0, of)));
         for pair in pairs(bound, found.vips(), |(vip, _)| *vip, |vip| *vip) {
             match pair {
-                Pair::Left((vip, needs)) => {
+                Pair::Both(_, vip) if !found.lost.contains(&vip) => {}
+                Pair::Left((vip, needs)) | Pair::Both((vip, needs), _) => {
                     self.local.push(vip);
                     let change = Change::Vip(vip::Change::Bind(found.binder, vip));
                     // A service that exists already is enough.
@@ -400,7 +401,7 @@ impl<'a> Planner<'a> {
                     let phase = if bound { Phase::Clean } else { Phase::Unbind };
                     self.step(phase, Change::Vip(vip::Change::Unbind(found.binder, vip)));
                 }
-                Pair::Right(_) | Pair::Both(..) => {}
+                Pair::Right(_) => {}
             }
         }
     }

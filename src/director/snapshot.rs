@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub(super) binder: Binder,
     pub(super) services: FoundServices,
     pub(super) vips: BTreeSet<Vip>,
+    /// Those of them that are not local.
+    pub(super) lost: BTreeSet<Vip>,
     pub(super) sets: BTreeMap<SetName, FoundSet>,
     /// The keys of [`Owner::registered`], or those that were adopted.
     pub(super) keys: KeySet<ServiceKey>,
@@ -85,6 +87,7 @@ impl Snapshot {
             binder,
             services: FoundServices::default(),
             vips: BTreeSet::new(),
+            lost: BTreeSet::new(),
             sets: BTreeMap::new(),
             keys: KeySet::default(),
             registries: BTreeSet::new(),
@@ -228,7 +231,9 @@ impl Snapshot {
         }
         self.services.extend(added);
         self.services.remove_all(&deleted);
-        self.vips.append(&mut bound.into_iter().collect());
+        let mut bound: BTreeSet<_> = bound.into_iter().collect();
+        self.lost.retain(|vip| !bound.contains(vip));
+        self.vips.append(&mut bound);
     }
 
     /// Applies a change of the kernel to the snapshot, except for those that [`Snapshot::note_all`] applies together.
@@ -247,7 +252,10 @@ impl Snapshot {
                 }
             }
             Change::Ipvs(change) => self.note_ipvs(change),
-            Change::Vip(vip::Change::Unbind(_, vip)) => _ = self.vips.remove(vip),
+            Change::Vip(vip::Change::Unbind(_, vip)) => {
+                self.vips.remove(vip);
+                self.lost.remove(vip);
+            }
             Change::Ipset(change) => self.note_ipset(change),
             Change::Vip(vip::Change::Bind(..)) => {}
             Change::DeleteFlows(service, _) => _ = self.stale.remove(&ServiceKey::udp(*service)),

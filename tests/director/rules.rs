@@ -312,3 +312,27 @@ fn an_owner_of_keys_and_ranges_has_the_services_of_both() {
     assert_eq!(left, [outside(1).key, outside(2).key]);
     assert!(other.sync(&nothing).unwrap().is_empty());
 }
+
+#[test]
+fn a_virtual_ip_without_its_local_route_is_bound_again() {
+    let mut lab = Lab::new();
+    let mut desired = Desired::default();
+    desired.service(web(), [pod(1)]).unwrap();
+    lab.director.sync(&desired).unwrap();
+    assert_eq!(lab.plan(&desired).steps.len(), 0);
+
+    assert!(lab.kernel.delete_local_route(vip("10.96.0.10")));
+    let plan = lab.plan(&desired);
+    let steps: Vec<_> = plan.steps.iter().map(ToString::to_string).collect();
+    assert_eq!(steps, ["+ virtual IP 10.96.0.10 on vip0"]);
+    lab.director.apply(plan).unwrap();
+    assert_eq!(lab.vips.virtual_ips_without_route(&vip0()).unwrap(), []);
+    assert_eq!(lab.plan(&desired).steps.len(), 0);
+
+    // One that is not desired is unbound as any other.
+    assert!(lab.kernel.delete_local_route(vip("10.96.0.10")));
+    let mut nothing = Desired::default();
+    nothing.drain = Drain::NONE;
+    lab.director.sync(&nothing).unwrap();
+    assert_eq!(lab.vips.virtual_ips(&vip0()).unwrap(), []);
+}
