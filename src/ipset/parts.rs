@@ -93,8 +93,8 @@ pub struct InterfaceMatch {
     pub physdev: bool,
     /// Whether it matches all interfaces whose name starts so (`wildcard`); since Linux 5.5.
     ///
-    /// For a stored wildcard, the kernel treats each name of the same network that it covers as an existing entry: an
-    /// added name updates the wildcard, and a deleted name deletes it. The kernel stores both if the name is added
+    /// The kernel treats each name of the same network that a stored wildcard covers as this entry. Adding such a name
+    /// updates the wildcard, and deleting the name deletes the wildcard. The kernel stores both if the name is added
     /// first. [`Ipset::replace`] and [`Ipset::sync`] add them in this order. In all other calls the order is the
     /// caller's. An update of an existing name does not change its `wildcard`: delete it first.
     ///

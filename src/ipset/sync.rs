@@ -62,8 +62,8 @@ impl Ipset {
     /// in which they were sent. Also, before any change:
     ///
     /// - [`is_full`](Error::is_full) if more members are desired than `maxelem`, in a set with `forceadd`;
-    /// - [`is_invalid_input`](Error::is_invalid_input) for a range, or a network in a set of addresses; also for an
-    ///   interface name that is desired with and without `wildcard`, and for a [`ListMember`] with a place;
+    /// - [`is_invalid_input`](Error::is_invalid_input) for a range, and for a network in a set of addresses. The same
+    ///   holds for an interface name with and without `wildcard`, and for a [`ListMember`] with a place;
     /// - [`Cause::Precondition`] with [`Reason::Unsupported`] for a set with a mask, which stores other entries than
     ///   the added ones.
     pub fn sync<T: SetType>(

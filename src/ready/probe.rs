@@ -238,8 +238,10 @@ fn has_ipvs_family() -> Result<bool> {
     listed.map_err(|cause| Error::new("list the generic netlink families", cause))
 }
 
+type IpvsAccess = (bool, Option<(u8, u8, u8)>);
+
 /// Returns the caller's privilege for IPVS, and the version of IPVS.
-fn probe_ipvs_access(ipvs: Presence) -> Result<(bool, Option<(u8, u8, u8)>)> {
+fn probe_ipvs_access(ipvs: Presence) -> Result<IpvsAccess> {
     if ipvs != Presence::Present {
         return Ok((has_initial(&modules::read("/proc/thread-self/status"), CAP_NET_ADMIN), None));
     }

@@ -104,8 +104,8 @@
 //! - **ipset**: all types, with every extension, and every operation of [`Ipset`](crate::ipset::Ipset). Ranges of
 //!   networks, members of more than 65536 entries, and masks of addresses are refused with the message text "not
 //!   modelled" (`EOPNOTSUPP`). Listings of `hash:` types have the order in which entries were added. Not modelled:
-//!   resizing, the reported memory size, references by rules of packet filters, the refusal of the address zero, buckets
-//!   of hash tables: with `forceadd` the oldest entry always makes room.
+//!   resizing, the reported memory size, references by rules of packet filters, the refusal of the address zero. With
+//!   `forceadd` the oldest entry always makes room; a kernel needs one in the same bucket of its hash table.
 //! - **Virtual IPs**: every operation of [`Vips`](crate::vip::Vips), with all binders. The loopback interface is up;
 //!   [`Kernel::add_interface`] adds others. IPv6 addresses are local immediately. Not modelled: routes of other tables
 //!   than `local`, secondary addresses, limits of memory.
