@@ -41,7 +41,8 @@
 //!
 //! # Order
 //!
-//! A plan has these [phases](Phase), in this order:
+//! Rules of a packet filter accept or mark packets that match a set of [`Role::Allow`], and block packets that match one
+//! of [`Role::Guard`]. A plan has these [phases](Phase), in this order:
 //!
 //! | phase | steps |
 //! |---|---|

@@ -34,9 +34,9 @@
 //! | a listing in any case, such as for metrics | [`Ipvs::services_best_effort`], [`Ipvs::destinations_best_effort`], [`Ipvs::table_best_effort`]; they report that the table kept changing ([`BestEffort::changing`]) |
 //! | constant memory | [`Ipvs::stream_services`], which may repeat or omit services while the table changes |
 //!
-//! An exact listing has each entry once. It has every entry that exists during the whole call, with one exception. An
-//! entry is missed if earlier entries are deleted during both readings, each time while it is the first entry of the
-//! next datagram.
+//! An exact listing has each entry once. It has every entry that exists during the whole call, with one exception. Above
+//! 512 entries, an entry is missed if an earlier entry is deleted in both readings, each time just before the datagram
+//! that would begin with the missed one.
 //!
 //! The kernel is the reason. It sends a long listing in datagrams of up to 32 KiB, with 80 to 100 entries. The next
 //! datagram continues at the number of entries already sent, and the kernel does not report that the table changed in
@@ -46,8 +46,8 @@
 //!
 //! Therefore a listing of several datagrams is read until two consecutive readings have the same entries in the same
 //! order. Up to 512 entries, the two use datagrams of different lengths, so that they do not miss the same entry. A
-//! listing that certainly arrived in one datagram is read once: 8 destinations, or about 80 if the previous listing of
-//! destinations was long, too.
+//! listing that certainly arrived in one datagram is read once. That holds for up to 8 destinations. After a long listing
+//! of destinations the next one is read into a larger buffer, and it holds for about 80.
 //!
 //! On Linux 6.1 and 6.12 all values of an entry are of one point in time. Linux 7.x reads an entry while another program
 //! changes it: some values may be those before the change, and some those after it. A service that is being deleted,
