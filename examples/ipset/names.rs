@@ -1,18 +1,17 @@
 //! Names of hosts, services, protocols and types of ICMP. Numbers are recognized without asking anyone.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
 
-use dns_lookup::{AddrInfoHints, getaddrinfo, getnameinfo};
+use dns_lookup::{AddrInfoHints, getaddrinfo};
 use lvs::Family;
-use nix::libc::{AF_INET, AF_INET6, NI_NAMEREQD, NI_NUMERICSERV, SOCK_STREAM};
+use nix::libc::{AF_INET, AF_INET6, SOCK_STREAM};
 
 use crate::database::Database;
 use crate::failure::Failure;
-use crate::hosts::{self, Hosts};
+use crate::hosts::Hosts;
 
 pub(crate) const ICMP: u8 = 1;
 pub(crate) const ICMPV6: u8 = 58;
@@ -25,14 +24,9 @@ pub(crate) struct Names {
     numbers: RefCell<BTreeMap<u8, Rc<str>>>,
     hosts: RefCell<HashMap<IpAddr, Option<String>>>,
     files: OnceCell<Hosts>,
-    /// Whether a look-up of a name failed after [`PATIENCE`].
-    given_up: Cell<bool>,
     /// No host has a name, and nobody is asked for one.
     no_hosts: bool,
 }
-
-/// Time of a look-up after which no further address is asked for, if it finds no name: no server answers.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Names {
     /// Names that do not depend on the machine: those of two such files, and none of hosts.
@@ -107,19 +101,7 @@ impl Names {
         if self.no_hosts {
             return None;
         }
-        let ask = || {
-            let files = self.files.get_or_init(Hosts::of_system);
-            if let Some(name) = files.name(address) {
-                return Some(name);
-            }
-            if self.given_up.get() || !files.asks_dns() {
-                return None;
-            }
-            let began = Instant::now();
-            let found = getnameinfo(&SocketAddr::new(address, 0), NI_NAMEREQD | NI_NUMERICSERV);
-            self.given_up.set(found.is_err() && began.elapsed() >= PATIENCE);
-            found.ok().map(|(name, _)| name).filter(|name| hosts::is_valid(name))
-        };
+        let ask = || self.files.get_or_init(Hosts::of_system).name(address);
         self.hosts.borrow_mut().entry(address).or_insert_with(ask).clone()
     }
 }

@@ -46,7 +46,6 @@ pub(crate) fn text(number: i32) -> String {
 mod tests {
     use super::*;
 
-    /// Also the tests of the static programs run with glibc.
     #[test]
     #[cfg(target_env = "gnu")]
     fn the_texts_are_those_of_glibc() {

@@ -1,12 +1,17 @@
-//! Names of hosts in files, for programs that are built with musl: its resolver does not read `/etc/nsswitch.conf`,
-//! distinguishes cases, and skips a last line without an end. The resolver of glibc needs no help.
+//! Names of hosts: those of the C library, and with musl those of files first. The resolver of musl does not read
+//! `/etc/nsswitch.conf`, distinguishes cases, and skips a last line without an end.
 
+use std::cell::Cell;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use dns_lookup::getnameinfo;
+use nix::libc::{NI_NAMEREQD, NI_NUMERICSERV};
 
 /// Whether the name of an address that DNS has is printed. Anyone who answers for the address chooses it: it must not be
 /// read as another word, option or address. The resolver of glibc refuses such names itself.
-pub(crate) fn is_valid(name: &str) -> bool {
+fn is_valid(name: &str) -> bool {
     cfg!(not(target_env = "musl")) || is_plain(name)
 }
 
@@ -16,17 +21,22 @@ fn is_plain(name: &str) -> bool {
     name.bytes().all(is_allowed) && !name.starts_with('-') && !name.split('.').all(is_number)
 }
 
-/// Names of hosts in files.
+/// Time of a look-up after which no further address is asked for, if it finds no name: no server answers.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Names of hosts, in files and those of the C library.
 pub(crate) struct Hosts {
     lines: Vec<(IpAddr, Vec<String>)>,
     asks_dns: bool,
+    /// Whether a look-up of a name failed after [`PATIENCE`].
+    given_up: Cell<bool>,
 }
 
 impl Hosts {
     /// The names in the system's files. With glibc there are none.
     pub(crate) fn of_system() -> Self {
         if cfg!(not(target_env = "musl")) {
-            return Self { lines: Vec::new(), asks_dns: true };
+            return Self { lines: Vec::new(), asks_dns: true, given_up: Cell::new(false) };
         }
         let read = |path| fs::read(path).unwrap_or_default();
         Self::read(&read("/etc/hosts"), &read("/etc/nsswitch.conf"))
@@ -48,6 +58,7 @@ impl Hosts {
         Self {
             lines: lines(hosts).into_iter().filter_map(host).collect(),
             asks_dns: asked.is_none_or(|line| line.iter().any(|source| source == "dns")),
+            given_up: Cell::new(false),
         }
     }
 
@@ -68,6 +79,19 @@ impl Hosts {
 
     /// The name of the host that has this address.
     pub(crate) fn name(&self, address: IpAddr) -> Option<String> {
+        if let Some(name) = self.name_in_files(address) {
+            return Some(name);
+        }
+        if self.given_up.get() || !self.asks_dns {
+            return None;
+        }
+        let began = Instant::now();
+        let found = getnameinfo(&SocketAddr::new(address, 0), NI_NAMEREQD | NI_NUMERICSERV);
+        self.given_up.set(found.is_err() && began.elapsed() >= PATIENCE);
+        found.ok().map(|(name, _)| name).filter(|name| is_valid(name))
+    }
+
+    fn name_in_files(&self, address: IpAddr) -> Option<String> {
         self.lines.iter().find(|(of, _)| *of == address).and_then(|(_, names)| names.first().cloned())
     }
 }
@@ -102,8 +126,8 @@ mod tests {
         ] {
             assert_eq!(addresses(host), found, "{host}");
         }
-        assert_eq!(hosts.name([10, 0, 0, 1].into()).as_deref(), Some("vip.example.com"));
-        assert_eq!(hosts.name([10, 0, 0, 2].into()), None);
+        assert_eq!(hosts.name_in_files([10, 0, 0, 1].into()).as_deref(), Some("vip.example.com"));
+        assert_eq!(hosts.name_in_files([10, 0, 0, 2].into()), None);
         assert!(!hosts.asks_dns());
         assert!(Hosts::read(b"", b"hosts: files dns\n").asks_dns() && Hosts::read(b"", b"").asks_dns());
     }

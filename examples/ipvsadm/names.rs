@@ -1,21 +1,19 @@
-//! Names of hosts and ports, from every source that the system has (`nsswitch.conf`: files, DNS, ...), each asked for
-//! once in a run.
+//! Names of hosts and ports, from every source that the C library has (files, DNS, ...), each asked for once in a run.
 //!
 //! Only ports of SCTP are looked up in `/etc/services` itself, because the C library's interface that is safe to call
 //! (`getaddrinfo`, `getnameinfo`) knows ports of TCP and UDP only.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::fs;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::{Duration, Instant};
 
 use dns_lookup::{AddrInfoHints, getaddrinfo, getnameinfo};
 use lvs::Protocol;
-use nix::libc::{AF_INET, NI_DGRAM, NI_NAMEREQD, NI_NUMERICHOST, NI_NUMERICSERV, SOCK_DGRAM, SOCK_STREAM};
+use nix::libc::{AF_INET, NI_DGRAM, NI_NUMERICHOST, SOCK_DGRAM, SOCK_STREAM};
 
-use crate::hosts::{self, Hosts};
+use crate::hosts::Hosts;
 
 /// Where names come from.
 pub(crate) trait Source {
@@ -102,12 +100,7 @@ struct System {
     services: OnceCell<Services>,
     /// Read when the first host is asked for.
     hosts: OnceCell<Hosts>,
-    /// Whether a look-up of a name failed after [`PATIENCE`].
-    given_up: Cell<bool>,
 }
-
-/// Time of a look-up after which no further address is asked for, if it finds no name: no server answers.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Source for System {
     fn port(&self, name: &str, protocol: Protocol) -> Option<u16> {
@@ -158,16 +151,7 @@ impl Source for System {
     }
 
     fn host(&self, address: IpAddr) -> Option<String> {
-        if let Some(name) = self.hosts().name(address) {
-            return Some(name);
-        }
-        if self.given_up.get() || !self.hosts().asks_dns() {
-            return None;
-        }
-        let began = Instant::now();
-        let found = getnameinfo(&SocketAddr::new(address, 0), NI_NAMEREQD | NI_NUMERICSERV);
-        self.given_up.set(found.is_err() && began.elapsed() >= PATIENCE);
-        found.ok().map(|(name, _)| name).filter(|name| hosts::is_valid(name))
+        self.hosts().name(address)
     }
 }
 
